@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note OR MIT */
+/*
+ * The ABI between an application and /dev/flexsc.
+ *
+ * One open file of /dev/flexsc is one context. FLEXSC_IOC_SETUP gives it its
+ * memory; one mmap(2) of map_size bytes at offset 0 then shares, in this order,
+ * the control page, the submission ring, the completion ring and the system
+ * call page (the entries).
+ *
+ * To post a call, the application takes an entry whose status is FREE, fills in
+ * nr, flags and args, stores SUBMITTED to status, writes the index of the entry
+ * to sub_ring[sub_tail & ring_mask] and then publishes sub_tail + 1 with release
+ * semantics. After a full memory barrier it reads wakeup: if FLEXSC_NEED_WAKEUP
+ * is set, nobody polls the ring and FLEXSC_IOC_KICK (or FLEXSC_IOC_WAIT) is due.
+ *
+ * The kernel takes the entry (BUSY), copies it once, executes it, writes flags
+ * and ret, stores DONE with release semantics, and publishes the index in
+ * comp_ring[comp_tail & ring_mask]. The application reads comp_tail with acquire
+ * semantics, takes the results, stores FREE and advances comp_head.
+ *
+ * Entries are unordered, also those on one file: two posted writes at the file's
+ * own position may swap. All words are little endian, as the machine is.
+ */
+#ifndef _UAPI_FLEXSC_H
+#define _UAPI_FLEXSC_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* Raised when a structure below changes its meaning; a new call does not raise it. */
+#define FLEXSC_ABI_VERSION	1
+
+/* "FXSC", the first word of the control page. */
+#define FLEXSC_MAGIC		0x43535846
+
+/* The context's number of entries: a power of two between these. */
+#define FLEXSC_MIN_ENTRIES	64
+#define FLEXSC_MAX_ENTRIES	4096
+
+/* flexsc_entry.status */
+#define FLEXSC_FREE		0	/* the application may fill it in */
+#define FLEXSC_SUBMITTED	1	/* posted, not yet taken by the kernel */
+#define FLEXSC_BUSY		2	/* taken; belongs to the kernel */
+#define FLEXSC_DONE		3	/* ret and flags are valid */
+
+/*
+ * flexsc_entry.flags. The application writes 0. The kernel sets HANDED_BACK when
+ * it declined the call before any side effect: the application then makes the
+ * plain system call itself; ret holds -ENOSYS and means nothing.
+ */
+#define FLEXSC_ENTRY_HANDED_BACK	0x8000
+
+/* flexsc_entry.nr of the call that does nothing and returns 0, for measuring. */
+#define FLEXSC_NR_NOP		0xffff
+
+/* One posted system call: one cache line. */
+struct flexsc_entry {
+	__u32 status;	/* FLEXSC_FREE ... FLEXSC_DONE */
+	__u16 nr;	/* system call number, x86-64 table */
+	__u16 flags;	/* FLEXSC_ENTRY_* */
+	__s64 ret;	/* what the system call returned, or -errno */
+	__u64 args[6];	/* its arguments, as in registers */
+};
+
+/* Events since set-up, in the control page; the kernel writes, anybody may read. */
+struct flexsc_counters {
+	__u64 entries_w;	/* executed in lane W, a page worker */
+	__u64 entries_t;	/* executed in lane T, a system call thread */
+	__u64 entries_c;	/* executed in lane C, the caller inside wait */
+	__u64 handed_back;	/* declined; not counted in a lane */
+	__u64 rejected;		/* ring slots that named no submittable entry */
+	__u64 kicks;		/* FLEXSC_IOC_KICK */
+	__u64 waits;		/* FLEXSC_IOC_WAIT */
+	__u64 wait_sleeps;	/* waits that slept */
+	__u64 drains;		/* runs of a drain item */
+	__u64 idle_sleeps;	/* times that polling ended and NEED_WAKEUP was set */
+	__u64 threads;		/* system call threads that exist */
+	__u64 thread_wakes;	/* wake-ups sent to system call threads */
+	__u64 __reserved[4];
+};
+
+/* flexsc_control.wakeup */
+#define FLEXSC_NEED_WAKEUP	0x1	/* nobody polls: kick after posting */
+
+/* The first page of the mapping. Every word that is written has its own line. */
+struct flexsc_control {
+	/* Constant after set-up. */
+	__u32 magic;		/* FLEXSC_MAGIC */
+	__u32 abi_version;	/* FLEXSC_ABI_VERSION */
+	__u64 features;		/* FLEXSC_FEAT_* */
+	__u32 entries;		/* number of entries and of slots in each ring */
+	__u32 ring_mask;	/* entries - 1 */
+	__u32 cpu;		/* the system call CPU */
+	__u32 spin_us;		/* how long an idle drain polls, microseconds */
+	__u32 __pad0[8];
+
+	__u32 sub_tail;		/* application writes */
+	__u32 __pad1[15];
+
+	__u32 sub_head;		/* kernel writes */
+	__u32 __pad2[15];
+
+	__u32 comp_tail;	/* kernel writes */
+	__u32 __pad3[15];
+
+	__u32 comp_head;	/* application writes */
+	__u32 __pad4[15];
+
+	__u32 wakeup;		/* kernel writes: FLEXSC_NEED_WAKEUP or 0 */
+	__u32 __pad5[15];
+
+	struct flexsc_counters counters;
+
+	__u8 __pad6[4096 - 6 * 64 - 128];
+};
+
+/* Features, in flexsc_setup and in the control page. */
+#define FLEXSC_FEAT_LANE_W	(1ULL << 0)	/* page workers */
+#define FLEXSC_FEAT_LANE_T	(1ULL << 1)	/* system call threads */
+#define FLEXSC_FEAT_LANE_C	(1ULL << 2)	/* the caller, inside wait */
+#define FLEXSC_FEAT_POLL	(1ULL << 3)	/* poll(2) on the context */
+
+/* flexsc_setup.cpu: let the kernel choose. */
+#define FLEXSC_CPU_ANY		(-1)
+/* flexsc_setup.spin_us: the module's default. */
+#define FLEXSC_SPIN_DEFAULT	0xffffffffU
+
+/* FLEXSC_IOC_SETUP: what is asked for goes in, what was given comes out. */
+struct flexsc_setup {
+	__u32 flags;		/* in: 0 */
+	__u32 entries;		/* in/out: rounded up to a power of two */
+	__s32 cpu;		/* in/out: system call CPU, one of the caller's affinity mask */
+	__u32 spin_us;		/* in/out: idle poll time, microseconds, at most 4000 */
+	__u32 drains;		/* in/out: drain items, 0 for the default, at most 32 */
+	__u32 threads;		/* in/out: most system call threads, 0 for the default, at most 32 */
+	__u32 abi_version;	/* out */
+	__u32 __reserved0;	/* in: 0 */
+	__u64 features;		/* out: FLEXSC_FEAT_* */
+	__u64 map_size;		/* out: bytes to mmap at offset 0 */
+	__u64 sub_ring_off;	/* out: byte offsets in the mapping */
+	__u64 comp_ring_off;	/* out */
+	__u64 entries_off;	/* out */
+	__u64 __reserved1[4];	/* in: 0 */
+};
+
+/* flexsc_probe_call.lanes and .flags */
+#define FLEXSC_LANE_W		0x1
+#define FLEXSC_LANE_T		0x2
+#define FLEXSC_LANE_C		0x4
+#define FLEXSC_CALL_GATED	0x1	/* handed back where a security module mediates */
+
+struct flexsc_probe_call {
+	__u16 nr;
+	__u16 lanes;		/* FLEXSC_LANE_* in which it may run */
+	__u32 flags;		/* FLEXSC_CALL_* */
+};
+
+/* FLEXSC_IOC_PROBE: the calls that may be posted. Needs no set-up. */
+struct flexsc_probe {
+	__u32 count;		/* in: room in calls; out: how many there are */
+	__u32 abi_version;	/* out */
+	__u64 features;		/* out */
+	__u64 calls;		/* in: address of struct flexsc_probe_call[count] */
+};
+
+/*
+ * FLEXSC_IOC_WAIT: execute in the caller what is still SUBMITTED, then sleep until
+ * min_complete completions are unreaped. Returns how many are. ETIME when the time
+ * is over, EINTR on a signal; both may leave completions to reap.
+ */
+struct flexsc_wait {
+	__u32 min_complete;	/* 0: do not sleep */
+	__u32 flags;		/* 0 */
+	__s64 timeout_ns;	/* relative, CLOCK_MONOTONIC; negative: for ever */
+};
+
+#define FLEXSC_IOC_TYPE		0xF5
+#define FLEXSC_IOC_SETUP	_IOWR(FLEXSC_IOC_TYPE, 0x10, struct flexsc_setup)
+#define FLEXSC_IOC_PROBE	_IOWR(FLEXSC_IOC_TYPE, 0x11, struct flexsc_probe)
+#define FLEXSC_IOC_KICK		_IO(FLEXSC_IOC_TYPE, 0x12)
+#define FLEXSC_IOC_WAIT		_IOW(FLEXSC_IOC_TYPE, 0x13, struct flexsc_wait)
+
+#endif /* _UAPI_FLEXSC_H */
