@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What a handler sees of an entry, and what it answers.
+ *
+ * Handlers are C because nearly every VFS step of a system call is a static
+ * inline or a macro; they hold no state and know nothing of pages, rings or
+ * queues. Rust owns the table, the lanes, the order and the adoption guards, and
+ * calls a handler with these in force:
+ *
+ *	W  a kworker that wears the process's mm and the owner's credentials
+ *	T  a system call thread of the process with its fd table and the owner's
+ *	   credentials; signals stay pending, fput() work runs after the entry
+ *	C  a thread of the process itself, inside FLEXSC_IOC_WAIT
+ *
+ * All of args is a private copy; memory that it points to is the user's.
+ */
+#ifndef FLEXSC_CALL_H
+#define FLEXSC_CALL_H
+
+#include <linux/types.h>
+
+#include "uapi/flexsc.h"
+
+struct file;
+struct file_operations;
+struct task_struct;
+
+/* I/O accounting that lane W owes the process (task_io_accounting's fields). */
+struct flexsc_acct {
+	u64 rchar;
+	u64 wchar;
+	u64 syscr;
+	u64 syscw;
+};
+
+/* Which security modules mediate this process; see flexsc_gate(). */
+#define FLEXSC_GATE_APPARMOR	0x1
+#define FLEXSC_GATE_SELINUX	0x2
+#define FLEXSC_GATE_NNP		0x4	/* no_new_privs: Landlock may be in force */
+#define FLEXSC_GATE_STRICT	0x8	/* the administrator wants every gated call handed back */
+
+/* Mirrored by struct Frame in call.rs. */
+struct flexsc_frame {
+	u64 args[6];
+	s64 ret;			/* out, valid with FLEXSC_DID */
+	struct task_struct *thread;	/* W: a task whose fd table is the process's */
+	struct task_struct *owner;	/* T, C: whose root, cwd and umask count */
+	struct flexsc_acct *acct;	/* W: where to account; NULL in T and C */
+	u32 lane;			/* FLEXSC_LANE_W, _T or _C */
+	u32 gate;			/* FLEXSC_GATE_* */
+};
+
+/* A handler's verdict. All but FLEXSC_DID mean: no side effect has happened. */
+enum flexsc_verdict {
+	FLEXSC_DID = 0,		/* executed; ret is what the real call returns */
+	FLEXSC_TO_T = 1,	/* from W or C: only lane T can do it, or it might block for long */
+	FLEXSC_HAND_BACK = 2,	/* no lane does it exactly */
+};
+
+typedef int (*flexsc_handler)(struct flexsc_frame *frame);
+
+/* The device's own file operations: a file that has these is never acted on. */
+extern const struct file_operations FLEXSC_FOPS;
+
+int flexsc_call_read(struct flexsc_frame *frame);
+int flexsc_call_write(struct flexsc_frame *frame);
+int flexsc_call_pread64(struct flexsc_frame *frame);
+int flexsc_call_pwrite64(struct flexsc_frame *frame);
+int flexsc_call_readv(struct flexsc_frame *frame);
+int flexsc_call_writev(struct flexsc_frame *frame);
+int flexsc_call_preadv(struct flexsc_frame *frame);
+int flexsc_call_pwritev(struct flexsc_frame *frame);
+int flexsc_call_lseek(struct flexsc_frame *frame);
+int flexsc_call_fsync(struct flexsc_frame *frame);
+int flexsc_call_fdatasync(struct flexsc_frame *frame);
+int flexsc_call_ftruncate(struct flexsc_frame *frame);
+int flexsc_call_fallocate(struct flexsc_frame *frame);
+int flexsc_call_fadvise64(struct flexsc_frame *frame);
+int flexsc_call_copy_file_range(struct flexsc_frame *frame);
+int flexsc_call_getdents64(struct flexsc_frame *frame);
+int flexsc_call_fstat(struct flexsc_frame *frame);
+int flexsc_call_fchmod(struct flexsc_frame *frame);
+int flexsc_call_fchown(struct flexsc_frame *frame);
+int flexsc_call_openat(struct flexsc_frame *frame);
+int flexsc_call_openat2(struct flexsc_frame *frame);
+int flexsc_call_close(struct flexsc_frame *frame);
+int flexsc_call_newfstatat(struct flexsc_frame *frame);
+int flexsc_call_statx(struct flexsc_frame *frame);
+int flexsc_call_readlinkat(struct flexsc_frame *frame);
+int flexsc_call_faccessat(struct flexsc_frame *frame);
+int flexsc_call_mkdirat(struct flexsc_frame *frame);
+int flexsc_call_unlinkat(struct flexsc_frame *frame);
+int flexsc_call_renameat2(struct flexsc_frame *frame);
+int flexsc_call_symlinkat(struct flexsc_frame *frame);
+int flexsc_call_linkat(struct flexsc_frame *frame);
+int flexsc_call_fchmodat(struct flexsc_frame *frame);
+int flexsc_call_fchownat(struct flexsc_frame *frame);
+int flexsc_call_utimensat(struct flexsc_frame *frame);
+int flexsc_call_getppid(struct flexsc_frame *frame);
+int flexsc_call_nop(struct flexsc_frame *frame);
+
+/*
+ * flexsc_gate_init - remember how a kworker looks to the security modules.
+ *
+ * Runs once, in a kworker with its own credentials, before any context exists.
+ */
+void flexsc_gate_init(void);
+
+/*
+ * flexsc_gate - which security modules mediate @owner's process.
+ *
+ * Call with the owner's credentials worn. Returns FLEXSC_GATE_* (never STRICT).
+ */
+u32 flexsc_gate(struct task_struct *owner);
+
+#endif /* FLEXSC_CALL_H */
