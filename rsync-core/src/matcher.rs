@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The sender's search: finds blocks of a basis in a target and emits the target as tokens.
+//!
+//! At each position of the target the window of one block's length is looked up by its rolling checksum, level by
+//! level (see [`table`](crate::table)). Where it matches, the literal bytes before it and the block are emitted and the
+//! search goes on behind it; else the window rolls on by one byte. A short last block is tried where the target
+//! has exactly its length left. Of several equal blocks the one that follows the last match is preferred, since
+//! adjacent references are cheapest, else the first.
+//!
+//! The target comes in pieces of any size; what is kept of it is at most a block, a literal token and a piece.
+
+use crate::rolling::{Rolling, tag};
+use crate::signature::Signature;
+use crate::strong::{self, Digest, FileSum};
+use crate::table::{MAX_CHAIN, Table};
+use crate::token::{MAX_DATA, Token};
+
+/// Most bytes taken over from the caller's piece at once.
+const STEP: usize = 256 * 1024;
+
+/// What a search came across.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MatchStats {
+    /// Positions whose tag was in the table.
+    pub hash_hits: u64,
+    /// Blocks of the right rolling checksum and the wrong strong one.
+    pub false_alarms: u64,
+    /// Blocks found.
+    pub matches: u64,
+    /// Bytes of the target that no block covers.
+    pub literal: u64,
+    /// Bytes of the target that blocks cover.
+    pub matched: u64,
+}
+
+impl std::ops::AddAssign for MatchStats {
+    fn add_assign(&mut self, other: Self) {
+        self.hash_hits += other.hash_hits;
+        self.false_alarms += other.false_alarms;
+        self.matches += other.matches;
+        self.literal += other.literal;
+        self.matched += other.matched;
+    }
+}
+
+/// A search over one target.
+///
+/// # Examples
+///
+/// ```
+/// use rsync_core::{block::Layout, matcher::Matcher, signature::Signature, token::Token};
+///
+/// let basis = b"123abcdefg";
+/// let signature = Signature::of(basis, Layout::new(10, Some(3))?, 0).expect("sizes agree");
+/// let mut found = String::new();
+/// let mut emit = |token: Token<'_>| match token {
+///     Token::Block(block) => found += &format!("[{block}]"),
+///     Token::Data(data) => found += std::str::from_utf8(data).expect("ASCII"),
+/// };
+/// let mut matcher = Matcher::new(signature);
+/// matcher.push(b"123xxabc def", &mut emit);
+/// let (_digest, stats) = matcher.finish(&mut emit);
+/// assert_eq!(found, "[0]xx[1] [2]");
+/// assert_eq!((stats.literal, stats.matched), (3, 9));
+/// # Ok::<(), rsync_core::block::LayoutError>(())
+/// ```
+#[derive(Debug)]
+pub struct Matcher {
+    table: Table,
+    // The target from the first byte that no token covers yet.
+    window: Vec<u8>,
+    // Where in `window` pending literal bytes start, and where the search stands.
+    literal: usize,
+    position: usize,
+    // The sums at `position`, once that position was looked up in vain.
+    rolling: Option<Rolling>,
+    // The block that would follow the last match.
+    next: Option<u32>,
+    file: FileSum,
+    stats: MatchStats,
+}
+
+impl Matcher {
+    /// A search for the blocks of `signature`.
+    pub fn new(signature: Signature) -> Self {
+        Self {
+            table: Table::new(signature),
+            window: Vec::new(),
+            literal: 0,
+            position: 0,
+            rolling: None,
+            next: None,
+            file: FileSum::new(),
+            stats: MatchStats::default(),
+        }
+    }
+
+    /// Searches on with the next piece of the target; tokens go to `emit` as they become certain.
+    pub fn push(&mut self, target: &[u8], emit: &mut dyn FnMut(Token<'_>)) {
+        for piece in target.chunks(STEP) {
+            self.file.update(piece);
+            self.window.extend_from_slice(piece);
+            self.search(emit);
+            if self.literal >= self.window.len() / 2 {
+                self.window.drain(..self.literal);
+                self.position -= self.literal;
+                self.literal = 0;
+            }
+        }
+    }
+
+    /// The target has ended: emits the rest and returns the target's strong checksum and the statistics.
+    pub fn finish(mut self, emit: &mut dyn FnMut(Token<'_>)) -> (Digest, MatchStats) {
+        let tail = self.table.signature().layout().remainder();
+        let last = self.table.signature().layout().count().wrapping_sub(1);
+        let start = self
+            .window
+            .len()
+            .checked_sub(tail)
+            .filter(|start| tail != 0 && *start >= self.position);
+        let found = start.is_some_and(|start| self.is_tail(last, start));
+        match start {
+            Some(start) if found => {
+                self.position = start;
+                self.block(last, tail, emit);
+            }
+            _ => {
+                self.position = self.window.len();
+                self.flush(true, emit);
+            }
+        }
+        (self.file.finish(), self.stats)
+    }
+
+    /// Looks up every position that has a whole block behind it.
+    fn search(&mut self, emit: &mut dyn FnMut(Token<'_>)) {
+        let length = self.table.signature().layout().length();
+        if self.table.is_empty() {
+            self.position = self
+                .position
+                .max((self.window.len() + 1).saturating_sub(length));
+            return self.flush(false, emit);
+        }
+        while self.position + length <= self.window.len() {
+            let window = &self.window[self.position..self.position + length];
+            let (sums, may_match) = match self.rolling.take() {
+                None => {
+                    let sums = Rolling::of(window);
+                    self.stats.hash_hits += u64::from(self.table.has_tag(tag(sums.value())));
+                    (sums, self.table.may_have(sums.value()))
+                }
+                Some(mut sums) => {
+                    let rest = &self.window[self.position..];
+                    // Stop where a literal token is full, so that what is pending stays short.
+                    let most = (rest.len() - length).min(MAX_DATA - (self.position - self.literal));
+                    let (out, new) = (&rest[..most], &rest[length..length + most]);
+                    let (moved, may_match) = self.table.scan(
+                        &mut sums,
+                        out,
+                        new,
+                        length as u32,
+                        &mut self.stats.hash_hits,
+                    );
+                    self.position += moved;
+                    if moved == 0 {
+                        self.rolling = Some(sums);
+                        return;
+                    }
+                    (sums, may_match)
+                }
+            };
+            match if may_match {
+                self.lookup(sums.value(), length)
+            } else {
+                None
+            } {
+                Some(block) => self.block(block, length, emit),
+                None => {
+                    self.rolling = Some(sums);
+                    self.flush(false, emit);
+                }
+            }
+        }
+    }
+
+    /// The block that the window at the current position equals, if any.
+    fn lookup(&mut self, sum: u32, length: usize) -> Option<u32> {
+        let candidates = self.table.candidates(sum);
+        if candidates.is_empty() {
+            return None;
+        }
+        let signature = self.table.signature();
+        let digest = strong::block_sum(
+            signature.seed(),
+            &self.window[self.position..self.position + length],
+        );
+        let strong = &digest[..signature.layout().strong_length()];
+        let is_block = |block| signature.strong(block) == Some(strong);
+
+        let follows = |next: &u32| {
+            // A short last block is in the signature, but no candidate.
+            let range = signature.layout().range(*next, 1);
+            range.is_some_and(|range| range.end - range.start == length as u64)
+                && signature.rolling(*next) == Some(sum)
+        };
+        if let Some(next) = self.next.filter(|next| follows(next) && is_block(*next)) {
+            return Some(next);
+        }
+        for candidate in candidates.iter().take(MAX_CHAIN) {
+            if is_block(candidate.block()) {
+                return Some(candidate.block());
+            }
+            self.stats.false_alarms += 1;
+        }
+        None
+    }
+
+    /// Whether what the target holds from `start` of the window on is the short last block.
+    fn is_tail(&mut self, last: u32, start: usize) -> bool {
+        let signature = self.table.signature();
+        let data = &self.window[start..];
+        let sum = Rolling::of(data).value();
+        let Some(expected) = signature.rolling(last) else {
+            return false;
+        };
+        self.stats.hash_hits += u64::from(tag(sum) == tag(expected));
+        if sum != expected {
+            return false;
+        }
+        let digest = strong::block_sum(signature.seed(), data);
+        let equal = signature.strong(last) == Some(&digest[..signature.layout().strong_length()]);
+        self.stats.false_alarms += u64::from(!equal);
+        equal
+    }
+
+    /// Emits the pending literal bytes and `block`, which covers the next `length` bytes.
+    fn block(&mut self, block: u32, length: usize, emit: &mut dyn FnMut(Token<'_>)) {
+        self.flush(true, emit);
+        emit(Token::Block(block));
+        self.stats.matches += 1;
+        self.stats.matched += length as u64;
+        self.next = block.checked_add(1);
+        self.position += length;
+        self.literal = self.position;
+        self.rolling = None;
+    }
+
+    /// Emits full literal tokens up to the position, and with `all` also a last shorter one.
+    fn flush(&mut self, all: bool, emit: &mut dyn FnMut(Token<'_>)) {
+        while self.literal < self.position {
+            let end = self.position.min(self.literal + MAX_DATA);
+            if end - self.literal < MAX_DATA && !all {
+                break;
+            }
+            emit(Token::Data(&self.window[self.literal..end]));
+            self.stats.literal += (end - self.literal) as u64;
+            self.literal = end;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
