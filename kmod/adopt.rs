@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Being somebody else for a while: guards that take on a process's memory or credentials.
+//!
+//! Every adoption is undone by `Drop`, in reverse order of the fields of [`Adoption`]'s
+//! construction. Nothing here is held while a lane is idle.
+
+use crate::helpers::{
+    flexsc_creds_are,
+    flexsc_gate,
+    flexsc_override_creds,
+    flexsc_revert_creds,
+    flexsc_shares_tables,
+    flexsc_task_alive, //
+};
+use core::ptr::NonNull;
+use kernel::{
+    bindings,
+    cred::Credential,
+    mm::{
+        Mm,
+        MmWithUser, //
+    },
+    prelude::*,
+    sync::aref::ARef,
+    task::Task,
+    types::NotThreadSafe, //
+};
+
+/// Whose calls a context executes. Fixed at set-up.
+///
+/// Holds no users of the mm: only the struct, so that the process's memory goes when the
+/// process does.
+pub(crate) struct Identity {
+    owner: ARef<Task>,
+    leader: ARef<Task>,
+    mm: ARef<Mm>,
+}
+
+impl Identity {
+    /// The calling thread and its process, or `ESRCH` from a task without memory.
+    pub(crate) fn of_current() -> Result<Self> {
+        let current = kernel::current!();
+        let mm: &Mm = current.mm().ok_or(ESRCH)?;
+        Ok(Self {
+            owner: ARef::from(&**current),
+            leader: ARef::from(current.group_leader()),
+            mm: ARef::from(mm),
+        })
+    }
+
+    /// Whether the calling thread belongs to the process. A child that shares the memory
+    /// (`CLONE_VM` without `CLONE_THREAD`) does not.
+    pub(crate) fn is_current(&self) -> bool {
+        let current = kernel::current!();
+        let same_mm = current
+            .mm()
+            .is_some_and(|mm| core::ptr::eq(mm.as_raw(), self.mm.as_raw()));
+        same_mm && current.tgid() == self.leader.tgid()
+    }
+
+    /// Whose credentials, root and cwd count: the registering thread while it lives, else the
+    /// group leader.
+    pub(crate) fn who(&self) -> &Task {
+        if alive(&self.owner) {
+            &self.owner
+        } else {
+            &self.leader
+        }
+    }
+
+    /// Whether `thread` still works on the fd table and the namespaces of the process.
+    ///
+    /// When neither the registering thread nor the leader is left, the tables that the thread
+    /// took at set-up are the only ones known.
+    pub(crate) fn tables_match(&self, thread: &Task) -> bool {
+        let who = self.who();
+        // SAFETY: Both tasks are valid: `self` and the caller hold references.
+        let shared = unsafe { flexsc_shares_tables(who.as_ptr(), thread.as_ptr()) };
+        shared || !alive(who)
+    }
+
+    /// The memory of the process.
+    pub(crate) fn mm(&self) -> &Mm {
+        &self.mm
+    }
+}
+
+fn alive(task: &Task) -> bool {
+    // SAFETY: `task` is a valid task.
+    unsafe { flexsc_task_alive(task.as_ptr()) }
+}
+
+/// Wears a task's credentials.
+///
+/// # Invariants
+///
+/// Until drop, the current task's subjective credentials are `cred`, which this object holds
+/// a reference to, and `previous` are those it had before.
+pub(crate) struct Creds {
+    cred: ARef<Credential>,
+    previous: *const bindings::cred,
+    /// The security modules that mediate whoever has them (`FLEXSC_GATE_*`).
+    gate: u32,
+    _here: NotThreadSafe,
+}
+
+impl Creds {
+    /// Puts on the current credentials of `who`.
+    pub(crate) fn wear(who: &Task) -> Self {
+        // SAFETY: `who` is a valid task; the function returns a reference that is ours.
+        let raw = unsafe { bindings::get_task_cred(who.as_ptr()) };
+        // SAFETY: A task always has credentials, so `raw` is not null, and its reference is
+        // passed on to the `ARef`.
+        let cred = unsafe { ARef::from_raw(NonNull::new_unchecked(raw.cast_mut().cast::<Credential>())) };
+        // INVARIANT: `cred` is held until `drop` has put `previous` back.
+        // SAFETY: `cred` is valid and referenced.
+        let previous = unsafe { flexsc_override_creds(cred.as_ptr()) };
+        // SAFETY: `who` is a valid task, and its credentials are worn.
+        let gate = unsafe { flexsc_gate(who.as_ptr()) };
+        Self {
+            cred,
+            previous,
+            gate,
+            _here: NotThreadSafe,
+        }
+    }
+
+    /// Whether `who` still has these credentials.
+    pub(crate) fn are_of(&self, who: &Task) -> bool {
+        // SAFETY: `who` is a valid task; the pointer is only compared.
+        unsafe { flexsc_creds_are(who.as_ptr(), self.cred.as_ptr()) }
+    }
+}
+
+impl Drop for Creds {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants `previous` is what was worn before, and this runs in
+        // the task that put `cred` on, because the object is not `Send`.
+        unsafe { flexsc_revert_creds(self.previous) };
+    }
+}
+
+/// Wears a process's memory in a kernel thread.
+///
+/// # Invariants
+///
+/// Until drop, the current kernel thread uses `mm`, and `mm` has a user because of that.
+struct Memory {
+    mm: ARef<MmWithUser>,
+    _here: NotThreadSafe,
+}
+
+impl Memory {
+    /// Takes on `mm`, or `None` if its process is gone.
+    ///
+    /// # Safety
+    ///
+    /// The current task must be a kernel thread that uses no mm.
+    unsafe fn wear(mm: &Mm) -> Option<Self> {
+        let mm = mm.mmget_not_zero()?;
+        // SAFETY: `mm` has users, and the caller promises the rest.
+        unsafe { bindings::kthread_use_mm(mm.as_raw()) };
+        // INVARIANT: It is in use from here on.
+        Some(Self {
+            mm,
+            _here: NotThreadSafe,
+        })
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants the current thread uses this mm.
+        unsafe { bindings::kthread_unuse_mm(self.mm.as_raw()) };
+    }
+}
+
+/// All that lane W takes on: first the memory, then the credentials; undone in reverse.
+pub(crate) struct Adoption {
+    // Fields are dropped in declaration order: credentials first.
+    creds: Option<Creds>,
+    _memory: Memory,
+}
+
+impl Adoption {
+    /// Takes on the process of `identity`, or `None` if it is gone.
+    ///
+    /// # Safety
+    ///
+    /// The current task must be a kernel thread that uses no mm, such as a kworker.
+    pub(crate) unsafe fn of(identity: &Identity) -> Option<Self> {
+        // SAFETY: The caller promises what is required.
+        let memory = unsafe { Memory::wear(identity.mm()) }?;
+        Some(Self {
+            creds: None,
+            _memory: memory,
+        })
+    }
+
+    /// Sees to it that the current credentials of `identity` are worn; see [`wear_current`].
+    pub(crate) fn wear_current(&mut self, identity: &Identity) -> u32 {
+        wear_current(&mut self.creds, identity)
+    }
+}
+
+/// Sees to it that `worn` are the current credentials of `identity`, so that a `setuid(2)`
+/// counts for the next entry. Returns the gate that belongs to them.
+pub(crate) fn wear_current(worn: &mut Option<Creds>, identity: &Identity) -> u32 {
+    let who = identity.who();
+    match worn {
+        Some(creds) if creds.are_of(who) => creds.gate,
+        _ => {
+            // Guards nest: the old credentials come off before new ones are put on.
+            *worn = None;
+            worn.insert(Creds::wear(who)).gate
+        }
+    }
+}

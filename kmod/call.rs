@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The calls that may be posted: one table, system call number to handler and lanes.
+//!
+//! The table is the allowlist, the answer to a probe and the list in `docs/abi.md`.
+
+use crate::{
+    abi,
+    helpers::{
+        flexsc_index_nospec,
+        Handler, //
+    },
+};
+use core::mem::size_of;
+use kernel::{
+    bindings,
+    prelude::*, //
+};
+
+/// `FLEXSC_GATE_STRICT`: the administrator wants every gated call handed back.
+pub(crate) const GATE_STRICT: u32 = 8;
+
+/// I/O figures that lane W owes the process: `struct flexsc_acct`.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Acct {
+    pub(crate) rchar: u64,
+    pub(crate) wchar: u64,
+    pub(crate) syscr: u64,
+    pub(crate) syscw: u64,
+}
+
+/// What a handler sees of an entry: `struct flexsc_frame`.
+#[repr(C)]
+pub(crate) struct Frame {
+    pub(crate) args: [u64; 6],
+    pub(crate) ret: i64,
+    pub(crate) thread: *mut bindings::task_struct,
+    pub(crate) owner: *mut bindings::task_struct,
+    pub(crate) acct: *mut Acct,
+    pub(crate) lane: u32,
+    pub(crate) gate: u32,
+}
+static_assert!(size_of::<Frame>() == 88);
+
+/// What became of an entry that a handler was given.
+pub(crate) enum Verdict {
+    /// Executed; this is the real call's result.
+    Did(i64),
+    /// No side effect: lane T has to run it.
+    ToThread,
+    /// No side effect: the application has to make the plain call.
+    HandBack,
+}
+
+/// The kind of lane that an entry is queued for first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// A page worker; T when the file or the state of the process does not allow it.
+    W,
+    /// A system call thread.
+    T,
+}
+
+/// One row of the table.
+pub(crate) struct Call {
+    /// System call number, x86-64.
+    nr: u16,
+    lane: Lane,
+    /// Whether a security hook of the real call cannot be reached (see `gate.c`).
+    gated: bool,
+    handler: Handler,
+}
+
+impl Call {
+    /// Where the entry is queued first.
+    pub(crate) fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    /// The answer to a probe.
+    pub(crate) fn probe(&self) -> abi::ProbeCall {
+        let lanes = match self.lane {
+            Lane::W => abi::LANE_W | abi::LANE_T | abi::LANE_C,
+            Lane::T => abi::LANE_T | abi::LANE_C,
+        };
+        abi::ProbeCall {
+            nr: self.nr,
+            // CAST: Lanes are three bits.
+            lanes: lanes as u16,
+            flags: if self.gated { abi::CALL_GATED } else { 0 },
+        }
+    }
+
+    /// Runs the handler.
+    ///
+    /// # Safety
+    ///
+    /// What `call.h` says of `frame.lane` must be in force, and the pointers in `frame` must be
+    /// valid or null as `call.h` allows for that lane.
+    pub(crate) unsafe fn run(&self, frame: &mut Frame) -> Verdict {
+        // SAFETY: The caller promises what the handlers require, and `frame` is a valid,
+        // exclusive `struct flexsc_frame`.
+        match unsafe { (self.handler)(frame) } {
+            0 => Verdict::Did(frame.ret),
+            1 => Verdict::ToThread,
+            _ => Verdict::HandBack,
+        }
+    }
+}
+
+macro_rules! calls {
+    ($($nr:literal $lane:ident $gated:literal $handler:ident,)*) => {
+        mod handlers {
+            use super::Frame;
+            // See helpers.rs: the task structs that a frame points at.
+            #[expect(improper_ctypes)]
+            unsafe extern "C" {
+                $(pub(super) fn $handler(frame: *mut Frame) -> kernel::ffi::c_int;)*
+            }
+        }
+        /// Every call that may be posted, in the order of the numbers.
+        pub(crate) static CALLS: &[Call] = &[
+            $(Call {
+                nr: $nr,
+                lane: Lane::$lane,
+                gated: $gated,
+                handler: handlers::$handler,
+            },)*
+        ];
+    };
+}
+
+// number, first lane, gated, handler
+calls! {
+    0 W false flexsc_call_read,
+    1 W false flexsc_call_write,
+    3 T false flexsc_call_close,
+    5 W false flexsc_call_fstat,
+    8 W false flexsc_call_lseek,
+    17 W false flexsc_call_pread64,
+    18 W false flexsc_call_pwrite64,
+    19 W false flexsc_call_readv,
+    20 W false flexsc_call_writev,
+    74 W false flexsc_call_fsync,
+    75 W false flexsc_call_fdatasync,
+    77 W true flexsc_call_ftruncate,
+    91 W true flexsc_call_fchmod,
+    93 W true flexsc_call_fchown,
+    110 W false flexsc_call_getppid,
+    217 W false flexsc_call_getdents64,
+    221 W false flexsc_call_fadvise64,
+    257 T false flexsc_call_openat,
+    258 T false flexsc_call_mkdirat,
+    260 T true flexsc_call_fchownat,
+    262 T false flexsc_call_newfstatat,
+    263 T true flexsc_call_unlinkat,
+    265 T true flexsc_call_linkat,
+    266 T true flexsc_call_symlinkat,
+    267 T true flexsc_call_readlinkat,
+    268 T true flexsc_call_fchmodat,
+    269 T false flexsc_call_faccessat,
+    280 T false flexsc_call_utimensat,
+    285 W false flexsc_call_fallocate,
+    295 W false flexsc_call_preadv,
+    296 W false flexsc_call_pwritev,
+    316 T false flexsc_call_renameat2,
+    326 W false flexsc_call_copy_file_range,
+    332 T false flexsc_call_statx,
+    437 T false flexsc_call_openat2,
+    0xffff W false flexsc_call_nop,
+}
+
+/// One more than the highest system call number in the table.
+const NUMBERS: usize = 438;
+
+/// Index into [`CALLS`] plus one, by system call number; 0 where there is none.
+static BY_NUMBER: [u8; NUMBERS] = {
+    let mut table = [0; NUMBERS];
+    let mut i = 0;
+    while i < CALLS.len() {
+        let nr = CALLS[i].nr;
+        if nr != abi::NR_NOP {
+            // CAST: There are fewer than 255 calls, and u16 fits usize.
+            table[nr as usize] = i as u8 + 1;
+        }
+        i += 1;
+    }
+    table
+};
+
+/// The call with that number, if it may be posted.
+///
+/// `nr` comes from the application, so the look-up is safe against misspeculation.
+pub(crate) fn find(nr: u16) -> Option<&'static Call> {
+    if nr == abi::NR_NOP {
+        return CALLS.last();
+    }
+    let nr = u32::from(nr);
+    // CAST: Both table lengths fit u32.
+    if nr >= NUMBERS as u32 {
+        return None;
+    }
+    let nr = flexsc_index_nospec(nr, NUMBERS as u32);
+    let index = BY_NUMBER.get(nr as usize).copied()?;
+    CALLS.get(usize::from(index).checked_sub(1)?)
+}

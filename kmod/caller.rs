@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Lane C: the caller of wait executes what nobody has taken, then sleeps.
+//!
+//! On one CPU this is plain system call batching: no thread switch, one trap for many calls.
+
+use crate::{
+    abi,
+    call::Verdict,
+    context::Context,
+    helpers::{
+        flexsc_fput_pending,
+        flexsc_gate, //
+    },
+    shared::Counter,
+    state::BATCH, //
+};
+use core::ptr;
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    time::{
+        Delta,
+        Instant,
+        Monotonic, //
+    },
+};
+
+/// Ten years: longer timeouts are cut, so that no deadline overflows the clock.
+const LONGEST_WAIT_NS: i64 = 10 * 365 * 86_400 * 1_000_000_000;
+
+impl Context {
+    /// `FLEXSC_IOC_WAIT`, called in the process: the number of unreaped completions.
+    ///
+    /// May return fewer than `wait.min_complete` when the caller has to return to user mode for
+    /// files that it closed to be released.
+    pub(crate) fn wait(self: &Arc<Self>, wait: &abi::Wait) -> Result<u32> {
+        if wait.flags != 0 {
+            return Err(EINVAL);
+        }
+        self.shared().count(Counter::Waits, 1);
+        let deadline = (wait.timeout_ns >= 0).then(|| {
+            let timeout = wait.timeout_ns.min(LONGEST_WAIT_NS);
+            Instant::<Monotonic>::now() + Delta::from_nanos(timeout)
+        });
+        let target = wait.min_complete.min(self.shared().entries());
+        loop {
+            if self.is_dead() {
+                return Err(ESRCH);
+            }
+            self.make_wanted_thread();
+            self.run_posted();
+            let unreaped = self.unreaped();
+            if unreaped >= target || flexsc_fput_pending() {
+                return Ok(unreaped);
+            }
+            if kernel::current!().signal_pending() {
+                return Err(EINTR);
+            }
+            self.sleep(target, deadline, || {
+                self.unreaped() >= target || self.is_dead() || {
+                    let state = self.state();
+                    state.wants_thread() || state.ring_ready(self.shared())
+                }
+            })?;
+        }
+    }
+
+    /// Executes in the caller what is still SUBMITTED.
+    fn run_posted(&self) {
+        let shared = self.shared();
+        let mut batch = [0; BATCH];
+        loop {
+            let count = self
+                .state()
+                .pull_for_caller(shared, self.in_flight(), &mut batch);
+            if count == 0 {
+                return;
+            }
+            // SAFETY: The current task is valid and wears its own credentials.
+            let gate = unsafe { flexsc_gate(kernel::current!().as_ptr()) } | self.strict();
+            let mut to_thread = false;
+            for &index in batch.iter().take(count) {
+                to_thread |= !self.run_one(index, gate);
+            }
+            if to_thread {
+                let tell = self.state().attend_t(shared);
+                if tell {
+                    self.wake_waiters();
+                }
+            }
+        }
+    }
+
+    /// Executes one entry in the caller; false if lane T has to.
+    fn run_one(&self, index: u16, gate: u32) -> bool {
+        let Some(posted) = self.state().posted(index) else {
+            return true;
+        };
+        // A caller that is to return to user mode begins nothing: the entry would only fail.
+        let verdict = if kernel::current!().signal_pending() {
+            Verdict::ToThread
+        } else {
+            // SAFETY: The caller of wait is a thread of the process, as the ioctl has checked,
+            // and its own credentials, files and memory are in force.
+            unsafe {
+                self.execute(
+                    &posted,
+                    abi::LANE_C,
+                    ptr::null_mut(),
+                    gate,
+                    ptr::null_mut(),
+                )
+            }
+        };
+        if let Verdict::ToThread = verdict {
+            self.state().push_t(index);
+            return false;
+        }
+        self.finish(index, &posted, verdict, Counter::EntriesC);
+        true
+    }
+}

@@ -1,0 +1,598 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A context: one set of shared pages, and everything that executes what is posted there.
+//!
+//! # Lifetimes
+//!
+//! The open file holds the context; so do its drain items and system call threads, and the
+//! context holds those in its state. [`Context::release`], at the last close, breaks that
+//! circle from a work item of its own: it may be called from a system call thread that drops
+//! the last reference to the process's fd table, and that thread must not wait for itself.
+//! Of the process the context holds two task structs and the mm struct, but no users of the
+//! mm and no files, so that it never keeps a process's memory or descriptors alive; only a
+//! thread of the process does, by being one.
+//!
+//! # Lock order
+//!
+//! `mmap_lock`, then `Shared::pages`. `making`, then `state`. `waiting`, then `state`.
+//! `state`, `completions` and `acct` are innermost: nothing is taken inside them but the
+//! scheduler's own locks, by a wake-up.
+
+use crate::{
+    abi,
+    adopt::Identity,
+    call::{
+        self,
+        Acct,
+        Frame,
+        Verdict, //
+    },
+    drain::Drain,
+    helpers::{
+        flexsc_cond_resched,
+        flexsc_one_cpu,
+        flexsc_pick_cpu, //
+    },
+    shared::{
+        Counter,
+        Posted,
+        Shared,
+        Word, //
+    },
+    state::{
+        InFlight,
+        State, //
+    },
+    thread::SyscallThread,
+    workqueue, //
+};
+use kernel::{
+    bindings,
+    error::to_result,
+    ffi::c_int,
+    new_mutex,
+    new_poll_condvar,
+    new_spinlock,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        barrier::smp_mb,
+        lock::spinlock::SpinLockGuard,
+        poll::PollCondVar,
+        aref::ARef,
+        Arc,
+        Mutex,
+        SetOnce,
+        SpinLock, //
+    },
+    task::Task,
+    time::{
+        delay::fsleep,
+        Delta,
+        Instant,
+        Monotonic, //
+    },
+    workqueue::{
+        impl_has_work,
+        new_work,
+        Work,
+        WorkItem, //
+    },
+};
+
+/// The minder's tick. A thread that is inside one call for longer is taken for blocked.
+const TICK: Delta = Delta::from_millis(4);
+/// How many quiet ticks end the minder.
+const QUIET_TICKS: u32 = 25;
+
+/// Results that mean "interrupted before any effect": never shown to an application.
+const RESTART: core::ops::RangeInclusive<i64> = -516..=-512;
+
+/// What one context was set up with.
+pub(crate) struct Options {
+    pub(crate) entries: u32,
+    pub(crate) cpu: i32,
+    pub(crate) spin_us: u32,
+    pub(crate) drains: u32,
+    pub(crate) threads: u32,
+    pub(crate) lsm_strict: bool,
+}
+
+/// One context.
+#[pin_data]
+pub(crate) struct Context {
+    identity: Identity,
+    #[pin]
+    shared: Shared,
+    in_flight: InFlight,
+    #[pin]
+    state: SpinLock<State>,
+    /// The kernel's own `comp_tail`.
+    #[pin]
+    completions: SpinLock<u32>,
+    /// What lane W owes the process's I/O accounting.
+    #[pin]
+    acct: SpinLock<Acct>,
+    /// Held while a system call thread is made.
+    #[pin]
+    making: Mutex<()>,
+    /// The first system call thread's task, through whose fd table lane W looks files up.
+    table_task: SetOnce<ARef<Task>>,
+    /// Those inside wait, and poll(2).
+    #[pin]
+    waiting: Mutex<()>,
+    #[pin]
+    news: PollCondVar,
+    waiters: Atomic<u32>,
+    /// The value of `comp_tail` from which on a waiter is to be woken.
+    wake_at: Atomic<u32>,
+    polled: Atomic<u32>,
+    dead: Atomic<u32>,
+    cpu: c_int,
+    one_cpu: bool,
+    spin: Delta,
+    strict: u32,
+    max_drains: u32,
+    max_threads: usize,
+    #[pin]
+    teardown: Work<Context, 0>,
+    #[pin]
+    minder: Work<Context, 1>,
+    // Fields are dropped in declaration order: this last.
+    _claim: workqueue::Claim,
+}
+
+impl_has_work! {
+    impl HasWork<Self, 0> for Context { self.teardown }
+    impl HasWork<Self, 1> for Context { self.minder }
+}
+
+/// Whether ring position `tail` is at or behind `position`.
+fn reached(tail: u32, position: u32) -> bool {
+    tail.wrapping_sub(position) < 1 << 31
+}
+
+/// Where the kernel's `sub_head` stood when somebody began to poll.
+pub(crate) struct Lookout {
+    head: u32,
+}
+
+impl Context {
+    /// Makes a context of the calling process, with its drain items and one thread.
+    pub(crate) fn new(options: &Options) -> Result<Arc<Self>> {
+        let cpu = flexsc_pick_cpu(options.cpu);
+        to_result(cpu.min(0))?;
+        let one_cpu = flexsc_one_cpu();
+        // With one CPU polling would take it from whoever is to post.
+        let spin_us = if one_cpu { 0 } else { options.spin_us };
+        // CAST: All three are small.
+        let (entries, drains, threads) = (
+            options.entries as usize,
+            options.drains as usize,
+            options.threads as usize,
+        );
+        let identity = Identity::of_current()?;
+        let in_flight = InFlight::new(entries)?;
+        let state = State::new(entries, drains, threads)?;
+        // CAST: A CPU number is not negative here.
+        let shared = Shared::new(options.entries, cpu as u32, spin_us)?;
+
+        let this = Arc::try_pin_init(
+            try_pin_init!(Self {
+                identity,
+                shared <- shared,
+                in_flight,
+                state <- new_spinlock!(state),
+                completions <- new_spinlock!(0),
+                acct <- new_spinlock!(Acct::default()),
+                making <- new_mutex!(()),
+                table_task: SetOnce::new(),
+                waiting <- new_mutex!(()),
+                news <- new_poll_condvar!("flexsc::Context::news"),
+                waiters: Atomic::new(0),
+                wake_at: Atomic::new(0),
+                polled: Atomic::new(0),
+                dead: Atomic::new(0),
+                cpu,
+                one_cpu,
+                spin: Delta::from_micros(i64::from(spin_us)),
+                strict: if options.lsm_strict { call::GATE_STRICT } else { 0 },
+                max_drains: options.drains,
+                max_threads: threads,
+                teardown <- new_work!("flexsc::Context::teardown"),
+                minder <- new_work!("flexsc::Context::minder"),
+                _claim: workqueue::Claim::new(),
+            }? Error),
+            GFP_KERNEL,
+        )?;
+
+        let made = this.populate(drains);
+        if made.is_err() {
+            Self::release(this.clone());
+        }
+        made?;
+        Ok(this)
+    }
+
+    fn populate(self: &Arc<Self>, drains: usize) -> Result {
+        for _ in 0..drains {
+            let drain = Drain::new(self.clone())?;
+            self.state().add_drain(drain)?;
+        }
+        self.make_thread()
+    }
+
+    /// Makes one more system call thread, if there is room. Called in the process.
+    pub(crate) fn make_thread(self: &Arc<Self>) -> Result {
+        let _making = self.making.lock();
+        let id = self.state().thread_count();
+        if id >= self.max_threads || self.is_dead() {
+            return Err(EAGAIN);
+        }
+        let thread = SyscallThread::spawn(self.clone(), id)?;
+        let added = self.state().add_thread(thread.clone(), &self.shared);
+        if added.is_err() {
+            thread.stop();
+            return added;
+        }
+        if let (0, Some(task)) = (id, thread.task()) {
+            self.table_task.populate(ARef::from(task));
+        }
+        self.shared.count(Counter::Threads, 1);
+        let tell = self.state().attend_t(&self.shared);
+        if tell {
+            self.wake_waiters();
+        }
+        Ok(())
+    }
+
+    /// Fills in what set-up tells the application.
+    pub(crate) fn describe(&self, setup: &mut abi::Setup) {
+        let layout = self.shared.layout();
+        setup.entries = self.shared.entries();
+        setup.cpu = self.cpu;
+        // CAST: Both are small; the spin time came from a u32.
+        setup.spin_us = self.spin.as_micros_ceil() as u32;
+        setup.drains = self.max_drains;
+        setup.threads = self.max_threads as u32;
+        setup.abi_version = abi::ABI_VERSION;
+        setup.features = abi::FEATURES;
+        // CAST: usize and u64 are the same on the one architecture supported.
+        setup.map_size = layout.size as u64;
+        setup.sub_ring_off = layout.sub_ring as u64;
+        setup.comp_ring_off = layout.comp_ring as u64;
+        setup.entries_off = layout.entries as u64;
+    }
+
+    /// Whose calls these are.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The shared pages.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The entries in flight.
+    pub(crate) fn in_flight(&self) -> &InFlight {
+        &self.in_flight
+    }
+
+    /// The state, locked.
+    pub(crate) fn state(&self) -> SpinLockGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// The system call CPU.
+    pub(crate) fn cpu(&self) -> c_int {
+        self.cpu
+    }
+
+    /// Where system call threads should run: on the system call CPU, if the application has
+    /// another for itself.
+    pub(crate) fn thread_cpu(&self) -> Option<c_int> {
+        (!self.one_cpu).then_some(self.cpu)
+    }
+
+    /// `GATE_STRICT`, if the administrator wants every gated call handed back.
+    pub(crate) fn strict(&self) -> u32 {
+        self.strict
+    }
+
+    /// Whether idle drains and threads poll at all.
+    pub(crate) fn spins(&self) -> bool {
+        !self.spin.is_zero()
+    }
+
+    /// The task through whose fd table lane W looks files up.
+    pub(crate) fn table_task(&self) -> Option<&Task> {
+        self.table_task.as_ref().map(|task| &**task)
+    }
+
+    /// Whether the process or the file is gone: nothing more is begun.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Acquire) != 0
+    }
+
+    /// Ends the execution of entries for good.
+    pub(crate) fn kill(&self) {
+        self.dead.store(1, Release);
+        self.wake_waiters();
+    }
+
+    /// Begins a look-out for posted entries.
+    pub(crate) fn lookout(&self, state: &State) -> Lookout {
+        Lookout {
+            head: state.sub_head(),
+        }
+    }
+
+    /// Polls the submission ring for the context's spin time; true if something came.
+    pub(crate) fn poll_ring(&self, lookout: Lookout) -> bool {
+        let start = Instant::<Monotonic>::now();
+        loop {
+            for _ in 0..32 {
+                if self.shared.load(Word::SubTail) != lookout.head {
+                    return true;
+                }
+                // SAFETY: A hint to the CPU, always safe.
+                unsafe { bindings::cpu_relax() };
+            }
+            let idle = start.elapsed() >= self.spin;
+            if idle || self.is_dead() || kernel::current!().signal_pending() {
+                return false;
+            }
+            flexsc_cond_resched();
+        }
+    }
+
+    /// Runs the handler of a posted call.
+    ///
+    /// # Safety
+    ///
+    /// What `call.h` says of `lane` must be in force. `thread` must be as it says for that
+    /// lane, and `acct` null or exclusive.
+    pub(crate) unsafe fn execute(
+        &self,
+        posted: &Posted,
+        lane: u32,
+        thread: *mut bindings::task_struct,
+        gate: u32,
+        acct: *mut Acct,
+    ) -> Verdict {
+        if posted.flags != 0 {
+            return Verdict::Did(i64::from(EINVAL.to_errno()));
+        }
+        let Some(call) = call::find(posted.nr) else {
+            return Verdict::HandBack;
+        };
+        let owner = if lane == abi::LANE_C {
+            kernel::current!().as_ptr()
+        } else {
+            self.identity.who().as_ptr()
+        };
+        let mut frame = Frame {
+            args: posted.args,
+            ret: 0,
+            thread,
+            owner,
+            acct,
+            lane,
+            gate,
+        };
+        // SAFETY: The caller promises what is in force; `owner` is a task that the identity
+        // holds, or current.
+        match unsafe { call.run(&mut frame) } {
+            Verdict::Did(ret) if RESTART.contains(&ret) => Verdict::ToThread,
+            verdict => verdict,
+        }
+    }
+
+    /// Publishes the outcome of an entry.
+    pub(crate) fn finish(&self, index: u16, posted: &Posted, verdict: Verdict, lane: Counter) {
+        let (flags, ret, counter) = match verdict {
+            Verdict::Did(ret) => (0, ret, lane),
+            Verdict::HandBack | Verdict::ToThread => (
+                abi::ENTRY_HANDED_BACK,
+                i64::from(ENOSYS.to_errno()),
+                Counter::HandedBack,
+            ),
+        };
+        self.shared.count(counter, 1);
+        self.in_flight.clear(index);
+        let index = u32::from(index);
+        self.shared.finish(index, posted.nr, flags, ret);
+        let tail = {
+            let mut tail = self.completions.lock();
+            self.shared.complete(*tail, index);
+            *tail = tail.wrapping_add(1);
+            self.shared.store(Word::CompTail, *tail);
+            *tail
+        };
+        // Pairs with the full barrier in `sleep`: either the completion is seen there, or the
+        // waiter is seen here.
+        smp_mb(Full);
+        let awaited = self.waiters.load(Relaxed) != 0 && reached(tail, self.wake_at.load(Relaxed));
+        if awaited || self.polled.load(Relaxed) != 0 {
+            self.wake_waiters();
+        }
+    }
+
+    /// How many completions the application has not reaped; at most the number of entries.
+    pub(crate) fn unreaped(&self) -> u32 {
+        let tail = *self.completions.lock();
+        tail.wrapping_sub(self.shared.load(Word::CompHead))
+            .min(self.shared.entries())
+    }
+
+    /// Wakes everybody inside wait and poll(2).
+    pub(crate) fn wake_waiters(&self) {
+        // A waiter holds this lock from its last look until it is on the wait queue.
+        drop(self.waiting.lock());
+        self.news.notify_all();
+    }
+
+    /// Sleeps until `target` completions are unreaped or there is other news, once, unless
+    /// `ready` already.
+    ///
+    /// `ready` may take the state's lock. Returns `ETIME` at the deadline, `EINTR` on a signal.
+    pub(crate) fn sleep(
+        &self,
+        target: u32,
+        deadline: Option<Instant<Monotonic>>,
+        ready: impl Fn() -> bool,
+    ) -> Result {
+        let mut guard = self.waiting.lock();
+        let wake_at = self.shared.load(Word::CompHead).wrapping_add(target);
+        // With several waiters the first to be satisfied counts; the others look and go on.
+        if self.waiters.fetch_add(1, Relaxed) == 0 || reached(self.wake_at.load(Relaxed), wake_at) {
+            self.wake_at.store(wake_at, Relaxed);
+        }
+        smp_mb(Full);
+        let result = if ready() {
+            Ok(())
+        } else {
+            self.shared.count(Counter::WaitSleeps, 1);
+            self.sleep_locked(deadline, &mut guard)
+        };
+        self.waiters.fetch_sub(1, Relaxed);
+        result
+    }
+
+    fn sleep_locked(
+        &self,
+        deadline: Option<Instant<Monotonic>>,
+        guard: &mut kernel::sync::lock::Guard<'_, (), kernel::sync::lock::mutex::MutexBackend>,
+    ) -> Result {
+        use kernel::sync::CondVarTimeoutResult as Woken;
+        let Some(deadline) = deadline else {
+            return if self.news.wait_interruptible(guard) {
+                Err(EINTR)
+            } else {
+                Ok(())
+            };
+        };
+        let left = deadline - Instant::now();
+        if left.is_negative() || left.is_zero() {
+            return Err(ETIME);
+        }
+        // CAST: Clamped to what fits.
+        let millis = left.as_millis_ceil().clamp(1, i64::from(i32::MAX)) as u32;
+        match self
+            .news
+            .wait_interruptible_timeout(guard, kernel::time::msecs_to_jiffies(millis))
+        {
+            Woken::Signal { .. } => Err(EINTR),
+            Woken::Timeout | Woken::Woken { .. } => Ok(()),
+        }
+    }
+
+    /// Registers a poll(2) caller; true if there are completions to reap.
+    pub(crate) fn poll(
+        &self,
+        file: &kernel::fs::File,
+        table: &kernel::sync::poll::PollTable<'_>,
+    ) -> bool {
+        self.polled.store(1, Relaxed);
+        table.register_wait(file, &self.news);
+        smp_mb(Full);
+        self.unreaped() > 0
+    }
+
+    /// Somebody posted while nobody looked.
+    pub(crate) fn kick(self: &Arc<Self>) {
+        self.shared.count(Counter::Kicks, 1);
+        self.make_wanted_thread();
+        let drain = self.state().want_drain(&self.shared);
+        if let Some(drain) = drain {
+            drain.queue();
+        }
+    }
+
+    /// Makes a thread if all are blocked and entries wait. If it cannot be made the entries
+    /// wait for one that returns.
+    pub(crate) fn make_wanted_thread(self: &Arc<Self>) {
+        let wanted = self.state().wants_thread();
+        if wanted {
+            let _ = self.make_thread();
+        }
+    }
+
+    /// Queues the minder, which looks after blocked threads.
+    pub(crate) fn queue_minder(self: &Arc<Self>) {
+        let _ = workqueue::housekeeping().enqueue::<_, 1>(self.clone());
+    }
+
+    /// Adds what a page worker transferred.
+    pub(crate) fn add_acct(&self, more: &Acct) {
+        let mut acct = self.acct.lock();
+        acct.rchar += more.rchar;
+        acct.wchar += more.wchar;
+        acct.syscr += more.syscr;
+        acct.syscw += more.syscw;
+    }
+
+    /// Takes what lane W owes, for a thread of the process to add to its own.
+    pub(crate) fn take_acct(&self, into: &mut Acct) {
+        core::mem::swap(&mut *self.acct.lock(), into);
+    }
+
+    /// The last close. Nothing is waited for here.
+    pub(crate) fn release(this: Arc<Self>) {
+        this.kill();
+        let _ = workqueue::housekeeping().enqueue::<_, 0>(this);
+    }
+
+    /// Ends the threads and breaks the circle of references.
+    fn tear_down(&self) {
+        let workers = self.state().dissolve();
+        for thread in workers.threads() {
+            thread.stop();
+        }
+    }
+
+    /// Looks every tick whether a thread is stuck in a call, and lets others take over.
+    fn mind(&self) {
+        let mut quiet = 0;
+        while !self.is_dead() && quiet < QUIET_TICKS {
+            fsleep(TICK);
+            let (busy, drain, tell) = {
+                let mut state = self.state();
+                let (busy, drain) = state.mind(&self.shared);
+                let tell = state.attend_t(&self.shared);
+                (busy, drain, tell)
+            };
+            if let Some(drain) = drain {
+                drain.queue();
+            }
+            if tell {
+                self.wake_waiters();
+            }
+            quiet = if busy { 0 } else { quiet + 1 };
+        }
+        self.state().stop_minding();
+    }
+}
+
+impl WorkItem<0> for Context {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.tear_down();
+    }
+}
+
+impl WorkItem<1> for Context {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.mind();
+    }
+}

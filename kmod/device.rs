@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/dev/flexsc`: one open file is one context.
+
+use crate::{
+    abi,
+    call::CALLS,
+    context::{
+        Context,
+        Options, //
+    },
+    helpers::{
+        flexsc_compat,
+        flexsc_under_seccomp, //
+    },
+    module_parameters,
+};
+use kernel::{
+    bindings,
+    ffi::c_int,
+    fs::File,
+    miscdevice::{
+        MiscDevice,
+        MiscDeviceOptions,
+        MiscDeviceRegistration, //
+    },
+    mm::virt::VmaNew,
+    new_mutex,
+    pr_warn_once,
+    prelude::*,
+    sync::{
+        poll::PollTable,
+        Arc,
+        Mutex,
+        SetOnce, //
+    },
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    },
+    uaccess::UserSlice,
+};
+
+/// Drain items of a context that asks for the default.
+const DEFAULT_DRAINS: u32 = 4;
+/// System call threads at most of a context that asks for the default.
+const DEFAULT_THREADS: u32 = 8;
+
+/// An open file of the device.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Device {
+    context: SetOnce<Arc<Context>>,
+    /// Held while the context is set up.
+    #[pin]
+    setup: Mutex<()>,
+}
+
+#[vtable]
+impl MiscDevice for Device {
+    type Ptr = Pin<KBox<Self>>;
+
+    fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result<Self::Ptr> {
+        KBox::pin_init(
+            pin_init!(Self {
+                context: SetOnce::new(),
+                setup <- new_mutex!(()),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn mmap(device: Pin<&Self>, _file: &File, vma: &VmaNew) -> Result {
+        let context = device.context()?;
+        let shared = bindings::VM_SHARED | bindings::VM_MAYSHARE;
+        // CAST: Flags fit.
+        // SAFETY: The VMA is valid and being set up by this call.
+        let page_offset = unsafe { (*vma.as_ptr()).vm_pgoff };
+        if vma.flags() & (shared as usize) == 0 || page_offset != 0 {
+            return Err(EINVAL);
+        }
+        vma.try_clear_mayexec()?;
+        context.shared().map(vma)
+    }
+
+    fn ioctl(device: Pin<&Self>, _file: &File, command: u32, argument: usize) -> Result<isize> {
+        let user = |size| UserSlice::new(UserPtr::from_addr(argument), size);
+        match command {
+            abi::IOC_PROBE => {
+                let (mut reader, mut writer) = user(size_of::<abi::Probe>()).reader_writer();
+                let mut probe = reader.read::<abi::Probe>()?;
+                Self::probe(&mut probe)?;
+                writer.write(&probe)?;
+                Ok(0)
+            }
+            abi::IOC_SETUP => {
+                let (mut reader, mut writer) = user(size_of::<abi::Setup>()).reader_writer();
+                let mut setup = reader.read::<abi::Setup>()?;
+                device.set_up(&mut setup)?;
+                writer.write(&setup)?;
+                Ok(0)
+            }
+            abi::IOC_KICK => {
+                device.context()?.kick();
+                Ok(0)
+            }
+            abi::IOC_WAIT => {
+                let wait = user(size_of::<abi::Wait>()).reader().read::<abi::Wait>()?;
+                // CAST: At most the number of entries.
+                Ok(device.context()?.wait(&wait)? as isize)
+            }
+            _ => Err(ENOTTY),
+        }
+    }
+}
+
+impl Device {
+    /// The context, if it is set up and the calling thread belongs to its process.
+    ///
+    /// `EBADFD` before set-up, `EPERM` in another process, such as a child.
+    fn context(&self) -> Result<&Arc<Context>> {
+        let context = self.context.as_ref().ok_or(EBADFD)?;
+        if !context.identity().is_current() {
+            return Err(EPERM);
+        }
+        Ok(context)
+    }
+
+    fn probe(probe: &mut abi::Probe) -> Result {
+        let room = usize::try_from(probe.count)?;
+        let size = room.min(CALLS.len()) * size_of::<abi::ProbeCall>();
+        let mut writer =
+            UserSlice::new(UserPtr::from_addr(usize::try_from(probe.calls)?), size).writer();
+        for call in CALLS.iter().take(room) {
+            writer.write(&call.probe())?;
+        }
+        probe.count = u32::try_from(CALLS.len())?;
+        probe.abi_version = abi::ABI_VERSION;
+        probe.features = abi::FEATURES;
+        Ok(())
+    }
+
+    /// Makes the context. Until a process can be confined to what it may do by itself, only
+    /// the administrator may.
+    fn set_up(&self, setup: &mut abi::Setup) -> Result {
+        // SAFETY: Always safe to call.
+        if !unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) } {
+            return Err(EPERM);
+        }
+        // Entries pass no seccomp filter.
+        if flexsc_under_seccomp() {
+            pr_warn_once!("a process under seccomp was refused a context\n");
+            return Err(EACCES);
+        }
+        // A system call thread of a 32-bit caller would take user structures for 32-bit ones.
+        if flexsc_compat() {
+            return Err(EOPNOTSUPP);
+        }
+        let reserved = setup.flags != 0 || setup.reserved0 != 0 || setup.reserved1 != [0; 4];
+        let entries = setup.entries.checked_next_power_of_two().ok_or(EINVAL)?;
+        if reserved
+            || !(1..=abi::MAX_ENTRIES).contains(&entries)
+            || setup.entries == 0
+            || setup.drains > abi::MAX_WORKERS
+            || setup.threads > abi::MAX_WORKERS
+            || setup.cpu < abi::CPU_ANY
+        {
+            return Err(EINVAL);
+        }
+        let spin_us = match setup.spin_us {
+            abi::SPIN_DEFAULT => module_parameters::spin_us.value().min(abi::MAX_SPIN_US),
+            spin_us if spin_us <= abi::MAX_SPIN_US => spin_us,
+            _ => return Err(EINVAL),
+        };
+        let default = |asked, default| if asked == 0 { default } else { asked };
+
+        let _setup = self.setup.lock();
+        if self.context.as_ref().is_some() {
+            return Err(EBUSY);
+        }
+        let context = Context::new(&Options {
+            entries: entries.max(abi::MIN_ENTRIES),
+            cpu: setup.cpu,
+            spin_us,
+            drains: default(setup.drains, DEFAULT_DRAINS),
+            threads: default(setup.threads, DEFAULT_THREADS),
+            lsm_strict: module_parameters::lsm_strict.value(),
+        })?;
+        context.describe(setup);
+        self.context.populate(context);
+        Ok(())
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Device {
+    fn drop(self: Pin<&mut Self>) {
+        if let Some(context) = self.context.as_ref() {
+            Context::release(context.clone());
+        }
+    }
+}
+
+/// Makes the inner type `Sync`.
+#[repr(transparent)]
+pub(crate) struct AssertSync<T>(T);
+// SAFETY: Only used for a table of functions that is never written.
+unsafe impl<T> Sync for AssertSync<T> {}
+
+/// The device as the `kernel` crate would register it, which lacks poll(2).
+const RAW: bindings::miscdevice = MiscDeviceOptions { name: c"flexsc" }.into_raw::<Device>();
+
+/// The device's file operations. Call handlers know a context's own file by them.
+#[no_mangle]
+pub(crate) static FLEXSC_FOPS: AssertSync<bindings::file_operations> = {
+    // SAFETY: `into_raw` points `fops` at a static table.
+    let fops = unsafe { *RAW.fops };
+    AssertSync(bindings::file_operations {
+        poll: Some(poll),
+        ..fops
+    })
+};
+
+/// poll(2): readable when there are completions to reap.
+///
+/// # Safety
+///
+/// Called by the VFS only, with an open file of this device and null or a valid poll table.
+unsafe extern "C" fn poll(
+    file: *mut bindings::file,
+    table: *mut bindings::poll_table_struct,
+) -> bindings::__poll_t {
+    // SAFETY: The device's open stored a `Pin<KBox<Device>>`, which lives until release.
+    let device = unsafe { <Pin<KBox<Device>> as ForeignOwnable>::borrow((*file).private_data) };
+    let Ok(context) = device.context() else {
+        return bindings::POLLERR;
+    };
+    // SAFETY: The caller passes null or a table that is valid during this call.
+    let table = unsafe { PollTable::from_raw(table) };
+    // SAFETY: The file is valid during this call, and poll(2) is no `fdget_pos` user.
+    let file = unsafe { File::from_raw_file(file) };
+    if context.poll(file, &table) {
+        bindings::POLLIN | bindings::POLLRDNORM
+    } else {
+        0
+    }
+}
+
+/// The device's registration.
+///
+/// # Invariants
+///
+/// `misc` is registered from init to drop.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Registration {
+    #[pin]
+    misc: Opaque<bindings::miscdevice>,
+}
+
+// SAFETY: A misc device may be deregistered from any thread.
+unsafe impl Send for Registration {}
+// SAFETY: Nothing can be done through a shared reference.
+unsafe impl Sync for Registration {}
+
+impl Registration {
+    /// Registers the device with mode 0600.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            misc <- Opaque::try_ffi_init(|slot: *mut bindings::miscdevice| {
+                let raw = bindings::miscdevice {
+                    fops: &raw const FLEXSC_FOPS.0,
+                    mode: 0o600,
+                    ..RAW
+                };
+                // SAFETY: `slot` may be written to.
+                unsafe { slot.write(raw) };
+                // INVARIANT: Registered if this succeeds.
+                // SAFETY: `slot` is a valid misc device and pinned until drop.
+                kernel::error::to_result(unsafe { bindings::misc_register(slot) })
+            }),
+        }? Error)
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Registration {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariants it is registered.
+        unsafe { bindings::misc_deregister(self.misc.get()) };
+    }
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Lane W: page workers, which are drain items on a concurrency-managed workqueue.
+//!
+//! A context's drain items run one at a time on its system call CPU. Before a page worker
+//! goes into a call it sees to it that the next item is queued; when the call sleeps, the
+//! workqueue wakes another worker, whose item goes on with the next entry. When it does not
+//! sleep, that item finds nothing to do later and is gone. This is FlexSC's "when a system
+//! call thread blocks, another takes over", for free.
+
+use crate::{
+    abi,
+    adopt::Adoption,
+    call::{
+        Acct,
+        Verdict, //
+    },
+    context::{
+        Context,
+        Lookout, //
+    },
+    helpers::flexsc_cond_resched,
+    shared::Counter,
+    state::Leave,
+    workqueue, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    time::{
+        Delta,
+        Instant,
+        Monotonic, //
+    },
+    workqueue::{
+        impl_has_work,
+        new_work,
+        Work,
+        WorkItem, //
+    },
+};
+
+/// After this time a busy drain makes way for its successor. Half of the 10 ms after which
+/// the workqueue takes a worker that does not sleep for CPU-intensive and says so in the log.
+const QUANTUM: Delta = Delta::from_millis(5);
+
+/// One drain item.
+#[pin_data]
+pub(crate) struct Drain {
+    context: Arc<Context>,
+    #[pin]
+    work: Work<Drain>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Drain { self.work }
+}
+
+impl Drain {
+    /// A drain item of `context`.
+    pub(crate) fn new(context: Arc<Context>) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                context,
+                work <- new_work!("flexsc::Drain"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Queues the item on the system call CPU.
+    pub(crate) fn queue(self: Arc<Self>) {
+        let cpu = self.context.cpu();
+        // It cannot be queued already: it came from the list of those that are not.
+        let _ = workqueue::page_workers().enqueue_on(cpu, self);
+    }
+}
+
+impl WorkItem for Drain {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.context.drain();
+        let context = this.context.clone();
+        context.put_drain(this);
+    }
+}
+
+/// What a page worker does next.
+enum Step {
+    Run(u16, crate::shared::Posted, Option<Arc<Drain>>),
+    Poll(Lookout),
+    Again,
+    Done,
+}
+
+impl Context {
+    /// Runs entries in lane W until there are none and polling has brought none.
+    fn drain(&self) {
+        let shared = self.shared();
+        shared.count(Counter::Drains, 1);
+        self.state().start_drain(shared);
+
+        let mut start = Instant::<Monotonic>::now();
+        let mut adoption = None;
+        let mut acct = Acct::default();
+        let mut worked = false;
+        loop {
+            if self.is_dead() {
+                break;
+            }
+            if start.elapsed() > QUANTUM {
+                if self.make_way() {
+                    break;
+                }
+                start = Instant::now();
+            }
+            match self.next_w(worked) {
+                Step::Run(index, posted, successor) => {
+                    if let Some(drain) = successor {
+                        drain.queue();
+                    }
+                    worked = true;
+                    let verdict = self.execute_w(&posted, &mut adoption, &mut acct);
+                    self.end_w(index, &posted, verdict);
+                    flexsc_cond_resched();
+                }
+                Step::Poll(lookout) => {
+                    if !self.poll_ring(lookout) {
+                        // Looked in vain: from now on only leave.
+                        worked = false;
+                    }
+                }
+                Step::Again => {}
+                Step::Done => break,
+            }
+        }
+        self.add_acct(&acct);
+    }
+
+    fn next_w(&self, worked: bool) -> Step {
+        let shared = self.shared();
+        let mut state = self.state();
+        state.pull_for_lanes(shared, self.in_flight());
+        let tell = state.attend_t(shared);
+        let step = if let Some((index, posted, successor)) = state.begin_w() {
+            Step::Run(index, posted, successor)
+        } else if worked && !state.others_active() && self.spins() {
+            // A thread at work would poll in our stead.
+            Step::Poll(self.lookout(&state))
+        } else {
+            match state.leave(shared) {
+                Leave::Stay => Step::Again,
+                Leave::Gone => Step::Done,
+            }
+        };
+        drop(state);
+        if tell {
+            self.wake_waiters();
+        }
+        step
+    }
+
+    /// After a quantum: true if this run has to end, because the next item goes on.
+    fn make_way(&self) -> bool {
+        let (leave, successor) = self.state().make_way();
+        if let Some(drain) = successor {
+            drain.queue();
+        }
+        matches!(leave, Leave::Gone)
+    }
+
+    fn execute_w(
+        &self,
+        posted: &crate::shared::Posted,
+        adoption: &mut Option<Adoption>,
+        acct: &mut Acct,
+    ) -> Verdict {
+        if adoption.is_none() {
+            // SAFETY: Drain items run in kworkers only, and those use no mm between items.
+            *adoption = unsafe { Adoption::of(self.identity()) };
+        }
+        let Some(adoption) = adoption.as_mut() else {
+            // The process is gone, and nobody reads the result.
+            self.kill();
+            return Verdict::Did(i64::from(EINTR.to_errno()));
+        };
+        let Some(task) = self.table_task() else {
+            return Verdict::HandBack;
+        };
+        if !self.identity().tables_match(task) {
+            return Verdict::HandBack;
+        }
+        let gate = adoption.wear_current(self.identity()) | self.strict();
+        // SAFETY: The memory and the credentials of the process are worn, and `task` is a
+        // thread of the process that has taken its fd table and is kept valid by the context.
+        unsafe { self.execute(posted, abi::LANE_W, task.as_ptr(), gate, acct) }
+    }
+
+    fn end_w(&self, index: u16, posted: &crate::shared::Posted, verdict: Verdict) {
+        match verdict {
+            Verdict::ToThread => {
+                let mut state = self.state();
+                state.end_w();
+                state.push_t(index);
+            }
+            verdict => {
+                self.finish(index, posted, verdict, Counter::EntriesW);
+                self.state().end_w();
+            }
+        }
+    }
+
+    /// Puts a drain item that has run back among those that are not queued.
+    fn put_drain(&self, drain: Arc<Drain>) {
+        // When the context is being torn down there is no room, and the item is dropped here,
+        // outside of the lock: it may hold the last reference to the context.
+        let rejected = self.state().put_drain(drain);
+        drop(rejected);
+    }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A queue of entry indices with room for all of a context's entries.
+
+use kernel::{
+    alloc::KVVec,
+    prelude::*, //
+};
+
+/// A first-in, first-out queue of entry indices.
+///
+/// # Invariants
+///
+/// `len <= ring.len()`, and `head < ring.len()`.
+pub(crate) struct Fifo {
+    ring: KVVec<u16>,
+    head: usize,
+    len: usize,
+}
+
+impl Fifo {
+    /// An empty queue with room for `capacity` indices.
+    pub(crate) fn new(capacity: usize) -> Result<Self> {
+        // INVARIANT: Both are 0, and the capacity is not.
+        Ok(Self {
+            ring: KVVec::from_elem(0, capacity, GFP_KERNEL)?,
+            head: 0,
+            len: 0,
+        })
+    }
+
+    /// Whether there is nothing queued.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends an index. An index is queued at most once, so there is always room; one that
+    /// is too many is dropped.
+    pub(crate) fn push(&mut self, index: u16) {
+        if self.len < self.ring.len() {
+            let slot = (self.head + self.len) % self.ring.len();
+            if let Some(place) = self.ring.get_mut(slot) {
+                *place = index;
+                self.len += 1;
+            }
+        }
+    }
+
+    /// Takes the oldest index.
+    pub(crate) fn pop(&mut self) -> Option<u16> {
+        if self.len == 0 {
+            return None;
+        }
+        let index = self.ring.get(self.head).copied();
+        self.head = (self.head + 1) % self.ring.len();
+        self.len -= 1;
+        index
+    }
+}

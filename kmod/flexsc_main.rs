@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! FlexSC: exception-less system calls.
+//!
+//! An application posts system calls into a page that it shares with this module, and other
+//! workers execute them: page workers (`drain.rs`), system call threads of the process itself
+//! (`thread.rs`), or the caller when it waits (`caller.rs`). After Soares and Stumm, "FlexSC:
+//! Flexible System Call Scheduling with Exception-Less System Calls", OSDI 2010.
+//!
+//! The newcomer's order: `uapi/flexsc.h`, `shared.rs`, `state.rs`, `context.rs`, one lane,
+//! `call.rs` and then a handler.
+
+use kernel::prelude::*;
+
+mod abi;
+mod adopt;
+mod call;
+mod caller;
+mod context;
+mod device;
+mod drain;
+mod fifo;
+mod helpers;
+mod lsm;
+mod shared;
+mod state;
+mod thread;
+mod workqueue;
+
+module! {
+    type: Flexsc,
+    name: "flexsc",
+    authors: ["The flexsc developers"],
+    description: "Exception-less system calls",
+    license: "GPL",
+    params: {
+        spin_us: u32 {
+            default: 500,
+            description: "Default time that an idle drain polls, microseconds (0 to 4000)",
+        },
+        lsm_strict: bool {
+            default: false,
+            description: "Hand back every call of which a security hook cannot be reached",
+        },
+    },
+}
+
+#[pin_data]
+struct Flexsc {
+    // Fields are dropped in declaration order: no more opens, then no more work.
+    #[pin]
+    _device: device::Registration,
+    _queues: workqueue::Queues,
+}
+
+impl kernel::InPlaceModule for Flexsc {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _queues: {
+                let queues = workqueue::Queues::create()?;
+                lsm::init()?;
+                queues
+            },
+            _device <- device::Registration::new(),
+        }? Error)
+    }
+}

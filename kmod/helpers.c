@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/compat.h>
+#include <linux/cpumask.h>
+#include <linux/cred.h>
+#include <linux/fdtable.h>
+#include <linux/nospec.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+#include <linux/seccomp.h>
+#include <linux/task_io_accounting_ops.h>
+#include <linux/task_work.h>
+#include <linux/thread_info.h>
+
+#include "call.h"
+#include "helpers.h"
+
+/* Wear @cred; the caller owns the reference until flexsc_revert_creds(). */
+const struct cred *flexsc_override_creds(const struct cred *cred)
+{
+	return override_creds(cred);
+}
+
+void flexsc_revert_creds(const struct cred *old)
+{
+	revert_creds(old);
+}
+
+/* Only a comparison: the result is stale as soon as @task changes its credentials. */
+bool flexsc_creds_are(struct task_struct *task, const struct cred *cred)
+{
+	return rcu_access_pointer(task->real_cred) == cred;
+}
+
+bool flexsc_task_alive(struct task_struct *task)
+{
+	return !(READ_ONCE(task->flags) & PF_EXITING);
+}
+
+/*
+ * Whether @thread still works on @owner's fd table and namespaces: unshare(2) and
+ * setns(2) split them for the caller alone. An owner that exits meanwhile has
+ * neither; the next batch then takes the group leader.
+ */
+bool flexsc_shares_tables(struct task_struct *owner, struct task_struct *thread)
+{
+	struct files_struct *files;
+	struct nsproxy *nsproxy;
+
+	task_lock(owner);
+	files = owner->files;
+	nsproxy = owner->nsproxy;
+	task_unlock(owner);
+
+	return READ_ONCE(thread->files) == files &&
+	       READ_ONCE(thread->nsproxy) == nsproxy;
+}
+
+/*
+ * One more reference to current's fd table, for a system call thread. It is taken
+ * before anybody else may look the table up, so that fdget() sees count > 1.
+ */
+struct files_struct *flexsc_files_share(void)
+{
+	atomic_inc(&current->files->count);
+	return current->files;
+}
+
+/* Undo flexsc_files_share() for a thread that was never made; current still holds one. */
+void flexsc_files_unshare(struct files_struct *files)
+{
+	atomic_dec(&files->count);
+}
+
+/* Store the shared reference into current, which has no fd table; exit_files() drops it. */
+void flexsc_files_adopt(struct files_struct *files)
+{
+	task_lock(current);
+	current->files = files;
+	task_unlock(current);
+}
+
+/* fput() and mntput() in a task that never returns to user mode only queue task work. */
+bool flexsc_fput_pending(void)
+{
+	return task_work_pending(current);
+}
+
+/* Make the next signal_pending() true, so that get_signal() runs the task work. */
+void flexsc_fput_soon(void)
+{
+	set_tsk_thread_flag(current, TIF_NOTIFY_SIGNAL);
+}
+
+/* Break @task out of an interruptible wait without sending a signal to its process. */
+void flexsc_interrupt(struct task_struct *task)
+{
+	set_tsk_thread_flag(task, TIF_NOTIFY_SIGNAL);
+	smp_mb__after_atomic();
+	wake_up_process(task);
+}
+
+void flexsc_set_running(void)
+{
+	__set_current_state(TASK_RUNNING);
+}
+
+void flexsc_cond_resched(void)
+{
+	cond_resched();
+}
+
+/* Add what page workers transferred to current's own figures. */
+void flexsc_account(const struct flexsc_acct *acct)
+{
+#ifdef CONFIG_TASK_XACCT
+	current->ioac.rchar += acct->rchar;
+	current->ioac.wchar += acct->wchar;
+	current->ioac.syscr += acct->syscr;
+	current->ioac.syscw += acct->syscw;
+#endif
+}
+
+/*
+ * The system call CPU: @wanted if the caller may run there, or for a negative
+ * @wanted the next allowed online CPU after the current one.
+ */
+int flexsc_pick_cpu(int wanted)
+{
+	int here = raw_smp_processor_id();
+	int cpu;
+
+	if (wanted >= 0) {
+		if (wanted >= nr_cpu_ids || !cpu_online(wanted) ||
+		    !cpumask_test_cpu(wanted, current->cpus_ptr))
+			return -EINVAL;
+		return wanted;
+	}
+	for_each_cpu_wrap(cpu, current->cpus_ptr, here + 1) {
+		if (cpu_online(cpu))
+			return cpu;
+	}
+	return here;
+}
+
+/* Whether the caller may run on one CPU only: polling would take it from the caller. */
+bool flexsc_one_cpu(void)
+{
+	return cpumask_weight_and(current->cpus_ptr, cpu_online_mask) <= 1;
+}
+
+int flexsc_pin(struct task_struct *task, int cpu)
+{
+	return set_cpus_allowed_ptr(task, cpumask_of(cpu));
+}
+
+bool flexsc_under_seccomp(void)
+{
+	return current->seccomp.mode != SECCOMP_MODE_DISABLED;
+}
+
+bool flexsc_compat(void)
+{
+	return in_compat_syscall();
+}
+
+u32 flexsc_index_nospec(u32 index, u32 size)
+{
+	return array_index_nospec(index, size);
+}

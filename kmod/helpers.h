@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What Rust needs of the kernel's static inlines and macros. A few lines each,
+ * no policy: the callers are in adopt.rs, thread.rs, device.rs and queues.rs.
+ */
+#ifndef FLEXSC_HELPERS_H
+#define FLEXSC_HELPERS_H
+
+#include <linux/types.h>
+
+struct cred;
+struct files_struct;
+struct task_struct;
+struct flexsc_acct;
+
+const struct cred *flexsc_override_creds(const struct cred *cred);
+void flexsc_revert_creds(const struct cred *old);
+bool flexsc_creds_are(struct task_struct *task, const struct cred *cred);
+
+bool flexsc_task_alive(struct task_struct *task);
+bool flexsc_shares_tables(struct task_struct *owner, struct task_struct *thread);
+
+struct files_struct *flexsc_files_share(void);
+void flexsc_files_unshare(struct files_struct *files);
+void flexsc_files_adopt(struct files_struct *files);
+
+bool flexsc_fput_pending(void);
+void flexsc_fput_soon(void);
+void flexsc_interrupt(struct task_struct *task);
+void flexsc_set_running(void);
+void flexsc_cond_resched(void);
+void flexsc_account(const struct flexsc_acct *acct);
+
+int flexsc_pick_cpu(int wanted);
+bool flexsc_one_cpu(void);
+int flexsc_pin(struct task_struct *task, int cpu);
+bool flexsc_under_seccomp(void);
+bool flexsc_compat(void);
+u32 flexsc_index_nospec(u32 index, u32 size);
+
+#endif /* FLEXSC_HELPERS_H */

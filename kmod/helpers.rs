@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Declarations of the C half: `helpers.h`, `call.h` and the kernel's `vhost_task.h`, which
+//! the generated bindings do not cover.
+
+use crate::call::{
+    Acct,
+    Frame, //
+};
+use kernel::{
+    bindings,
+    ffi::{
+        c_char,
+        c_int,
+        c_void, //
+    }, //
+};
+
+/// `struct vhost_task`; only ever seen through a pointer.
+#[repr(C)]
+pub(crate) struct VhostTask {
+    _opaque: [u8; 0],
+}
+
+/// A call handler: `flexsc_handler` of `call.h`.
+pub(crate) type Handler = unsafe extern "C" fn(frame: *mut Frame) -> c_int;
+
+// bindgen gives the kernel's structs an empty `lock_class_key`, which C allows and Rust warns of.
+#[expect(improper_ctypes)]
+unsafe extern "C" {
+    pub(crate) fn flexsc_override_creds(cred: *const bindings::cred) -> *const bindings::cred;
+    pub(crate) fn flexsc_revert_creds(old: *const bindings::cred);
+    pub(crate) fn flexsc_creds_are(
+        task: *mut bindings::task_struct,
+        cred: *const bindings::cred,
+    ) -> bool;
+
+    pub(crate) fn flexsc_task_alive(task: *mut bindings::task_struct) -> bool;
+    pub(crate) fn flexsc_shares_tables(
+        owner: *mut bindings::task_struct,
+        thread: *mut bindings::task_struct,
+    ) -> bool;
+
+    pub(crate) fn flexsc_files_share() -> *mut bindings::files_struct;
+    pub(crate) fn flexsc_files_unshare(files: *mut bindings::files_struct);
+    pub(crate) fn flexsc_files_adopt(files: *mut bindings::files_struct);
+
+    pub(crate) safe fn flexsc_fput_pending() -> bool;
+    pub(crate) safe fn flexsc_fput_soon();
+    pub(crate) fn flexsc_interrupt(task: *mut bindings::task_struct);
+    pub(crate) safe fn flexsc_set_running();
+    pub(crate) safe fn flexsc_cond_resched();
+    pub(crate) safe fn flexsc_account(acct: &Acct);
+
+    pub(crate) safe fn flexsc_pick_cpu(wanted: c_int) -> c_int;
+    pub(crate) safe fn flexsc_one_cpu() -> bool;
+    pub(crate) fn flexsc_pin(task: *mut bindings::task_struct, cpu: c_int) -> c_int;
+    pub(crate) safe fn flexsc_under_seccomp() -> bool;
+    pub(crate) safe fn flexsc_compat() -> bool;
+    pub(crate) safe fn flexsc_index_nospec(index: u32, size: u32) -> u32;
+
+    pub(crate) safe fn flexsc_gate_init();
+    pub(crate) fn flexsc_gate(owner: *mut bindings::task_struct) -> u32;
+
+    pub(crate) fn vhost_task_create(
+        run: unsafe extern "C" fn(*mut c_void) -> bool,
+        handle_sigkill: unsafe extern "C" fn(*mut c_void),
+        arg: *mut c_void,
+        name: *const c_char,
+    ) -> *mut VhostTask;
+    pub(crate) fn vhost_task_start(task: *mut VhostTask);
+    pub(crate) fn vhost_task_stop(task: *mut VhostTask);
+    pub(crate) fn vhost_task_wake(task: *mut VhostTask);
+}

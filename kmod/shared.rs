@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory that an application and its context share.
+//!
+//! Control page, submission ring, completion ring and entries are one vmalloc area, whose
+//! pages are mapped into the application. Every word of it may change at any moment, so
+//! it is only ever read and written through atomics, an entry is copied once, and no value
+//! found here is trusted: indices are masked or checked, and the kernel's own positions are
+//! kept elsewhere.
+
+use crate::abi::{
+    self,
+    Control,
+    Counters,
+    Entry, //
+};
+use core::{
+    mem::size_of,
+    ptr::NonNull, //
+};
+use kernel::{
+    alloc::{
+        flags::GFP_KERNEL_ACCOUNT,
+        VVec, //
+    },
+    mm::virt::VmaNew,
+    new_mutex,
+    page::{
+        AsPageIter,
+        PAGE_SIZE, //
+    },
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        Mutex, //
+    },
+};
+
+type PageWords = [u64; PAGE_SIZE / 8];
+
+/// A copy of what an application wrote into an entry.
+#[derive(Clone, Copy)]
+pub(crate) struct Posted {
+    pub(crate) nr: u16,
+    pub(crate) flags: u16,
+    pub(crate) args: [u64; 6],
+}
+
+/// The words of the control page that the kernel and the application exchange.
+#[derive(Clone, Copy)]
+pub(crate) enum Word {
+    SubTail,
+    SubHead,
+    CompTail,
+    CompHead,
+    Wakeup,
+}
+
+/// The counters of the control page.
+#[derive(Clone, Copy)]
+pub(crate) enum Counter {
+    EntriesW,
+    EntriesT,
+    EntriesC,
+    HandedBack,
+    Rejected,
+    Kicks,
+    Waits,
+    WaitSleeps,
+    Drains,
+    IdleSleeps,
+    Threads,
+    ThreadWakes,
+}
+
+/// Byte offsets in the mapping.
+#[derive(Clone, Copy)]
+pub(crate) struct Layout {
+    pub(crate) sub_ring: usize,
+    pub(crate) comp_ring: usize,
+    pub(crate) entries: usize,
+    pub(crate) size: usize,
+}
+
+impl Layout {
+    /// The layout for `entries` entries, a power of two.
+    fn new(entries: u32) -> Self {
+        // CAST: At most MAX_ENTRIES.
+        let entries = entries as usize;
+        let ring = (entries * size_of::<u32>()).next_multiple_of(PAGE_SIZE);
+        let sub_ring = size_of::<Control>();
+        let comp_ring = sub_ring + ring;
+        let first_entry = comp_ring + ring;
+        Self {
+            sub_ring,
+            comp_ring,
+            entries: first_entry,
+            size: (first_entry + entries * size_of::<Entry>()).next_multiple_of(PAGE_SIZE),
+        }
+    }
+}
+
+/// The shared memory of one context.
+///
+/// # Invariants
+///
+/// - `base` points at `layout.size` bytes of page-aligned memory that `pages` owns and that
+///   starts with a `Control`, followed by the rings and entries as `layout` says.
+/// - `entries` is a power of two and the length of both rings and of the entry array.
+/// - `pages` is never grown, shrunk or accessed as a slice, so `base` stays valid and all
+///   accesses are atomic.
+#[pin_data]
+pub(crate) struct Shared {
+    #[pin]
+    pages: Mutex<VVec<PageWords>>,
+    base: NonNull<u8>,
+    layout: Layout,
+    entries: u32,
+}
+
+// SAFETY: `base` is only used for atomic accesses to memory that the object owns.
+unsafe impl Send for Shared {}
+// SAFETY: `base` is only used for atomic accesses to memory that the object owns.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// Allocates zeroed shared memory for `entries` entries and fills in the constants.
+    ///
+    /// `entries` must be a power of two between `MIN_ENTRIES` and `MAX_ENTRIES`.
+    pub(crate) fn new(entries: u32, cpu: u32, spin_us: u32) -> Result<impl PinInit<Self, Error>> {
+        if !entries.is_power_of_two() || !(abi::MIN_ENTRIES..=abi::MAX_ENTRIES).contains(&entries) {
+            return Err(EINVAL);
+        }
+        let layout = Layout::new(entries);
+        let mut pages =
+            VVec::<PageWords>::from_elem([0; PAGE_SIZE / 8], layout.size / PAGE_SIZE, GFP_KERNEL_ACCOUNT)?;
+        let base = NonNull::new(pages.as_mut_ptr().cast::<u8>()).ok_or(ENOMEM)?;
+
+        let control = base.as_ptr().cast::<Control>();
+        // SAFETY: The area starts with a `Control`, and nobody else knows of it yet.
+        unsafe {
+            (*control).magic = abi::MAGIC;
+            (*control).abi_version = abi::ABI_VERSION;
+            (*control).features = abi::FEATURES;
+            (*control).entries = entries;
+            (*control).ring_mask = entries - 1;
+            (*control).cpu = cpu;
+            (*control).spin_us = spin_us;
+            (*control).wakeup.word = abi::NEED_WAKEUP;
+        }
+
+        // INVARIANT: The length of `pages` is `layout.size`, and a vmalloc area is page-aligned.
+        Ok(try_pin_init!(Self {
+            pages <- new_mutex!(pages),
+            base,
+            layout,
+            entries,
+        }))
+    }
+
+    /// The number of entries, a power of two.
+    pub(crate) fn entries(&self) -> u32 {
+        self.entries
+    }
+
+    /// Where things lie in the mapping.
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Maps the whole area into a new VMA, which must have exactly its size.
+    ///
+    /// The VMA stays out of children, core dumps and `mremap()` growth. Its pages hold their
+    /// own references, so they outlive this object while mapped.
+    pub(crate) fn map(&self, vma: &VmaNew) -> Result {
+        if vma.end() - vma.start() != self.layout.size {
+            return Err(EINVAL);
+        }
+        vma.set_io();
+        vma.set_dontcopy();
+        vma.set_dontexpand();
+        vma.set_dontdump();
+        let mixed = vma.set_mixedmap();
+        let mut address = vma.start();
+        for page in self.pages.lock().page_iter() {
+            mixed.vm_insert_page(address, &page)?;
+            address += PAGE_SIZE;
+        }
+        Ok(())
+    }
+
+    /// The atomic at a byte offset of the area.
+    ///
+    /// # Safety
+    ///
+    /// `offset` must be that of a `T` in the shared layout.
+    unsafe fn at<T: kernel::sync::atomic::AtomicType>(&self, offset: usize) -> &Atomic<T> {
+        // SAFETY: By the type invariants and the caller's promise the pointer is valid and
+        // aligned while `self` lives. All accesses of the kernel are atomic; those of the
+        // application are outside of the kernel's memory model and yield arbitrary values.
+        unsafe { Atomic::from_ptr(self.base.as_ptr().add(offset).cast::<T>()) }
+    }
+
+    fn word(&self, word: Word) -> &Atomic<u32> {
+        let offset = match word {
+            Word::SubTail => core::mem::offset_of!(Control, sub_tail),
+            Word::SubHead => core::mem::offset_of!(Control, sub_head),
+            Word::CompTail => core::mem::offset_of!(Control, comp_tail),
+            Word::CompHead => core::mem::offset_of!(Control, comp_head),
+            Word::Wakeup => core::mem::offset_of!(Control, wakeup),
+        };
+        // SAFETY: The offset is that of a u32 of `Control`.
+        unsafe { self.at(offset) }
+    }
+
+    /// Reads a word of the control page; what was written before it is visible after.
+    pub(crate) fn load(&self, word: Word) -> u32 {
+        self.word(word).load(Acquire)
+    }
+
+    /// Publishes a word of the control page after what was written before it.
+    pub(crate) fn store(&self, word: Word, value: u32) {
+        self.word(word).store(value, Release);
+    }
+
+    /// Adds to a counter of the control page.
+    pub(crate) fn count(&self, counter: Counter, by: i64) {
+        let offset = core::mem::offset_of!(Control, counters)
+            + match counter {
+                Counter::EntriesW => core::mem::offset_of!(Counters, entries_w),
+                Counter::EntriesT => core::mem::offset_of!(Counters, entries_t),
+                Counter::EntriesC => core::mem::offset_of!(Counters, entries_c),
+                Counter::HandedBack => core::mem::offset_of!(Counters, handed_back),
+                Counter::Rejected => core::mem::offset_of!(Counters, rejected),
+                Counter::Kicks => core::mem::offset_of!(Counters, kicks),
+                Counter::Waits => core::mem::offset_of!(Counters, waits),
+                Counter::WaitSleeps => core::mem::offset_of!(Counters, wait_sleeps),
+                Counter::Drains => core::mem::offset_of!(Counters, drains),
+                Counter::IdleSleeps => core::mem::offset_of!(Counters, idle_sleeps),
+                Counter::Threads => core::mem::offset_of!(Counters, threads),
+                Counter::ThreadWakes => core::mem::offset_of!(Counters, thread_wakes),
+            };
+        // SAFETY: The offset is that of a 64-bit counter in `Control`.
+        unsafe { self.at::<i64>(offset) }.add(by, Relaxed);
+    }
+
+    /// The entry index in a slot of the submission ring: any value at all.
+    pub(crate) fn submitted(&self, position: u32) -> u32 {
+        // CAST: A masked ring position fits usize.
+        let slot = (position & (self.entries - 1)) as usize;
+        // SAFETY: The slot is masked to the ring's length.
+        unsafe { self.at::<u32>(self.layout.sub_ring + slot * size_of::<u32>()) }.load(Relaxed)
+    }
+
+    /// Writes an entry index into a slot of the completion ring.
+    pub(crate) fn complete(&self, position: u32, index: u32) {
+        // CAST: A masked ring position fits usize.
+        let slot = (position & (self.entries - 1)) as usize;
+        // SAFETY: The slot is masked to the ring's length.
+        unsafe { self.at::<u32>(self.layout.comp_ring + slot * size_of::<u32>()) }
+            .store(index, Relaxed);
+    }
+
+    /// The byte offset of an entry; `index` is masked, so that it is always one of ours.
+    fn entry(&self, index: u32) -> usize {
+        // CAST: A masked index fits usize.
+        self.layout.entries + (index & (self.entries - 1)) as usize * size_of::<Entry>()
+    }
+
+    /// Takes an entry: copies it once and marks it busy, if it is in state SUBMITTED.
+    pub(crate) fn take(&self, index: u32) -> Option<Posted> {
+        let entry = self.entry(index);
+        // SAFETY: `status` is the u32 at the start of an entry.
+        let status = unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, status)) };
+        if status.load(Acquire) != abi::SUBMITTED {
+            return None;
+        }
+        // SAFETY: `word` is a u32 of an entry.
+        let word = unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, word)) }.load(Relaxed);
+        let mut args = [0; 6];
+        for (i, arg) in args.iter_mut().enumerate() {
+            let offset = entry + core::mem::offset_of!(Entry, args) + i * size_of::<u64>();
+            // SAFETY: The offset is that of the i-th argument of an entry.
+            *arg = unsafe { self.at::<u64>(offset) }.load(Relaxed);
+        }
+        status.store(abi::BUSY, Relaxed);
+        Some(Posted {
+            // CAST: The two halves of the word.
+            nr: word as u16,
+            flags: (word >> 16) as u16,
+            args,
+        })
+    }
+
+    /// Writes the outcome of an entry and marks it done.
+    pub(crate) fn finish(&self, index: u32, nr: u16, flags: u16, ret: i64) {
+        let entry = self.entry(index);
+        let word = u32::from(nr) | u32::from(flags) << 16;
+        // SAFETY: `ret` is the i64 of an entry.
+        unsafe { self.at::<i64>(entry + core::mem::offset_of!(Entry, ret)) }.store(ret, Relaxed);
+        // SAFETY: `word` is a u32 of an entry.
+        unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, word)) }.store(word, Relaxed);
+        // SAFETY: `status` is a u32 of an entry.
+        unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, status)) }
+            .store(abi::DONE, Release);
+    }
+}

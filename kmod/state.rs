@@ -1,0 +1,515 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a context knows of its entries and of those who run them.
+//!
+//! All of it is behind one spinlock, [`Context::state`](crate::context::Context), the
+//! innermost lock of the module: nothing else is taken while it is held and nothing sleeps.
+
+use crate::{
+    abi::NEED_WAKEUP,
+    call::{
+        self,
+        Lane, //
+    },
+    drain::Drain,
+    fifo::Fifo,
+    shared::{
+        Counter,
+        Posted,
+        Shared,
+        Word, //
+    },
+    thread::SyscallThread, //
+};
+use kernel::{
+    alloc::KVVec,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        barrier::smp_mb,
+        Arc, //
+    },
+};
+
+/// Most entries that are taken from the ring in one go, which bounds the time under the lock.
+pub(crate) const BATCH: usize = 64;
+
+/// An index that [`State::pull_for_caller`] hands to lane C.
+pub(crate) type CallerBatch = [u16; BATCH];
+
+/// Which entries are in flight, one flag each; not behind the lock.
+///
+/// A flag is set when an entry is taken and cleared just before it becomes DONE, so an
+/// application cannot have one entry executed twice at a time, whatever it writes to the page.
+pub(crate) struct InFlight(KVVec<Atomic<u32>>);
+
+impl InFlight {
+    pub(crate) fn new(entries: usize) -> Result<Self> {
+        let mut flags = KVVec::with_capacity(entries, GFP_KERNEL)?;
+        for _ in 0..entries {
+            flags.push(Atomic::new(0), GFP_KERNEL)?;
+        }
+        Ok(Self(flags))
+    }
+
+    /// Marks an entry; false if it is in flight already or there is no such entry.
+    fn mark(&self, index: u32) -> bool {
+        // CAST: u32 fits usize.
+        match self.0.get(index as usize) {
+            Some(flag) if flag.load(Acquire) == 0 => {
+                flag.store(1, Relaxed);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Unmarks an entry, before its DONE is published.
+    pub(crate) fn clear(&self, index: u16) {
+        if let Some(flag) = self.0.get(usize::from(index)) {
+            flag.store(0, Release);
+        }
+    }
+}
+
+/// What a system call thread is doing, as the minder sees it.
+struct ThreadState {
+    handle: Arc<SyscallThread>,
+    /// Sleeps, or is about to; a wake-up makes it look at the queue.
+    idle: bool,
+    /// Executes an entry.
+    in_call: bool,
+    /// Has been in one entry for a whole tick of the minder: no longer counted as active.
+    blocked: bool,
+    /// Counts the entries begun, so that the minder sees progress.
+    begun: u32,
+    /// `begun` at the minder's last look.
+    seen: u32,
+}
+
+/// What somebody who found nothing to do is told.
+pub(crate) enum Leave {
+    /// Something was posted meanwhile: go on.
+    Stay,
+    /// Go; if somebody has to look at the ring again, that was arranged.
+    Gone,
+}
+
+/// The state behind the lock.
+///
+/// # Invariants
+///
+/// - `active` is the number of drains and threads that will look at the submission ring before
+///   they sleep, not counting page workers inside a call (a drain item is `pending` for those)
+///   and blocked threads.
+/// - `NEED_WAKEUP` is set in the control page if and only if `active` and `pending` are both 0,
+///   so that nobody will look at the ring unless kicked, or `want_thread` is true.
+/// - `drains` are the items that are neither queued nor running.
+pub(crate) struct State {
+    posted: KVVec<Posted>,
+    w: Fifo,
+    t: Fifo,
+    sub_head: u32,
+    active: u32,
+    pending: u32,
+    drains: KVVec<Arc<Drain>>,
+    threads: KVVec<ThreadState>,
+    /// Whether the minder is queued or running.
+    minding: bool,
+    /// Every thread is blocked and entries wait for one: the next ioctl makes another.
+    want_thread: bool,
+}
+
+/// The drain items and threads of a context that is being torn down.
+pub(crate) struct Workers {
+    /// Only dropped: the reference of each item to the context goes with it.
+    #[expect(dead_code)]
+    drains: KVVec<Arc<Drain>>,
+    threads: KVVec<ThreadState>,
+}
+
+impl Workers {
+    /// The threads, which have to be stopped.
+    pub(crate) fn threads(&self) -> impl Iterator<Item = &Arc<SyscallThread>> {
+        self.threads.iter().map(|thread| &thread.handle)
+    }
+}
+
+impl State {
+    /// The state of a context with `entries` entries and room for that many drain items and
+    /// threads.
+    pub(crate) fn new(entries: usize, drains: usize, threads: usize) -> Result<Self> {
+        let empty = Posted {
+            nr: 0,
+            flags: 0,
+            args: [0; 6],
+        };
+        Ok(Self {
+            posted: KVVec::from_elem(empty, entries, GFP_KERNEL)?,
+            w: Fifo::new(entries)?,
+            t: Fifo::new(entries)?,
+            sub_head: 0,
+            active: 0,
+            pending: 0,
+            drains: KVVec::with_capacity(drains, GFP_KERNEL)?,
+            threads: KVVec::with_capacity(threads, GFP_KERNEL)?,
+            minding: false,
+            want_thread: false,
+        })
+    }
+
+    /// Whether entries wait for a page worker.
+    pub(crate) fn has_w(&self) -> bool {
+        !self.w.is_empty()
+    }
+
+    /// Whether entries wait for a system call thread.
+    pub(crate) fn has_t(&self) -> bool {
+        !self.t.is_empty()
+    }
+
+    /// Whether a system call thread is at work and will look at the ring again.
+    pub(crate) fn thread_active(&self) -> bool {
+        self.threads.iter().any(|thread| !thread.idle && !thread.blocked)
+    }
+
+    /// Whether anybody but one looks at the ring.
+    pub(crate) fn others_active(&self) -> bool {
+        self.active > 1
+    }
+
+    /// The private copy of an entry that was taken.
+    pub(crate) fn posted(&self, index: u16) -> Option<Posted> {
+        self.posted.get(usize::from(index)).copied()
+    }
+
+    /// How far the ring has been taken.
+    pub(crate) fn sub_head(&self) -> u32 {
+        self.sub_head
+    }
+
+    /// Whether the application has posted what nobody has taken yet.
+    pub(crate) fn ring_ready(&self, shared: &Shared) -> bool {
+        shared.load(Word::SubTail) != self.sub_head
+    }
+
+    /// Takes posted entries from the ring, at most [`BATCH`], and gives each to `place`.
+    fn pull(&mut self, shared: &Shared, in_flight: &InFlight, mut place: impl FnMut(&mut Self, u16, Lane)) {
+        let tail = shared.load(Word::SubTail);
+        let mut rejected = 0;
+        for _ in 0..BATCH {
+            if self.sub_head == tail {
+                break;
+            }
+            let index = shared.submitted(self.sub_head);
+            self.sub_head = self.sub_head.wrapping_add(1);
+            if index >= shared.entries() || !in_flight.mark(index) {
+                rejected += 1;
+                continue;
+            }
+            // CAST: Below MAX_ENTRIES, which fits u16.
+            let index = index as u16;
+            let (Some(posted), Some(slot)) = (
+                shared.take(u32::from(index)),
+                self.posted.get_mut(usize::from(index)),
+            ) else {
+                in_flight.clear(index);
+                rejected += 1;
+                continue;
+            };
+            *slot = posted;
+            // An unknown call is handed back by whoever comes first.
+            let lane = call::find(posted.nr).map_or(Lane::W, |call| call.lane());
+            place(self, index, lane);
+        }
+        shared.store(Word::SubHead, self.sub_head);
+        if rejected > 0 {
+            shared.count(Counter::Rejected, rejected);
+        }
+    }
+
+    /// Takes posted entries and queues each for its lane.
+    pub(crate) fn pull_for_lanes(&mut self, shared: &Shared, in_flight: &InFlight) {
+        self.pull(shared, in_flight, |state, index, lane| match lane {
+            Lane::W => state.w.push(index),
+            Lane::T => state.t.push(index),
+        });
+    }
+
+    /// Takes posted entries for the calling thread to execute; returns how many.
+    pub(crate) fn pull_for_caller(
+        &mut self,
+        shared: &Shared,
+        in_flight: &InFlight,
+        batch: &mut CallerBatch,
+    ) -> usize {
+        let mut count = 0;
+        self.pull(shared, in_flight, |_, index, _| {
+            if let Some(place) = batch.get_mut(count) {
+                *place = index;
+                count += 1;
+            }
+        });
+        count
+    }
+
+    /// Queues an entry for lane T: no other lane can do it, or it has to be restarted there.
+    pub(crate) fn push_t(&mut self, index: u16) {
+        self.t.push(index);
+    }
+
+    /// Takes an entry for a page worker, which is from now on inside a call.
+    ///
+    /// The drain item, if any, has to be queued by the caller: it goes on if the call sleeps.
+    /// When all items are inside calls there is none, and the page workers go on as they
+    /// return.
+    pub(crate) fn begin_w(&mut self) -> Option<(u16, Posted, Option<Arc<Drain>>)> {
+        let index = self.w.pop()?;
+        let posted = self.posted(index)?;
+        let successor = self.take_drain();
+        self.active -= 1;
+        Some((index, posted, successor))
+    }
+
+    /// A drain item to queue, unless one is queued already.
+    fn take_drain(&mut self) -> Option<Arc<Drain>> {
+        if self.pending > 0 {
+            return None;
+        }
+        let drain = self.drains.pop()?;
+        self.pending = 1;
+        Some(drain)
+    }
+
+    /// A page worker is back from its call.
+    pub(crate) fn end_w(&mut self) {
+        self.active += 1;
+    }
+
+    /// Takes an entry for the system call thread number `id`.
+    pub(crate) fn begin_t(&mut self, id: usize) -> Option<(u16, Posted)> {
+        let index = self.t.pop()?;
+        let posted = self.posted(index)?;
+        if let Some(thread) = self.threads.get_mut(id) {
+            thread.in_call = true;
+            thread.begun = thread.begun.wrapping_add(1);
+        }
+        Some((index, posted))
+    }
+
+    /// The system call thread number `id` is back from its call.
+    pub(crate) fn end_t(&mut self, id: usize, shared: &Shared) {
+        if let Some(thread) = self.threads.get_mut(id) {
+            thread.in_call = false;
+            if thread.blocked {
+                thread.blocked = false;
+                self.enter(shared);
+            }
+        }
+    }
+
+    /// Adds a drain item that is neither queued nor running.
+    pub(crate) fn add_drain(&mut self, drain: Arc<Drain>) -> Result {
+        self.drains.push_within_capacity(drain).map_err(|_| EAGAIN)
+    }
+
+    /// How many system call threads there are; also the number of the next.
+    pub(crate) fn thread_count(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Adds a system call thread, which has the number [`State::thread_count`].
+    pub(crate) fn add_thread(&mut self, handle: Arc<SyscallThread>, shared: &Shared) -> Result {
+        self.threads
+            .push_within_capacity(ThreadState {
+                handle,
+                idle: true,
+                in_call: false,
+                blocked: false,
+                begun: 0,
+                seen: 0,
+            })
+            .map_err(|_| EAGAIN)?;
+        self.want_thread = false;
+        self.publish(shared);
+        Ok(())
+    }
+
+    /// Whether the thread number `id` is to go on by itself: there is something for it.
+    pub(crate) fn thread_wanted(&self, id: usize) -> bool {
+        self.threads
+            .get(id)
+            .is_some_and(|thread| !thread.idle || self.has_t())
+    }
+
+    /// Sees to it that somebody comes for what waits in lane T: a thread at work, one that is
+    /// woken, or else one that the next ioctl makes. A woken thread counts as active at once,
+    /// so that the ring is looked after until it runs.
+    ///
+    /// Returns whether waiters have to be told that a thread is wanted.
+    pub(crate) fn attend_t(&mut self, shared: &Shared) -> bool {
+        if !self.has_t() || self.thread_active() {
+            return false;
+        }
+        if let Some(thread) = self.threads.iter_mut().find(|thread| thread.idle) {
+            thread.idle = false;
+            thread.handle.wake();
+            shared.count(Counter::ThreadWakes, 1);
+            self.enter(shared);
+            return false;
+        }
+        let news = !self.want_thread && self.threads.len() < self.threads.capacity();
+        self.want_thread |= news;
+        self.publish(shared);
+        news
+    }
+
+    /// Whether the next ioctl has to make a thread.
+    pub(crate) fn wants_thread(&self) -> bool {
+        self.want_thread
+    }
+
+    /// Whether the minder has to be queued; asked by a thread that begins an entry.
+    pub(crate) fn start_minding(&mut self) -> bool {
+        !core::mem::replace(&mut self.minding, true)
+    }
+
+    /// The minder ends.
+    pub(crate) fn stop_minding(&mut self) {
+        self.minding = false;
+    }
+
+    /// Gives up everything that runs entries, for good.
+    pub(crate) fn dissolve(&mut self) -> Workers {
+        Workers {
+            drains: core::mem::take(&mut self.drains),
+            threads: core::mem::take(&mut self.threads),
+        }
+    }
+
+    /// The thread number `id` starts to work, unless it was counted when it was woken.
+    pub(crate) fn start_thread(&mut self, id: usize, shared: &Shared) {
+        if let Some(thread) = self.threads.get_mut(id) {
+            if thread.idle {
+                thread.idle = false;
+                self.enter(shared);
+            }
+        }
+    }
+
+    /// The thread number `id` would sleep.
+    pub(crate) fn stop_thread(&mut self, id: usize, shared: &Shared) -> Leave {
+        if !self.t.is_empty() {
+            return Leave::Stay;
+        }
+        let leave = self.leave(shared);
+        if let (Leave::Gone, Some(thread)) = (&leave, self.threads.get_mut(id)) {
+            thread.idle = true;
+        }
+        leave
+    }
+
+    /// The minder's look: threads that have been in one call for a whole tick no longer count.
+    /// Returns whether any thread is at work, and a drain item that has to be queued.
+    pub(crate) fn mind(&mut self, shared: &Shared) -> (bool, Option<Arc<Drain>>) {
+        let mut busy = false;
+        let mut newly_blocked = 0;
+        for thread in self.threads.iter_mut() {
+            if !thread.in_call || thread.blocked {
+                busy |= !thread.idle && !thread.blocked;
+                continue;
+            }
+            if thread.begun == thread.seen {
+                thread.blocked = true;
+                newly_blocked += 1;
+            }
+            thread.seen = thread.begun;
+            busy |= !thread.blocked;
+        }
+        self.active -= newly_blocked;
+        (busy, self.settle(shared))
+    }
+
+    /// A drain item that the caller has to queue because somebody has to look at the ring;
+    /// `None` if one is queued already, or all are inside calls.
+    pub(crate) fn want_drain(&mut self, shared: &Shared) -> Option<Arc<Drain>> {
+        let drain = self.take_drain()?;
+        self.publish(shared);
+        Some(drain)
+    }
+
+    /// A drain item starts to run.
+    pub(crate) fn start_drain(&mut self, shared: &Shared) {
+        self.pending = 0;
+        self.enter(shared);
+    }
+
+    /// A busy drain has run for its quantum: the item returned, if any, has to be queued and
+    /// goes on. When there is no other item the drain has to stay.
+    pub(crate) fn make_way(&mut self) -> (Leave, Option<Arc<Drain>>) {
+        let successor = self.take_drain();
+        if self.pending == 0 {
+            return (Leave::Stay, None);
+        }
+        self.active -= 1;
+        (Leave::Gone, successor)
+    }
+
+    /// A drain item has run. Given back when the context no longer keeps any.
+    pub(crate) fn put_drain(&mut self, drain: Arc<Drain>) -> Option<Arc<Drain>> {
+        self.drains.push_within_capacity(drain).err().map(|full| full.0)
+    }
+
+    /// Writes `NEED_WAKEUP` as the invariant has it.
+    fn publish(&self, shared: &Shared) {
+        let unattended = self.active == 0 && self.pending == 0;
+        let need = unattended || self.want_thread;
+        shared.store(Word::Wakeup, if need { NEED_WAKEUP } else { 0 });
+    }
+
+    /// Somebody starts to look at the ring.
+    fn enter(&mut self, shared: &Shared) {
+        self.active += 1;
+        if self.active == 1 {
+            self.publish(shared);
+        }
+    }
+
+    /// Somebody has found nothing to do.
+    pub(crate) fn leave(&mut self, shared: &Shared) -> Leave {
+        self.active -= 1;
+        if self.active > 0 || self.pending > 0 {
+            return Leave::Gone;
+        }
+        self.publish(shared);
+        // Pairs with the full barrier between publishing sub_tail and reading wakeup in the
+        // application: either it sees NEED_WAKEUP, or its entry is seen here.
+        smp_mb(Full);
+        if self.ring_ready(shared) {
+            self.enter(shared);
+            return Leave::Stay;
+        }
+        shared.count(Counter::IdleSleeps, 1);
+        Leave::Gone
+    }
+
+    /// Restores the invariant after `active` went down without a look at the ring. If nobody
+    /// is left although something waits, the drain item returned has to be queued.
+    fn settle(&mut self, shared: &Shared) -> Option<Arc<Drain>> {
+        if self.active > 0 || self.pending > 0 {
+            return None;
+        }
+        self.publish(shared);
+        smp_mb(Full);
+        if self.ring_ready(shared) || self.has_w() {
+            return self.want_drain(shared);
+        }
+        None
+    }
+}

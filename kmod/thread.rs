@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Lane T: system call threads, which are threads of the process itself.
+//!
+//! A `vhost_task` is a user thread that never leaves the kernel: memory, cwd and root,
+//! namespaces, cgroup and limits are the process's by construction, and exit, execve and
+//! SIGKILL take it along. Two things it lacks are mended here: it starts without an fd table,
+//! and nothing in its loop runs the task work by which `fput()` finishes.
+//!
+//! C header: [`include/linux/sched/vhost_task.h`](srctree/include/linux/sched/vhost_task.h)
+
+use crate::{
+    abi,
+    adopt,
+    call::{
+        Acct,
+        Verdict, //
+    },
+    context::{
+        Context,
+        Lookout, //
+    },
+    helpers::{
+        self,
+        flexsc_account,
+        flexsc_files_adopt,
+        flexsc_files_share,
+        flexsc_files_unshare,
+        flexsc_fput_pending,
+        flexsc_fput_soon,
+        flexsc_interrupt,
+        flexsc_pin,
+        flexsc_set_running,
+        VhostTask, //
+    },
+    shared::{
+        Counter,
+        Posted, //
+    },
+    state::Leave, //
+};
+use core::ptr;
+use kernel::{
+    bindings,
+    error::from_err_ptr,
+    ffi::{
+        c_int,
+        c_void, //
+    },
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        Arc,
+        Completion,
+        SetOnce, //
+    },
+    task::Task,
+    types::ScopeGuard, //
+};
+
+/// A thread of the process that executes entries.
+///
+/// # Invariants
+///
+/// - `vhost` is null, or a started `vhost_task` whose argument is a reference to this object
+///   that [`SyscallThread::stop`] gives back; it becomes null again only there.
+/// - Until `adopted` is complete, this object owns one count of `files`; from then on the
+///   thread itself does.
+#[pin_data]
+pub(crate) struct SyscallThread {
+    context: Arc<Context>,
+    id: usize,
+    files: *mut bindings::files_struct,
+    has_files: Atomic<u32>,
+    #[pin]
+    adopted: Completion,
+    task: SetOnce<ARef<Task>>,
+    vhost: Atomic<*mut VhostTask>,
+}
+
+// SAFETY: `files` is only touched by the thread itself, once, and the rest is `Send`.
+unsafe impl Send for SyscallThread {}
+// SAFETY: `files` is only touched by the thread itself, once, and the rest is `Sync`.
+unsafe impl Sync for SyscallThread {}
+
+impl SyscallThread {
+    /// Makes and starts a thread of the calling process, and waits until it has the fd table.
+    ///
+    /// Must be called from a thread of the process. Fails with what `clone(2)` fails with
+    /// (`EAGAIN` at the limit of processes, `-ERESTARTNOINTR` when a signal is due).
+    pub(crate) fn spawn(context: Arc<Context>, id: usize) -> Result<Arc<Self>> {
+        let cpu = context.thread_cpu();
+        // SAFETY: The calling thread has an fd table.
+        let files = unsafe { flexsc_files_share() };
+        let unshare = ScopeGuard::new(|| {
+            // SAFETY: The count taken above was not passed on, and current still holds one.
+            unsafe { flexsc_files_unshare(files) }
+        });
+        let this = Arc::pin_init(
+            pin_init!(Self {
+                context,
+                id,
+                files,
+                has_files: Atomic::new(0),
+                adopted <- Completion::new(),
+                task: SetOnce::new(),
+                vhost: Atomic::new(ptr::null_mut()),
+            }),
+            GFP_KERNEL,
+        )?;
+
+        let argument = Arc::into_raw(this.clone());
+        // SAFETY: The callbacks expect a `SyscallThread` that lives until `vhost_task_stop`, and
+        // `argument` is a reference that is only given back after that.
+        let vhost = unsafe {
+            helpers::vhost_task_create(
+                run,
+                handle_sigkill,
+                argument.cast_mut().cast::<c_void>(),
+                c"flexsc".as_char_ptr(),
+            )
+        };
+        let vhost = from_err_ptr(vhost).inspect_err(|_| {
+            // SAFETY: The thread was not made, so nobody else has this reference.
+            drop(unsafe { Arc::from_raw(argument) });
+        })?;
+        // INVARIANT: The thread is started below, and `argument` is its reference.
+        this.vhost.store(vhost, Release);
+        // The thread now owns the count of the fd table.
+        unshare.dismiss();
+        // SAFETY: `vhost` was just made and is started once.
+        unsafe { helpers::vhost_task_start(vhost) };
+        this.adopted.wait_for_completion();
+        if let (Some(task), Some(cpu)) = (this.task(), cpu) {
+            // Only a preference: if it cannot be had, the scheduler places the thread.
+            // SAFETY: `task` is a valid task.
+            let _: c_int = unsafe { flexsc_pin(task.as_ptr(), cpu) };
+        }
+        Ok(this)
+    }
+
+    /// The thread's task, once it has run.
+    pub(crate) fn task(&self) -> Option<&Task> {
+        self.task.as_ref().map(|task| &**task)
+    }
+
+    /// Makes the thread look for entries.
+    pub(crate) fn wake(&self) {
+        let vhost = self.vhost.load(Acquire);
+        if !vhost.is_null() {
+            // SAFETY: By the type invariants it is a started task that was not stopped: `stop`
+            // runs after the thread was taken out of the context's state, and `wake` is called
+            // on threads in there only, under its lock.
+            unsafe { helpers::vhost_task_wake(vhost) };
+        }
+    }
+
+    /// Ends the thread and waits for it. Its context must be dead, so that it begins nothing
+    /// more; a call that it is inside is interrupted.
+    pub(crate) fn stop(&self) {
+        let vhost = self.vhost.load(Acquire);
+        if vhost.is_null() {
+            return;
+        }
+        self.vhost.store(ptr::null_mut(), Relaxed);
+        if let Some(task) = self.task() {
+            // SAFETY: `task` is a valid task.
+            unsafe { flexsc_interrupt(task.as_ptr()) };
+        }
+        // SAFETY: By the type invariants `vhost` is a started task, and it is stopped once. The
+        // caller is not this thread.
+        unsafe { helpers::vhost_task_stop(vhost) };
+        // SAFETY: By the type invariants this is the thread's reference, and the thread no
+        // longer runs anything of ours.
+        drop(unsafe { Arc::from_raw(ptr::from_ref(self)) });
+    }
+
+    /// Gives the thread the process's fd table, whichever callback runs first.
+    fn adopt(&self) {
+        if self.has_files.load(Relaxed) != 0 {
+            return;
+        }
+        self.has_files.store(1, Relaxed);
+        // SAFETY: By the type invariants this object owns a count of `files`, which passes to
+        // the current task, a `vhost_task` that has no table.
+        unsafe { flexsc_files_adopt(self.files) };
+        self.task.populate(ARef::from(&**kernel::current!()));
+        self.adopted.complete_all();
+    }
+}
+
+/// The thread's loop body: false to sleep until woken, true to be called again.
+///
+/// # Safety
+///
+/// `data` must be a `SyscallThread` that outlives the call, which runs in that thread.
+unsafe extern "C" fn run(data: *mut c_void) -> bool {
+    // SAFETY: The caller promises it; nothing changes through this reference.
+    let this = unsafe { &*data.cast::<SyscallThread>() };
+    this.adopt();
+    this.context.serve(this.id)
+}
+
+/// The process dies or executes another program, and this thread with it.
+///
+/// # Safety
+///
+/// As for [`run`].
+unsafe extern "C" fn handle_sigkill(data: *mut c_void) {
+    // SAFETY: The caller promises it; nothing changes through this reference.
+    let this = unsafe { &*data.cast::<SyscallThread>() };
+    // Even a thread that never ran must own its count of the table, or the table would leak.
+    this.adopt();
+    this.context.kill();
+}
+
+/// What a system call thread does next.
+enum Step {
+    Run(u16, Posted),
+    Poll(Lookout),
+    Again,
+    Done,
+}
+
+impl Context {
+    /// Runs entries in lane T; called in system call thread number `id`, in state
+    /// TASK_INTERRUPTIBLE, which must stand when false is returned without having worked.
+    fn serve(self: &Arc<Self>, id: usize) -> bool {
+        let shared = self.shared();
+        if self.is_dead() {
+            return false;
+        }
+        {
+            let mut state = self.state();
+            if !state.thread_wanted(id) {
+                return false;
+            }
+            state.start_thread(id, shared);
+        }
+        flexsc_set_running();
+        let mut acct = Acct::default();
+        self.take_acct(&mut acct);
+        flexsc_account(&acct);
+
+        let mut creds = None;
+        loop {
+            if flexsc_fput_pending() {
+                flexsc_fput_soon();
+            }
+            // With that flag set interruptible waits fail, so no entry is begun: the caller's
+            // loop lets get_signal() run the work, stop or freeze first, and comes back here.
+            // The thread counts as active meanwhile; if it stops, its process stops too.
+            if self.is_dead() || kernel::current!().signal_pending() {
+                return true;
+            }
+            match self.next_t(id) {
+                Step::Run(index, posted) => {
+                    let verdict = self.execute_t(&posted, &mut creds);
+                    self.end_t(id, index, &posted, verdict);
+                }
+                Step::Poll(lookout) => {
+                    // The creds come off first: nothing is worn while idle.
+                    creds = None;
+                    if !self.poll_ring(lookout) && self.retire(id) {
+                        return true;
+                    }
+                }
+                Step::Again => {}
+                Step::Done => return true,
+            }
+        }
+    }
+
+    fn next_t(self: &Arc<Self>, id: usize) -> Step {
+        let shared = self.shared();
+        let mut state = self.state();
+        state.pull_for_lanes(shared, self.in_flight());
+        let drain = if state.has_w() {
+            state.want_drain(shared)
+        } else {
+            None
+        };
+        let mut mind = false;
+        let step = if let Some((index, posted)) = state.begin_t(id) {
+            mind = state.start_minding();
+            Step::Run(index, posted)
+        } else if !state.others_active() && self.spins() {
+            Step::Poll(self.lookout(&state))
+        } else {
+            match state.stop_thread(id, shared) {
+                Leave::Stay => Step::Again,
+                Leave::Gone => Step::Done,
+            }
+        };
+        drop(state);
+        if let Some(drain) = drain {
+            drain.queue();
+        }
+        if mind {
+            self.queue_minder();
+        }
+        step
+    }
+
+    /// After polling in vain: true if the thread may sleep.
+    fn retire(&self, id: usize) -> bool {
+        matches!(self.state().stop_thread(id, self.shared()), Leave::Gone)
+    }
+
+    fn execute_t(&self, posted: &Posted, creds: &mut Option<adopt::Creds>) -> Verdict {
+        if !self.identity().tables_match(&*kernel::current!()) {
+            return Verdict::HandBack;
+        }
+        let gate = adopt::wear_current(creds, self.identity()) | self.strict();
+        // SAFETY: This is a system call thread of the process with its fd table, which
+        // `tables_match` has compared, and the credentials are worn.
+        unsafe {
+            self.execute(
+                posted,
+                abi::LANE_T,
+                ptr::null_mut(),
+                gate,
+                ptr::null_mut(),
+            )
+        }
+    }
+
+    fn end_t(&self, id: usize, index: u16, posted: &Posted, verdict: Verdict) {
+        if let Verdict::ToThread = verdict {
+            // Interrupted before any effect: it is begun anew, as the real call would be.
+            let mut state = self.state();
+            state.push_t(index);
+            state.end_t(id, self.shared());
+            return;
+        }
+        self.finish(index, posted, verdict, Counter::EntriesT);
+        self.state().end_t(id, self.shared());
+    }
+}
