@@ -1,0 +1,649 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Calls on the data of an open file.
+ *
+ * Each follows the order of checks of the real call (fs/read_write.c, fs/open.c,
+ * fs/sync.c), because the order decides which errno wins. Nothing may happen to the
+ * file before the last point at which a handler can still return a verdict.
+ */
+#include <linux/fs.h>
+#include <linux/fsnotify.h>
+#include <linux/sched/xacct.h>
+#include <linux/security.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/uio.h>
+#include <linux/xattr.h>
+
+#include "call_file.h"
+
+/* One read that got @got bytes, or failed; in lane W current is not the process. */
+static void account_read(struct flexsc_frame *frame, ssize_t got)
+{
+	if (frame->acct) {
+		frame->acct->rchar += max_t(ssize_t, got, 0);
+		frame->acct->syscr++;
+		return;
+	}
+	if (got > 0)
+		add_rchar(current, got);
+	inc_syscr(current);
+}
+
+static void account_write(struct flexsc_frame *frame, ssize_t put)
+{
+	if (frame->acct) {
+		frame->acct->wchar += max_t(ssize_t, put, 0);
+		frame->acct->syscw++;
+		return;
+	}
+	if (put > 0)
+		add_wchar(current, put);
+	inc_syscw(current);
+}
+
+/* A kiocb for one synchronous transfer; SIGPIPE would go to whoever current is. */
+static void init_kiocb(struct kiocb *kiocb, struct file *file, const loff_t *ppos)
+{
+	init_sync_kiocb(kiocb, file);
+	kiocb->ki_flags |= IOCB_NOSIGNAL;
+	kiocb->ki_pos = ppos ? *ppos : 0;
+}
+
+static ssize_t iter_read(struct file *file, struct iov_iter *iter, loff_t *ppos)
+{
+	struct kiocb kiocb;
+	ssize_t ret;
+
+	init_kiocb(&kiocb, file, ppos);
+	ret = file->f_op->read_iter(&kiocb, iter);
+	if (ppos)
+		*ppos = kiocb.ki_pos;
+	return ret;
+}
+
+static ssize_t iter_write(struct file *file, struct iov_iter *iter, loff_t *ppos)
+{
+	struct kiocb kiocb;
+	ssize_t ret;
+
+	init_kiocb(&kiocb, file, ppos);
+	ret = file->f_op->write_iter(&kiocb, iter);
+	if (ppos)
+		*ppos = kiocb.ki_pos;
+	return ret;
+}
+
+/* vfs_read(), which is not exported; vfs_iter_read() answers differently. */
+static ssize_t do_read(struct flexsc_frame *frame, struct file *file, char __user *buf,
+		       size_t count, loff_t *ppos)
+{
+	struct iov_iter iter;
+	ssize_t ret;
+
+	if (!(file->f_mode & FMODE_READ))
+		return -EBADF;
+	if (!(file->f_mode & FMODE_CAN_READ))
+		return -EINVAL;
+	if (unlikely(!access_ok(buf, count)))
+		return -EFAULT;
+	ret = rw_verify_area(READ, file, ppos, count);
+	if (ret)
+		return ret;
+	count = min_t(size_t, count, MAX_RW_COUNT);
+
+	if (file->f_op->read) {
+		ret = file->f_op->read(file, buf, count, ppos);
+	} else if (file->f_op->read_iter) {
+		iov_iter_ubuf(&iter, ITER_DEST, buf, count);
+		ret = iter_read(file, &iter, ppos);
+	} else {
+		ret = -EINVAL;
+	}
+	if (ret > 0)
+		fsnotify_access(file);
+	account_read(frame, ret);
+	return ret;
+}
+
+/* vfs_write() */
+static ssize_t do_write(struct flexsc_frame *frame, struct file *file,
+			const char __user *buf, size_t count, loff_t *ppos)
+{
+	loff_t end = ppos ? *ppos : 0;
+	struct iov_iter iter;
+	ssize_t ret;
+
+	if (!(file->f_mode & FMODE_WRITE))
+		return -EBADF;
+	if (!(file->f_mode & FMODE_CAN_WRITE))
+		return -EINVAL;
+	if (unlikely(!access_ok(buf, count)))
+		return -EFAULT;
+	ret = rw_verify_area(WRITE, file, ppos, count);
+	if (ret)
+		return ret;
+	count = min_t(size_t, count, MAX_RW_COUNT);
+
+	file_start_write(file);
+	if (file->f_op->write) {
+		ret = file->f_op->write(file, buf, count, ppos);
+	} else if (file->f_op->write_iter) {
+		iov_iter_ubuf(&iter, ITER_SOURCE, (void __user *)buf, count);
+		ret = iter_write(file, &iter, &end);
+		if (ret > 0 && ppos)
+			*ppos = end;
+	} else {
+		ret = -EINVAL;
+	}
+	if (ret > 0)
+		fsnotify_modify(file);
+	account_write(frame, ret);
+	file_end_write(file);
+	return ret;
+}
+
+/*
+ * The file position for a call that uses and moves it: a copy, so that a failure
+ * leaves the file's own alone. A stream has none.
+ */
+static loff_t *load_pos(struct file *file, loff_t *pos)
+{
+	if (file->f_mode & FMODE_STREAM)
+		return NULL;
+	*pos = file->f_pos;
+	return pos;
+}
+
+static void store_pos(struct file *file, const loff_t *ppos, ssize_t ret)
+{
+	if (ret >= 0 && ppos)
+		file->f_pos = *ppos;
+}
+
+/* A transfer that a kworker should not begin. */
+static bool too_long(const struct flexsc_frame *frame, size_t count)
+{
+	return frame->lane == FLEXSC_LANE_W && count > FLEXSC_W_MAX_BYTES;
+}
+
+int flexsc_call_read(struct flexsc_frame *frame)
+{
+	char __user *buf = u64_to_user_ptr(frame->args[1]);
+	size_t count = frame->args[2];
+	loff_t pos, *ppos;
+	struct file *file;
+	int rc;
+
+	if (too_long(frame, count))
+		return FLEXSC_TO_T;
+	rc = flexsc_file_get_pos(frame, frame->args[0], &file);
+	if (rc)
+		return flexsc_stop(frame, rc);
+	rc = flexsc_file_ready(frame, file);
+	if (!rc) {
+		ppos = load_pos(file, &pos);
+		frame->ret = do_read(frame, file, buf, count, ppos);
+		store_pos(file, ppos, frame->ret);
+	}
+	flexsc_file_put_pos(file);
+	return rc;
+}
+
+int flexsc_call_write(struct flexsc_frame *frame)
+{
+	const char __user *buf = u64_to_user_ptr(frame->args[1]);
+	size_t count = frame->args[2];
+	loff_t pos, *ppos;
+	struct file *file;
+	int rc;
+
+	if (too_long(frame, count) || flexsc_fsize(frame))
+		return FLEXSC_TO_T;
+	rc = flexsc_file_get_pos(frame, frame->args[0], &file);
+	if (rc)
+		return flexsc_stop(frame, rc);
+	rc = flexsc_file_ready(frame, file);
+	if (!rc) {
+		ppos = load_pos(file, &pos);
+		frame->ret = do_write(frame, file, buf, count, ppos);
+		store_pos(file, ppos, frame->ret);
+	}
+	flexsc_file_put_pos(file);
+	return rc;
+}
+
+int flexsc_call_pread64(struct flexsc_frame *frame)
+{
+	char __user *buf = u64_to_user_ptr(frame->args[1]);
+	size_t count = frame->args[2];
+	loff_t pos = frame->args[3];
+	struct file *file;
+	int rc;
+
+	if (pos < 0)
+		return flexsc_done(frame, -EINVAL);
+	if (too_long(frame, count))
+		return FLEXSC_TO_T;
+	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	if (rc)
+		return flexsc_stop(frame, rc);
+	rc = flexsc_file_ready(frame, file);
+	if (!rc)
+		frame->ret = file->f_mode & FMODE_PREAD ?
+			     do_read(frame, file, buf, count, &pos) : -ESPIPE;
+	flexsc_file_put(file);
+	return rc;
+}
+
+int flexsc_call_pwrite64(struct flexsc_frame *frame)
+{
+	const char __user *buf = u64_to_user_ptr(frame->args[1]);
+	size_t count = frame->args[2];
+	loff_t pos = frame->args[3];
+	struct file *file;
+	int rc;
+
+	if (pos < 0)
+		return flexsc_done(frame, -EINVAL);
+	if (too_long(frame, count) || flexsc_fsize(frame))
+		return FLEXSC_TO_T;
+	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	if (rc)
+		return flexsc_stop(frame, rc);
+	rc = flexsc_file_ready(frame, file);
+	if (!rc)
+		frame->ret = file->f_mode & FMODE_PWRITE ?
+			     do_write(frame, file, buf, count, &pos) : -ESPIPE;
+	flexsc_file_put(file);
+	return rc;
+}
+
+/* A device without read_iter or write_iter takes one segment after the other. */
+static ssize_t loop_read_write(struct file *file, struct iov_iter *iter, loff_t *ppos,
+			       int rw)
+{
+	ssize_t ret = 0;
+
+	while (iov_iter_count(iter)) {
+		void __user *base = iter_iov_addr(iter);
+		size_t len = iter_iov_len(iter);
+		ssize_t nr;
+
+		if (rw == READ)
+			nr = file->f_op->read(file, base, len, ppos);
+		else
+			nr = file->f_op->write(file, base, len, ppos);
+		if (nr < 0)
+			return ret ?: nr;
+		ret += nr;
+		if (nr != len)
+			break;
+		iov_iter_advance(iter, nr);
+	}
+	return ret;
+}
+
+/*
+ * vfs_readv() and vfs_writev(). Return: 0 with *@ret set, or FLEXSC_TO_T: the length
+ * is known only when the segments have been read in.
+ */
+static int do_vector(struct flexsc_frame *frame, struct file *file, int rw, loff_t *ppos,
+		     ssize_t *ret)
+{
+	const struct iovec __user *uvec = u64_to_user_ptr(frame->args[1]);
+	struct iovec fast[UIO_FASTIOV], *iov = fast;
+	struct iov_iter iter;
+	size_t total;
+	int rc = 0;
+
+	if (!(file->f_mode & (rw == READ ? FMODE_READ : FMODE_WRITE))) {
+		*ret = -EBADF;
+		return 0;
+	}
+	if (!(file->f_mode & (rw == READ ? FMODE_CAN_READ : FMODE_CAN_WRITE))) {
+		*ret = -EINVAL;
+		return 0;
+	}
+	*ret = import_iovec(rw == READ ? ITER_DEST : ITER_SOURCE, uvec, frame->args[2],
+			    ARRAY_SIZE(fast), &iov, &iter);
+	if (*ret < 0)
+		return 0;
+
+	*ret = 0;
+	total = iov_iter_count(&iter);
+	if (too_long(frame, total)) {
+		rc = FLEXSC_TO_T;
+		goto out;
+	}
+	if (total) {
+		*ret = rw_verify_area(rw, file, ppos, total);
+		if (*ret < 0)
+			goto out;
+	}
+	if (rw == READ) {
+		if (total)
+			*ret = file->f_op->read_iter ? iter_read(file, &iter, ppos) :
+			       loop_read_write(file, &iter, ppos, READ);
+		if (*ret >= 0)
+			fsnotify_access(file);
+	} else if (total) {
+		file_start_write(file);
+		*ret = file->f_op->write_iter ? iter_write(file, &iter, ppos) :
+		       loop_read_write(file, &iter, ppos, WRITE);
+		if (*ret > 0)
+			fsnotify_modify(file);
+		file_end_write(file);
+	}
+out:
+	kfree(iov);
+	return rc;
+}
+
+/* Vectored calls count as one read or write whatever comes of them, EBADF too. */
+static int vector_done(struct flexsc_frame *frame, int rw, ssize_t ret)
+{
+	if (rw == READ)
+		account_read(frame, ret);
+	else
+		account_write(frame, ret);
+	return flexsc_done(frame, ret);
+}
+
+static int call_vector(struct flexsc_frame *frame, int rw)
+{
+	loff_t pos, *ppos;
+	struct file *file;
+	ssize_t ret;
+	int rc;
+
+	if (rw == WRITE && flexsc_fsize(frame))
+		return FLEXSC_TO_T;
+	rc = flexsc_file_get_pos(frame, frame->args[0], &file);
+	if (rc > 0)
+		return rc;
+	if (rc < 0)
+		return vector_done(frame, rw, rc);
+	rc = flexsc_file_ready(frame, file);
+	if (!rc) {
+		ppos = load_pos(file, &pos);
+		rc = do_vector(frame, file, rw, ppos, &ret);
+		if (!rc)
+			store_pos(file, ppos, ret);
+	}
+	flexsc_file_put_pos(file);
+	return rc ?: vector_done(frame, rw, ret);
+}
+
+static int call_pvector(struct flexsc_frame *frame, int rw)
+{
+	/* args[4], the upper half, is shifted out on 64 bits. */
+	loff_t pos = frame->args[3];
+	struct file *file;
+	ssize_t ret = -ESPIPE;
+	int rc;
+
+	if (pos < 0)
+		return flexsc_done(frame, -EINVAL);
+	if (rw == WRITE && flexsc_fsize(frame))
+		return FLEXSC_TO_T;
+	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	if (rc > 0)
+		return rc;
+	if (rc < 0)
+		return vector_done(frame, rw, rc);
+	rc = flexsc_file_ready(frame, file);
+	if (!rc && (file->f_mode & (rw == READ ? FMODE_PREAD : FMODE_PWRITE)))
+		rc = do_vector(frame, file, rw, &pos, &ret);
+	flexsc_file_put(file);
+	return rc ?: vector_done(frame, rw, ret);
+}
+
+int flexsc_call_readv(struct flexsc_frame *frame)
+{
+	return call_vector(frame, READ);
+}
+
+int flexsc_call_writev(struct flexsc_frame *frame)
+{
+	return call_vector(frame, WRITE);
+}
+
+int flexsc_call_preadv(struct flexsc_frame *frame)
+{
+	return call_pvector(frame, READ);
+}
+
+int flexsc_call_pwritev(struct flexsc_frame *frame)
+{
+	return call_pvector(frame, WRITE);
+}
+
+int flexsc_call_lseek(struct flexsc_frame *frame)
+{
+	unsigned int whence = frame->args[2];
+	loff_t offset = frame->args[1];
+	struct file *file;
+	int rc;
+
+	rc = flexsc_file_get_pos(frame, frame->args[0], &file);
+	if (rc)
+		return flexsc_stop(frame, rc);
+	frame->ret = whence > SEEK_MAX ? -EINVAL : vfs_llseek(file, offset, whence);
+	flexsc_file_put_pos(file);
+	return FLEXSC_DID;
+}
+
+static int call_sync(struct flexsc_frame *frame, int datasync)
+{
+	struct file *file;
+	int rc;
+
+	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	if (rc)
+		return flexsc_stop(frame, rc);
+	frame->ret = vfs_fsync(file, datasync);
+	flexsc_file_put(file);
+	return FLEXSC_DID;
+}
+
+int flexsc_call_fsync(struct flexsc_frame *frame)
+{
+	return call_sync(frame, 0);
+}
+
+int flexsc_call_fdatasync(struct flexsc_frame *frame)
+{
+	return call_sync(frame, 1);
+}
+
+/* dentry_needs_remove_privs(): ATTR_KILL_*, or -errno */
+static int privs_to_remove(struct mnt_idmap *idmap, struct dentry *dentry)
+{
+	struct inode *inode = d_inode(dentry);
+	int kill;
+
+	if (IS_NOSEC(inode))
+		return 0;
+	kill = setattr_should_drop_suidgid(idmap, inode);
+	/* What cap_inode_need_killpriv() asks, the only module with that hook. */
+	if (__vfs_getxattr(dentry, inode, XATTR_NAME_CAPS, NULL, 0) > 0)
+		kill |= ATTR_KILL_PRIV;
+	return kill;
+}
+
+static int truncate_file(struct file *file, loff_t length)
+{
+	struct mnt_idmap *idmap = file_mnt_idmap(file);
+	struct dentry *dentry = file->f_path.dentry;
+	struct inode *inode = d_inode(dentry);
+	struct iattr attr = {
+		.ia_valid = ATTR_SIZE | ATTR_MTIME | ATTR_CTIME | ATTR_FILE,
+		.ia_size = length,
+		.ia_file = file,
+	};
+	int kill, ret;
+
+	kill = privs_to_remove(idmap, dentry);
+	if (kill)
+		attr.ia_valid |= kill | ATTR_FORCE;
+	ret = inode_lock_killable(inode);
+	if (ret)
+		return ret;
+	/* Opening for writing has broken all delegations and leases. */
+	ret = notify_change(idmap, dentry, &attr, NULL);
+	inode_unlock(inode);
+	return ret;
+}
+
+/* security_file_truncate() and fsnotify_pre_content() are out of reach. */
+static bool truncate_is_watched(struct file *file)
+{
+	struct super_block *sb = file->f_path.dentry->d_sb;
+
+	/*
+	 * Landlock keeps the right to truncate in the file. A file that was opened with
+	 * the very credentials that we wear cannot come from a process with fewer rights.
+	 */
+	return file->f_cred != current_cred() ||
+	       fsnotify_sb_has_priority_watchers(sb, FSNOTIFY_PRIO_PRE_CONTENT);
+}
+
+int flexsc_call_ftruncate(struct flexsc_frame *frame)
+{
+	loff_t length = frame->args[1];
+	struct inode *inode;
+	struct file *file;
+	int rc;
+
+	if (length < 0)
+		return flexsc_done(frame, -EINVAL);
+	rc = flexsc_gated(frame, FLEXSC_GATE_APPARMOR | FLEXSC_GATE_NNP) ?: flexsc_fsize(frame);
+	if (rc)
+		return rc;
+	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	if (rc)
+		return flexsc_stop(frame, rc);
+
+	inode = d_inode(file->f_path.dentry);
+	if (!S_ISREG(inode->i_mode) || !(file->f_mode & FMODE_WRITE)) {
+		frame->ret = -EINVAL;
+	} else if (length > MAX_NON_LFS && !(file->f_flags & O_LARGEFILE)) {
+		frame->ret = -EINVAL;
+	} else if (IS_APPEND(file_inode(file))) {
+		frame->ret = -EPERM;
+	} else if (truncate_is_watched(file)) {
+		rc = FLEXSC_HAND_BACK;
+	} else {
+		sb_start_write(inode->i_sb);
+		frame->ret = truncate_file(file, length);
+		sb_end_write(inode->i_sb);
+	}
+	flexsc_file_put(file);
+	return rc;
+}
+
+int flexsc_call_fallocate(struct flexsc_frame *frame)
+{
+	int mode = frame->args[1];
+	loff_t offset = frame->args[2];
+	loff_t len = frame->args[3];
+	struct file *file;
+	int rc;
+
+	/* tmpfs allocates page by page, and would stop only for a signal. */
+	if (frame->lane == FLEXSC_LANE_W && len > FLEXSC_W_MAX_BYTES)
+		return FLEXSC_TO_T;
+	rc = flexsc_fsize(frame) ?: flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	if (rc)
+		return flexsc_stop(frame, rc);
+	frame->ret = vfs_fallocate(file, mode, offset, len);
+	flexsc_file_put(file);
+	return FLEXSC_DID;
+}
+
+int flexsc_call_fadvise64(struct flexsc_frame *frame)
+{
+	loff_t offset = frame->args[1];
+	loff_t len = frame->args[2];
+	int advice = frame->args[3];
+	struct file *file;
+	int rc;
+
+	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	if (rc)
+		return flexsc_stop(frame, rc);
+	frame->ret = vfs_fadvise(file, offset, len, advice);
+	flexsc_file_put(file);
+	return FLEXSC_DID;
+}
+
+/* The offset that @uoff points to, or the file's own, which is read without a lock. */
+static int load_offset(loff_t *pos, const loff_t __user *uoff, const struct file *file)
+{
+	if (!uoff)
+		*pos = file->f_pos;
+	else if (copy_from_user(pos, uoff, sizeof(*pos)))
+		return -EFAULT;
+	return 0;
+}
+
+static int store_offset(loff_t pos, loff_t __user *uoff, struct file *file)
+{
+	if (!uoff)
+		file->f_pos = pos;
+	else if (copy_to_user(uoff, &pos, sizeof(pos)))
+		return -EFAULT;
+	return 0;
+}
+
+static ssize_t do_copy(struct flexsc_frame *frame, struct file *in, struct file *out)
+{
+	loff_t __user *uoff_in = u64_to_user_ptr(frame->args[1]);
+	loff_t __user *uoff_out = u64_to_user_ptr(frame->args[3]);
+	size_t len = frame->args[4];
+	unsigned int flags = frame->args[5];
+	loff_t pos_in, pos_out;
+	ssize_t ret;
+
+	ret = load_offset(&pos_in, uoff_in, in) ?: load_offset(&pos_out, uoff_out, out);
+	if (ret)
+		return ret;
+	if (flags)
+		return -EINVAL;
+	ret = vfs_copy_file_range(in, pos_in, out, pos_out, len, 0);
+	if (ret > 0) {
+		/* Both are stored, also if the first fails. */
+		int err_in = store_offset(pos_in + ret, uoff_in, in);
+		int err_out = store_offset(pos_out + ret, uoff_out, out);
+
+		if (err_in || err_out)
+			ret = -EFAULT;
+	}
+	return ret;
+}
+
+int flexsc_call_copy_file_range(struct flexsc_frame *frame)
+{
+	struct file *in, *out;
+	int rc;
+
+	/* A fall-back to splice would leave the worker a pipe charged to the user. */
+	if (frame->lane == FLEXSC_LANE_W)
+		return FLEXSC_TO_T;
+	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &in);
+	if (rc)
+		return flexsc_stop(frame, rc);
+	rc = flexsc_file_get(frame, frame->args[2], FMODE_PATH, &out);
+	if (rc) {
+		rc = flexsc_stop(frame, rc);
+		goto put_in;
+	}
+	rc = flexsc_file_ready(frame, in) ?: flexsc_file_ready(frame, out);
+	if (!rc)
+		frame->ret = do_copy(frame, in, out);
+	flexsc_file_put(out);
+put_in:
+	flexsc_file_put(in);
+	return rc;
+}

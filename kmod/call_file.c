@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Open files: look-up in the process's table, kinds, release.
+ */
+#include <linux/fdtable.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/kdev_t.h>
+#include <linux/magic.h>
+#include <linux/major.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+#include <linux/tty.h>
+
+#include "call_file.h"
+
+/* Minors of MEM_MAJOR, as drivers/char/mem.c numbers them. */
+#define MEM_MINOR_NULL		3
+#define MEM_MINOR_ZERO		5
+#define MEM_MINOR_URANDOM	9
+
+/**
+ * flexsc_inode_is_prompt - does this inode wait for nothing but a local disk?
+ * @inode: what an open file, or a path, leads to
+ *
+ * Such an inode also never asks who current is. Anything else may wait for a
+ * server or for another process (FUSE, network file systems, pipes, ttys), or may
+ * look at current's pid, session or namespaces.
+ */
+bool flexsc_inode_is_prompt(struct inode *inode)
+{
+	const struct super_block *sb = inode->i_sb;
+
+	switch (inode->i_mode & S_IFMT) {
+	case S_IFREG:
+	case S_IFDIR:
+		if (sb->s_magic == TMPFS_MAGIC)
+			return true;
+		/* fuseblk has a device, and a server all the same. */
+		return (sb->s_type->fs_flags & FS_REQUIRES_DEV) &&
+		       sb->s_magic != FUSE_SUPER_MAGIC;
+	case S_IFBLK:
+		return true;
+	case S_IFCHR:
+		if (imajor(inode) != MEM_MAJOR)
+			return false;
+		switch (iminor(inode)) {
+		case MEM_MINOR_NULL:
+		case MEM_MINOR_ZERO:
+		case MEM_MINOR_URANDOM:
+			return true;
+		}
+		return false;
+	default:
+		return false;
+	}
+}
+
+/* A fanotify listener may keep an access to this file waiting for ever. */
+static bool file_is_prompt(const struct file *file)
+{
+	return !FMODE_FSNOTIFY_HSM(file->f_mode) && flexsc_inode_is_prompt(file_inode(file));
+}
+
+/*
+ * Look @fd up in @files and take a reference, if the file may be touched.
+ *
+ * All under file_lock, not RCU: the slot then cannot change between the look at
+ * f_op and the reference. A reference to our own file, however short, could turn
+ * out to be the last one, and its release would wait for the very worker or thread
+ * that runs this.
+ */
+static int slot_get(struct flexsc_frame *frame, struct files_struct *files,
+		    unsigned int fd, fmode_t unwanted, struct file **filep)
+{
+	struct file *file;
+	int rc = 0;
+
+	spin_lock(&files->file_lock);
+	file = files_lookup_fd_locked(files, fd);
+	if (!file || (file->f_mode & unwanted))
+		rc = -EBADF;
+	else if (file->f_op == &FLEXSC_FOPS)
+		rc = FLEXSC_HAND_BACK;
+	else if (frame->lane == FLEXSC_LANE_W && !file_is_prompt(file))
+		rc = FLEXSC_TO_T;
+	else
+		*filep = get_file(file);
+	spin_unlock(&files->file_lock);
+	return rc;
+}
+
+/**
+ * flexsc_file_get - the file that @fd names in the process
+ * @frame: the entry
+ * @fd: file descriptor
+ * @unwanted: FMODE_PATH where the call takes no O_PATH descriptor, else 0
+ * @filep: out, with a reference for flexsc_file_put()
+ *
+ * Return: 0, -EBADF, or a verdict; *@filep is set only with 0.
+ */
+int flexsc_file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwanted,
+		    struct file **filep)
+{
+	struct files_struct *files;
+	int rc = FLEXSC_TO_T;
+
+	if (frame->lane != FLEXSC_LANE_W)
+		return slot_get(frame, current->files, fd, unwanted, filep);
+
+	/* AppArmor takes names apart in current's mount namespace: a kworker's is empty. */
+	if (frame->gate & FLEXSC_GATE_APPARMOR)
+		return FLEXSC_TO_T;
+
+	/*
+	 * The thread's exit clears ->files under task_lock, so the table lives while
+	 * we look. Order: alloc_lock, file_lock (as __do_SAK() has it).
+	 */
+	task_lock(frame->thread);
+	files = frame->thread->files;
+	if (files)
+		rc = slot_get(frame, files, fd, unwanted, filep);
+	task_unlock(frame->thread);
+	return rc;
+}
+
+/**
+ * flexsc_file_put - give back what flexsc_file_get() took
+ * @file: the file
+ *
+ * Not fput(): in a kworker that defers the release by a tick, and in a system call
+ * thread until it next looks at its task work. The release must be over when the
+ * entry is done, as it is when the real call returns. No locks may be held.
+ */
+void flexsc_file_put(struct file *file)
+{
+	__fput_sync(file);
+}
+
+/**
+ * flexsc_file_get_pos - flexsc_file_get() for a call that moves the file position
+ * @frame: the entry
+ * @fd: file descriptor
+ * @filep: out, for flexsc_file_put_pos()
+ *
+ * Our own reference makes the file shared, so f_pos_lock is always due where the
+ * file asks for it at all; elsewhere the field is in use for something else.
+ */
+int flexsc_file_get_pos(struct flexsc_frame *frame, unsigned int fd, struct file **filep)
+{
+	int rc = flexsc_file_get(frame, fd, FMODE_PATH, filep);
+
+	if (!rc && ((*filep)->f_mode & FMODE_ATOMIC_POS))
+		mutex_lock(&(*filep)->f_pos_lock);
+	return rc;
+}
+
+/**
+ * flexsc_file_put_pos - undo flexsc_file_get_pos()
+ * @file: the file
+ */
+void flexsc_file_put_pos(struct file *file)
+{
+	if (file->f_mode & FMODE_ATOMIC_POS)
+		mutex_unlock(&file->f_pos_lock);
+	flexsc_file_put(file);
+}
+
+/**
+ * flexsc_file_ready - may this lane read or write @file?
+ * @frame: the entry
+ * @file: referenced file
+ *
+ * Return: 0, or a verdict: T for what might block the caller without a bound; the
+ * application for the terminal that controls it, because job control stops or
+ * refuses by current's signal mask, and a system call thread blocks everything.
+ */
+int flexsc_file_ready(struct flexsc_frame *frame, struct file *file)
+{
+	if (frame->lane == FLEXSC_LANE_W || file_is_prompt(file))
+		return 0;
+	if (frame->lane == FLEXSC_LANE_C)
+		return file->f_flags & O_NONBLOCK ? 0 : FLEXSC_TO_T;
+	if (S_ISCHR(file_inode(file)->i_mode) && READ_ONCE(current->signal->tty))
+		return FLEXSC_HAND_BACK;
+	return 0;
+}
+
+/**
+ * flexsc_fd_is_own - does @dfd name a /dev/flexsc file?
+ * @dfd: a directory descriptor that a look-up is going to resolve by itself
+ *
+ * For T and C. Only a look, no reference: the slot may change right after. What
+ * matters is that no call sent on purpose to our own file gets that far.
+ */
+bool flexsc_fd_is_own(int dfd)
+{
+	struct file *file;
+	bool own;
+
+	if (dfd < 0)
+		return false;
+	rcu_read_lock();
+	file = files_lookup_fd_raw(current->files, dfd);
+	/* struct file is SLAB_TYPESAFE_BY_RCU: at worst this is another file's f_op. */
+	own = file && READ_ONCE(file->f_op) == &FLEXSC_FOPS;
+	rcu_read_unlock();
+	return own;
+}
+
+/**
+ * flexsc_fsize - is lane W fit for a call that may make a file longer?
+ * @frame: the entry
+ *
+ * The file size limit is read from current, and a kworker has none.
+ *
+ * Return: 0 or FLEXSC_TO_T.
+ */
+int flexsc_fsize(struct flexsc_frame *frame)
+{
+	if (frame->lane == FLEXSC_LANE_W &&
+	    task_rlimit(frame->thread, RLIMIT_FSIZE) != RLIM_INFINITY)
+		return FLEXSC_TO_T;
+	return 0;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Open files as handlers see them: looked up in the process's table, judged by
+ * kind, released before the entry is done.
+ */
+#ifndef FLEXSC_CALL_FILE_H
+#define FLEXSC_CALL_FILE_H
+
+#include <linux/fs.h>
+#include <linux/sizes.h>
+
+#include "call.h"
+
+/* A kworker cannot be killed: longer transfers run where a signal can end them. */
+#define FLEXSC_W_MAX_BYTES	SZ_4M
+
+/* The call was executed, with this result. */
+static inline int flexsc_done(struct flexsc_frame *frame, s64 ret)
+{
+	frame->ret = ret;
+	return FLEXSC_DID;
+}
+
+/*
+ * End an entry on what a helper said: helpers return 0 to go on, -errno as the
+ * result of the call, or a verdict (> 0) that leaves it to somebody else.
+ */
+static inline int flexsc_stop(struct flexsc_frame *frame, int rc)
+{
+	return rc > 0 ? rc : flexsc_done(frame, rc);
+}
+
+/* FLEXSC_HAND_BACK if one of @modules mediates the process, or under lsm=strict. */
+static inline int flexsc_gated(const struct flexsc_frame *frame, u32 modules)
+{
+	return frame->gate & (modules | FLEXSC_GATE_STRICT) ? FLEXSC_HAND_BACK : 0;
+}
+
+int flexsc_file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwanted,
+		    struct file **filep);
+int flexsc_file_get_pos(struct flexsc_frame *frame, unsigned int fd, struct file **filep);
+void flexsc_file_put(struct file *file);
+void flexsc_file_put_pos(struct file *file);
+int flexsc_file_ready(struct flexsc_frame *frame, struct file *file);
+bool flexsc_inode_is_prompt(struct inode *inode);
+bool flexsc_fd_is_own(int fd);
+int flexsc_fsize(struct flexsc_frame *frame);
+
+#endif /* FLEXSC_CALL_FILE_H */

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What a path means to the process: its root, working directory and umask, and the
+ * names themselves.
+ */
+#ifndef FLEXSC_CALL_FS_H
+#define FLEXSC_CALL_FS_H
+
+#include <linux/fs.h>
+#include <linux/fs_struct.h>
+#include <linux/path.h>
+
+#include "call.h"
+
+/* The root, working directory and umask of one call. */
+struct flexsc_fs {
+	struct fs_struct priv;
+	struct fs_struct *saved;	/* NULL: current->fs is right as it is */
+};
+
+int flexsc_fs_enter(struct flexsc_fs *fs, struct flexsc_frame *frame);
+int flexsc_fs_enter_at(struct flexsc_fs *fs, struct flexsc_frame *frame, int dfd,
+		       const char *name);
+int flexsc_fs_enter_path(struct flexsc_fs *fs, struct flexsc_frame *frame,
+			 const struct path *pwd);
+void flexsc_fs_leave(struct flexsc_fs *fs);
+
+/* A path name, copied once from the user. */
+struct flexsc_name {
+	const char *str;
+	char small[176];
+};
+
+int flexsc_name_get(struct flexsc_name *name, const char __user *uname, bool may_be_empty);
+void flexsc_name_put(struct flexsc_name *name);
+bool flexsc_last_is_special(const char *name);
+
+int flexsc_path_begin(struct flexsc_fs *fs, struct flexsc_frame *frame, int dfd);
+
+#endif /* FLEXSC_CALL_FS_H */

@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Opening and closing. In T and C: current->files is the process's table, and
+ * RLIMIT_NOFILE is the process's own.
+ */
+#include <linux/fcntl.h>
+#include <linux/fdtable.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/namei.h>
+#include <linux/openat2.h>
+#include <linux/slab.h>
+#include <linux/task_work.h>
+#include <linux/uaccess.h>
+
+#include "call_file.h"
+#include "call_fs.h"
+
+/* All that O_PATH goes together with. */
+#define PATH_FLAGS	(O_DIRECTORY | O_NOFOLLOW | O_PATH | O_CLOEXEC | O_EMPTYPATH)
+
+/* The checks of build_open_flags() that openat and openat2 share, before the name is read. */
+static int check_flags(unsigned int flags)
+{
+	if ((flags & (O_DIRECTORY | O_CREAT)) == (O_DIRECTORY | O_CREAT))
+		return -EINVAL;
+	if ((flags & __O_TMPFILE) &&
+	    (!(flags & O_DIRECTORY) || !(ACC_MODE(flags) & MAY_WRITE)))
+		return -EINVAL;
+	return 0;
+}
+
+/*
+ * May opening @name wait for somebody? A FIFO waits for its other end, a device for
+ * whatever it likes. Only the liveness of lane C hangs on the answer, so it does not
+ * matter that the name may mean something else a moment later.
+ */
+static bool open_may_wait(const char *name, unsigned int flags)
+{
+	struct path path;
+	bool may;
+
+	if (flags & (O_DIRECTORY | O_PATH | O_NONBLOCK))
+		return false;
+	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
+		return false;
+	if (kern_path(name, flags & O_NOFOLLOW ? 0 : LOOKUP_FOLLOW, &path))
+		return false;
+	may = special_file(d_inode(path.dentry)->i_mode) &&
+	      !flexsc_inode_is_prompt(d_inode(path.dentry));
+	path_put(&path);
+	return may;
+}
+
+/* Install @file, or give the reserved @fd back. Return: the descriptor or -errno. */
+static int install(int fd, struct file *file)
+{
+	if (IS_ERR(file)) {
+		put_unused_fd(fd);
+		return PTR_ERR(file);
+	}
+	fd_install(fd, file);
+	return fd;
+}
+
+/*
+ * Fail with @err, unless there is no descriptor left: the real calls reserve one before
+ * they look at the name or the directory descriptor.
+ */
+static int fail_open(struct flexsc_frame *frame, unsigned int flags, int err)
+{
+	int fd = get_unused_fd_flags(flags);
+
+	if (fd >= 0)
+		put_unused_fd(fd);
+	return flexsc_done(frame, fd < 0 ? fd : err);
+}
+
+/* Open by path, as openat does after its checks of the flags. */
+static int do_open(struct flexsc_frame *frame, unsigned int flags, umode_t mode)
+{
+	const char __user *uname = u64_to_user_ptr(frame->args[1]);
+	int dfd = frame->args[0];
+	struct flexsc_name name;
+	struct flexsc_fs fs;
+	int fd, rc;
+
+	rc = flexsc_name_get(&name, uname, flags & O_EMPTYPATH);
+	if (!rc)
+		rc = flexsc_fs_enter_at(&fs, frame, dfd, name.str);
+	if (rc > 0)
+		goto put_name;
+	if (rc < 0) {
+		rc = fail_open(frame, flags, rc);
+		goto put_name;
+	}
+	if (frame->lane == FLEXSC_LANE_C && open_may_wait(name.str, flags)) {
+		rc = FLEXSC_TO_T;
+		goto leave;
+	}
+	fd = get_unused_fd_flags(flags);
+	frame->ret = fd < 0 ? fd : install(fd, filp_open(name.str, flags, mode));
+leave:
+	flexsc_fs_leave(&fs);
+put_name:
+	flexsc_name_put(&name);
+	return rc;
+}
+
+int flexsc_call_openat(struct flexsc_frame *frame)
+{
+	unsigned int flags = frame->args[2];
+	umode_t mode = frame->args[3];
+	int rc;
+
+	if (frame->lane == FLEXSC_LANE_W)
+		return FLEXSC_TO_T;
+	/* openat ignores what it does not know; O_PATH beats everything else. */
+	flags = (flags | O_LARGEFILE) & VALID_OPEN_FLAGS;
+	if (flags & O_PATH)
+		flags &= PATH_FLAGS;
+	rc = check_flags(flags);
+	if (rc)
+		return flexsc_done(frame, rc);
+	return do_open(frame, flags, mode);
+}
+
+/* RESOLVE_* as look-up flags. */
+static unsigned int scope_of(u64 resolve)
+{
+	unsigned int lookup = 0;
+
+	if (resolve & RESOLVE_NO_XDEV)
+		lookup |= LOOKUP_NO_XDEV;
+	if (resolve & RESOLVE_NO_MAGICLINKS)
+		lookup |= LOOKUP_NO_MAGICLINKS;
+	if (resolve & RESOLVE_NO_SYMLINKS)
+		lookup |= LOOKUP_NO_SYMLINKS;
+	if (resolve & RESOLVE_BENEATH)
+		lookup |= LOOKUP_BENEATH;
+	if (resolve & RESOLVE_IN_ROOT)
+		lookup |= LOOKUP_IN_ROOT;
+	return lookup;
+}
+
+/*
+ * A scoped open of what exists: look it up under the scope, then open what was found.
+ * Two steps instead of one, so a network file system is asked once more.
+ */
+static int do_open_scoped(struct flexsc_frame *frame, const struct open_how *how)
+{
+	const char __user *uname = u64_to_user_ptr(frame->args[1]);
+	unsigned int flags = how->flags, lookup = scope_of(how->resolve);
+	int dfd = frame->args[0];
+	struct flexsc_fs fs;
+	struct path path;
+	int fd, rc;
+
+	if (!(flags & O_NOFOLLOW))
+		lookup |= LOOKUP_FOLLOW;
+	if (flags & O_DIRECTORY)
+		lookup |= LOOKUP_DIRECTORY;
+	if (flags & O_EMPTYPATH)
+		lookup |= LOOKUP_EMPTY;
+
+	rc = flexsc_path_begin(&fs, frame, dfd);
+	if (rc)
+		return rc;
+	fd = get_unused_fd_flags(flags);
+	if (fd < 0) {
+		frame->ret = fd;
+		goto leave;
+	}
+	frame->ret = user_path_at(dfd, uname, lookup, &path);
+	if (frame->ret) {
+		put_unused_fd(fd);
+		goto leave;
+	}
+	if (frame->lane == FLEXSC_LANE_C && !(flags & (O_PATH | O_NONBLOCK)) &&
+	    special_file(d_inode(path.dentry)->i_mode) &&
+	    !flexsc_inode_is_prompt(d_inode(path.dentry))) {
+		put_unused_fd(fd);
+		rc = FLEXSC_TO_T;
+	} else {
+		frame->ret = install(fd, file_open_root(&path, "", flags, how->mode));
+	}
+	path_put(&path);
+leave:
+	flexsc_fs_leave(&fs);
+	return rc;
+}
+
+/*
+ * A scoped open that may create: the parent is looked up under the scope, and one plain
+ * component in it cannot lead out, if it is no symbolic link.
+ *
+ * Return: a file, an ERR_PTR, or NULL with *@verdict set.
+ */
+static struct file *create_scoped(struct flexsc_frame *frame, struct filename *filename,
+				  const struct open_how *how, int *verdict)
+{
+	unsigned int flags = how->flags;
+	struct path parent;
+	struct flexsc_fs fs;
+	struct file *file;
+	struct qstr last;
+	int rc;
+
+	rc = vfs_path_parent_lookup(filename, scope_of(how->resolve), &parent, &last, NULL);
+	if (rc)
+		return ERR_PTR(rc);
+	if (last.name[last.len]) {
+		file = ERR_PTR(-EISDIR);
+		goto put_parent;
+	}
+	rc = flexsc_fs_enter_path(&fs, frame, &parent);
+	if (rc) {
+		*verdict = rc;
+		file = NULL;
+		goto put_parent;
+	}
+	if (frame->lane == FLEXSC_LANE_C && open_may_wait(last.name, flags | O_NOFOLLOW)) {
+		*verdict = FLEXSC_TO_T;
+		file = NULL;
+	} else {
+		file = filp_open(last.name, flags | O_NOFOLLOW, how->mode);
+		/* O_NOFOLLOW is not the application's: the link would have been followed. */
+		if (file == ERR_PTR(-ELOOP) && !(flags & O_NOFOLLOW) &&
+		    !(how->resolve & RESOLVE_NO_SYMLINKS)) {
+			*verdict = FLEXSC_HAND_BACK;
+			file = NULL;
+		}
+	}
+	flexsc_fs_leave(&fs);
+put_parent:
+	path_put(&parent);
+	return file;
+}
+
+static int do_create_scoped(struct flexsc_frame *frame, const struct open_how *how)
+{
+	const char __user *uname = u64_to_user_ptr(frame->args[1]);
+	bool in_root = how->resolve & RESOLVE_IN_ROOT;
+	int verdict = FLEXSC_DID, dfd = frame->args[0];
+	struct filename *filename;
+	struct flexsc_name name;
+	struct flexsc_fs fs;
+	struct file *file;
+	int fd, rc;
+
+	rc = flexsc_name_get(&name, uname, how->flags & O_EMPTYPATH);
+	if (!rc && flexsc_last_is_special(name.str))
+		rc = FLEXSC_HAND_BACK;
+	/* Under RESOLVE_IN_ROOT the descriptor counts for an absolute name as well. */
+	if (!rc)
+		rc = flexsc_fs_enter_at(&fs, frame, dfd, in_root ? "." : name.str);
+	if (rc) {
+		verdict = rc > 0 ? rc : fail_open(frame, how->flags, rc);
+		goto put_name;
+	}
+	fd = get_unused_fd_flags(how->flags);
+	if (fd < 0) {
+		frame->ret = fd;
+		goto leave;
+	}
+	filename = getname_kernel(name.str);
+	file = IS_ERR(filename) ? ERR_CAST(filename) :
+	       create_scoped(frame, filename, how, &verdict);
+	putname(filename);
+	if (verdict)
+		put_unused_fd(fd);
+	else
+		frame->ret = install(fd, file);
+leave:
+	flexsc_fs_leave(&fs);
+put_name:
+	flexsc_name_put(&name);
+	return verdict;
+}
+
+/* build_open_flags(): openat2 refuses what openat ignores. */
+static int check_how(const struct open_how *how)
+{
+	u64 flags = how->flags & ~(u64)O_CLOEXEC;
+	int rc;
+
+	if ((flags & ~(u64)VALID_OPENAT2_FLAGS) || (how->resolve & ~(u64)VALID_RESOLVE_FLAGS))
+		return -EINVAL;
+	if ((how->resolve & RESOLVE_BENEATH) && (how->resolve & RESOLVE_IN_ROOT))
+		return -EINVAL;
+	if (flags & (O_CREAT | __O_TMPFILE) ? how->mode & ~(u64)S_IALLUGO : how->mode)
+		return -EINVAL;
+	rc = check_flags(flags);
+	if (rc)
+		return rc;
+	if ((flags & O_DIRECTORY) && (flags & OPENAT2_REGULAR))
+		return -EINVAL;
+	if ((flags & O_PATH) && (flags & ~(u64)PATH_FLAGS))
+		return -EINVAL;
+	return 0;
+}
+
+int flexsc_call_openat2(struct flexsc_frame *frame)
+{
+	const void __user *uhow = u64_to_user_ptr(frame->args[2]);
+	size_t usize = frame->args[3];
+	struct open_how how;
+	int rc;
+
+	if (frame->lane == FLEXSC_LANE_W)
+		return FLEXSC_TO_T;
+	if (usize < OPEN_HOW_SIZE_VER0)
+		return flexsc_done(frame, -EINVAL);
+	if (usize > PAGE_SIZE)
+		return flexsc_done(frame, -E2BIG);
+	rc = copy_struct_from_user(&how, sizeof(how), uhow, usize);
+	if (rc)
+		return flexsc_done(frame, rc);
+	if (!(how.flags & O_PATH))
+		how.flags |= O_LARGEFILE;
+	rc = check_how(&how);
+	if (rc)
+		return flexsc_done(frame, rc);
+
+	/* Not reachable: the one does not fit filp_open()'s flags, the other is internal. */
+	if ((how.flags & OPENAT2_REGULAR) || (how.resolve & RESOLVE_CACHED))
+		return FLEXSC_HAND_BACK;
+	if (!how.resolve)
+		return do_open(frame, how.flags, how.mode);
+	if (!(how.flags & O_CREAT))
+		return do_open_scoped(frame, &how);
+	/* The last step, into the file itself, would not be under that scope. */
+	if (how.resolve & RESOLVE_NO_XDEV)
+		return FLEXSC_HAND_BACK;
+	return do_create_scoped(frame, &how);
+}
+
+struct late_put {
+	struct callback_head work;
+	struct file *file;
+};
+
+static void put_late(struct callback_head *work)
+{
+	struct late_put *late = container_of(work, struct late_put, work);
+
+	/* Queues task work of the kernel's own, so our code is left before the release. */
+	fput(late->file);
+	kfree(late);
+}
+
+/*
+ * Drop a reference to our own file, which its release would have to wait for us to do:
+ * let the owner do it on its way to user mode.
+ */
+static void put_own(struct flexsc_frame *frame, struct file *file)
+{
+	struct late_put *late = kmalloc_obj(*late, GFP_KERNEL | __GFP_NOFAIL);
+
+	late->file = file;
+	init_task_work(&late->work, put_late);
+	if (!task_work_add(frame->owner, &late->work, TWA_RESUME))
+		return;
+	/* The owner is past its last task work; ours runs when this thread exits. */
+	kfree(late);
+	fput(file);
+}
+
+/*
+ * The look at the slot and its emptying are two steps, so that another thread can put
+ * a /dev/flexsc file there in between: put_own() is for that.
+ */
+int flexsc_call_close(struct flexsc_frame *frame)
+{
+	unsigned int fd = frame->args[0];
+	struct file *file;
+	int ret;
+
+	if (frame->lane == FLEXSC_LANE_W)
+		return FLEXSC_TO_T;
+	if (flexsc_fd_is_own(fd))
+		return FLEXSC_HAND_BACK;
+	file = file_close_fd(fd);
+	if (!file)
+		return flexsc_done(frame, -EBADF);
+
+	/*
+	 * filp_close() flushes, takes the process's locks off, and drops the table's
+	 * reference by a deferred fput(). With one more it cannot be the last: ours is,
+	 * and that one is dropped at once.
+	 */
+	get_file(file);
+	ret = filp_close(file, current->files);
+	if (unlikely(file->f_op == &FLEXSC_FOPS))
+		put_own(frame, file);
+	else
+		__fput_sync(file);
+
+	/* The descriptor is gone, so the call cannot be made again. */
+	if (ret == -ERESTARTSYS || ret == -ERESTARTNOINTR || ret == -ERESTARTNOHAND ||
+	    ret == -ERESTART_RESTARTBLOCK)
+		ret = -EINTR;
+	return flexsc_done(frame, ret);
+}
