@@ -177,16 +177,18 @@ int flexsc_call_read(struct flexsc_frame *frame)
 
 	if (too_long(frame, count))
 		return FLEXSC_TO_T;
-	rc = flexsc_file_get_pos(frame, frame->args[0], &file);
+	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = flexsc_file_ready(frame, file);
 	if (!rc) {
+		flexsc_file_lock_pos(file);
 		ppos = load_pos(file, &pos);
 		frame->ret = do_read(frame, file, buf, count, ppos);
 		store_pos(file, ppos, frame->ret);
+		flexsc_file_unlock_pos(file);
 	}
-	flexsc_file_put_pos(file);
+	flexsc_file_put(file);
 	return rc;
 }
 
@@ -200,16 +202,18 @@ int flexsc_call_write(struct flexsc_frame *frame)
 
 	if (too_long(frame, count) || flexsc_fsize(frame))
 		return FLEXSC_TO_T;
-	rc = flexsc_file_get_pos(frame, frame->args[0], &file);
+	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = flexsc_file_ready(frame, file);
 	if (!rc) {
+		flexsc_file_lock_pos(file);
 		ppos = load_pos(file, &pos);
 		frame->ret = do_write(frame, file, buf, count, ppos);
 		store_pos(file, ppos, frame->ret);
+		flexsc_file_unlock_pos(file);
 	}
-	flexsc_file_put_pos(file);
+	flexsc_file_put(file);
 	return rc;
 }
 
@@ -359,19 +363,21 @@ static int call_vector(struct flexsc_frame *frame, int rw)
 
 	if (rw == WRITE && flexsc_fsize(frame))
 		return FLEXSC_TO_T;
-	rc = flexsc_file_get_pos(frame, frame->args[0], &file);
+	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
 	if (rc > 0)
 		return rc;
 	if (rc < 0)
 		return vector_done(frame, rw, rc);
 	rc = flexsc_file_ready(frame, file);
 	if (!rc) {
+		flexsc_file_lock_pos(file);
 		ppos = load_pos(file, &pos);
 		rc = do_vector(frame, file, rw, ppos, &ret);
 		if (!rc)
 			store_pos(file, ppos, ret);
+		flexsc_file_unlock_pos(file);
 	}
-	flexsc_file_put_pos(file);
+	flexsc_file_put(file);
 	return rc ?: vector_done(frame, rw, ret);
 }
 
@@ -426,11 +432,13 @@ int flexsc_call_lseek(struct flexsc_frame *frame)
 	struct file *file;
 	int rc;
 
-	rc = flexsc_file_get_pos(frame, frame->args[0], &file);
+	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
+	flexsc_file_lock_pos(file);
 	frame->ret = whence > SEEK_MAX ? -EINVAL : vfs_llseek(file, offset, whence);
-	flexsc_file_put_pos(file);
+	flexsc_file_unlock_pos(file);
+	flexsc_file_put(file);
 	return FLEXSC_DID;
 }
 

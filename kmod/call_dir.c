@@ -80,10 +80,11 @@ int flexsc_call_getdents64(struct flexsc_frame *frame)
 	struct file *file;
 	int rc;
 
-	rc = flexsc_file_get_pos(frame, frame->args[0], &file);
+	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 
+	flexsc_file_lock_pos(file);
 	frame->ret = iterate_dir(file, &dents.ctx);
 	if (frame->ret >= 0)
 		frame->ret = dents.error;
@@ -96,6 +97,7 @@ int flexsc_call_getdents64(struct flexsc_frame *frame)
 		else
 			frame->ret = count - dents.ctx.count;
 	}
-	flexsc_file_put_pos(file);
+	flexsc_file_unlock_pos(file);
+	flexsc_file_put(file);
 	return FLEXSC_DID;
 }

@@ -23,22 +23,30 @@
  * flexsc_inode_is_prompt - does this inode wait for nothing but a local disk?
  * @inode: what an open file, or a path, leads to
  *
- * Such an inode also never asks who current is. Anything else may wait for a
- * server or for another process (FUSE, network file systems, pipes, ttys), or may
- * look at current's pid, session or namespaces.
+ * Such an inode also never asks who current is. Anything else may wait for a server or
+ * for another process (FUSE, network file systems, pipes, ttys), or may look at
+ * current's pid, session or namespaces. The file system counts for devices as well:
+ * their attributes are kept there.
  */
 bool flexsc_inode_is_prompt(struct inode *inode)
 {
 	const struct super_block *sb = inode->i_sb;
 
+	switch (sb->s_magic) {
+	case TMPFS_MAGIC:
+	case RAMFS_MAGIC:
+		break;
+	case FUSE_SUPER_MAGIC:
+		/* fuseblk has a device, and a server all the same. */
+		return false;
+	default:
+		if (!(sb->s_type->fs_flags & FS_REQUIRES_DEV))
+			return false;
+	}
+
 	switch (inode->i_mode & S_IFMT) {
 	case S_IFREG:
 	case S_IFDIR:
-		if (sb->s_magic == TMPFS_MAGIC)
-			return true;
-		/* fuseblk has a device, and a server all the same. */
-		return (sb->s_type->fs_flags & FS_REQUIRES_DEV) &&
-		       sb->s_magic != FUSE_SUPER_MAGIC;
 	case S_IFBLK:
 		return true;
 	case S_IFCHR:
@@ -138,32 +146,27 @@ void flexsc_file_put(struct file *file)
 }
 
 /**
- * flexsc_file_get_pos - flexsc_file_get() for a call that moves the file position
- * @frame: the entry
- * @fd: file descriptor
- * @filep: out, for flexsc_file_put_pos()
+ * flexsc_file_lock_pos - begin a use of the file position
+ * @file: referenced file
  *
- * Our own reference makes the file shared, so f_pos_lock is always due where the
- * file asks for it at all; elsewhere the field is in use for something else.
+ * Our own reference makes the file shared, so the lock is always due where the file
+ * asks for it at all; elsewhere the field is in use for something else. Only after
+ * flexsc_file_ready(): whoever holds the lock may keep it for as long as it reads.
  */
-int flexsc_file_get_pos(struct flexsc_frame *frame, unsigned int fd, struct file **filep)
+void flexsc_file_lock_pos(struct file *file)
 {
-	int rc = flexsc_file_get(frame, fd, FMODE_PATH, filep);
-
-	if (!rc && ((*filep)->f_mode & FMODE_ATOMIC_POS))
-		mutex_lock(&(*filep)->f_pos_lock);
-	return rc;
+	if (file->f_mode & FMODE_ATOMIC_POS)
+		mutex_lock(&file->f_pos_lock);
 }
 
 /**
- * flexsc_file_put_pos - undo flexsc_file_get_pos()
+ * flexsc_file_unlock_pos - end a use of the file position
  * @file: the file
  */
-void flexsc_file_put_pos(struct file *file)
+void flexsc_file_unlock_pos(struct file *file)
 {
 	if (file->f_mode & FMODE_ATOMIC_POS)
 		mutex_unlock(&file->f_pos_lock);
-	flexsc_file_put(file);
 }
 
 /**

@@ -38,9 +38,9 @@ static inline int flexsc_gated(const struct flexsc_frame *frame, u32 modules)
 
 int flexsc_file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwanted,
 		    struct file **filep);
-int flexsc_file_get_pos(struct flexsc_frame *frame, unsigned int fd, struct file **filep);
 void flexsc_file_put(struct file *file);
-void flexsc_file_put_pos(struct file *file);
+void flexsc_file_lock_pos(struct file *file);
+void flexsc_file_unlock_pos(struct file *file);
 int flexsc_file_ready(struct flexsc_frame *frame, struct file *file);
 bool flexsc_inode_is_prompt(struct inode *inode);
 bool flexsc_fd_is_own(int fd);
