@@ -72,10 +72,9 @@ impl MiscDevice for Device {
     fn mmap(device: Pin<&Self>, _file: &File, vma: &VmaNew) -> Result {
         let context = device.context()?;
         let shared = bindings::VM_SHARED | bindings::VM_MAYSHARE;
-        // CAST: Flags fit.
         // SAFETY: The VMA is valid and being set up by this call.
         let page_offset = unsafe { (*vma.as_ptr()).vm_pgoff };
-        if vma.flags() & (shared as usize) == 0 || page_offset != 0 {
+        if vma.flags() & shared == 0 || page_offset != 0 {
             return Err(EINVAL);
         }
         vma.try_clear_mayexec()?;
