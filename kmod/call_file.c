@@ -180,11 +180,18 @@ void flexsc_file_unlock_pos(struct file *file)
  */
 int flexsc_file_ready(struct flexsc_frame *frame, struct file *file)
 {
+	umode_t mode = file_inode(file)->i_mode;
+
 	if (frame->lane == FLEXSC_LANE_W || file_is_prompt(file))
 		return 0;
-	if (frame->lane == FLEXSC_LANE_C)
-		return file->f_flags & O_NONBLOCK ? 0 : FLEXSC_TO_T;
-	if (S_ISCHR(file_inode(file)->i_mode) && READ_ONCE(current->signal->tty))
+	if (frame->lane == FLEXSC_LANE_C) {
+		/* A regular file waits with O_NONBLOCK too, and so does a fanotify listener. */
+		if ((file->f_flags & O_NONBLOCK) && !S_ISREG(mode) &&
+		    !FMODE_FSNOTIFY_HSM(file->f_mode))
+			return 0;
+		return FLEXSC_TO_T;
+	}
+	if (S_ISCHR(mode) && READ_ONCE(current->signal->tty))
 		return FLEXSC_HAND_BACK;
 	return 0;
 }
