@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The calls that may be posted, and what a differential test must have seen of each.
+//!
+//! The errnos are those of the calls' man pages and of their code paths in the kernel that a test can bring about.
+
+use libc::{
+    E2BIG, EACCES, EAGAIN, EBADF, EBUSY, EEXIST, EFAULT, EFBIG, EINVAL, EISDIR, ELOOP, EMFILE,
+    ENAMETOOLONG, ENODEV, ENOENT, ENOTDIR, ENOTEMPTY, ENXIO, EOPNOTSUPP, EPERM, EPIPE, EROFS,
+    ESPIPE, EXDEV,
+};
+
+use crate::abi;
+
+/// What is demanded of one call.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Number in the x86-64 table.
+    pub nr: u16,
+    /// Name.
+    pub name: &'static str,
+    /// Whether lane W executes it on a regular file of a local disk or tmpfs.
+    pub worker: bool,
+    /// Whether a security module that mediates makes the module hand it back.
+    pub gated: bool,
+    /// Errnos that must have been seen, from every lane.
+    pub errnos: &'static [i32],
+    /// Errnos that need mounts of our own.
+    pub mounted: &'static [i32],
+}
+
+const fn row(nr: libc::c_long, name: &'static str, worker: bool, errnos: &'static [i32]) -> Row {
+    Row {
+        nr: nr as u16,
+        name,
+        worker,
+        gated: false,
+        errnos,
+        mounted: &[],
+    }
+}
+
+impl Row {
+    const fn mounted(mut self, errnos: &'static [i32]) -> Self {
+        self.mounted = errnos;
+        self
+    }
+
+    const fn gated(mut self) -> Self {
+        self.gated = true;
+        self
+    }
+}
+
+/// Every call of the table, in the order of the file, attribute and path groups.
+pub const ROWS: &[Row] = &[
+    row(abi::NR_NOP as libc::c_long, "no-op", true, &[]),
+    row(libc::SYS_getppid, "getppid", true, &[]),
+    row(
+        libc::SYS_read,
+        "read",
+        true,
+        &[EBADF, EINVAL, EFAULT, EISDIR, EAGAIN],
+    ),
+    row(
+        libc::SYS_write,
+        "write",
+        true,
+        &[EBADF, EINVAL, EFAULT, EFBIG, EPIPE, EAGAIN],
+    ),
+    row(
+        libc::SYS_pread64,
+        "pread64",
+        true,
+        &[EBADF, EINVAL, EFAULT, EISDIR, ESPIPE],
+    ),
+    row(
+        libc::SYS_pwrite64,
+        "pwrite64",
+        true,
+        &[EBADF, EINVAL, EFAULT, EFBIG, ESPIPE],
+    ),
+    row(
+        libc::SYS_readv,
+        "readv",
+        true,
+        &[EBADF, EINVAL, EFAULT, EISDIR, EAGAIN],
+    ),
+    row(
+        libc::SYS_writev,
+        "writev",
+        true,
+        &[EBADF, EINVAL, EFAULT, EFBIG, EPIPE],
+    ),
+    row(
+        libc::SYS_preadv,
+        "preadv",
+        true,
+        &[EBADF, EINVAL, EFAULT, EISDIR, ESPIPE],
+    ),
+    row(
+        libc::SYS_pwritev,
+        "pwritev",
+        true,
+        &[EBADF, EINVAL, EFAULT, EFBIG, ESPIPE],
+    ),
+    row(
+        libc::SYS_lseek,
+        "lseek",
+        true,
+        &[EBADF, EINVAL, ESPIPE, ENXIO],
+    ),
+    row(libc::SYS_fsync, "fsync", true, &[EBADF, EINVAL]),
+    row(libc::SYS_fdatasync, "fdatasync", true, &[EBADF, EINVAL]),
+    row(
+        libc::SYS_ftruncate,
+        "ftruncate",
+        true,
+        &[EBADF, EINVAL, EFBIG],
+    )
+    .gated(),
+    row(
+        libc::SYS_fallocate,
+        "fallocate",
+        true,
+        &[EBADF, EINVAL, EFBIG, ESPIPE, ENODEV, EOPNOTSUPP],
+    ),
+    row(
+        libc::SYS_fadvise64,
+        "fadvise64",
+        true,
+        &[EBADF, EINVAL, ESPIPE],
+    ),
+    row(libc::SYS_fstat, "fstat", true, &[EBADF, EFAULT]),
+    row(
+        libc::SYS_getdents64,
+        "getdents64",
+        true,
+        &[EBADF, EINVAL, EFAULT, ENOENT, ENOTDIR],
+    ),
+    row(
+        libc::SYS_copy_file_range,
+        "copy_file_range",
+        false,
+        &[EBADF, EINVAL, EFAULT, EFBIG, EISDIR],
+    )
+    .mounted(&[EXDEV]),
+    row(libc::SYS_fchmod, "fchmod", true, &[EBADF, EPERM])
+        .gated()
+        .mounted(&[EROFS]),
+    row(libc::SYS_fchown, "fchown", true, &[EBADF, EPERM])
+        .gated()
+        .mounted(&[EROFS]),
+    row(
+        libc::SYS_openat,
+        "openat",
+        false,
+        &[
+            EACCES,
+            EBADF,
+            EEXIST,
+            EFAULT,
+            EINVAL,
+            EISDIR,
+            ELOOP,
+            EMFILE,
+            ENAMETOOLONG,
+            ENOENT,
+            ENOTDIR,
+            ENXIO,
+            EPERM,
+        ],
+    )
+    .mounted(&[EROFS]),
+    row(
+        libc::SYS_openat2,
+        "openat2",
+        false,
+        &[
+            E2BIG,
+            EACCES,
+            EBADF,
+            EEXIST,
+            EFAULT,
+            EINVAL,
+            EISDIR,
+            ELOOP,
+            EMFILE,
+            ENAMETOOLONG,
+            ENOENT,
+            ENOTDIR,
+            ENXIO,
+            EXDEV,
+        ],
+    )
+    .mounted(&[EROFS]),
+    row(libc::SYS_close, "close", false, &[EBADF]),
+    row(
+        libc::SYS_newfstatat,
+        "newfstatat",
+        false,
+        &[
+            EACCES,
+            EBADF,
+            EFAULT,
+            EINVAL,
+            ELOOP,
+            ENAMETOOLONG,
+            ENOENT,
+            ENOTDIR,
+        ],
+    ),
+    row(
+        libc::SYS_statx,
+        "statx",
+        false,
+        &[
+            EACCES,
+            EBADF,
+            EFAULT,
+            EINVAL,
+            ELOOP,
+            ENAMETOOLONG,
+            ENOENT,
+            ENOTDIR,
+        ],
+    ),
+    row(
+        libc::SYS_readlinkat,
+        "readlinkat",
+        false,
+        &[
+            EACCES,
+            EBADF,
+            EFAULT,
+            EINVAL,
+            ELOOP,
+            ENAMETOOLONG,
+            ENOENT,
+            ENOTDIR,
+        ],
+    ),
+    row(
+        libc::SYS_mkdirat,
+        "mkdirat",
+        false,
+        &[
+            EACCES,
+            EBADF,
+            EEXIST,
+            EFAULT,
+            ELOOP,
+            ENAMETOOLONG,
+            ENOENT,
+            ENOTDIR,
+        ],
+    )
+    .mounted(&[EROFS]),
+    row(
+        libc::SYS_unlinkat,
+        "unlinkat",
+        false,
+        &[
+            EACCES,
+            EBADF,
+            EFAULT,
+            EINVAL,
+            EISDIR,
+            ELOOP,
+            ENAMETOOLONG,
+            ENOENT,
+            ENOTDIR,
+            ENOTEMPTY,
+            EPERM,
+        ],
+    )
+    .mounted(&[EROFS, EBUSY]),
+    row(
+        libc::SYS_renameat2,
+        "renameat2",
+        false,
+        &[
+            EACCES,
+            EBADF,
+            EEXIST,
+            EFAULT,
+            EINVAL,
+            EISDIR,
+            ELOOP,
+            ENAMETOOLONG,
+            ENOENT,
+            ENOTDIR,
+            ENOTEMPTY,
+            EPERM,
+        ],
+    )
+    .mounted(&[EROFS, EXDEV, EBUSY]),
+    row(
+        libc::SYS_symlinkat,
+        "symlinkat",
+        false,
+        &[
+            EACCES,
+            EBADF,
+            EEXIST,
+            EFAULT,
+            ELOOP,
+            ENAMETOOLONG,
+            ENOENT,
+            ENOTDIR,
+        ],
+    )
+    .mounted(&[EROFS]),
+    row(
+        libc::SYS_linkat,
+        "linkat",
+        false,
+        &[
+            EACCES,
+            EBADF,
+            EEXIST,
+            EFAULT,
+            EINVAL,
+            ELOOP,
+            ENAMETOOLONG,
+            ENOENT,
+            ENOTDIR,
+            EPERM,
+        ],
+    )
+    .gated()
+    .mounted(&[EROFS, EXDEV]),
+    row(
+        libc::SYS_fchmodat,
+        "fchmodat",
+        false,
+        &[
+            EACCES,
+            EBADF,
+            EFAULT,
+            ELOOP,
+            ENAMETOOLONG,
+            ENOENT,
+            ENOTDIR,
+            EPERM,
+        ],
+    )
+    .gated()
+    .mounted(&[EROFS]),
+    row(
+        libc::SYS_fchownat,
+        "fchownat",
+        false,
+        &[
+            EACCES,
+            EBADF,
+            EFAULT,
+            EINVAL,
+            ELOOP,
+            ENAMETOOLONG,
+            ENOENT,
+            ENOTDIR,
+            EPERM,
+        ],
+    )
+    .gated()
+    .mounted(&[EROFS]),
+    row(
+        libc::SYS_utimensat,
+        "utimensat",
+        true,
+        &[
+            EACCES,
+            EBADF,
+            EFAULT,
+            EINVAL,
+            ELOOP,
+            ENAMETOOLONG,
+            ENOENT,
+            ENOTDIR,
+            EPERM,
+        ],
+    )
+    .mounted(&[EROFS]),
+    row(
+        libc::SYS_faccessat,
+        "faccessat",
+        false,
+        &[
+            EACCES,
+            EBADF,
+            EFAULT,
+            EINVAL,
+            ELOOP,
+            ENAMETOOLONG,
+            ENOENT,
+            ENOTDIR,
+        ],
+    )
+    .mounted(&[EROFS]),
+];
+
+/// The row of a call.
+pub fn find(nr: u16) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.nr == nr)
+}
+
+/// The name of a call; its number's place is taken by `call` when it is not in the table.
+pub fn name(nr: u16) -> &'static str {
+    find(nr).map_or("call", |row| row.name)
+}

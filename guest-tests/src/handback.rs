@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where the module may hand a call back, in a guest without a mediating security module.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::op::{Arg, Op, STRUCT};
+use crate::world::{Environment, World};
+
+const RESOLVE_NO_XDEV: u64 = 0x01;
+const RESOLVE_CACHED: u64 = 0x20;
+const OPENAT2_REGULAR: u64 = 1 << 32;
+const STATX_MNT_ID: u64 = 0x1000;
+const STATX_MNT_ID_UNIQUE: u64 = 0x4000;
+
+/// Why `op` may be handed back in `world`; `None` when it must not be.
+pub fn allowed(op: &Op, environment: &Environment, world: &World) -> Option<&'static str> {
+    match libc::c_long::from(op.nr) {
+        libc::SYS_unlinkat if no_name(op, 1) => Some("the last component is no name"),
+        libc::SYS_renameat2 if no_name(op, 1) || no_name(op, 3) => {
+            Some("the last component is no name")
+        }
+        libc::SYS_openat2 => openat2(op, world),
+        libc::SYS_statx
+            if op.number(3).unwrap_or(0) & (STATX_MNT_ID | STATX_MNT_ID_UNIQUE) != 0 =>
+        {
+            Some("asks for a mount id")
+        }
+        libc::SYS_linkat if environment.user => Some("protected_hardlinks"),
+        libc::SYS_ftruncate if environment.user => {
+            Some("the file was opened with other credentials")
+        }
+        _ => None,
+    }
+}
+
+fn no_name(op: &Op, which: usize) -> bool {
+    op.path_text(which).is_some_and(|path| {
+        let last = last_component(path);
+        last == b"." || last == b".." || (last.is_empty() && path.starts_with(b"/"))
+    })
+}
+
+/// The last component of a path without its trailing slashes; empty for a path of slashes alone.
+pub fn last_component(path: &[u8]) -> &[u8] {
+    let end = path
+        .iter()
+        .rposition(|byte| *byte != b'/')
+        .map_or(0, |at| at + 1);
+    let start = path[..end]
+        .iter()
+        .rposition(|byte| *byte == b'/')
+        .map_or(0, |at| at + 1);
+    &path[start..end]
+}
+
+fn openat2(op: &Op, world: &World) -> Option<&'static str> {
+    let words = op.words(STRUCT)?;
+    let word = |which: usize| match words.get(which) {
+        Some(Arg::Num(value)) => *value,
+        _ => 0,
+    };
+    let (flags, resolve) = (word(0), word(2));
+    let creates = flags & libc::O_CREAT as u64 != 0;
+    if flags & OPENAT2_REGULAR != 0 {
+        return Some("OPENAT2_REGULAR");
+    }
+    if resolve & RESOLVE_CACHED != 0 {
+        return Some("RESOLVE_CACHED");
+    }
+    if resolve & RESOLVE_NO_XDEV != 0 && creates {
+        return Some("RESOLVE_NO_XDEV with O_CREAT");
+    }
+    if resolve != 0 && creates {
+        if no_name(op, 1) {
+            return Some("scoped O_CREAT, the last component is no name");
+        }
+        let path = op.path_text(1)?;
+        if final_symlink(op, world, path) {
+            return Some("scoped O_CREAT on a final symlink");
+        }
+    }
+    None
+}
+
+fn final_symlink(op: &Op, world: &World, path: &[u8]) -> bool {
+    let from = match op.args[0] {
+        Arg::Fd(slot) | Arg::DirtyFd(slot) => {
+            std::fs::read_link(format!("/proc/self/fd/{}", world.slot(slot))).unwrap_or_default()
+        }
+        _ => world.root().to_path_buf(),
+    };
+    let text = std::ffi::OsStr::from_bytes(path);
+    let path: PathBuf = match path.strip_prefix(b"@") {
+        Some(rest) => {
+            let mut whole = world.root().as_os_str().to_os_string();
+            whole.push(std::ffi::OsStr::from_bytes(rest));
+            whole.into()
+        }
+        // In a scoped lookup the root may be the directory itself.
+        None => from.join(Path::new(text).strip_prefix("/").unwrap_or(Path::new(text))),
+    };
+    path.is_symlink()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_component;
+
+    #[test]
+    fn last_component_ignores_trailing_slashes() {
+        assert_eq!(last_component(b"a/b//"), b"b");
+        assert_eq!(last_component(b"a/../"), b"..");
+        assert_eq!(last_component(b"a"), b"a");
+        assert_eq!(last_component(b"///"), b"");
+        assert_eq!(last_component(b""), b"");
+    }
+}

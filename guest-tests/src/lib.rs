@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the test programs of the guest share.
+//!
+//! Each program runs as root, by itself, and prints one line per behaviour: `PASS name`, `FAIL name: why` or
+//! `SKIP name: why`. Its exit status is 0, 1 or 77 (nothing could be tested). With `--fake` every call is made by
+//! the plain system call: that checks the harness on any machine and never counts as a pass.
+#![warn(missing_docs)]
+
+pub mod abi;
+pub mod arena;
+pub mod calls;
+pub mod case;
+pub mod cases;
+pub mod client;
+pub mod differential;
+pub mod handback;
+pub mod matrix;
+pub mod normal;
+pub mod op;
+pub mod options;
+pub mod report;
+pub mod rng;
+pub mod scratch;
+pub mod snapshot;
+pub mod tree;
+pub mod world;

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line that all test programs share.
+
+use std::path::PathBuf;
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// How many random rounds; the program's default when not given.
+    pub rounds: Option<u64>,
+    /// Execute by plain calls, without the device: checks the harness alone.
+    pub fake: bool,
+    /// Only behaviours whose name contains this.
+    pub only: Option<String>,
+    /// Directories to work in; the program's default when empty.
+    pub dirs: Vec<PathBuf>,
+    /// More output.
+    pub verbose: bool,
+}
+
+const USAGE: &str =
+    "[--seed N] [--rounds N] [--only TEXT] [--dir DIRECTORY]... [--fake] [--verbose]";
+
+impl Options {
+    /// Reads the process's arguments; ends the process with a usage line when they are wrong.
+    pub fn from_arguments() -> Self {
+        let mut arguments = std::env::args();
+        let program = arguments.next().unwrap_or_default();
+        match Self::parse(arguments) {
+            Ok(options) => options,
+            Err(why) => {
+                eprintln!("{why}\nusage: {program} {USAGE}");
+                std::process::exit(2);
+            }
+        }
+    }
+
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self {
+            seed: 1,
+            rounds: None,
+            fake: false,
+            only: None,
+            dirs: Vec::new(),
+            verbose: false,
+        };
+        while let Some(argument) = arguments.next() {
+            let mut value = || {
+                arguments
+                    .next()
+                    .ok_or_else(|| format!("{argument} needs a value"))
+            };
+            let number = |text: String| {
+                text.parse::<u64>()
+                    .map_err(|_| format!("{text:?} is not a number"))
+            };
+            match argument.as_str() {
+                "--seed" => options.seed = number(value()?)?,
+                "--rounds" => options.rounds = Some(number(value()?)?),
+                "--only" => options.only = Some(value()?),
+                "--dir" => options.dirs.push(value()?.into()),
+                "--fake" => options.fake = true,
+                "--verbose" => options.verbose = true,
+                _ => return Err(format!("unknown argument {argument:?}")),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Whether the behaviour `name` was asked for.
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| name.contains(only))
+    }
+}

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a tree looks like, without what must differ between two copies of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{CStr, CString, OsStr};
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+/// A time of a file: exact when it was set, "now" when the kernel stamped it during the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamp {
+    /// Within an hour of the time of looking.
+    Now,
+    /// Seconds and nanoseconds.
+    Set(i64, i64),
+}
+
+impl Stamp {
+    /// Classifies a time.
+    pub fn of(seconds: i64, nanoseconds: i64) -> Self {
+        // SAFETY: time accepts a null pointer.
+        let now = unsafe { libc::time(std::ptr::null_mut()) };
+        if (seconds - now).abs() < 3600 {
+            Self::Now
+        } else {
+            Self::Set(seconds, nanoseconds)
+        }
+    }
+}
+
+/// One file of the tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Type and permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Hard links; 0 for directories, where file systems count differently after changes.
+    pub links: u64,
+    /// Bytes of a regular file or symlink; 0 for others.
+    pub size: u64,
+    /// Hash of the regular file's non-zero content.
+    pub content: u64,
+    /// Where a symlink leads, the world's root written `@`.
+    pub target: String,
+    /// Last modification.
+    pub modified: Stamp,
+    /// Last access.
+    pub accessed: Stamp,
+}
+
+/// A whole tree, by path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot(BTreeMap<String, Node>);
+
+/// Hashes of contents that were looked at before, so that an untouched file is read once: by inode number, size,
+/// and times of modification and change.
+#[derive(Debug, Default)]
+pub struct Hashes(HashMap<(u64, i64, [i64; 4]), u64>);
+
+impl Node {
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+}
+
+impl Snapshot {
+    /// Walks `root`; directories named in `skip` are listed but not entered.
+    ///
+    /// # Errors
+    /// Errors of looking, with the path in question.
+    pub fn take(root: &Path, skip: &[&str], hashes: &mut Hashes) -> io::Result<Self> {
+        let mut snapshot = Self::default();
+        snapshot.walk(root, root, skip, hashes)?;
+        Ok(snapshot)
+    }
+
+    /// The file at `path`.
+    pub fn get(&self, path: &str) -> Option<&Node> {
+        self.0.get(path)
+    }
+
+    /// The paths of files that are not the same in the other tree, children before their directory.
+    pub fn changed(&self, other: &Self) -> Vec<String> {
+        let mut paths: Vec<_> = self
+            .0
+            .iter()
+            .filter(|(path, node)| other.0.get(*path) != Some(node))
+            .map(|(path, _)| path.clone())
+            .collect();
+        paths.extend(
+            other
+                .0
+                .keys()
+                .filter(|path| !self.0.contains_key(*path))
+                .cloned(),
+        );
+        paths.sort_by(|a, b| b.cmp(a));
+        paths
+    }
+
+    fn walk(
+        &mut self,
+        root: &Path,
+        directory: &Path,
+        skip: &[&str],
+        hashes: &mut Hashes,
+    ) -> io::Result<()> {
+        for name in names(directory).map_err(|why| named(directory, &why))? {
+            let path = directory.join(OsStr::from_bytes(&name));
+            let node = look(root, &path, hashes).map_err(|why| named(&path, &why))?;
+            let relative = path.strip_prefix(root).unwrap_or(&path);
+            let relative = relative.to_string_lossy().into_owned();
+            let enter =
+                node.mode & libc::S_IFMT == libc::S_IFDIR && !skip.contains(&relative.as_str());
+            self.0.insert(relative, node);
+            if enter {
+                self.walk(root, &path, skip, hashes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How the other tree differs, at most a few lines; empty when it does not.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (path, node) in &self.0 {
+            match other.0.get(path) {
+                None => lines.push(format!("{path}: missing")),
+                Some(there) if there != node => {
+                    lines.push(format!("{path}: {}", NodeDifference(node, there)));
+                }
+                Some(_) => {}
+            }
+        }
+        for path in other.0.keys() {
+            if !self.0.contains_key(path) {
+                lines.push(format!("{path}: not expected"));
+            }
+        }
+        lines.truncate(6);
+        lines
+    }
+}
+
+struct NodeDifference<'a>(&'a Node, &'a Node);
+
+impl fmt::Display for NodeDifference<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (a, b) = (self.0, self.1);
+        let mut field = |name: &str, a: &dyn fmt::Debug, b: &dyn fmt::Debug, same: bool| {
+            if same {
+                Ok(())
+            } else {
+                write!(out, "{name} {a:?} -> {b:?} ")
+            }
+        };
+        field("mode", &a.mode, &b.mode, a.mode == b.mode)?;
+        field("uid", &a.uid, &b.uid, a.uid == b.uid)?;
+        field("gid", &a.gid, &b.gid, a.gid == b.gid)?;
+        field("links", &a.links, &b.links, a.links == b.links)?;
+        field("size", &a.size, &b.size, a.size == b.size)?;
+        field("content", &a.content, &b.content, a.content == b.content)?;
+        field("target", &a.target, &b.target, a.target == b.target)?;
+        field("mtime", &a.modified, &b.modified, a.modified == b.modified)?;
+        field("atime", &a.accessed, &b.accessed, a.accessed == b.accessed)
+    }
+}
+
+fn named(path: &Path, why: &io::Error) -> io::Error {
+    io::Error::new(why.kind(), format!("{}: {why}", path.display()))
+}
+
+/// A path for the C interface.
+pub fn c_path(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
+}
+
+/// lstat(2).
+///
+/// # Errors
+/// lstat(2)'s error.
+pub fn lstat(path: &CStr) -> io::Result<libc::stat> {
+    let mut stat = MaybeUninit::uninit();
+    // SAFETY: the path is NUL-terminated and the structure is writable.
+    if unsafe { libc::lstat(path.as_ptr(), stat.as_mut_ptr()) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: lstat succeeded and filled the structure in.
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// Sets access and modification time of `path` itself.
+///
+/// # Errors
+/// utimensat(2)'s error.
+pub fn set_times(path: &CStr, accessed: (i64, i64), modified: (i64, i64)) -> io::Result<()> {
+    let times = [accessed, modified].map(|(tv_sec, tv_nsec)| libc::timespec { tv_sec, tv_nsec });
+    // SAFETY: the path is NUL-terminated and two times are given.
+    let ret = unsafe {
+        libc::utimensat(
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            times.as_ptr(),
+            libc::AT_SYMLINK_NOFOLLOW,
+        )
+    };
+    if ret < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// The names in a directory, read without touching its access time.
+fn names(directory: &Path) -> io::Result<Vec<Vec<u8>>> {
+    let before = lstat(&c_path(directory))?;
+    let names: io::Result<Vec<_>> = fs::read_dir(directory)?
+        .map(|entry| entry.map(|entry| entry.file_name().as_bytes().to_vec()))
+        .collect();
+    restore(directory, &before)?;
+    names
+}
+
+fn restore(path: &Path, before: &libc::stat) -> io::Result<()> {
+    let path = c_path(path);
+    let after = lstat(&path)?;
+    if (after.st_atime, after.st_atime_nsec) == (before.st_atime, before.st_atime_nsec) {
+        return Ok(());
+    }
+    set_times(
+        &path,
+        (before.st_atime, before.st_atime_nsec),
+        (before.st_mtime, before.st_mtime_nsec),
+    )
+}
+
+fn look(root: &Path, path: &Path, hashes: &mut Hashes) -> io::Result<Node> {
+    let stat = lstat(&c_path(path))?;
+    let kind = stat.st_mode & libc::S_IFMT;
+    let mut node = Node {
+        mode: stat.st_mode,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        links: if kind == libc::S_IFDIR {
+            0
+        } else {
+            stat.st_nlink
+        },
+        size: 0,
+        content: 0,
+        target: String::new(),
+        modified: Stamp::of(stat.st_mtime, stat.st_mtime_nsec),
+        accessed: Stamp::of(stat.st_atime, stat.st_atime_nsec),
+    };
+    match kind {
+        libc::S_IFREG => {
+            node.size = stat.st_size as u64;
+            let key = (
+                stat.st_ino,
+                stat.st_size,
+                [
+                    stat.st_mtime,
+                    stat.st_mtime_nsec,
+                    stat.st_ctime,
+                    stat.st_ctime_nsec,
+                ],
+            );
+            node.content = match hashes.0.get(&key) {
+                Some(known) => *known,
+                None => {
+                    let hash = hash_file(path)?;
+                    if node.modified != Stamp::Now {
+                        hashes.0.insert(key, hash);
+                    }
+                    hash
+                }
+            };
+        }
+        libc::S_IFLNK => {
+            let target = fs::read_link(path)?.to_string_lossy().into_owned();
+            node.target = target.replace(&*root.to_string_lossy(), "@");
+            node.size = if node.target == target {
+                stat.st_size as u64
+            } else {
+                0
+            };
+            restore(path, &stat)?;
+        }
+        _ => {}
+    }
+    Ok(node)
+}
+
+/// FNV-1a over the positions and contents of the blocks that are not zero, so that holes do not matter.
+fn hash_file(path: &Path) -> io::Result<u64> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOATIME | libc::O_NOFOLLOW)
+        .open(path)?;
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    let mut block = vec![0_u8; 65536];
+    let mut at = 0_i64;
+    while let Some((start, end)) = next_extent(&file, at) {
+        at = start;
+        while at < end {
+            let want = block.len().min((end - at) as usize);
+            let got = file.read_at(&mut block[..want], at as u64)?;
+            if got == 0 {
+                break;
+            }
+            for (which, chunk) in block[..got].chunks(512).enumerate() {
+                if chunk.iter().any(|byte| *byte != 0) {
+                    (at + which as i64 * 512)
+                        .to_le_bytes()
+                        .into_iter()
+                        .for_each(&mut add);
+                    let used = chunk.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+                    chunk[..=used].iter().copied().for_each(&mut add);
+                }
+            }
+            at += got as i64;
+        }
+        at = end;
+    }
+    Ok(hash)
+}
+
+fn next_extent(file: &File, from: i64) -> Option<(i64, i64)> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: lseek on a descriptor that is ours; it moves only this descriptor's position.
+    let start = unsafe { libc::lseek(file.as_raw_fd(), from, libc::SEEK_DATA) };
+    if start < 0 {
+        return None;
+    }
+    // SAFETY: as above.
+    let end = unsafe { libc::lseek(file.as_raw_fd(), start, libc::SEEK_HOLE) };
+    (end > start).then_some((start, end))
+}
