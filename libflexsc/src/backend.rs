@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who executes: the kernel module, a pool of threads, or the caller.
+//!
+//! | kind | who executes | when it is taken by [`Backend::auto`] |
+//! |---|---|---|
+//! | [`Kind::Module`] | flexsc.ko, through `/dev/flexsc` | whenever it lets us set up a context |
+//! | [`Kind::Threads`] | a pool of threads of this process, over the very same page | never: it is the module's stand-in for tests |
+//! | [`Kind::Direct`] | the caller, one plain system call each | otherwise |
+
+#![allow(unsafe_code)]
+
+mod auto;
+mod bell;
+mod error;
+mod module;
+mod options;
+mod ring;
+mod threads;
+
+use core::fmt;
+
+pub use error::Error;
+pub use options::Options;
+
+pub(crate) use bell::Bell;
+pub(crate) use ring::{Driver, Ring};
+
+/// Who executes what is posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The kernel module.
+    Module,
+    /// A pool of threads of this process.
+    Threads,
+    /// The caller.
+    Direct,
+}
+
+impl Kind {
+    /// All kinds, best first.
+    pub const ALL: [Self; 3] = [Self::Module, Self::Threads, Self::Direct];
+
+    /// The name that [`Self::from_name`] and the environment variable `FLEXSC_BACKEND` take.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Module => "module",
+            Self::Threads => "threads",
+            Self::Direct => "direct",
+        }
+    }
+
+    /// The kind with this name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownKind`].
+    pub fn from_name(name: &str) -> Result<Self, Error> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| Error::UnknownKind {
+                name: name.to_owned(),
+            })
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl core::str::FromStr for Kind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::from_name(name)
+    }
+}
+
+/// What was taken, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Who executes.
+    pub kind: Kind,
+    /// Why this one: one clause, for people.
+    pub reason: String,
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.reason)
+    }
+}
+
+/// Somebody who executes, ready for a [`Context`](crate::Context).
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Backend, Context, backend::Kind, op::Getppid};
+/// let backend = Backend::auto()?;
+/// println!("{}", backend.choice());
+/// let context = Context::new(backend);
+/// assert!(context.run(Getppid::new()).is_ok());
+/// # Ok::<(), libflexsc::backend::Error>(())
+/// ```
+pub struct Backend {
+    pub(crate) engine: Engine,
+    pub(crate) options: Options,
+    choice: Choice,
+}
+
+/// What a context drives.
+pub(crate) enum Engine {
+    /// Plain calls.
+    Direct,
+    /// A page.
+    Ring(Ring),
+}
+
+impl Backend {
+    /// Plain system calls, made at submission.
+    pub fn direct() -> Self {
+        Self::chosen(
+            Engine::Direct,
+            Options::new(),
+            Kind::Direct,
+            "asked for".to_owned(),
+        )
+    }
+
+    /// The kernel module.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no context to be had from `/dev/flexsc`.
+    pub fn module(options: &Options) -> Result<Self, Error> {
+        let engine = Engine::Ring(module::open(options)?);
+        Ok(Self::chosen(
+            engine,
+            options.clone(),
+            Kind::Module,
+            "asked for".to_owned(),
+        ))
+    }
+
+    /// A pool of threads.
+    ///
+    /// # Errors
+    ///
+    /// When the page cannot be mapped or no thread made.
+    pub fn threads(options: &Options) -> Result<Self, Error> {
+        let engine = Engine::Ring(threads::open(options)?);
+        Ok(Self::chosen(
+            engine,
+            options.clone(),
+            Kind::Threads,
+            "asked for".to_owned(),
+        ))
+    }
+
+    /// The given kind, and no other.
+    ///
+    /// # Errors
+    ///
+    /// As the function of that name.
+    pub fn open(kind: Kind, options: &Options) -> Result<Self, Error> {
+        match kind {
+            Kind::Module => Self::module(options),
+            Kind::Threads => Self::threads(options),
+            Kind::Direct => Ok(Self {
+                options: options.clone(),
+                ..Self::direct()
+            }),
+        }
+    }
+
+    fn chosen(engine: Engine, options: Options, kind: Kind, reason: String) -> Self {
+        Self {
+            engine,
+            options,
+            choice: Choice { kind, reason },
+        }
+    }
+
+    /// Who executes.
+    pub fn kind(&self) -> Kind {
+        self.choice.kind
+    }
+
+    /// Who executes, and why this one.
+    pub fn choice(&self) -> &Choice {
+        &self.choice
+    }
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backend")
+            .field("choice", &self.choice)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Ends the wait of a context's thread from any thread.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering, fence},
+    },
+    task::Wake,
+};
+
+use crate::page::Event;
+
+/// Rung by a waker; ends a wait.
+pub(crate) struct Bell {
+    rung: AtomicBool,
+    /// Where the thread sleeps that has no file to sleep on.
+    pub(crate) event: Arc<Event>,
+    /// The event file that the thread sleeps on, and whether it does.
+    file: Option<Arc<File>>,
+    parked: AtomicBool,
+}
+
+impl Bell {
+    pub(crate) fn new(event: Arc<Event>, file: Option<Arc<File>>) -> Self {
+        Self {
+            rung: AtomicBool::new(false),
+            event,
+            file,
+            parked: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn is_rung(&self) -> bool {
+        self.rung.load(Ordering::Acquire)
+    }
+
+    /// Whether it was rung since the last look.
+    pub(crate) fn take(&self) -> bool {
+        self.is_rung() && self.rung.swap(false, Ordering::AcqRel)
+    }
+
+    fn ring(&self) {
+        if self.rung.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // Makes a full barrier between the store above and both looks for a sleeper.
+        self.event.notify();
+        if let (Some(file), true) = (&self.file, self.parked.load(Ordering::Relaxed)) {
+            // A counter at its maximum is readable all the same.
+            let _ = (&**file).write(&1u64.to_ne_bytes());
+        }
+    }
+
+    /// Whether a sleep on a file can be ended.
+    pub(crate) fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Runs `sleep`, which sleeps on the event file too, unless the bell was rung.
+    pub(crate) fn park(&self, sleep: impl FnOnce(&File)) {
+        let Some(file) = &self.file else {
+            return;
+        };
+        self.parked.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if !self.is_rung() {
+            sleep(file);
+        }
+        self.parked.store(false, Ordering::Relaxed);
+        if self.is_rung() {
+            // Empty if the ringer saw nobody parked.
+            let _ = (&**file).read(&mut [0; 8]);
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}

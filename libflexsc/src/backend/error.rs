@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Why there is no backend.
+
+use core::fmt;
+use std::{error, io};
+
+use crate::{Errno, sys};
+
+/// Why a backend could not be set up: which one, the cause, and what to do about it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no `/dev/flexsc`.
+    NoDevice,
+    /// `/dev/flexsc` may not be opened.
+    DeviceDenied(Errno),
+    /// `/dev/flexsc` cannot be opened, for another reason.
+    DeviceOpen(Errno),
+    /// The module refuses this process.
+    SetupDenied,
+    /// The module cannot set up a context.
+    Setup(Errno),
+    /// The module speaks another version of the ABI.
+    AbiVersion {
+        /// The version that the module speaks.
+        module: u32,
+    },
+    /// The context's memory cannot be mapped.
+    Map(io::Error),
+    /// The module's memory is not laid out as it said.
+    BadLayout,
+    /// The pool cannot have a thread.
+    Thread(io::Error),
+    /// No kind has this name.
+    UnknownKind {
+        /// The name given.
+        name: String,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let device = sys::DEVICE;
+        match self {
+            Self::NoDevice => {
+                write!(
+                    f,
+                    "{device} does not exist: load the module (insmod flexsc.ko)"
+                )
+            }
+            Self::DeviceDenied(errno) => write!(
+                f,
+                "{device} may not be opened: {errno}; run as root or join the group that it belongs to"
+            ),
+            Self::DeviceOpen(errno) => {
+                write!(
+                    f,
+                    "{device} cannot be opened: {errno}; see the kernel log (dmesg)"
+                )
+            }
+            Self::SetupDenied => write!(
+                f,
+                "{device} refuses this process: set-up needs CAP_SYS_ADMIN, and a process under \
+                 seccomp is not served; run as root, outside a sandbox"
+            ),
+            Self::Setup(errno) => {
+                write!(
+                    f,
+                    "{device} cannot set up a context: {errno}; see the kernel log (dmesg)"
+                )
+            }
+            Self::AbiVersion { module } => write!(
+                f,
+                "the module behind {device} speaks ABI version {module}, this library {}: \
+                 build both from one source",
+                sys::ABI_VERSION
+            ),
+            Self::Map(error) => {
+                write!(
+                    f,
+                    "the system call page cannot be mapped: {error}; ask for fewer entries"
+                )
+            }
+            Self::BadLayout => write!(
+                f,
+                "the memory of {device} is not laid out as it said: build module and library from \
+                 one source"
+            ),
+            Self::Thread(error) => write!(
+                f,
+                "the pool cannot have a thread: {error}; see RLIMIT_NPROC, or take another backend"
+            ),
+            Self::UnknownKind { name } => {
+                write!(
+                    f,
+                    "there is no backend \"{name}\": name module, threads or direct"
+                )
+            }
+        }
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::DeviceDenied(errno) | Self::DeviceOpen(errno) | Self::Setup(errno) => Some(errno),
+            Self::Map(error) | Self::Thread(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::NoDevice => io::ErrorKind::NotFound,
+            Error::DeviceDenied(_) | Error::SetupDenied => io::ErrorKind::PermissionDenied,
+            Error::DeviceOpen(errno) | Error::Setup(errno) => Self::from(*errno).kind(),
+            Error::AbiVersion { .. } => io::ErrorKind::Unsupported,
+            Error::BadLayout => io::ErrorKind::InvalidData,
+            Error::Map(error) | Error::Thread(error) => error.kind(),
+            Error::UnknownKind { .. } => io::ErrorKind::InvalidInput,
+        };
+        Self::new(kind, error)
+    }
+}

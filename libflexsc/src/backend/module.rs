@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The kernel module, through `/dev/flexsc`.
+
+use core::time::Duration;
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd, FromRawFd},
+    sync::{Arc, OnceLock},
+};
+
+use super::{
+    Bell, Error, Options,
+    ring::{Driver, Ring, Spin},
+};
+use crate::{
+    Errno,
+    page::{Layout, Mapping, Region, Submitter},
+    sys::{self, guard::ForkGuard},
+};
+
+/// A context of the module.
+pub(crate) struct Module {
+    device: File,
+    /// One usable CPU: who waits executes, and nobody is woken for it.
+    single: bool,
+    poll: bool,
+    event: OnceLock<Option<Arc<File>>>,
+}
+
+/// How long a wait sleeps at a time if the context cannot be polled beside another file.
+const SLICE: Duration = Duration::from_millis(10);
+
+/// Sets up a context.
+pub(super) fn open(options: &Options) -> Result<Ring, Error> {
+    let guard = ForkGuard::new().map_err(Error::Map)?;
+    let device = File::options()
+        .read(true)
+        .write(true)
+        .open(sys::DEVICE)
+        .map_err(|error| {
+            let errno = errno(&error);
+            match errno {
+                Errno::ENOENT | Errno::ENODEV | Errno::ENXIO => Error::NoDevice,
+                Errno::EACCES | Errno::EPERM => Error::DeviceDenied(errno),
+                _ => Error::DeviceOpen(errno),
+            }
+        })?;
+    let mut setup: sys::Setup = sys::zeroed();
+    setup.entries = options.entries.clamp(sys::MIN_ENTRIES, sys::MAX_ENTRIES);
+    setup.cpu = options.cpu.map_or(sys::CPU_ANY, |cpu| cpu as i32);
+    setup.spin_us = match options.idle_spin {
+        Some(time) => u32::try_from(time.as_micros())
+            .unwrap_or(u32::MAX - 1)
+            .min(4000),
+        None => sys::SPIN_DEFAULT,
+    };
+    setup.drains = options.drains;
+    setup.threads = options.threads;
+    // SAFETY: The argument is valid for reads and writes of what this ioctl takes.
+    let ret = unsafe { ioctl(&device, sys::IOC_SETUP, &raw mut setup as u64) };
+    Errno::result(ret).map_err(|errno| match errno {
+        Errno::EPERM | Errno::EACCES => Error::SetupDenied,
+        _ => Error::Setup(errno),
+    })?;
+    if setup.abi_version != sys::ABI_VERSION {
+        return Err(Error::AbiVersion {
+            module: setup.abi_version,
+        });
+    }
+    let len = usize::try_from(setup.map_size).map_err(|_| Error::BadLayout)?;
+    let mapping = Mapping::shared(device.as_fd(), len).map_err(Error::Map)?;
+    let layout = Layout {
+        entries: setup.entries,
+        sub_ring: setup.sub_ring_off,
+        comp_ring: setup.comp_ring_off,
+        entry: setup.entries_off,
+    };
+    let region = Region::from_mapping(mapping, layout).map_err(|_| Error::BadLayout)?;
+    if region.abi_version() != sys::ABI_VERSION {
+        return Err(Error::AbiVersion {
+            module: region.abi_version(),
+        });
+    }
+    if !region.is_valid() {
+        return Err(Error::BadLayout);
+    }
+    let single = sys::usable_cpus() == 1;
+    let poll = setup.features & u64::from(sys::FEAT_POLL) != 0;
+    let spin = Spin::new(if single {
+        Duration::ZERO
+    } else {
+        options.wait_spin
+    });
+    let module = Module {
+        device,
+        single,
+        poll,
+        event: OnceLock::new(),
+    };
+    Ok(Ring::new(
+        Submitter::new(region),
+        Driver::Module(module),
+        guard,
+        spin,
+    ))
+}
+
+impl Module {
+    /// Whether who waits executes.
+    pub(super) fn is_single(&self) -> bool {
+        self.single
+    }
+
+    /// Wakes the drains.
+    pub(super) fn kick(&self) {
+        // SAFETY: This ioctl takes no argument. Its only errors are those of a dead context, whose
+        // entries the wait will find unexecuted.
+        unsafe { ioctl(&self.device, sys::IOC_KICK, 0) };
+    }
+
+    /// Executes what nobody has taken yet, then sleeps until `want` completions can be reaped, or
+    /// the time is over, or the bell rings.
+    pub(super) fn sleep(
+        &self,
+        submitter: &Submitter,
+        want: u32,
+        timeout: Option<Duration>,
+        bell: Option<&Bell>,
+    ) {
+        let Some(bell) = bell else {
+            self.wait(want, timeout);
+            return;
+        };
+        if !self.poll || !bell.has_file() {
+            self.wait(
+                want,
+                Some(timeout.map_or(SLICE, |timeout| timeout.min(SLICE))),
+            );
+            return;
+        }
+        if !submitter.all_taken() {
+            self.wait(0, None);
+        }
+        bell.park(|event| {
+            if submitter.completions() == 0 {
+                self.poll(event, timeout);
+            }
+        });
+    }
+
+    fn wait(&self, want: u32, timeout: Option<Duration>) {
+        let timeout_ns = match timeout {
+            Some(timeout) => i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX),
+            None => -1,
+        };
+        let wait = sys::Wait {
+            min_complete: want,
+            flags: 0,
+            timeout_ns,
+        };
+        // SAFETY: The argument is valid for reads of what this ioctl takes.
+        let ret = unsafe { ioctl(&self.device, sys::IOC_WAIT, &raw const wait as u64) };
+        match Errno::result(ret) {
+            Ok(_) | Err(Errno::EINTR | Errno::ETIME) => {}
+            // The module has given the context up: its entries will not complete any sooner.
+            Err(_) => std::thread::sleep(SLICE),
+        }
+    }
+
+    /// Sleeps until there are completions or the event file is written to.
+    fn poll(&self, event: &File, timeout: Option<Duration>) {
+        let entry = |file: &File| libc::pollfd {
+            fd: file.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let mut files = [entry(&self.device), entry(event)];
+        let time = timeout.map(|timeout| libc::timespec {
+            tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        let time = time
+            .as_ref()
+            .map_or(core::ptr::null(), |time| &raw const *time);
+        // SAFETY: Both arrays are valid for the call; no signal mask is given.
+        unsafe { libc::ppoll(files.as_mut_ptr(), 2, time, core::ptr::null()) };
+    }
+
+    /// The file that ends a wait, made when first asked for.
+    pub(super) fn event_file(&self) -> Option<Arc<File>> {
+        let make = || {
+            // SAFETY: The call takes no pointer.
+            let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+            // SAFETY: The file was just opened and nobody owns it.
+            (fd >= 0).then(|| Arc::new(unsafe { File::from_raw_fd(fd) }))
+        };
+        self.event.get_or_init(make).clone()
+    }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// # Safety
+///
+/// `argument` must be what the ioctl takes.
+unsafe fn ioctl(device: &File, request: u32, argument: u64) -> i64 {
+    let args = [device.as_raw_fd() as u64, request.into(), argument, 0, 0, 0];
+    // SAFETY: As the caller promises.
+    unsafe { sys::syscall(libc::SYS_ioctl as u16, &args) }
+}

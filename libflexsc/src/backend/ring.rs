@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A page and who works on it.
+
+use core::time::Duration;
+use std::{
+    fs::File,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
+
+use super::{Bell, module::Module, threads::Threads};
+use crate::{
+    page::{Counter, Event, Region, Submitter},
+    stats::Stats,
+    sync::spin_loop,
+    sys::guard::ForkGuard,
+};
+
+/// A page, and who works on it.
+pub(crate) struct Ring {
+    pub(crate) submitter: Submitter,
+    pub(crate) driver: Driver,
+    pub(crate) guard: ForkGuard,
+    spin: Spin,
+}
+
+/// Who works on a page.
+pub(crate) enum Driver {
+    Module(Module),
+    Threads(Threads),
+}
+
+impl Ring {
+    pub(super) fn new(submitter: Submitter, driver: Driver, guard: ForkGuard, spin: Spin) -> Self {
+        Self {
+            submitter,
+            driver,
+            guard,
+            spin,
+        }
+    }
+
+    /// Lets the other side see what was pushed, and wakes it if it sleeps.
+    pub(crate) fn flush(&mut self) {
+        if self.submitter.unpublished() == 0 {
+            return;
+        }
+        self.submitter.publish();
+        match &self.driver {
+            Driver::Module(module) => {
+                // On the only CPU the wait itself executes.
+                if !module.is_single() && self.submitter.need_wakeup() {
+                    module.kick();
+                }
+            }
+            Driver::Threads(threads) => {
+                if self.submitter.need_wakeup() {
+                    self.submitter.region().count(Counter::Kicks);
+                    threads.kick();
+                }
+            }
+        }
+    }
+
+    /// Waits until `want` completions can be reaped, or the time is over, or the bell rings; also
+    /// ends for no reason.
+    pub(crate) fn wait(
+        &mut self,
+        want: u32,
+        timeout: Option<Duration>,
+        bell: Option<&Bell>,
+        stats: &mut Stats,
+    ) {
+        let rung = || bell.is_some_and(Bell::is_rung);
+        if timeout.is_none_or(|timeout| timeout > self.spin.time)
+            && self.spin.until(want, || self.submitter.completions(), rung)
+        {
+            stats.spun += 1;
+            return;
+        }
+        match &self.driver {
+            Driver::Module(module) => module.sleep(&self.submitter, want, timeout, bell),
+            Driver::Threads(threads) => threads.sleep(&self.submitter, want, timeout, rung),
+        }
+    }
+
+    /// A bell that ends a wait.
+    pub(crate) fn bell(&self) -> Bell {
+        match &self.driver {
+            Driver::Module(module) => {
+                let file: Option<Arc<File>> = module.event_file();
+                Bell::new(Arc::new(Event::new()), file)
+            }
+            Driver::Threads(threads) => Bell::new(threads.done().clone(), None),
+        }
+    }
+
+    pub(crate) fn region(&self) -> &Arc<Region> {
+        self.submitter.region()
+    }
+}
+
+/// A bounded wait in user space that asks no clock: where the kernel's clock page has no clock to
+/// read, each look at the time is a system call.
+pub(crate) struct Spin {
+    time: Duration,
+    turns: u64,
+}
+
+impl Spin {
+    /// Spins for about this time.
+    pub(crate) fn new(time: Duration) -> Self {
+        let turns = if time.is_zero() {
+            0
+        } else {
+            time.as_nanos() as u64 / nanos_per_turn()
+        };
+        Self { time, turns }
+    }
+
+    /// Spins until there are `want` completions, or `stop` says so. Each completion starts the time
+    /// anew. `false` if it is over.
+    fn until(&self, want: u32, completions: impl Fn() -> u32, stop: impl Fn() -> bool) -> bool {
+        let mut seen = completions();
+        let mut left = self.turns;
+        loop {
+            if seen >= want || stop() {
+                return true;
+            }
+            if left == 0 {
+                return false;
+            }
+            left -= 1;
+            spin_loop();
+            let now = completions();
+            if now != seen {
+                seen = now;
+                left = self.turns;
+            }
+        }
+    }
+
+    /// Spins while it is worth while and `idle` holds.
+    pub(crate) fn while_idle(&self, idle: impl Fn() -> bool) -> bool {
+        self.until(1, || 0, || !idle())
+    }
+}
+
+/// Measured once: about how long a turn takes, at least 1.
+fn nanos_per_turn() -> u64 {
+    static NANOS: OnceLock<u64> = OnceLock::new();
+    *NANOS.get_or_init(|| {
+        const TURNS: u32 = 1000;
+        // The shortest of three: a preemption makes a turn look long.
+        let measure = |_| {
+            let start = Instant::now();
+            for _ in 0..TURNS {
+                spin_loop();
+            }
+            start.elapsed().as_nanos() as u64 / u64::from(TURNS)
+        };
+        (0..3).map(measure).min().map_or(1, |nanos| nanos.max(1))
+    })
+}

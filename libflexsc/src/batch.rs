@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Operations of different types, waited for together.
+
+#![allow(unsafe_code)]
+
+use core::{fmt, mem::ManuallyDrop, ptr};
+
+use crate::{
+    context::{Context, discard},
+    op::Operation,
+    slab::{Outcome, Owner, RawOp},
+};
+
+/// Operations of any types, each with a tag of the caller's, whose outputs come in the order in
+/// which the calls end.
+///
+/// Dropping a batch gives up the outputs that were not taken, and waits for nothing.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{At, Batch, Context, SharedFd, op::{Getppid, Pread, Statx}};
+///
+/// enum Tag { Size, Head }
+///
+/// let context = Context::auto()?;
+/// let file = SharedFd::from(std::fs::File::open("/proc/self/exe")?);
+/// let mut batch = Batch::new(&context);
+/// let size = Statx::new(&file, c"".into(), libc::AT_EMPTY_PATH, libc::STATX_SIZE);
+/// batch.push(size, Tag::Size);
+/// batch.push(Pread::new(file, vec![0; 4], 0), Tag::Head);
+/// while let Some(done) = batch.next() {
+///     match done.tag {
+///         Tag::Size => assert!(done.output.take::<Statx>()??.size() > 4),
+///         Tag::Head => assert_eq!(done.output.take::<Pread>()?.1, b"\x7fELF"),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Batch<'c, T> {
+    context: &'c Context,
+    number: u32,
+    /// By slot.
+    tags: Vec<Option<T>>,
+    left: usize,
+}
+
+/// An operation of a batch that is over.
+#[derive(Debug)]
+pub struct Done<T> {
+    /// What was given to [`Batch::push`].
+    pub tag: T,
+    /// What the operation gave.
+    pub output: AnyOutput,
+}
+
+impl<'c, T> Batch<'c, T> {
+    /// An empty batch.
+    pub fn new(context: &'c Context) -> Self {
+        let number = context.with(|poster| poster.open_batch());
+        Self {
+            context,
+            number,
+            tags: Vec::new(),
+            left: 0,
+        }
+    }
+
+    /// Posts an operation.
+    pub fn push<O: Operation>(&mut self, op: O, tag: T) {
+        let owner = Owner::Batch(self.number);
+        let key = self.context.with(|poster| poster.insert(op, owner)) as usize;
+        if self.tags.len() <= key {
+            self.tags.resize_with(key + 1, || None);
+        }
+        self.tags[key] = Some(tag);
+        self.left += 1;
+    }
+
+    /// How many outputs are still to be taken.
+    pub fn len(&self) -> usize {
+        self.left
+    }
+
+    /// Whether all outputs were taken.
+    pub fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+
+    /// The next operation that is over. Waits for one; `None` when all outputs were taken.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Option<Done<T>> {
+        while self.left > 0 {
+            if let Some(done) = self.try_next() {
+                return Some(done);
+            }
+            self.context.wait(1);
+        }
+        None
+    }
+
+    /// The next operation that is over, if there is one. Does not wait.
+    pub fn try_next(&mut self) -> Option<Done<T>> {
+        let number = self.number;
+        let (key, op, outcome) = self.context.with(|poster| {
+            let key = poster.next_of_batch(number).or_else(|| {
+                poster.flush();
+                poster.reap();
+                poster.next_of_batch(number)
+            })?;
+            poster.take(key).map(|(op, outcome)| (key, op, outcome))
+        })?;
+        let output = AnyOutput {
+            op: ManuallyDrop::new(op),
+            outcome,
+        };
+        self.left -= 1;
+        let tag = self.tags.get_mut(key as usize).and_then(Option::take)?;
+        Some(Done { tag, output })
+    }
+}
+
+impl<T> Drop for Batch<'_, T> {
+    fn drop(&mut self) {
+        let number = self.number;
+        let left = self.left;
+        self.context.with(|poster| poster.close_batch(number, left));
+    }
+}
+
+impl<T> fmt::Debug for Batch<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The output of an operation of a type that the taker must know.
+pub struct AnyOutput {
+    /// An operation that is over.
+    op: ManuallyDrop<RawOp>,
+    outcome: Outcome,
+}
+
+impl AnyOutput {
+    /// Whether the operation is an `O`.
+    pub fn is<O: Operation>(&self) -> bool {
+        // SAFETY: The operation is over.
+        unsafe { self.op.is::<O>() }
+    }
+
+    /// The output.
+    ///
+    /// # Errors
+    ///
+    /// [`WrongOperation`], with the output in it, if the operation is not an `O`.
+    pub fn take<O: Operation>(self) -> Result<O::Output, WrongOperation> {
+        if !self.is::<O>() {
+            return Err(WrongOperation(self));
+        }
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `this` is never used or dropped after this.
+        let op = ManuallyDrop::into_inner(unsafe { ptr::read(&this.op) });
+        // SAFETY: The operation is over, and an `O`.
+        Ok(unsafe { op.output::<O>(this.outcome) })
+    }
+}
+
+impl Drop for AnyOutput {
+    fn drop(&mut self) {
+        // SAFETY: The field is not used after this.
+        discard(unsafe { ManuallyDrop::take(&mut self.op) }, self.outcome);
+    }
+}
+
+impl fmt::Debug for AnyOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyOutput")
+            .field("outcome", &self.outcome)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An output was taken as that of another operation.
+#[derive(Debug)]
+pub struct WrongOperation(AnyOutput);
+
+impl WrongOperation {
+    /// The output.
+    pub fn into_output(self) -> AnyOutput {
+        self.0
+    }
+}
+
+impl fmt::Display for WrongOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the output belongs to an operation of another type: take it as that one's")
+    }
+}
+
+impl std::error::Error for WrongOperation {}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Buffers that can be given to the kernel, and come back.
+
+#![allow(unsafe_code)]
+
+use core::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+/// Owned bytes that a call may read.
+///
+/// # Safety
+///
+/// Until the value is dropped or changed through `&mut`, `as_ptr` gives the same address, also
+/// after the value was moved, and `bytes_len` bytes from there are initialised and do not change.
+pub unsafe trait IoBuf: Send + 'static {
+    /// Where the bytes are.
+    fn as_ptr(&self) -> *const u8;
+
+    /// How many there are.
+    fn bytes_len(&self) -> usize;
+
+    /// A part of the buffer as a buffer of its own; [`Slice::into_inner`] gives the whole back.
+    ///
+    /// A range that leaves the buffer is cut to it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{Context, IoBuf, SharedFd, op::Write};
+    /// let null = SharedFd::from(std::fs::File::options().write(true).open("/dev/null")?);
+    /// let (count, slice) = Context::direct().run(Write::new(null, b"0123456789".to_vec().slice(4..)));
+    /// assert_eq!(count?, 6);
+    /// assert_eq!(slice.into_inner(), b"0123456789");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    fn slice(self, range: impl RangeBounds<usize>) -> Slice<Self>
+    where
+        Self: Sized,
+    {
+        let len = self.bytes_len();
+        let start = match range.start_bound() {
+            Bound::Included(&start) => start,
+            Bound::Excluded(&start) => start.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(&end) => end.saturating_add(1),
+            Bound::Excluded(&end) => end,
+            Bound::Unbounded => len,
+        };
+        let end = end.min(len);
+        Slice {
+            start: start.min(end),
+            end,
+            buf: self,
+        }
+    }
+}
+
+/// Owned bytes that a call may also write.
+///
+/// # Safety
+///
+/// As for [`IoBuf`]; `as_mut_ptr` gives the same address as [`IoBuf::as_ptr`], valid for writes of
+/// [`IoBuf::bytes_len`] bytes, and nothing else reads or writes them meanwhile.
+pub unsafe trait IoBufMut: IoBuf {
+    /// Where the bytes are.
+    fn as_mut_ptr(&mut self) -> *mut u8;
+}
+
+// SAFETY: The bytes are on the heap; a move of the vector does not move them.
+unsafe impl IoBuf for Vec<u8> {
+    fn as_ptr(&self) -> *const u8 {
+        Vec::as_ptr(self)
+    }
+
+    fn bytes_len(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: As above, and the vector is the only owner.
+unsafe impl IoBufMut for Vec<u8> {
+    fn as_mut_ptr(&mut self) -> *mut u8 {
+        Vec::as_mut_ptr(self)
+    }
+}
+
+// SAFETY: Static bytes never move or change.
+unsafe impl IoBuf for &'static [u8] {
+    fn as_ptr(&self) -> *const u8 {
+        <[u8]>::as_ptr(self)
+    }
+
+    fn bytes_len(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: The bytes are on the heap, and shared bytes do not change: Arc::get_mut needs `&mut` of
+// the only share, which the operation holds.
+unsafe impl IoBuf for Arc<[u8]> {
+    fn as_ptr(&self) -> *const u8 {
+        <[u8]>::as_ptr(self)
+    }
+
+    fn bytes_len(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: As for Arc<[u8]>.
+unsafe impl IoBuf for Arc<Vec<u8>> {
+    fn as_ptr(&self) -> *const u8 {
+        Vec::as_ptr(self)
+    }
+
+    fn bytes_len(&self) -> usize {
+        self.len()
+    }
+}
+
+/// A part of a buffer, see [`IoBuf::slice`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice<B> {
+    buf: B,
+    start: usize,
+    end: usize,
+}
+
+impl<B> Slice<B> {
+    /// The whole buffer.
+    pub fn into_inner(self) -> B {
+        self.buf
+    }
+
+    /// Where the part starts in the buffer, bytes.
+    pub fn start(&self) -> usize {
+        self.start
+    }
+}
+
+// SAFETY: The part lies within the buffer, whose promises hold.
+unsafe impl<B: IoBuf> IoBuf for Slice<B> {
+    fn as_ptr(&self) -> *const u8 {
+        self.buf.as_ptr().wrapping_add(self.start)
+    }
+
+    fn bytes_len(&self) -> usize {
+        self.end - self.start
+    }
+}
+
+// SAFETY: As above.
+unsafe impl<B: IoBufMut> IoBufMut for Slice<B> {
+    fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.buf.as_mut_ptr().wrapping_add(self.start)
+    }
+}
+
+/// The segments of a vectored call, beside the buffers that they point into.
+#[derive(Debug)]
+pub(crate) struct Segments(Vec<libc::iovec>);
+
+// SAFETY: The addresses are those of buffers that are Send and travel with the segments.
+unsafe impl Send for Segments {}
+
+impl Segments {
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        Self(Vec::with_capacity(count))
+    }
+
+    /// Replaces the segments.
+    pub(crate) fn set(&mut self, segments: impl Iterator<Item = (*const u8, usize)>) {
+        self.0.clear();
+        self.0.extend(segments.map(|(base, len)| libc::iovec {
+            iov_base: base.cast_mut().cast(),
+            iov_len: len,
+        }));
+    }
+
+    /// The address and the count as a system call takes them.
+    pub(crate) fn args(&self) -> (u64, u64) {
+        (self.0.as_ptr() as u64, self.0.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slice_is_cut_to_the_buffer() {
+        let buf = || b"0123456789".to_vec();
+        let bounds = |slice: Slice<Vec<u8>>| (slice.start, slice.end);
+        assert_eq!(bounds(buf().slice(..)), (0, 10));
+        assert_eq!(bounds(buf().slice(3..=5)), (3, 6));
+        assert_eq!(bounds(buf().slice(8..20)), (8, 10));
+        assert_eq!(bounds(buf().slice(12..20)), (10, 10));
+        #[allow(clippy::reversed_empty_ranges)]
+        let reversed = buf().slice(7..2);
+        assert_eq!(reversed.bytes_len(), 0);
+    }
+}

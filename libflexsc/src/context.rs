@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where operations are posted and their results taken.
+
+#![allow(unsafe_code)]
+
+use core::{cell::RefCell, fmt, mem, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::{
+    backend::{Backend, Bell, Choice, Driver, Engine, Error},
+    op::Operation,
+    page::Event,
+    poster::{Poster, Submitted},
+    slab::{Outcome, RawOp},
+    stats::Stats,
+};
+
+/// A poster of operations, and the owner of all that are in progress.
+///
+/// At submission an operation, with its buffers, paths and files, moves into the context, and comes
+/// back as its output when the call is over. What is in progress is out of reach: a forgotten or
+/// dropped [`Ticket`], [`Pending`](crate::Pending) or [`Batch`](crate::Batch) leaves the operation
+/// to the context, which keeps its memory until the call is over. Dropping the context waits for
+/// that, for a bounded time ([`Options::drop_timeout`](crate::backend::Options::drop_timeout)); what
+/// is still in progress then is leaked, never freed.
+///
+/// There are three ways to use one:
+/// - one call at a time, or many of a kind: [`Self::run`], [`Self::run_all`];
+/// - post many, wait for some, in any order: [`Self::post`] with tickets, or a
+///   [`Batch`](crate::Batch) of operations of different types;
+/// - futures: a [`Handle`](crate::Handle).
+///
+/// A context can move to another thread but is not shared between threads; each has one of its own:
+///
+/// ```compile_fail
+/// fn shared_between_threads<T: Sync>() {}
+/// shared_between_threads::<libflexsc::Context>();
+/// ```
+///
+/// After `fork(2)` a context belongs to the parent: in the child every operation, also one in
+/// progress, ends with [`Errno::FORKED`](crate::Errno::FORKED); with plain calls ([`Backend::direct`]) there is nothing
+/// shared, and both go on.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::Pread};
+/// let context = Context::auto()?;
+/// let file = SharedFd::from(std::fs::File::open("/proc/self/exe")?);
+/// let parts = (0..8).map(|i| Pread::new(file.clone(), vec![0; 512], i * 512));
+/// for (count, part) in context.run_all(parts) {
+///     assert!(count? <= part.len());
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Context {
+    poster: RefCell<Poster>,
+    id: u64,
+    choice: Choice,
+    drop_timeout: Duration,
+}
+
+impl Context {
+    /// A context over this backend.
+    pub fn new(backend: Backend) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let choice = backend.choice().clone();
+        Self {
+            poster: RefCell::new(Poster::new(backend.engine)),
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            choice,
+            drop_timeout: backend.options.drop_timeout,
+        }
+    }
+
+    /// A context over the best backend there is: [`Backend::auto`].
+    ///
+    /// # Errors
+    ///
+    /// When the one that the environment forces cannot be had.
+    pub fn auto() -> Result<Self, Error> {
+        Backend::auto().map(Self::new)
+    }
+
+    /// A context over plain system calls: [`Backend::direct`].
+    pub fn direct() -> Self {
+        Self::new(Backend::direct())
+    }
+
+    /// Who executes, and why this one.
+    pub fn choice(&self) -> &Choice {
+        &self.choice
+    }
+
+    /// Makes one call and waits for it.
+    pub fn run<O: Operation>(&self, op: O) -> O::Output {
+        self.post(op).wait(self)
+    }
+
+    /// Makes calls, as many at a time as the page holds, and gives their outputs in the order of
+    /// the operations. The calls themselves happen in any order.
+    pub fn run_all<O: Operation>(&self, ops: impl IntoIterator<Item = O>) -> Vec<O::Output> {
+        let ops = ops.into_iter();
+        let window = self.capacity();
+        let mut tickets: VecDeque<Ticket<O>> = VecDeque::new();
+        let mut outputs = Vec::with_capacity(ops.size_hint().0);
+        for op in ops {
+            if tickets.len() == window {
+                // Half of them go on while the others are taken and replaced.
+                outputs.extend(
+                    tickets
+                        .drain(..window.div_ceil(2))
+                        .map(|ticket| ticket.wait(self)),
+                );
+            }
+            tickets.push_back(self.post(op));
+        }
+        outputs.extend(tickets.into_iter().map(|ticket| ticket.wait(self)));
+        outputs
+    }
+
+    /// Gives an operation to the backend, without waiting. Never fails: when the page is full the
+    /// operation waits in the context for its turn.
+    ///
+    /// The other side gets to see it with the next 32 operations, when somebody waits, or at
+    /// [`Self::flush`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{Context, op::{Getppid, Nop}};
+    /// let context = Context::direct();
+    /// let mut parent = context.post(Getppid::new());
+    /// let nothing = context.post(Nop::new());
+    /// assert_eq!(nothing.wait(&context), Ok(0));
+    /// while parent.take(&context).is_none() {
+    ///     context.wait(1);
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn post<O: Operation>(&self, op: O) -> Ticket<O> {
+        let state = match self.with(|poster| poster.submit(op)) {
+            Submitted::Ready(output) => TicketState::Ready(output),
+            Submitted::Slot(key) => TicketState::Slot(key),
+        };
+        Ticket {
+            state,
+            context: self.id,
+        }
+    }
+
+    /// Lets the other side see all that was posted, and wakes it if it sleeps.
+    pub fn flush(&self) {
+        self.with(Poster::flush);
+    }
+
+    /// Waits until `min` operations, or all that are in progress, have completed during this call.
+    /// Returns how many have; 0 means that nothing is in progress, or `min` is 0.
+    pub fn wait(&self, min: usize) -> usize {
+        self.with(|poster| poster.wait(min, None, None))
+    }
+
+    /// As [`Self::wait`], at most for a time.
+    pub fn wait_timeout(&self, min: usize, timeout: Duration) -> usize {
+        self.with(|poster| poster.wait(min, Some(timeout), None))
+    }
+
+    /// How many operations are in progress, posted or waiting for their turn.
+    pub fn outstanding(&self) -> usize {
+        self.with(|poster| poster.outstanding())
+    }
+
+    /// How many operations can be in progress before one has to wait for its turn.
+    pub fn capacity(&self) -> usize {
+        self.with(|poster| poster.capacity())
+    }
+
+    /// What the context has done so far.
+    pub fn stats(&self) -> Stats {
+        self.poster.borrow().stats()
+    }
+
+    /// Ends the context: operations that wait for their turn are cancelled, those in progress are
+    /// waited for, as when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError`] if some were still in progress when the time was over; their memory is
+    /// leaked.
+    pub fn close(mut self) -> Result<Stats, CloseError> {
+        let stuck = self.shutdown();
+        let stats = self.stats();
+        if stuck == 0 {
+            Ok(stats)
+        } else {
+            Err(CloseError { outstanding: stuck })
+        }
+    }
+
+    /// Runs something on the poster, then the user code that it has put aside.
+    pub(crate) fn with<T>(&self, what: impl FnOnce(&mut Poster) -> T) -> T {
+        let mut poster = self.poster.borrow_mut();
+        let result = what(&mut poster);
+        if poster.deferred.is_empty() {
+            return result;
+        }
+        let mut wakers = mem::take(&mut poster.deferred.wakers);
+        let mut orphans = mem::take(&mut poster.deferred.orphans);
+        drop(poster);
+        for waker in wakers.drain(..) {
+            waker.wake();
+        }
+        for (op, outcome) in orphans.drain(..) {
+            discard(op, outcome);
+        }
+        if let Ok(mut poster) = self.poster.try_borrow_mut() {
+            poster.deferred.reuse(wakers, orphans);
+        }
+        result
+    }
+
+    /// Takes the output from a slot whose operation is over.
+    pub(crate) fn take<O: Operation>(&self, key: u32) -> Option<O::Output> {
+        let (op, outcome) = self.with(|poster| poster.take(key))?;
+        // SAFETY: The operation is over, and was put into the slot as an `O`: only tickets and
+        // futures of that type know the key, and each gives it up with this call.
+        Some(unsafe { op.output::<O>(outcome) })
+    }
+
+    /// A bell that ends a wait.
+    pub(crate) fn bell(&self) -> Arc<Bell> {
+        self.with(|poster| match poster.engine() {
+            Engine::Direct => Arc::new(Bell::new(Arc::new(Event::new()), None)),
+            Engine::Ring(ring) => Arc::new(ring.bell()),
+        })
+    }
+
+    /// Waits until something completes or the bell rings.
+    pub(crate) fn park(&self, bell: &Bell) {
+        let idle = self.with(|poster| {
+            let count = poster.wait(1, None, Some(bell));
+            count == 0 && poster.outstanding() == 0
+        });
+        if idle {
+            bell.event.wait(|| bell.is_rung());
+        }
+    }
+
+    /// Ends all operations; returns how many could not be ended.
+    fn shutdown(&mut self) -> usize {
+        let timeout = self.drop_timeout;
+        let stuck = self.with(|poster| poster.shutdown(timeout));
+        if stuck != 0 {
+            // The kernel still writes to what they own. The page, the device and the operations
+            // stay as they are; a poster of nothing takes their place.
+            mem::forget(mem::replace(
+                self.poster.get_mut(),
+                Poster::new(Engine::Direct),
+            ));
+        }
+        stuck
+    }
+}
+
+/// Drops an operation that is over, whose output nobody wants.
+pub(crate) fn discard(op: RawOp, outcome: Outcome) {
+    // SAFETY: The poster gives away operations that are over only.
+    unsafe { op.discard(outcome) };
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if self.shutdown() == 0 {
+            if let Engine::Ring(ring) = self.poster.get_mut().engine() {
+                if let (Driver::Threads(threads), false) = (&ring.driver, ring.guard.is_forked()) {
+                    threads.join();
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("choice", &self.choice)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Operations were still in progress when a context was closed; their memory is leaked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseError {
+    outstanding: usize,
+}
+
+impl CloseError {
+    /// How many.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+}
+
+impl fmt::Display for CloseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.outstanding;
+        write!(
+            f,
+            "{count} operations of the context still block, and their memory is leaked; end them \
+             first (a pipe by closing its other end), or raise Options::drop_timeout"
+        )
+    }
+}
+
+impl std::error::Error for CloseError {}
+
+/// The one claim to the output of a posted operation.
+///
+/// A ticket that is dropped leaves the output in the context until that is dropped;
+/// [`Self::discard`] frees it as soon as the call is over.
+#[must_use = "the output of the operation can be taken by its ticket only"]
+pub struct Ticket<O: Operation> {
+    state: TicketState<O>,
+    context: u64,
+}
+
+enum TicketState<O: Operation> {
+    Ready(O::Output),
+    Slot(u32),
+    Taken,
+}
+
+impl<O: Operation> Ticket<O> {
+    /// The output, if the operation is over; `None` before, when it was taken already, and for a
+    /// context that the operation was not posted to. Does not wait.
+    pub fn take(&mut self, context: &Context) -> Option<O::Output> {
+        if let TicketState::Slot(key) = self.state {
+            if self.context != context.id || !context.with(|poster| poster.poll_done(key)) {
+                return None;
+            }
+            self.state = TicketState::Taken;
+            return context.take::<O>(key);
+        }
+        match mem::replace(&mut self.state, TicketState::Taken) {
+            TicketState::Ready(output) => Some(output),
+            TicketState::Slot(_) | TicketState::Taken => None,
+        }
+    }
+
+    /// Waits for the output.
+    ///
+    /// # Panics
+    ///
+    /// When the output was taken before, or for a context that the operation was not posted to:
+    /// there is nothing to wait for.
+    pub fn wait(mut self, context: &Context) -> O::Output {
+        loop {
+            if let Some(output) = self.take(context) {
+                return output;
+            }
+            let TicketState::Slot(_) = self.state else {
+                panic!("the output of this ticket was taken before");
+            };
+            assert_eq!(
+                self.context, context.id,
+                "the ticket is one of another context"
+            );
+            context.wait(1);
+        }
+    }
+
+    /// Gives the output up: it is dropped when the operation is over. An operation that still waits
+    /// for its turn is not executed.
+    pub fn discard(self, context: &Context) {
+        if let TicketState::Slot(key) = self.state {
+            if self.context == context.id {
+                context.with(|poster| poster.abandon(key));
+            }
+        }
+    }
+}
+
+impl<O: Operation> fmt::Debug for Ticket<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            TicketState::Ready(_) => "ready",
+            TicketState::Slot(_) => "posted",
+            TicketState::Taken => "taken",
+        };
+        f.debug_struct("Ticket")
+            .field("state", &state)
+            .finish_non_exhaustive()
+    }
+}
+
+const _: () = {
+    const fn sendable<T: Send>() {}
+    sendable::<Context>();
+};

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Files as operations take them: shared and owned, never borrowed.
+
+#![allow(unsafe_code)]
+
+use core::fmt;
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
+    sync::Arc,
+};
+
+use crate::{Errno, Result};
+
+/// An open file that is closed when its last user is done with it.
+///
+/// An operation keeps a clone until it is complete, so that the number cannot come to mean another
+/// file while a call that names it is posted. A borrowed file could not promise that:
+///
+/// ```compile_fail
+/// use libflexsc::op::Read;
+/// let file = std::fs::File::open("/etc/hostname").unwrap();
+/// let read = Read::new(&file, vec![0; 16]);
+/// ```
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::Read};
+/// let file = SharedFd::from(std::fs::File::open("/proc/self/comm")?);
+/// let context = Context::direct();
+/// let (count, text) = context.run(Read::new(file.clone(), vec![0; 64]));
+/// assert!(count? > 0 && text.contains(&b'\n'));
+/// assert!(file.is_unique());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct SharedFd(Arc<OwnedFd>);
+
+impl SharedFd {
+    /// Shares an owned file.
+    pub fn new(fd: impl Into<OwnedFd>) -> Self {
+        Self(Arc::new(fd.into()))
+    }
+
+    /// Whether nobody else, no posted operation either, holds the file.
+    pub fn is_unique(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    /// The file itself, or the share again while there are others.
+    ///
+    /// # Errors
+    ///
+    /// The share, unchanged, when it is not the only one.
+    pub fn try_unwrap(self) -> core::result::Result<OwnedFd, Self> {
+        Arc::try_unwrap(self.0).map_err(Self)
+    }
+
+    /// The number as a system call takes it.
+    pub(crate) fn arg(&self) -> u64 {
+        fd_arg(self.0.as_raw_fd())
+    }
+}
+
+impl fmt::Debug for SharedFd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SharedFd")
+            .field(&self.0.as_raw_fd())
+            .finish()
+    }
+}
+
+impl AsFd for SharedFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for SharedFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl From<OwnedFd> for SharedFd {
+    fn from(fd: OwnedFd) -> Self {
+        Self::new(fd)
+    }
+}
+
+impl From<File> for SharedFd {
+    fn from(file: File) -> Self {
+        Self::new(file)
+    }
+}
+
+impl TryFrom<SharedFd> for File {
+    type Error = io::Error;
+
+    fn try_from(fd: SharedFd) -> io::Result<Self> {
+        match fd.try_unwrap() {
+            Ok(fd) => Ok(fd.into()),
+            // The others keep the file; a second description of it would share its position too.
+            Err(shared) => shared.as_fd().try_clone_to_owned().map(Into::into),
+        }
+    }
+}
+
+/// What a relative path starts from.
+#[derive(Clone, Debug)]
+pub enum At {
+    /// The current directory, `AT_FDCWD`.
+    Cwd,
+    /// This directory.
+    Fd(SharedFd),
+}
+
+impl At {
+    /// The number as a system call takes it.
+    pub(crate) fn arg(&self) -> u64 {
+        match self {
+            Self::Cwd => fd_arg(libc::AT_FDCWD),
+            Self::Fd(fd) => fd.arg(),
+        }
+    }
+}
+
+impl From<SharedFd> for At {
+    fn from(fd: SharedFd) -> Self {
+        Self::Fd(fd)
+    }
+}
+
+impl From<&SharedFd> for At {
+    fn from(fd: &SharedFd) -> Self {
+        Self::Fd(fd.clone())
+    }
+}
+
+/// File numbers are `int`: sign extended to a register.
+fn fd_arg(fd: RawFd) -> u64 {
+    i64::from(fd) as u64
+}
+
+/// Takes the file that a call has just opened.
+///
+/// # Safety
+///
+/// A non-negative `ret` must be the number of an open file that nobody owns yet.
+pub(crate) unsafe fn from_return(ret: i64) -> Result<SharedFd> {
+    let fd = Errno::result(ret)?;
+    // SAFETY: The caller promises that the file is open and unowned.
+    Ok(SharedFd::new(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }))
+}
+
+/// Gives up a file that a call has just closed.
+pub(crate) fn forget(fd: OwnedFd) {
+    let _ = fd.into_raw_fd();
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Typed operations: one structure per system call, with owned buffers and shared files.
+//!
+//! An operation is made with what the call takes, and goes to a context as a whole: its paths,
+//! buffers and files move with it and cannot be touched until the call is complete. Then its
+//! [`Operation::Output`] comes back, for a buffer also when the call failed.
+//!
+//! Operations are unordered, also on one file: two posted writes at the file's own position, or on
+//! a pipe, may swap. Wait for the one before posting the other.
+//!
+//! Flags and modes are those of the `libc` crate and are passed on as given: an [`Openat`] without
+//! `O_CLOEXEC` gives a file that children inherit.
+//!
+//! | what | operations |
+//! |---|---|
+//! | data | [`Read`] [`Pread`] [`Write`] [`Pwrite`] [`Readv`] [`Preadv`] [`Writev`] [`Pwritev`] [`CopyFileRange`] |
+//! | an open file | [`Lseek`] [`Fsync`] [`Fdatasync`] [`Ftruncate`] [`Fallocate`] [`Fadvise`] [`Close`] |
+//! | opening | [`Openat`] [`Openat2`] |
+//! | attributes | [`Fstat`] [`Newfstatat`] [`Statx`] [`Fchmod`] [`Fchmodat`] [`Fchown`] [`Fchownat`] [`Utimensat`] [`Faccessat`] |
+//! | names | [`Getdents64`] [`Readlinkat`] [`Mkdirat`] [`Unlinkat`] [`Renameat2`] [`Symlinkat`] [`Linkat`] |
+//! | measuring | [`Nop`] [`Getppid`] [`Raw`] |
+//!
+//! A buffer given to an operation is out of reach:
+//!
+//! ```compile_fail
+//! use libflexsc::{Context, SharedFd, op::Read};
+//! let context = Context::direct();
+//! let zero = SharedFd::from(std::fs::File::open("/dev/zero").unwrap());
+//! let buf = vec![1; 16];
+//! let ticket = context.post(Read::new(zero, buf));
+//! assert_eq!(buf[0], 1); // the kernel may be writing to it
+//! ```
+//!
+//! and so is one of the caller's stack:
+//!
+//! ```compile_fail
+//! use libflexsc::{Context, SharedFd, op::Read};
+//! let context = Context::direct();
+//! let zero = SharedFd::from(std::fs::File::open("/dev/zero").unwrap());
+//! let mut buf = [0; 16];
+//! let ticket = context.post(Read::new(zero, &mut buf[..]));
+//! ```
+
+mod attr;
+mod dirents;
+mod file;
+mod io;
+mod misc;
+mod path;
+mod stat;
+mod vectored;
+
+pub use attr::{Fchmod, Fchmodat, Fchown, Fchownat, Timespec, Utimensat};
+pub use dirents::{Dirent, Dirents, DirentsIter, Getdents64};
+pub use file::{
+    CopyFileRange, Fadvise, Fallocate, Fdatasync, Fsync, Ftruncate, Lseek, OpenHow, Openat, Openat2,
+};
+pub use io::{Pread, Pwrite, Read, Write};
+pub use misc::{Close, Getppid, Nop, Raw};
+pub use path::{Faccessat, Linkat, Mkdirat, Readlinkat, Renameat2, Symlinkat, Unlinkat};
+pub use stat::{Fstat, Newfstatat, Statx};
+pub use vectored::{Preadv, Pwritev, Readv, Writev};
+
+pub(crate) use private::{Access, Call, Sealed};
+
+mod private {
+    /// Names the trait that keeps [`Operation`](super::Operation) to this crate.
+    pub trait Sealed {}
+
+    /// Lets only this crate call the methods of [`Operation`](super::Operation).
+    #[derive(Clone, Copy, Debug)]
+    pub struct Access(());
+
+    impl Access {
+        pub(crate) const fn new() -> Self {
+            Self(())
+        }
+    }
+
+    /// What an operation asks for.
+    #[derive(Clone, Copy, Debug)]
+    pub enum Call {
+        /// This system call.
+        System {
+            /// Its number.
+            nr: u16,
+            /// Its arguments, as in registers.
+            args: [u64; 6],
+        },
+        /// Nothing; this is what it returns.
+        Ready(i64),
+    }
+}
+
+/// A system call with all that it needs, and the type of what comes back.
+///
+/// Implemented by the types of this [module](self) only.
+pub trait Operation: Sealed + Send + Sized + 'static {
+    /// What comes back.
+    type Output;
+
+    /// The call to make. Pointers in it point into `self` and what it owns, and stay valid until
+    /// `self` is moved or touched. May be asked for again.
+    #[doc(hidden)]
+    fn call(&mut self, access: Access) -> Call;
+
+    /// Makes the output of what the call returned, once nobody executes it any more.
+    #[doc(hidden)]
+    fn finish(self, ret: i64, access: Access) -> Self::Output;
+
+    /// The output when the call is never made.
+    #[doc(hidden)]
+    fn cancel(self, errno: crate::Errno, access: Access) -> Self::Output {
+        self.finish(-i64::from(errno.raw()), access)
+    }
+}
+
+/// A call with up to six arguments.
+pub(crate) fn system<const N: usize>(nr: libc::c_long, given: [u64; N]) -> Call {
+    const { assert!(N <= 6) };
+    let mut args = [0; 6];
+    args[..N].copy_from_slice(&given);
+    Call::System {
+        nr: nr as u16,
+        args,
+    }
+}
+
+/// The operations whose value is `()` and that take plain arguments only.
+macro_rules! unit_operation {
+    ($name:ident, $nr:ident, |$this:ident| [$($arg:expr),* $(,)?]) => {
+        impl $crate::op::Sealed for $name {}
+
+        impl $crate::op::Operation for $name {
+            type Output = $crate::Result<()>;
+
+            fn call(&mut self, _: $crate::op::Access) -> $crate::op::Call {
+                let $this = &*self;
+                $crate::op::system(libc::$nr, [$($arg),*])
+            }
+
+            fn finish(self, ret: i64, _: $crate::op::Access) -> Self::Output {
+                $crate::Errno::unit(ret)
+            }
+        }
+    };
+}
+pub(crate) use unit_operation;
+
+/// `int` arguments are sign extended to a register.
+pub(crate) fn int(value: i32) -> u64 {
+    i64::from(value) as u64
+}
+
+/// The address of a C string.
+pub(crate) fn text(path: &core::ffi::CStr) -> u64 {
+    path.as_ptr() as u64
+}

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Opening files, and what is done to an open one as a whole.
+
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+
+use super::{Access, Call, Operation, Sealed, int, system, text, unit_operation};
+use crate::{At, Errno, Result, SharedFd, fd};
+
+/// Opens, and perhaps creates, a file: `openat(2)`.
+///
+/// When nobody takes the result any more, the file that the call brings is closed.
+#[derive(Debug)]
+pub struct Openat {
+    dir: At,
+    path: CString,
+    flags: i32,
+    mode: u32,
+}
+
+impl Openat {
+    /// `flags` are `libc::O_*`; `mode` are the permission bits of a file that is created.
+    pub fn new(dir: impl Into<At>, path: CString, flags: i32, mode: u32) -> Self {
+        Self {
+            dir: dir.into(),
+            path,
+            flags,
+            mode,
+        }
+    }
+}
+
+impl Sealed for Openat {}
+
+impl Operation for Openat {
+    type Output = Result<SharedFd>;
+
+    fn call(&mut self, _: Access) -> Call {
+        let args = [
+            self.dir.arg(),
+            text(&self.path),
+            int(self.flags),
+            self.mode.into(),
+        ];
+        system(libc::SYS_openat, args)
+    }
+
+    fn finish(self, ret: i64, _: Access) -> Self::Output {
+        // SAFETY: The number is what openat(2) returned, and this is the only one who saw it.
+        unsafe { fd::from_return(ret) }
+    }
+}
+
+/// How [`Openat2`] opens: `struct open_how` of `linux/openat2.h`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct OpenHow {
+    /// `libc::O_*`.
+    pub flags: u64,
+    /// Permission bits of a file that is created; must be 0 otherwise.
+    pub mode: u64,
+    /// `libc::RESOLVE_*`.
+    pub resolve: u64,
+}
+
+/// Opens a file under rules for the look-up of its path: `openat2(2)`.
+///
+/// When nobody takes the result any more, the file that the call brings is closed.
+#[derive(Debug)]
+pub struct Openat2 {
+    dir: At,
+    path: CString,
+    how: OpenHow,
+}
+
+impl Openat2 {
+    /// See [`OpenHow`].
+    pub fn new(dir: impl Into<At>, path: CString, how: OpenHow) -> Self {
+        Self {
+            dir: dir.into(),
+            path,
+            how,
+        }
+    }
+}
+
+impl Sealed for Openat2 {}
+
+impl Operation for Openat2 {
+    type Output = Result<SharedFd>;
+
+    fn call(&mut self, _: Access) -> Call {
+        let how = &raw const self.how as u64;
+        let size = size_of::<OpenHow>() as u64;
+        system(
+            libc::SYS_openat2,
+            [self.dir.arg(), text(&self.path), how, size],
+        )
+    }
+
+    fn finish(self, ret: i64, _: Access) -> Self::Output {
+        // SAFETY: As in `Openat`.
+        unsafe { fd::from_return(ret) }
+    }
+}
+
+/// Moves the file's own position: `lseek(2)`. Gives the new one, bytes from the start.
+#[derive(Debug)]
+pub struct Lseek {
+    fd: SharedFd,
+    offset: i64,
+    whence: i32,
+}
+
+impl Lseek {
+    /// `offset` in bytes from where `whence` (`libc::SEEK_*`) says.
+    pub fn new(fd: SharedFd, offset: i64, whence: i32) -> Self {
+        Self { fd, offset, whence }
+    }
+}
+
+impl Sealed for Lseek {}
+
+impl Operation for Lseek {
+    type Output = Result<u64>;
+
+    fn call(&mut self, _: Access) -> Call {
+        system(
+            libc::SYS_lseek,
+            [self.fd.arg(), self.offset as u64, int(self.whence)],
+        )
+    }
+
+    fn finish(self, ret: i64, _: Access) -> Self::Output {
+        Errno::result(ret)
+    }
+}
+
+/// Writes the file's data and attributes to the device: `fsync(2)`.
+#[derive(Debug)]
+pub struct Fsync(SharedFd);
+
+impl Fsync {
+    /// Of this file.
+    pub fn new(fd: SharedFd) -> Self {
+        Self(fd)
+    }
+}
+
+unit_operation!(Fsync, SYS_fsync, |this| [this.0.arg()]);
+
+/// Writes the file's data, and the attributes needed to read it, to the device: `fdatasync(2)`.
+#[derive(Debug)]
+pub struct Fdatasync(SharedFd);
+
+impl Fdatasync {
+    /// Of this file.
+    pub fn new(fd: SharedFd) -> Self {
+        Self(fd)
+    }
+}
+
+unit_operation!(Fdatasync, SYS_fdatasync, |this| [this.0.arg()]);
+
+/// Cuts or extends the file: `ftruncate(2)`.
+#[derive(Debug)]
+pub struct Ftruncate {
+    fd: SharedFd,
+    len: u64,
+}
+
+impl Ftruncate {
+    /// To `len` bytes.
+    pub fn new(fd: SharedFd, len: u64) -> Self {
+        Self { fd, len }
+    }
+}
+
+unit_operation!(Ftruncate, SYS_ftruncate, |this| [this.fd.arg(), this.len]);
+
+/// Reserves, frees or moves a range of the file's space: `fallocate(2)`.
+#[derive(Debug)]
+pub struct Fallocate {
+    fd: SharedFd,
+    mode: i32,
+    offset: u64,
+    len: u64,
+}
+
+impl Fallocate {
+    /// `mode` is `libc::FALLOC_FL_*`; the range is `len` bytes from `offset`.
+    pub fn new(fd: SharedFd, mode: i32, offset: u64, len: u64) -> Self {
+        Self {
+            fd,
+            mode,
+            offset,
+            len,
+        }
+    }
+}
+
+unit_operation!(Fallocate, SYS_fallocate, |this| [
+    this.fd.arg(),
+    int(this.mode),
+    this.offset,
+    this.len
+]);
+
+/// Says how a range of the file will be used: `fadvise64(2)`, `posix_fadvise(3)`.
+#[derive(Debug)]
+pub struct Fadvise {
+    fd: SharedFd,
+    offset: u64,
+    len: u64,
+    advice: i32,
+}
+
+impl Fadvise {
+    /// The range is `len` bytes from `offset`, to the end if 0; `advice` is
+    /// `libc::POSIX_FADV_*`.
+    pub fn new(fd: SharedFd, offset: u64, len: u64, advice: i32) -> Self {
+        Self {
+            fd,
+            offset,
+            len,
+            advice,
+        }
+    }
+}
+
+unit_operation!(Fadvise, SYS_fadvise64, |this| [
+    this.fd.arg(),
+    this.offset,
+    this.len,
+    int(this.advice)
+]);
+
+/// Copies a range from file to file inside the kernel: `copy_file_range(2)`.
+///
+/// Gives the number of bytes copied; less than asked for is not an error.
+#[derive(Debug)]
+pub struct CopyFileRange {
+    fd_in: SharedFd,
+    off_in: Option<i64>,
+    fd_out: SharedFd,
+    off_out: Option<i64>,
+    len: usize,
+    flags: u32,
+}
+
+impl CopyFileRange {
+    /// Copies `len` bytes. An offset is in bytes from the start; `None` uses and moves the file's
+    /// own position. `flags` must be 0.
+    pub fn new(
+        fd_in: SharedFd,
+        off_in: Option<u64>,
+        fd_out: SharedFd,
+        off_out: Option<u64>,
+        len: usize,
+        flags: u32,
+    ) -> Self {
+        let offset = |offset: Option<u64>| offset.map(|offset| offset as i64);
+        Self {
+            fd_in,
+            off_in: offset(off_in),
+            fd_out,
+            off_out: offset(off_out),
+            len,
+            flags,
+        }
+    }
+}
+
+impl Sealed for CopyFileRange {}
+
+impl Operation for CopyFileRange {
+    type Output = Result<usize>;
+
+    fn call(&mut self, _: Access) -> Call {
+        // The kernel moves the offsets on.
+        let address =
+            |offset: &mut Option<i64>| offset.as_mut().map_or(0, |at| &raw mut *at as u64);
+        let off_in = address(&mut self.off_in);
+        let off_out = address(&mut self.off_out);
+        let args = [
+            self.fd_in.arg(),
+            off_in,
+            self.fd_out.arg(),
+            off_out,
+            self.len as u64,
+            self.flags.into(),
+        ];
+        system(libc::SYS_copy_file_range, args)
+    }
+
+    fn finish(self, ret: i64, _: Access) -> Self::Output {
+        Errno::count(ret)
+    }
+}

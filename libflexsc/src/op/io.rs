@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Reading and writing one buffer: `read(2)`, `pread(2)`, `write(2)`, `pwrite(2)`.
+
+use super::{Access, Call, Operation, Sealed, system};
+use crate::{BufResult, Errno, IoBuf, IoBufMut, SharedFd};
+
+/// Reads at the file's own position, which moves: `read(2)`.
+///
+/// Reads at most as many bytes as the buffer is long. The buffer comes back at its full length, of
+/// which as many bytes were written as the result says.
+#[derive(Debug)]
+pub struct Read<B = Vec<u8>> {
+    fd: SharedFd,
+    buf: B,
+}
+
+impl<B: IoBufMut> Read<B> {
+    /// Reads from `fd` into `buf`.
+    pub fn new(fd: SharedFd, buf: B) -> Self {
+        Self { fd, buf }
+    }
+}
+
+impl<B: IoBufMut> Sealed for Read<B> {}
+
+impl<B: IoBufMut> Operation for Read<B> {
+    type Output = BufResult<usize, B>;
+
+    fn call(&mut self, _: Access) -> Call {
+        let buf = self.buf.as_mut_ptr() as u64;
+        system(
+            libc::SYS_read,
+            [self.fd.arg(), buf, self.buf.bytes_len() as u64],
+        )
+    }
+
+    fn finish(self, ret: i64, _: Access) -> Self::Output {
+        (Errno::count(ret), self.buf)
+    }
+}
+
+/// Reads at a given offset; the file's own position stays: `pread(2)`.
+///
+/// The buffer comes back as from [`Read`].
+#[derive(Debug)]
+pub struct Pread<B = Vec<u8>> {
+    fd: SharedFd,
+    buf: B,
+    offset: u64,
+}
+
+impl<B: IoBufMut> Pread<B> {
+    /// Reads from `fd`, `offset` bytes from its start, into `buf`.
+    pub fn new(fd: SharedFd, buf: B, offset: u64) -> Self {
+        Self { fd, buf, offset }
+    }
+}
+
+impl<B: IoBufMut> Sealed for Pread<B> {}
+
+impl<B: IoBufMut> Operation for Pread<B> {
+    type Output = BufResult<usize, B>;
+
+    fn call(&mut self, _: Access) -> Call {
+        let buf = self.buf.as_mut_ptr() as u64;
+        let len = self.buf.bytes_len() as u64;
+        system(libc::SYS_pread64, [self.fd.arg(), buf, len, self.offset])
+    }
+
+    fn finish(self, ret: i64, _: Access) -> Self::Output {
+        (Errno::count(ret), self.buf)
+    }
+}
+
+/// Writes at the file's own position, which moves: `write(2)`.
+///
+/// May write less than the buffer; [`IoBuf::slice`] makes the rest a buffer of its own.
+#[derive(Debug)]
+pub struct Write<B = Vec<u8>> {
+    fd: SharedFd,
+    buf: B,
+}
+
+impl<B: IoBuf> Write<B> {
+    /// Writes `buf` to `fd`.
+    pub fn new(fd: SharedFd, buf: B) -> Self {
+        Self { fd, buf }
+    }
+}
+
+impl<B: IoBuf> Sealed for Write<B> {}
+
+impl<B: IoBuf> Operation for Write<B> {
+    type Output = BufResult<usize, B>;
+
+    fn call(&mut self, _: Access) -> Call {
+        let buf = self.buf.as_ptr() as u64;
+        system(
+            libc::SYS_write,
+            [self.fd.arg(), buf, self.buf.bytes_len() as u64],
+        )
+    }
+
+    fn finish(self, ret: i64, _: Access) -> Self::Output {
+        (Errno::count(ret), self.buf)
+    }
+}
+
+/// Writes at a given offset; the file's own position stays: `pwrite(2)`.
+#[derive(Debug)]
+pub struct Pwrite<B = Vec<u8>> {
+    fd: SharedFd,
+    buf: B,
+    offset: u64,
+}
+
+impl<B: IoBuf> Pwrite<B> {
+    /// Writes `buf` to `fd`, `offset` bytes from its start.
+    pub fn new(fd: SharedFd, buf: B, offset: u64) -> Self {
+        Self { fd, buf, offset }
+    }
+}
+
+impl<B: IoBuf> Sealed for Pwrite<B> {}
+
+impl<B: IoBuf> Operation for Pwrite<B> {
+    type Output = BufResult<usize, B>;
+
+    fn call(&mut self, _: Access) -> Call {
+        let buf = self.buf.as_ptr() as u64;
+        let len = self.buf.bytes_len() as u64;
+        system(libc::SYS_pwrite64, [self.fd.arg(), buf, len, self.offset])
+    }
+
+    fn finish(self, ret: i64, _: Access) -> Self::Output {
+        (Errno::count(ret), self.buf)
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Closing, measuring and testing.
+
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use super::{Access, Call, Operation, Sealed, int, system};
+use crate::{Errno, Result, SharedFd, fd, sys};
+
+/// Does nothing, for measuring. Not a system call.
+#[derive(Debug, Default)]
+pub struct Nop(());
+
+impl Nop {
+    /// Nothing.
+    pub fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Sealed for Nop {}
+
+impl Operation for Nop {
+    type Output = Result<i32>;
+
+    fn call(&mut self, _: Access) -> Call {
+        Call::System {
+            nr: sys::NR_NOP,
+            args: [0; 6],
+        }
+    }
+
+    fn finish(self, ret: i64, _: Access) -> Self::Output {
+        Errno::result(ret).map(|ret| ret as i32)
+    }
+}
+
+/// The parent's process number: `getppid(2)`, for measuring.
+#[derive(Debug, Default)]
+pub struct Getppid(());
+
+impl Getppid {
+    /// Of this process.
+    pub fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Sealed for Getppid {}
+
+impl Operation for Getppid {
+    type Output = Result<i32>;
+
+    fn call(&mut self, _: Access) -> Call {
+        system(libc::SYS_getppid, [])
+    }
+
+    fn finish(self, ret: i64, _: Access) -> Self::Output {
+        Errno::result(ret).map(|ret| ret as i32)
+    }
+}
+
+/// Closes a file: `close(2)`.
+///
+/// A share that is not the last one is only dropped: the result is `Ok`, no call is made, and the
+/// file is closed when its last user, perhaps a posted operation, is done with it. So is a file
+/// whose operation is never executed. After the call the number is gone, whatever it returned.
+#[derive(Debug)]
+pub struct Close(Option<OwnedFd>);
+
+impl Close {
+    /// This file, if `fd` is its last share.
+    pub fn new(fd: SharedFd) -> Self {
+        Self(fd.try_unwrap().ok())
+    }
+}
+
+impl Sealed for Close {}
+
+impl Operation for Close {
+    type Output = Result<()>;
+
+    fn call(&mut self, _: Access) -> Call {
+        match &self.0 {
+            Some(fd) => system(libc::SYS_close, [int(fd.as_raw_fd())]),
+            None => Call::Ready(0),
+        }
+    }
+
+    fn finish(self, ret: i64, _: Access) -> Self::Output {
+        if let Some(closed) = self.0 {
+            fd::forget(closed);
+        }
+        Errno::unit(ret)
+    }
+
+    fn cancel(self, errno: Errno, _: Access) -> Self::Output {
+        // Dropping `self` closes the file.
+        Err(errno)
+    }
+}
+
+/// Any system call, for tests.
+#[derive(Debug)]
+pub struct Raw {
+    nr: u16,
+    args: [u64; 6],
+}
+
+impl Raw {
+    /// The call `nr` of the x86-64 table with these arguments, as in registers.
+    ///
+    /// # Safety
+    ///
+    /// Until the operation is complete, or for as long as the process lives if its result is not
+    /// awaited: every address among the arguments is valid for what the call does with it, and no
+    /// file is closed, and no memory mapped or unmapped, that somebody owns.
+    pub unsafe fn new(nr: u16, args: [u64; 6]) -> Self {
+        Self { nr, args }
+    }
+}
+
+impl Sealed for Raw {}
+
+impl Operation for Raw {
+    type Output = Result<i64>;
+
+    fn call(&mut self, _: Access) -> Call {
+        Call::System {
+            nr: self.nr,
+            args: self.args,
+        }
+    }
+
+    fn finish(self, ret: i64, _: Access) -> Self::Output {
+        Errno::result(ret).map(|ret| ret as i64)
+    }
+}

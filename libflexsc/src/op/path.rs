@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Names in a directory: made, removed, moved, read.
+
+use std::ffi::CString;
+
+use super::{Access, Call, Operation, Sealed, int, system, text, unit_operation};
+use crate::{At, Errno, Result};
+
+/// Reads where a symbolic link points: `readlinkat(2)`.
+///
+/// The result is cut at the length of the buffer (4096 bytes unless [`Self::with_capacity`] says
+/// otherwise), as the call does it: a result as long as that may be a part only.
+#[derive(Debug)]
+pub struct Readlinkat {
+    dir: At,
+    path: CString,
+    buf: Vec<u8>,
+}
+
+impl Readlinkat {
+    /// The link at `path`, or `dir` itself (opened with `O_PATH | O_NOFOLLOW`) if that is empty.
+    pub fn new(dir: impl Into<At>, path: CString) -> Self {
+        Self::with_capacity(dir, path, libc::PATH_MAX as usize)
+    }
+
+    /// As [`Self::new`], with room for `capacity` bytes.
+    pub fn with_capacity(dir: impl Into<At>, path: CString, capacity: usize) -> Self {
+        Self {
+            dir: dir.into(),
+            path,
+            buf: vec![0; capacity],
+        }
+    }
+}
+
+impl Sealed for Readlinkat {}
+
+impl Operation for Readlinkat {
+    type Output = Result<Vec<u8>>;
+
+    fn call(&mut self, _: Access) -> Call {
+        let buf = self.buf.as_mut_ptr() as u64;
+        let args = [self.dir.arg(), text(&self.path), buf, self.buf.len() as u64];
+        system(libc::SYS_readlinkat, args)
+    }
+
+    fn finish(mut self, ret: i64, _: Access) -> Self::Output {
+        let len = Errno::count(ret)?;
+        self.buf.truncate(len);
+        Ok(self.buf)
+    }
+}
+
+/// Makes a directory: `mkdirat(2)`.
+#[derive(Debug)]
+pub struct Mkdirat {
+    dir: At,
+    path: CString,
+    mode: u32,
+}
+
+impl Mkdirat {
+    /// With the permission bits `mode`, less the process's umask.
+    pub fn new(dir: impl Into<At>, path: CString, mode: u32) -> Self {
+        Self {
+            dir: dir.into(),
+            path,
+            mode,
+        }
+    }
+}
+
+unit_operation!(Mkdirat, SYS_mkdirat, |this| [
+    this.dir.arg(),
+    text(&this.path),
+    this.mode.into()
+]);
+
+/// Removes a name: `unlinkat(2)`.
+#[derive(Debug)]
+pub struct Unlinkat {
+    dir: At,
+    path: CString,
+    flags: i32,
+}
+
+impl Unlinkat {
+    /// `flags` is 0, or `libc::AT_REMOVEDIR` for a directory.
+    pub fn new(dir: impl Into<At>, path: CString, flags: i32) -> Self {
+        Self {
+            dir: dir.into(),
+            path,
+            flags,
+        }
+    }
+}
+
+unit_operation!(Unlinkat, SYS_unlinkat, |this| [
+    this.dir.arg(),
+    text(&this.path),
+    int(this.flags)
+]);
+
+/// Moves a name: `renameat2(2)`.
+#[derive(Debug)]
+pub struct Renameat2 {
+    old_dir: At,
+    old: CString,
+    new_dir: At,
+    new: CString,
+    flags: u32,
+}
+
+impl Renameat2 {
+    /// `flags` is `libc::RENAME_*` or 0.
+    pub fn new(
+        old_dir: impl Into<At>,
+        old: CString,
+        new_dir: impl Into<At>,
+        new: CString,
+        flags: u32,
+    ) -> Self {
+        Self {
+            old_dir: old_dir.into(),
+            old,
+            new_dir: new_dir.into(),
+            new,
+            flags,
+        }
+    }
+}
+
+unit_operation!(Renameat2, SYS_renameat2, |this| [
+    this.old_dir.arg(),
+    text(&this.old),
+    this.new_dir.arg(),
+    text(&this.new),
+    this.flags.into()
+]);
+
+/// Makes a symbolic link: `symlinkat(2)`.
+#[derive(Debug)]
+pub struct Symlinkat {
+    target: CString,
+    dir: At,
+    path: CString,
+}
+
+impl Symlinkat {
+    /// A link at `path` that points to `target`.
+    pub fn new(target: CString, dir: impl Into<At>, path: CString) -> Self {
+        Self {
+            target,
+            dir: dir.into(),
+            path,
+        }
+    }
+}
+
+unit_operation!(Symlinkat, SYS_symlinkat, |this| [
+    text(&this.target),
+    this.dir.arg(),
+    text(&this.path)
+]);
+
+/// Gives a file one more name: `linkat(2)`.
+#[derive(Debug)]
+pub struct Linkat {
+    old_dir: At,
+    old: CString,
+    new_dir: At,
+    new: CString,
+    flags: i32,
+}
+
+impl Linkat {
+    /// `flags` is `libc::AT_SYMLINK_FOLLOW`, `libc::AT_EMPTY_PATH` or 0.
+    pub fn new(
+        old_dir: impl Into<At>,
+        old: CString,
+        new_dir: impl Into<At>,
+        new: CString,
+        flags: i32,
+    ) -> Self {
+        Self {
+            old_dir: old_dir.into(),
+            old,
+            new_dir: new_dir.into(),
+            new,
+            flags,
+        }
+    }
+}
+
+unit_operation!(Linkat, SYS_linkat, |this| [
+    this.old_dir.arg(),
+    text(&this.old),
+    this.new_dir.arg(),
+    text(&this.new),
+    int(this.flags)
+]);
+
+/// Asks what the process's real user may do with a file: `faccessat(2)`.
+#[derive(Debug)]
+pub struct Faccessat {
+    dir: At,
+    path: CString,
+    mode: i32,
+}
+
+impl Faccessat {
+    /// `mode` is `libc::F_OK`, or any of `R_OK`, `W_OK` and `X_OK`.
+    pub fn new(dir: impl Into<At>, path: CString, mode: i32) -> Self {
+        Self {
+            dir: dir.into(),
+            path,
+            mode,
+        }
+    }
+}
+
+unit_operation!(Faccessat, SYS_faccessat, |this| [
+    this.dir.arg(),
+    text(&this.path),
+    int(this.mode)
+]);

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Operations as futures.
+
+use core::{
+    fmt,
+    future::Future,
+    mem,
+    ops::Deref,
+    pin::Pin,
+    task::{Context as TaskContext, Poll},
+};
+use std::rc::Rc;
+
+use crate::{
+    backend::Error,
+    context::Context,
+    op::Operation,
+    poster::Submitted,
+    task::{Task, Tasks},
+};
+
+/// A [`Context`] shared within one thread, for futures: clones are cheap.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{At, Handle, op::{Openat, Read}, task::block_on};
+/// let handle = Handle::auto()?;
+/// let text = block_on(&handle, async {
+///     let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+///     let file = handle.submit(Openat::new(At::Cwd, c"/proc/self/comm".into(), flags, 0)).await?;
+///     let (count, mut text) = handle.submit(Read::new(file, vec![0; 64])).await;
+///     text.truncate(count?);
+///     Ok::<_, libflexsc::Errno>(text)
+/// })?;
+/// assert!(text.ends_with(b"\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Handle {
+    context: Rc<Context>,
+    pub(crate) tasks: Rc<Tasks>,
+}
+
+impl Handle {
+    /// Shares a context.
+    pub fn new(context: Context) -> Self {
+        Self {
+            context: Rc::new(context),
+            tasks: Rc::new(Tasks::default()),
+        }
+    }
+
+    /// Shares a context over the best backend there is: [`Context::auto`].
+    ///
+    /// # Errors
+    ///
+    /// When the one that the environment forces cannot be had.
+    pub fn auto() -> Result<Self, Error> {
+        Context::auto().map(Self::new)
+    }
+
+    /// Gives an operation to the backend. Never fails, like [`Context::post`].
+    ///
+    /// All that is submitted before the tasks have to wait is seen by the other side together.
+    pub fn submit<O: Operation>(&self, op: O) -> Pending<O> {
+        let state = match self.context.with(|poster| poster.submit(op)) {
+            Submitted::Ready(output) => PendingState::Ready(output),
+            Submitted::Slot(key) => PendingState::Slot(key),
+        };
+        Pending {
+            state,
+            context: self.context.clone(),
+        }
+    }
+
+    /// Starts a task beside those that [`block_on`](crate::task::block_on) runs for this handle.
+    ///
+    /// A task that is not over when the outermost `block_on` returns is dropped, as is one whose
+    /// [`Task`] is dropped; [`Task::detach`] lets it go on without.
+    pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
+        self.tasks.spawn(future)
+    }
+}
+
+impl Deref for Handle {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.context
+    }
+}
+
+impl From<Context> for Handle {
+    fn from(context: Context) -> Self {
+        Self::new(context)
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An operation in progress; the future of its output.
+///
+/// It makes progress under [`block_on`](crate::task::block_on). Forgetting it is harmless. Dropping
+/// it gives the output up: an operation that still waits for its turn is not executed; one in
+/// progress goes on, its memory is kept until it is over, and a file that it opens is closed.
+#[must_use = "dropping a pending operation gives its output up; await it"]
+pub struct Pending<O: Operation> {
+    state: PendingState<O>,
+    context: Rc<Context>,
+}
+
+enum PendingState<O: Operation> {
+    Ready(O::Output),
+    Slot(u32),
+    Taken,
+}
+
+// Nothing in it is ever pinned: the operation lives in the context.
+impl<O: Operation> Unpin for Pending<O> {}
+
+impl<O: Operation> Future for Pending<O> {
+    type Output = O::Output;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<O::Output> {
+        if let PendingState::Slot(key) = self.state {
+            let done = self.context.with(|poster| {
+                let done = poster.is_done(key);
+                if !done {
+                    poster.set_waker(key, task.waker());
+                }
+                done
+            });
+            if !done {
+                return Poll::Pending;
+            }
+            self.state = PendingState::Taken;
+            return match self.context.take::<O>(key) {
+                Some(output) => Poll::Ready(output),
+                None => Poll::Pending,
+            };
+        }
+        match mem::replace(&mut self.state, PendingState::Taken) {
+            PendingState::Ready(output) => Poll::Ready(output),
+            PendingState::Slot(_) | PendingState::Taken => {
+                panic!("a pending operation was polled after it gave its output")
+            }
+        }
+    }
+}
+
+impl<O: Operation> Drop for Pending<O> {
+    fn drop(&mut self) {
+        if let PendingState::Slot(key) = self.state {
+            self.context.with(|poster| poster.abandon(key));
+        }
+    }
+}
+
+impl<O: Operation> fmt::Debug for Pending<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            PendingState::Ready(_) => "ready",
+            PendingState::Slot(_) => "posted",
+            PendingState::Taken => "taken",
+        };
+        f.debug_struct("Pending")
+            .field("state", &state)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a context has done.
+
+/// Counts since a context was made.
+///
+/// The `entries_*` say who executed: with the module its lanes, with a pool `entries_t`, with plain
+/// calls `entries_c`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Executed by a page worker.
+    pub entries_w: u64,
+    /// Executed by a system call thread, or by the pool.
+    pub entries_t: u64,
+    /// Executed by the caller.
+    pub entries_c: u64,
+    /// Declined by the module, and made as a plain call by the library.
+    pub handed_back: u64,
+    /// Ring slots that named no entry to execute: the page was scribbled on.
+    pub rejected: u64,
+    /// Wake-ups of the other side; with the module a system call each.
+    pub kicks: u64,
+    /// Waits in the kernel; with the module a system call each.
+    pub waits: u64,
+    /// Waits that slept.
+    pub wait_sleeps: u64,
+    /// Runs of one of the module's drain items.
+    pub drains: u64,
+    /// Times that the other side stopped polling.
+    pub idle_sleeps: u64,
+    /// System call threads, or threads of the pool, that exist.
+    pub threads: u64,
+    /// Wake-ups of these threads.
+    pub thread_wakes: u64,
+    /// Operations given to the context.
+    pub submitted: u64,
+    /// Operations that waited in the library because no entry was free.
+    pub queued: u64,
+    /// Waits that ended while spinning in user space, without a system call.
+    pub spun: u64,
+}

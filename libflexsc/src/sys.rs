@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The ABI of `/dev/flexsc`, and the plain system call.
+//!
+//! [`bindings`] is what bindgen makes of `kmod/uapi/flexsc.h`, with the layout of every structure
+//! asserted at compile time; it is committed, so that no build needs libclang. This module gives
+//! it the names that Rust code uses, and computes the ioctl numbers, which bindgen cannot read.
+//! `tests/layout.rs` holds all of it to what the C compiler makes of the header.
+
+#![allow(unsafe_code)]
+
+use core::ffi::{CStr, c_char, c_int};
+
+pub mod guard;
+
+#[rustfmt::skip]
+#[allow(missing_docs, non_camel_case_types, clippy::undocumented_unsafe_blocks)]
+pub mod bindings;
+
+pub use bindings::{
+    FLEXSC_ABI_VERSION as ABI_VERSION, FLEXSC_CALL_GATED as CALL_GATED, FLEXSC_CPU_ANY as CPU_ANY,
+    FLEXSC_FEAT_LANE_C as FEAT_LANE_C, FLEXSC_FEAT_LANE_T as FEAT_LANE_T,
+    FLEXSC_FEAT_LANE_W as FEAT_LANE_W, FLEXSC_FEAT_POLL as FEAT_POLL, FLEXSC_LANE_C as LANE_C,
+    FLEXSC_LANE_T as LANE_T, FLEXSC_LANE_W as LANE_W, FLEXSC_MAGIC as MAGIC,
+    FLEXSC_MAX_ENTRIES as MAX_ENTRIES, FLEXSC_MIN_ENTRIES as MIN_ENTRIES,
+    FLEXSC_NEED_WAKEUP as NEED_WAKEUP, FLEXSC_SPIN_DEFAULT as SPIN_DEFAULT,
+    flexsc_control as Control, flexsc_counters as Counters, flexsc_entry as Entry,
+    flexsc_probe as Probe, flexsc_probe_call as ProbeCall, flexsc_setup as Setup,
+    flexsc_wait as Wait,
+};
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("libflexsc speaks the system calls of x86-64 Linux only");
+
+/// The device that carries the contexts.
+pub const DEVICE: &str = "/dev/flexsc";
+
+/// Entry status: the application may fill the entry in.
+pub const FREE: u32 = bindings::FLEXSC_FREE;
+/// Entry status: posted, not yet taken.
+pub const SUBMITTED: u32 = bindings::FLEXSC_SUBMITTED;
+/// Entry status: taken, belongs to the executing side.
+pub const BUSY: u32 = bindings::FLEXSC_BUSY;
+/// Entry status: `ret` and `flags` are valid.
+pub const DONE: u32 = bindings::FLEXSC_DONE;
+
+/// Entry flag: declined before any side effect; the application makes the plain call itself.
+pub const ENTRY_HANDED_BACK: u16 = bindings::FLEXSC_ENTRY_HANDED_BACK as u16;
+
+/// The call number that does nothing and returns 0, for measuring.
+pub const NR_NOP: u16 = bindings::FLEXSC_NR_NOP as u16;
+
+const IOC_WRITE: u32 = 1;
+const IOC_READ: u32 = 2;
+
+/// `_IOC` of `asm-generic/ioctl.h`.
+const fn ioc(direction: u32, nr: u32, size: usize) -> u32 {
+    assert!(size < 1 << 14);
+    direction << 30 | (size as u32) << 16 | bindings::FLEXSC_IOC_TYPE << 8 | nr
+}
+
+/// ioctl: give the context its memory. Argument: [`Setup`].
+pub const IOC_SETUP: u32 = ioc(IOC_READ | IOC_WRITE, 0x10, size_of::<Setup>());
+/// ioctl: which calls may be posted. Argument: [`Probe`].
+pub const IOC_PROBE: u32 = ioc(IOC_READ | IOC_WRITE, 0x11, size_of::<Probe>());
+/// ioctl: entries were posted while nobody polled.
+pub const IOC_KICK: u32 = ioc(0, 0x12, 0);
+/// ioctl: execute what is still submitted, then sleep. Argument: [`Wait`].
+pub const IOC_WAIT: u32 = ioc(IOC_WRITE, 0x13, size_of::<Wait>());
+
+/// Makes one plain system call and returns what the kernel returned, a negative errno included.
+///
+/// [`NR_NOP`] returns 0 without entering the kernel.
+///
+/// # Safety
+///
+/// The call must be one that safe code could make with these arguments: every pointer among them
+/// is valid for what the call does with it, until it returns, and no file descriptor is closed
+/// that somebody owns.
+#[inline]
+pub unsafe fn syscall(nr: u16, args: &[u64; 6]) -> i64 {
+    if nr == NR_NOP {
+        return 0;
+    }
+    let ret: i64;
+    // SAFETY: The caller promises that the call itself is fine. The instruction clobbers rcx and
+    // r11 and no other register; memory is not declared untouched.
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            inlateout("rax") i64::from(nr) => ret,
+            in("rdi") args[0],
+            in("rsi") args[1],
+            in("rdx") args[2],
+            in("r10") args[3],
+            in("r8") args[4],
+            in("r9") args[5],
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    ret
+}
+
+/// The number of CPUs that this thread may run on, at least 1. See `sched_getaffinity(2)`.
+pub fn usable_cpus() -> usize {
+    // SAFETY: cpu_set_t is a plain bit array, for which all zeroes is a value.
+    let mut set: libc::cpu_set_t = unsafe { core::mem::zeroed() };
+    // SAFETY: `set` is valid for writes of the size given.
+    let ret = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) };
+    if ret != 0 {
+        return 1;
+    }
+    // SAFETY: `set` was filled in above.
+    (unsafe { libc::CPU_COUNT(&set) } as usize).max(1)
+}
+
+/// The text of an errno, as `strerror(3)` has it.
+pub(crate) fn strerror(errno: i32) -> String {
+    let mut buf = [0u8; 128];
+    // SAFETY: `buf` is valid for writes of its length.
+    let ret =
+        unsafe { libc::strerror_r(errno as c_int, buf.as_mut_ptr().cast::<c_char>(), buf.len()) };
+    if ret != 0 {
+        return format!("error {errno}");
+    }
+    match CStr::from_bytes_until_nul(&buf) {
+        Ok(text) => text.to_string_lossy().into_owned(),
+        Err(_) => format!("error {errno}"),
+    }
+}
+
+/// An all-zero value for the kernel to fill in.
+pub(crate) fn zeroed<T: Zeroable>() -> T {
+    // SAFETY: `Zeroable` promises that all zeroes is a value of `T`.
+    unsafe { core::mem::zeroed() }
+}
+
+/// Structures of the C ABI for which all zeroes is a value.
+///
+/// # Safety
+///
+/// All zeroes must be a valid value of the type.
+pub(crate) unsafe trait Zeroable {}
+
+// SAFETY: Integers and padding only.
+unsafe impl Zeroable for libc::stat {}
+// SAFETY: Integers and padding only.
+unsafe impl Zeroable for libc::statx {}
+// SAFETY: Integers only.
+unsafe impl Zeroable for Setup {}
