@@ -53,6 +53,9 @@ impl Identity {
     /// (`CLONE_VM` without `CLONE_THREAD`) does not.
     pub(crate) fn is_current(&self) -> bool {
         let current = kernel::current!();
+        if cfg!(flexsc_mutant = "identity") {
+            return true;
+        }
         let same_mm = current
             .mm()
             .is_some_and(|mm| core::ptr::eq(mm.as_raw(), self.mm.as_raw()));
@@ -74,6 +77,9 @@ impl Identity {
     /// When neither the registering thread nor the leader is left, the tables that the thread
     /// took at set-up are the only ones known.
     pub(crate) fn tables_match(&self, thread: &Task) -> bool {
+        if cfg!(flexsc_mutant = "tables") {
+            return true;
+        }
         let who = self.who();
         // SAFETY: Both tasks are valid: `self` and the caller hold references.
         let shared = unsafe { flexsc_shares_tables(who.as_ptr(), thread.as_ptr()) };
@@ -108,8 +114,13 @@ pub(crate) struct Creds {
 impl Creds {
     /// Puts on the current credentials of `who`.
     pub(crate) fn wear(who: &Task) -> Self {
+        let who = if cfg!(flexsc_mutant = "creds") {
+            kernel::current!().as_ptr()
+        } else {
+            who.as_ptr()
+        };
         // SAFETY: `who` is a valid task; the function returns a reference that is ours.
-        let raw = unsafe { bindings::get_task_cred(who.as_ptr()) };
+        let raw = unsafe { bindings::get_task_cred(who) };
         // SAFETY: A task always has credentials, so `raw` is not null, and its reference is
         // passed on to the `ARef`.
         let cred = unsafe { ARef::from_raw(NonNull::new_unchecked(raw.cast_mut().cast::<Credential>())) };
@@ -117,7 +128,7 @@ impl Creds {
         // SAFETY: `cred` is valid and referenced.
         let previous = unsafe { flexsc_override_creds(cred.as_ptr()) };
         // SAFETY: `who` is a valid task, and its credentials are worn.
-        let gate = unsafe { flexsc_gate(who.as_ptr()) };
+        let gate = unsafe { flexsc_gate(who) };
         Self {
             cred,
             previous,

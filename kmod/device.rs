@@ -142,11 +142,12 @@ impl Device {
     /// the administrator may.
     fn set_up(&self, setup: &mut abi::Setup) -> Result {
         // SAFETY: Always safe to call.
-        if !unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) } {
+        let admin = unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) };
+        if !admin && !cfg!(flexsc_mutant = "capability") {
             return Err(EPERM);
         }
         // Entries pass no seccomp filter.
-        if flexsc_under_seccomp() {
+        if flexsc_under_seccomp() && !cfg!(flexsc_mutant = "seccomp") {
             pr_warn_once!("a process under seccomp was refused a context\n");
             return Err(EACCES);
         }

@@ -62,7 +62,7 @@ impl InFlight {
     fn mark(&self, index: u32) -> bool {
         // CAST: u32 fits usize.
         match self.0.get(index as usize) {
-            Some(flag) if flag.load(Acquire) == 0 => {
+            Some(flag) if flag.load(Acquire) == 0 || cfg!(flexsc_mutant = "in_flight") => {
                 flag.store(1, Relaxed);
                 true
             }
@@ -425,7 +425,7 @@ impl State {
                 busy |= !thread.idle && !thread.blocked;
                 continue;
             }
-            if thread.begun == thread.seen {
+            if thread.begun == thread.seen && !cfg!(flexsc_mutant = "minder") {
                 thread.blocked = true;
                 newly_blocked += 1;
             }
