@@ -1,0 +1,159 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+#
+# What scripts/guest gives back: output, exit status, the kernel log's faults.
+PROG=guest-run
+. "$(dirname "$0")/../lib.sh"
+load_setup
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+status=0
+result() { # NAME CMD...: passes if CMD succeeds
+	local name=$1
+	shift
+	if ("$@") >"$work/log" 2>&1; then
+		echo "PASS guest: $name"
+	else
+		echo "FAIL guest: $name: $* does not hold"
+		tail -n 20 "$work/log" "$work/err" | sed 's/^/  | /'
+		status=1
+	fi
+}
+says() { grep -qE -- "$1" "$work/err"; }
+guest() { # OPTION... -- CMD: sets rc; output in out and err
+	rc=0
+	"$REPO/scripts/guest" --no-build --no-module "$@" >"$work/out" 2>"$work/err" </dev/null &
+	pid=$!
+	wait $pid || rc=$?
+}
+
+# One boot for all that a good command shows.
+mkdir "$work/share" "$work/second"
+cat >"$work/share/script" <<'END'
+exec 3>results
+say() { printf '%s\n' "$*" >&3; }
+printf '%s\0' "$@" >argv
+for ((i = 0; i < 256; i++)); do printf "\\x$(printf %x $i)"; done >bytes
+cat bytes
+head -c 3000000 /dev/zero
+printf 'no newline'
+cat bytes >&2
+say "cwd $PWD"
+say "user $(id -u)"
+say "cpus $(nproc)"
+say "mem $(($(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024))"
+say "kernel $(uname -r)"
+say "root $(findmnt -no FSTYPE /)"
+say "free $(df --output=avail -BG / | tail -n 1 | tr -d ' G')"
+say "disk $(findmnt -no SOURCE,FSTYPE /mnt/disk | tr -s ' ')"
+say "disk mib $(($(blockdev --getsize64 /dev/vdb) >> 20))"
+say "env $SOME"
+say "second $(cat /mnt/host1/file)"
+say "tracing $(test -e /sys/kernel/tracing/events/raw_syscalls/sys_enter && echo yes)"
+say "lo $(ip -br link show lo | tr -s ' ' | cut -d' ' -f1)"
+say "null $(cat | wc -c)"
+say "uid 1000 is $(id -nu 1000)"
+for p in rsync strace perf fio ioping kmod python3 ssh setpriv getfacl getfattr; do command -v $p >/dev/null || say "lacks $p"; done
+perf --version >/dev/null || say "perf does not run"
+sleep 1000 &
+kill -KILL $BASHPID
+END
+echo here >"$work/second/file"
+args=("a  b" "" $'line\nline' "*" "\$x" "'" '"' "\\" "--" "é")
+guest --share "$work/share" --share "$work/second" --disk 96M --cpus 2 --mem 1024 --env "SOME=thing with blanks" \
+	-- bash /mnt/host/script "${args[@]}"
+result "128 + 9 for a command that SIGKILL ended" [ $rc -eq 137 ]
+result "arguments arrive as given" cmp "$work/share/argv" <(printf '%s\0' "${args[@]}")
+result "standard output is passed on byte for byte" cmp "$work/out" <(cat "$work/share/bytes"; head -c 3000000 /dev/zero; printf 'no newline')
+result "standard error is passed on byte for byte, apart" cmp <(tail -c 256 "$work/err") "$work/share/bytes"
+while read -r line; do
+	result "$line" grep -qxF "$line" "$work/share/results"
+done <<-END
+	cwd /mnt/host
+	user 0
+	cpus 2
+	kernel $KVER-amd64
+	root ext4
+	disk /dev/vdb ext4
+	disk mib 96
+	env thing with blanks
+	second here
+	tracing yes
+	lo lo
+	null 0
+	uid 1000 is user
+END
+result "the memory asked for" bash -c "grep -E '^mem (9[0-9][0-9]|10[0-2][0-9])\$' '$work/share/results'"
+result "2 GiB free on the root" bash -c "(( \$(sed -n 's/^free //p' '$work/share/results') >= 2 ))"
+result "all tools are there" bash -c "! grep -E '^(lacks|perf)' '$work/share/results'"
+if [[ $(host_cores | wc -l) -ge 2 ]]; then result "vCPUs are pinned, and that is said" says "each vCPU pinned to its own host core"; fi
+result "nothing is left of the run" bash -c "! ls -d '$CACHE/run/guest.$pid.'*"
+
+guest --log "$work/kernel-log" -- sh -c 'echo "BUG: a test" >/dev/kmsg; exit 5'
+result "status 99 for a BUG in the kernel log" [ $rc -eq 99 ]
+result "the line is shown" says '\| \[.*\] BUG: a test$'
+result "the command's own status is shown" says "own exit status was 5"
+result "--log keeps the kernel log" grep -q "Linux version" "$work/kernel-log"
+
+guest --quiet -- sh -c 'echo "WARNING in user space"; true'
+result "status 0 for a command that does well, whatever it prints" [ $rc -eq 0 ]
+result "--quiet leaves standard error to the command" [ ! -s "$work/err" ]
+
+guest -- sh -c 'echo before; echo c >/proc/sysrq-trigger; sleep 60'
+result "status 99 for a kernel that dies" [ $rc -eq 99 ]
+result "the death is shown" says "Kernel panic"
+result "output before the death is passed on" grep -qx before "$work/out"
+
+guest --timeout 5 -- sleep 1000
+result "status 124 when the time is over" [ $rc -eq 124 ]
+log=$(sed -n 's/.*the kernel log is //p' "$work/err")
+result "the log of a timeout is kept" [ -e "$log" ]
+
+guest -- no-such-program
+result "status 127 for a program that is not there" [ $rc -eq 127 ]
+
+printf 'not a module' >"$work/bad.ko"
+rc=0
+"$REPO/scripts/guest" --module "$work/bad.ko" -- true >"$work/out" 2>"$work/err" </dev/null || rc=$?
+result "status 125 for a module that does not load" [ $rc -eq 125 ]
+result "why the module does not load is shown" says "flexsc.ko does not load: .*Invalid module format"
+
+for wrong in "--cpus 0" "--cpus x" "--share /nonexistent" "--disk 1Q" "--kernel debug" "--kernel x" "--accel x" "--nonsense" "--timeout"; do
+	# shellcheck disable=SC2086
+	guest $wrong -- true
+	[[ $wrong != --timeout ]] || { rc=0; "$REPO/scripts/guest" "$wrong" >"$work/out" 2>"$work/err" || rc=$?; }
+	result "\"$wrong\" is refused with status 125" [ $rc -eq 125 ]
+done
+guest
+result "no command is refused with status 125" [ $rc -eq 125 ]
+
+# A terminal: everything is keyed to what the guest prints, not to time.
+if command -v script >/dev/null; then
+	export SHELL=/bin/bash
+	cat >"$work/share/session" <<-'END'
+		tty
+		stty size
+		trap 'echo got the interrupt; exit 3' INT
+		echo ready
+		while :; do sleep 0.1; done
+	END
+	coproc TERMINAL {
+		script -qec "stty rows 33 cols 111; '$REPO/scripts/guest' --no-build --no-module --timeout 300 --share '$work/share' -- bash session" /dev/null 2>&1
+		echo "status $?"
+	}
+	: >"$work/err"
+	while read -r line <&"${TERMINAL[0]}"; do
+		line=${line//$'\r'/}
+		echo "$line" >>"$work/err"
+		[[ $line != ready ]] || printf '\003' >&"${TERMINAL[1]}"
+		[[ $line != "status "* ]] || break
+	done
+	result "a terminal gets a terminal" says '^/dev/pts/[0-9]+$'
+	result "the terminal has the window's size" says '^33 111$'
+	result "Ctrl-C reaches the program in the guest" says '^got the interrupt$'
+	result "the exit status of a command on a terminal" says '^status 3$'
+else
+	echo "SKIP guest: on a terminal: there is no script(1)"
+fi
+exit $status
