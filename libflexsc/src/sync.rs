@@ -14,10 +14,7 @@ pub(crate) use std::{
 };
 
 #[cfg(loom)]
-pub(crate) use loom::{
-    hint::spin_loop,
-    sync::{
-        Condvar, Mutex,
-        atomic::{AtomicI64, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
-    },
+pub(crate) use loom::sync::{
+    Condvar, Mutex,
+    atomic::{AtomicI64, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
 };

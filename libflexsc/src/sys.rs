@@ -8,8 +8,8 @@
 
 #![allow(unsafe_code)]
 
-use core::ffi::{CStr, c_char, c_int};
-
+#[cfg(not(loom))]
+mod c;
 pub mod guard;
 
 #[rustfmt::skip]
@@ -30,6 +30,9 @@ pub use bindings::{
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("libflexsc speaks the system calls of x86-64 Linux only");
+
+#[cfg(not(loom))]
+pub(crate) use c::{strerror, zeroed};
 
 /// The device that carries the contexts.
 pub const DEVICE: &str = "/dev/flexsc";
@@ -114,38 +117,3 @@ pub fn usable_cpus() -> usize {
     // SAFETY: `set` was filled in above.
     (unsafe { libc::CPU_COUNT(&set) } as usize).max(1)
 }
-
-/// The text of an errno, as `strerror(3)` has it.
-pub(crate) fn strerror(errno: i32) -> String {
-    let mut buf = [0u8; 128];
-    // SAFETY: `buf` is valid for writes of its length.
-    let ret =
-        unsafe { libc::strerror_r(errno as c_int, buf.as_mut_ptr().cast::<c_char>(), buf.len()) };
-    if ret != 0 {
-        return format!("error {errno}");
-    }
-    match CStr::from_bytes_until_nul(&buf) {
-        Ok(text) => text.to_string_lossy().into_owned(),
-        Err(_) => format!("error {errno}"),
-    }
-}
-
-/// An all-zero value for the kernel to fill in.
-pub(crate) fn zeroed<T: Zeroable>() -> T {
-    // SAFETY: `Zeroable` promises that all zeroes is a value of `T`.
-    unsafe { core::mem::zeroed() }
-}
-
-/// Structures of the C ABI for which all zeroes is a value.
-///
-/// # Safety
-///
-/// All zeroes must be a valid value of the type.
-pub(crate) unsafe trait Zeroable {}
-
-// SAFETY: Integers and padding only.
-unsafe impl Zeroable for libc::stat {}
-// SAFETY: Integers and padding only.
-unsafe impl Zeroable for libc::statx {}
-// SAFETY: Integers only.
-unsafe impl Zeroable for Setup {}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The page protocol under the model checker:
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test -p libflexsc --release --test loom
+//! ```
+//!
+//! Without its full barriers it must fail, in `idle_executor_is_woken` and
+//! `sleeper_is_notified`, with a deadlock:
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom --cfg flexsc_mutant_no_fence" cargo test -p libflexsc --release --test loom
+//! ```
+#![cfg(loom)]
+
+use std::sync::Arc;
+
+use libflexsc::page::{Event, Executor, Region, Submitter};
+use loom::{
+    model::Builder,
+    sync::{
+        Condvar, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread,
+};
+
+fn model(preemptions: usize, test: impl Fn() + Sync + Send + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(test);
+}
+
+fn page(entries: u32) -> (Submitter, Executor) {
+    let region = Region::new(entries).unwrap();
+    (Submitter::new(region.clone()), Executor::new(region))
+}
+
+fn push(submitter: &mut Submitter, token: u32) {
+    let args = [u64::from(token) + 1, 0, 0, 0, 0, 0];
+    // SAFETY: The executors of these tests do not make the call.
+    assert!(unsafe { submitter.push(token as u16, &args, token) });
+}
+
+/// What the executors of these tests return.
+fn result(nr: u16, args: [u64; 6]) -> i64 {
+    i64::from(nr) * 100 + args[0] as i64
+}
+
+/// The tokens of all completions in the ring, their results checked.
+fn reap(submitter: &mut Submitter) -> Vec<u32> {
+    let mut tokens = Vec::new();
+    while let Some(done) = submitter.reap() {
+        assert_eq!(
+            done.ret,
+            result(done.token as u16, [u64::from(done.token) + 1; 6])
+        );
+        assert_eq!(done.flags, 0);
+        tokens.push(done.token);
+    }
+    tokens
+}
+
+/// A kick that cannot be lost, as the ioctl.
+#[derive(Default)]
+struct Kick {
+    kicked: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl Kick {
+    fn kick(&self) {
+        *self.kicked.lock().unwrap() = true;
+        self.wake.notify_one();
+    }
+
+    fn wait(&self) {
+        let mut kicked = self.kicked.lock().unwrap();
+        while !*kicked {
+            kicked = self.wake.wait(kicked).unwrap();
+        }
+        *kicked = false;
+    }
+}
+
+#[test]
+fn idle_executor_is_woken() {
+    const ENTRIES: u32 = 2;
+    model(4, || {
+        let (mut submitter, executor) = page(ENTRIES);
+        let kick = Arc::new(Kick::default());
+        let worker = thread::spawn({
+            let kick = kick.clone();
+            move || {
+                let mut left = ENTRIES;
+                loop {
+                    executor.begin_poll();
+                    while let Some(entry) = executor.take() {
+                        let ret = result(entry.nr, entry.args);
+                        executor.complete(entry, ret, 0);
+                        left -= 1;
+                    }
+                    let again = executor.end_poll();
+                    if left == 0 {
+                        break;
+                    }
+                    if !again {
+                        // Sleeps for ever if the submitter saw a poller, and it no entry.
+                        kick.wait();
+                    }
+                }
+            }
+        });
+        for token in 0..ENTRIES {
+            push(&mut submitter, token);
+            submitter.publish();
+            if submitter.need_wakeup() {
+                kick.kick();
+            }
+        }
+        worker.join().unwrap();
+        assert_eq!(reap(&mut submitter), [0, 1]);
+    });
+}
+
+#[test]
+fn entries_are_executed_once_by_many() {
+    const ENTRIES: u32 = 2;
+    model(3, || {
+        let (mut submitter, executor) = page(ENTRIES);
+        let executed = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+        let workers: Vec<_> = (0..2)
+            .map(|_| {
+                let (executor, executed) = (executor.clone(), executed.clone());
+                thread::spawn(move || {
+                    while let Some(entry) = executor.take() {
+                        executed[usize::from(entry.nr)].fetch_add(1, Ordering::Relaxed);
+                        let ret = result(entry.nr, entry.args);
+                        executor.complete(entry, ret, 0);
+                    }
+                })
+            })
+            .collect();
+        for token in 0..ENTRIES {
+            push(&mut submitter, token);
+            submitter.publish();
+        }
+        let mut tokens = reap(&mut submitter);
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        // What the workers came too early for.
+        while let Some(entry) = executor.take() {
+            executed[usize::from(entry.nr)].fetch_add(1, Ordering::Relaxed);
+            let ret = result(entry.nr, entry.args);
+            executor.complete(entry, ret, 0);
+        }
+        tokens.extend(reap(&mut submitter));
+        tokens.sort_unstable();
+        assert_eq!(tokens, [0, 1]);
+        for count in executed.iter() {
+            assert_eq!(count.load(Ordering::Relaxed), 1);
+        }
+        assert_eq!(submitter.outstanding(), 0);
+    });
+}
+
+#[test]
+fn entry_is_used_again_after_it_was_reaped() {
+    model(3, || {
+        // One entry: each post needs the completion before.
+        let (mut submitter, executor) = page(1);
+        let worker = thread::spawn(move || {
+            for _ in 0..2 {
+                let entry = loop {
+                    match executor.take() {
+                        Some(entry) => break entry,
+                        None => thread::yield_now(),
+                    }
+                };
+                let ret = result(entry.nr, entry.args);
+                executor.complete(entry, ret, 0);
+            }
+        });
+        for token in [3, 4] {
+            push(&mut submitter, token);
+            submitter.publish();
+            while submitter.completions() == 0 {
+                thread::yield_now();
+            }
+            assert_eq!(reap(&mut submitter), [token]);
+        }
+        worker.join().unwrap();
+    });
+}
+
+#[test]
+fn completions_come_in_the_order_of_the_ring() {
+    model(3, || {
+        let (mut submitter, executor) = page(2);
+        push(&mut submitter, 0);
+        push(&mut submitter, 1);
+        submitter.publish();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let workers: Vec<_> = (0..2)
+            .map(|_| {
+                let (executor, order) = (executor.clone(), order.clone());
+                thread::spawn(move || {
+                    let entry = executor.take().unwrap();
+                    let (nr, ret) = (u32::from(entry.nr), result(entry.nr, entry.args));
+                    // The completion and its note are one step.
+                    let mut order = order.lock().unwrap();
+                    executor.complete(entry, ret, 0);
+                    order.push(nr);
+                })
+            })
+            .collect();
+        let mut tokens = reap(&mut submitter);
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        tokens.extend(reap(&mut submitter));
+        assert_eq!(tokens, *order.lock().unwrap());
+    });
+}
+
+#[test]
+fn sleeper_is_notified() {
+    model(3, || {
+        let event = Arc::new(Event::new());
+        let ready = Arc::new(AtomicBool::new(false));
+        let sleeper = thread::spawn({
+            let (event, ready) = (event.clone(), ready.clone());
+            move || event.wait(|| ready.load(Ordering::Relaxed))
+        });
+        ready.store(true, Ordering::Relaxed);
+        event.notify();
+        sleeper.join().unwrap();
+    });
+}
