@@ -48,6 +48,18 @@ pub struct Case {
     pub mounts: bool,
 }
 
+impl Case {
+    /// Whether the tree can be another one afterwards.
+    pub fn may_change(&self) -> bool {
+        self.op.may_change()
+            || self.before.iter().any(|before| match before {
+                Before::Call(op) | Before::UserCall(op) => op.may_change(),
+                Before::Attributes(..) => true,
+                _ => false,
+            })
+    }
+}
+
 /// Opens `path` into `slot` as root.
 pub fn open(slot: usize, path: &str, flags: i32) -> Before {
     Before::Call(openat(CWD, path, flags, 0o644).keep(slot))

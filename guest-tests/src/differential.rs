@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use crate::calls::{self, ROWS};
-use crate::case::{Case, Cases};
+use crate::case::{Before, Case, Cases};
 use crate::cases;
 use crate::client::{ClientError, Lane};
 use crate::handback;
@@ -15,7 +15,11 @@ use crate::options::Options;
 use crate::report::Report;
 use crate::scratch::{Scratch, directories, private_mounts};
 use crate::snapshot::Snapshot;
+use crate::tree;
 use crate::world::{Environment, Outcome, Way, World};
+
+/// Calls that only look at files are followed by a comparison of the trees once in so many.
+const LOOK_EVERY: u64 = 40;
 
 /// Complaints about one call on one file system.
 #[derive(Debug, Default)]
@@ -33,6 +37,7 @@ struct Run<'a> {
     pristine: Snapshot,
     matrix: &'a mut Matrix,
     complaints: BTreeMap<u16, Complaints>,
+    looks: u64,
 }
 
 /// Runs the whole program.
@@ -119,6 +124,7 @@ impl<'a> Run<'a> {
             pristine,
             matrix,
             complaints: BTreeMap::new(),
+            looks: 0,
         })
     }
 
@@ -156,7 +162,19 @@ impl<'a> Run<'a> {
             }
         }
         self.compare(&case.op, &case.environment, &case.name);
-        self.trees(nr, &case.name, true);
+        for before in &case.before {
+            if let Before::Attributes(path, _) = before {
+                for world in &self.worlds {
+                    tree::clear_attributes(&world.root().join(path));
+                }
+            }
+        }
+        self.looks += 1;
+        if case.may_change() || self.looks % LOOK_EVERY == 0 {
+            self.trees(nr, &case.name, true);
+        } else {
+            self.worlds.iter_mut().for_each(World::close_slots);
+        }
     }
 
     /// Makes the call in every world and compares; false when they differ.

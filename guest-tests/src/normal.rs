@@ -128,9 +128,18 @@ fn normalise_stat(bytes: &mut [u8], identity: &Identity) {
         blank(bytes, offset_of!(libc::stat, st_size), 8);
         blank(bytes, offset_of!(libc::stat, st_nlink), 8);
     }
-    normalise_time(bytes, offset_of!(libc::stat, st_atime), 16);
-    normalise_time(bytes, offset_of!(libc::stat, st_mtime), 16);
-    normalise_time(bytes, offset_of!(libc::stat, st_ctime), 16);
+    for at in [
+        offset_of!(libc::stat, st_atime),
+        offset_of!(libc::stat, st_mtime),
+        offset_of!(libc::stat, st_ctime),
+    ] {
+        // Nobody sets the times of a socket's inode: they are what its memory held.
+        if stat.st_mode & libc::S_IFMT == libc::S_IFSOCK {
+            blank(bytes, at, 16);
+        } else {
+            normalise_time(bytes, at, 16);
+        }
+    }
 }
 
 trait IntoStat {
@@ -170,7 +179,11 @@ fn normalise_statx(bytes: &mut [u8], identity: &Identity, asked: u64) {
         offset_of!(libc::statx, stx_ctime),
         offset_of!(libc::statx, stx_mtime),
     ] {
-        normalise_time(bytes, at, 12);
+        if u32::from(mode) & libc::S_IFMT == libc::S_IFSOCK {
+            blank(bytes, at, 12);
+        } else {
+            normalise_time(bytes, at, 12);
+        }
     }
 }
 

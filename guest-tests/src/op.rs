@@ -188,6 +188,36 @@ impl Op {
         self
     }
 
+    /// Whether the call can change a tree, or its being wrong could.
+    pub fn may_change(&self) -> bool {
+        const CHANGING: i32 =
+            libc::O_CREAT | libc::O_TRUNC | (libc::O_TMPFILE & !libc::O_DIRECTORY);
+        match libc::c_long::from(self.nr) {
+            libc::SYS_openat => self
+                .number(2)
+                .is_none_or(|flags| flags as i32 & CHANGING != 0),
+            libc::SYS_openat2 => match self.words(STRUCT).and_then(|words| words.first()) {
+                Some(Arg::Num(flags)) => *flags as i32 & CHANGING != 0,
+                _ => true,
+            },
+            libc::SYS_read
+            | libc::SYS_pread64
+            | libc::SYS_readv
+            | libc::SYS_preadv
+            | libc::SYS_lseek
+            | libc::SYS_fadvise64
+            | libc::SYS_fstat
+            | libc::SYS_newfstatat
+            | libc::SYS_statx
+            | libc::SYS_readlinkat
+            | libc::SYS_faccessat
+            | libc::SYS_getdents64
+            | libc::SYS_close
+            | libc::SYS_getppid => false,
+            _ => self.nr != abi::NR_NOP,
+        }
+    }
+
     /// The text of the path in argument `which`, when it is a readable one.
     pub fn path_text(&self, which: usize) -> Option<&[u8]> {
         let Arg::In(place) = self.args[which] else {

@@ -4,7 +4,8 @@
 use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::snapshot::{Node, Snapshot, c_path, lstat, set_times};
@@ -58,7 +59,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of the tree under `home`.
+    /// The plan of the tree under `home`, whose mounts are in place.
     pub fn new(home: &Path) -> Self {
         let mut plan = Self {
             home: home.to_path_buf(),
@@ -86,8 +87,8 @@ impl Plan {
         plan.directory("other", 0o755, USER);
         plan.file("other/c", b"c", 0o644, USER);
         plan.directory("many", 0o755, 0);
-        for which in 0..30 {
-            let name = format!("many/{}{which}", "x".repeat(which % 13));
+        for which in 0..12 {
+            let name = format!("many/{}{which}", "x".repeat(which * 7 % 50));
             plan.file(&name, b"", 0o644, 0);
         }
         plan.directory("rodir", 0o555, 0);
@@ -111,6 +112,10 @@ impl Plan {
             plan.add(name, Kind::Link(target), 0o777, 0);
         }
         plan.add("fifo", Kind::Fifo, 0o644, 0);
+        if is_mount(&home.join(MOUNTS[0])).unwrap_or(false) {
+            plan.directory("mnt", 0o755, 0);
+            plan.file("mnt/f", b"mounted", 0o644, 0);
+        }
         plan
     }
 
@@ -197,9 +202,6 @@ impl Plan {
         }
         let root = self.home.join("outer/root");
         fs::hard_link(root.join("page"), root.join("hard"))?;
-        if is_mount(&self.home.join(MOUNTS[0])).unwrap_or(false) {
-            fs::write(root.join("mnt/f"), b"mounted")?;
-        }
         for which in 0..self.specs.len() {
             self.stamp(which)?;
         }
@@ -316,18 +318,28 @@ pub fn clear_attributes(path: &Path) {
     let _ = set_attributes(path, 0);
 }
 
-/// FS_IOC_SETFLAGS: `0x20` is append-only, `0x10` immutable.
+/// Makes `attributes` the file's append-only (`0x20`), immutable (`0x10`) and no-dump (`0x40`) attributes.
 ///
 /// # Errors
 /// open(2)'s and ioctl(2)'s errors.
 pub fn set_attributes(path: &Path, attributes: libc::c_int) -> io::Result<()> {
+    const FS_IOC_GETFLAGS: u64 = 0x8008_6601;
     const FS_IOC_SETFLAGS: u64 = 0x4008_6602;
-    use std::os::fd::AsRawFd;
-    let file = fs::File::open(path)?;
-    let value = libc::c_long::from(attributes);
-    // SAFETY: the request reads one long, which lives through the call.
-    if unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_SETFLAGS, &raw const value) } < 0 {
-        return Err(io::Error::last_os_error());
+    const OURS: libc::c_int = 0x70;
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOATIME)
+        .open(path)?;
+    let mut value: libc::c_int = 0;
+    // SAFETY: both requests take one int, which lives through the calls.
+    unsafe {
+        if libc::ioctl(file.as_raw_fd(), FS_IOC_GETFLAGS, &raw mut value) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        value = value & !OURS | attributes;
+        if libc::ioctl(file.as_raw_fd(), FS_IOC_SETFLAGS, &raw const value) < 0 {
+            return Err(io::Error::last_os_error());
+        }
     }
     Ok(())
 }

@@ -205,6 +205,7 @@ impl World {
             let device = fs::metadata(self.home.join(mount))?.dev();
             self.identity.devices.push(device);
         }
+        self.plan = Plan::new(&self.home);
         Ok(())
     }
 

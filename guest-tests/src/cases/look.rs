@@ -460,7 +460,7 @@ fn directories(cases: &mut Cases) {
     cases.add("removed", &removed, getdents(F, 1000));
     cases.add(
         "removed since",
-        &[many[0].clone(), part, remove("many/x1", 0)],
+        &[many[0].clone(), part, remove("many/xxxxxxx1", 0)],
         getdents(F, 32_768),
     );
     cases.add(
