@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the tests of contexts share.
+#![allow(dead_code, unreachable_pub)]
+
+use std::{
+    ffi::CString,
+    fs,
+    os::{
+        fd::{FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use libflexsc::{
+    Backend, Context, IoBuf, IoBufMut, SharedFd,
+    backend::{Kind, Options},
+};
+
+/// A context of this kind with few entries, so that tests come to their end.
+pub fn context(kind: Kind) -> Context {
+    context_with(kind, |options| options)
+}
+
+pub fn context_with(kind: Kind, set: impl FnOnce(&mut Options) -> &mut Options) -> Context {
+    let mut options = Options::new();
+    set(options.entries(64));
+    Context::new(Backend::open(kind, &options).unwrap_or_else(|error| panic!("{kind}: {error}")))
+}
+
+/// One test for each backend. That of the module runs with `--ignored module`, in the guest.
+macro_rules! each_backend {
+    ($($name:ident,)*) => {
+        mod direct {
+            $(#[test] fn $name() { super::$name(libflexsc::backend::Kind::Direct); })*
+        }
+        each_backend!(posting: $($name,)*);
+    };
+    (posting: $($name:ident,)*) => {
+        mod threads {
+            $(#[test] fn $name() { super::$name(libflexsc::backend::Kind::Threads); })*
+        }
+        mod module {
+            $(
+                #[test]
+                #[ignore = "needs /dev/flexsc"]
+                fn $name() { super::$name(libflexsc::backend::Kind::Module); }
+            )*
+        }
+    };
+}
+
+/// A directory that goes away with the value.
+pub struct Dir(PathBuf);
+
+impl Dir {
+    pub fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("flexsc-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// A path as operations take it.
+    pub fn c(&self, name: &str) -> CString {
+        c(&self.join(name))
+    }
+
+    pub fn write(&self, name: &str, data: impl AsRef<[u8]>) {
+        fs::write(self.join(name), data).unwrap();
+    }
+
+    pub fn open(&self, name: &str) -> SharedFd {
+        fs::File::options()
+            .read(true)
+            .write(true)
+            .open(self.join(name))
+            .unwrap()
+            .into()
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub fn c(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).unwrap()
+}
+
+/// A pipe: the end to read from, the end to write to.
+pub fn pipe() -> (SharedFd, OwnedFd) {
+    let mut ends = [0; 2];
+    // SAFETY: The array is valid for writes.
+    let ret = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
+    assert_eq!(ret, 0);
+    // SAFETY: Both files were just opened and nobody owns them.
+    let [reader, writer] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    (SharedFd::new(reader), writer)
+}
+
+/// A buffer that tells when it is freed.
+pub struct Watched {
+    bytes: Vec<u8>,
+    freed: Arc<AtomicBool>,
+}
+
+impl Watched {
+    pub fn new(len: usize) -> (Self, Freed) {
+        let freed = Arc::new(AtomicBool::new(false));
+        (
+            Self {
+                bytes: vec![0; len],
+                freed: freed.clone(),
+            },
+            Freed(freed),
+        )
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.freed.store(true, Ordering::SeqCst);
+    }
+}
+
+// SAFETY: As for Vec.
+unsafe impl IoBuf for Watched {
+    fn as_ptr(&self) -> *const u8 {
+        self.bytes.as_ptr()
+    }
+    fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+// SAFETY: As for Vec.
+unsafe impl IoBufMut for Watched {
+    fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.bytes.as_mut_ptr()
+    }
+}
+
+pub struct Freed(Arc<AtomicBool>);
+
+impl Freed {
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Long enough that only a hang reaches it.
+pub const LONG: Duration = Duration::from_secs(60);
