@@ -229,6 +229,11 @@ static struct file *create_scoped(struct flexsc_frame *frame, struct filename *f
 		    !(how->resolve & RESOLVE_NO_SYMLINKS)) {
 			*verdict = FLEXSC_HAND_BACK;
 			file = NULL;
+		} else if (!IS_ERR(file) && !(flags & O_NOFOLLOW)) {
+			/* F_GETFL would show it. Nobody else has the file yet. */
+			spin_lock(&file->f_lock);
+			file->f_flags &= ~O_NOFOLLOW;
+			spin_unlock(&file->f_lock);
 		}
 	}
 	flexsc_fs_leave(&fs);
