@@ -1,13 +1,60 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
+//! The rsync algorithm and a synchronisation engine that does all its file access by posted system calls.
+//!
+//! - The algorithm, without any I/O: [`rolling`] and [`strong`] checksums, [`block`] layout, [`signature`] of a basis,
+//!   the [`table`] that the [`matcher`] searches, [`token`]s, and the [`patch`] that makes the target of them.
+//! - The engine: [`Sync`] takes sources, a destination and [`Options`], and runs on a
+//!   [`libflexsc::Handle`]; it tells an [`Observer`] of [`Event`]s and returns [`Stats`].
+//!
+//! # How the engine works
+//!
+//! A *sender* walks over the source and sends the file list, directory by directory. A *generator* compares it with the
+//! destination and requests the files that differ, with the signature of the old version where the delta algorithm is
+//! used. The sender answers with tokens, and a *receiver* writes the file beside the old one, checks it and renames it.
+//! The three are futures of one thread that talk by messages only. Each has many directories and files in hand
+//! at once, so that the calls of all of them are posted together.
+//!
+//! Reference: A. Tridgell, P. Mackerras, "The rsync algorithm", TR-CS-96-05, Australian National University, 1996.
+
 #![forbid(unsafe_code)]
-#![doc = "The rsync algorithm as a library."]
 
 pub mod block;
+pub mod error;
+pub mod escape;
+pub mod event;
+pub mod list;
 pub mod matcher;
+pub mod options;
 pub mod patch;
 pub mod rolling;
 pub mod signature;
+pub mod spec;
+pub mod stats;
 pub mod strong;
 pub mod table;
 pub mod token;
+
+mod delete;
+mod engine;
+mod generator;
+mod io;
+mod message;
+mod names;
+mod receiver;
+mod run;
+mod sender;
+mod side;
+mod target;
+mod temp;
+mod transfer;
+mod update;
+mod walk;
+
+pub use self::{
+    engine::Sync,
+    error::{Error, Failure},
+    event::{Event, Observer},
+    options::{Identity, Options},
+    stats::Stats,
+};

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The command line, with rsync's names and meanings.
+
+use clap::builder::ValueParser;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches};
+use libflexsc::backend::Kind;
+use rsync_core::Options;
+use rsync_core::error::exit;
+use std::ffi::OsString;
+
+/// What the user asked for.
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub(crate) options: Options,
+    /// How much to say: 0 is errors only.
+    pub(crate) verbose: u8,
+    pub(crate) stats: bool,
+    pub(crate) stats_json: Option<OsString>,
+    /// The backend to use; `None` leaves the choice to the library.
+    pub(crate) backend: Option<Kind>,
+    pub(crate) sources: Vec<OsString>,
+    pub(crate) destination: OsString,
+}
+
+/// An option that is switched on, and off by its `--no-` form. The last one given counts.
+struct Switch {
+    name: &'static str,
+    short: Option<char>,
+    help: &'static str,
+    set: fn(&mut Command, bool),
+}
+
+const SWITCHES: [Switch; 13] = [
+    Switch {
+        name: "archive",
+        short: Some('a'),
+        help: "Archive mode, the same as -rlptgo",
+        set: |command, on| {
+            let options = &mut command.options;
+            for option in [
+                &mut options.recursive,
+                &mut options.links,
+                &mut options.perms,
+                &mut options.times,
+                &mut options.group,
+                &mut options.owner,
+            ] {
+                *option = on;
+            }
+        },
+    },
+    Switch {
+        name: "recursive",
+        short: Some('r'),
+        help: "Descend into directories",
+        set: |command, on| command.options.recursive = on,
+    },
+    Switch {
+        name: "links",
+        short: Some('l'),
+        help: "Copy symbolic links as links; without it they are skipped",
+        set: |command, on| command.options.links = on,
+    },
+    Switch {
+        name: "perms",
+        short: Some('p'),
+        help: "Keep permissions",
+        set: |command, on| command.options.perms = on,
+    },
+    Switch {
+        name: "times",
+        short: Some('t'),
+        help: "Keep times of modification",
+        set: |command, on| command.options.times = on,
+    },
+    Switch {
+        name: "group",
+        short: Some('g'),
+        help: "Keep groups: any for the superuser, else those you are a member of",
+        set: |command, on| command.options.group = on,
+    },
+    Switch {
+        name: "owner",
+        short: Some('o'),
+        help: "Keep owners (superuser only)",
+        set: |command, on| command.options.owner = on,
+    },
+    Switch {
+        name: "dry-run",
+        short: Some('n'),
+        help: "Change nothing, show what would be done",
+        set: |command, on| command.options.dry_run = on,
+    },
+    Switch {
+        name: "verbose",
+        short: Some('v'),
+        help: "Name what is transferred, made and deleted",
+        set: |command, on| {
+            command.verbose = if on {
+                command.verbose.saturating_add(1)
+            } else {
+                0
+            }
+        },
+    },
+    Switch {
+        name: "checksum",
+        short: Some('c'),
+        help: "Compare files of equal size by their contents, not their time",
+        set: |command, on| command.options.checksum = on,
+    },
+    Switch {
+        name: "whole-file",
+        short: Some('W'),
+        help: "Copy whole files (the default between local trees); --no-whole-file transfers differences",
+        set: |command, on| command.options.whole_file = on,
+    },
+    Switch {
+        name: "delete",
+        short: None,
+        help: "Delete what the source's directories do not have; nothing is deleted after a read error",
+        set: |command, on| command.options.delete = on,
+    },
+    Switch {
+        name: "stats",
+        short: None,
+        help: "Show figures at the end",
+        set: |command, on| command.stats = on,
+    },
+];
+
+impl Command {
+    /// Reads the command line.
+    ///
+    /// What is wrong with it, or the help that it asks for, is printed; the exit status comes back.
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, u8> {
+        let mut parser = parser();
+        let result = parser.try_get_matches_from_mut(arguments);
+        let result = result.and_then(|matches| {
+            Self::from_matches(&matches).map_err(|error| error.format(&mut parser))
+        });
+        result.map_err(|error| {
+            // Nothing is left to be done about a broken pipe.
+            let _ = error.print();
+            match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => exit::OK,
+                _ => exit::USAGE,
+            }
+        })
+    }
+
+    fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut paths: Vec<OsString> = matches
+            .get_many("paths")
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
+        let destination = paths.pop().filter(|_| !paths.is_empty()).ok_or_else(|| {
+            usage("a source and a destination are needed: name at least two files or directories")
+        })?;
+        let mut options = Options::default();
+        options.whole_file = true;
+        options.block_size = matches.get_one("block-size").copied();
+        let mut command = Self {
+            options,
+            verbose: 0,
+            stats: false,
+            stats_json: matches.get_one("stats-json").cloned(),
+            backend: matches
+                .get_one::<Option<Kind>>("backend")
+                .copied()
+                .flatten(),
+            sources: paths,
+            destination,
+        };
+        let mut given = Vec::new();
+        for switch in &SWITCHES {
+            for on in [true, false] {
+                let id = id(switch, on);
+                // One that was not given has an index too, that of its default.
+                let at = matches.indices_of(&id).filter(|_| is_given(matches, &id));
+                given.extend(at.into_iter().flatten().map(|at| (at, switch, on)));
+            }
+        }
+        given.sort_by_key(|(at, ..)| *at);
+        for (_, switch, on) in given {
+            (switch.set)(&mut command, on);
+        }
+        if command.options.delete && !command.options.recursive {
+            return Err(usage(
+                "--delete does not work without --recursive (-r): add it, or -a",
+            ));
+        }
+        Ok(command)
+    }
+}
+
+fn id(switch: &Switch, on: bool) -> String {
+    if on {
+        switch.name.to_owned()
+    } else {
+        format!("no-{}", switch.name)
+    }
+}
+
+fn is_given(matches: &ArgMatches, id: &str) -> bool {
+    matches.value_source(id) == Some(ValueSource::CommandLine)
+}
+
+fn usage(message: &str) -> clap::Error {
+    clap::Error::raw(ErrorKind::MissingRequiredArgument, format!("{message}\n"))
+}
+
+fn parser() -> clap::Command {
+    let mut parser = clap::Command::new("flexsync")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Synchronises trees of files on one machine, by rsync's algorithm over posted system calls")
+        .override_usage("flexsync [OPTION]... SRC... DST")
+        .after_help(
+            "A SRC that ends in a slash means the contents of that directory, one that does not means the directory \
+             itself.\nMost options have a --no-OPTION form, and of several the last one counts.\n\n\
+             Examples:\n  flexsync -a photos backup/             make backup/photos like photos\n  \
+             flexsync -avn --delete photos/ copy    show what would make copy like photos",
+        )
+        .disable_help_flag(true);
+    for switch in &SWITCHES {
+        // Only -v means more when given twice.
+        let action = if switch.name == "verbose" {
+            ArgAction::Count
+        } else {
+            ArgAction::SetTrue
+        };
+        let arg = |id: String, action| {
+            Arg::new(id.clone())
+                .long(id.clone())
+                .overrides_with(id)
+                .action(action)
+        };
+        let mut on = arg(id(switch, true), action).help(switch.help);
+        let mut off = arg(id(switch, false), ArgAction::SetTrue).hide(true);
+        if let Some(short) = switch.short {
+            on = on.short(short);
+            off = off.alias(format!("no-{short}"));
+        }
+        parser = parser.arg(on).arg(off);
+    }
+    parser
+        .arg(
+            Arg::new("block-size")
+                .short('B')
+                .long("block-size")
+                .value_name("SIZE")
+                .value_parser(ValueParser::new(size))
+                .help(
+                    "Use blocks of SIZE bytes (at most 131072; K for KiB) for the delta algorithm",
+                ),
+        )
+        .arg(
+            Arg::new("backend")
+                .long("backend")
+                .value_name("B")
+                .value_parser(ValueParser::new(backend))
+                .help("Who executes the system calls: auto, module, threads or direct"),
+        )
+        .arg(
+            Arg::new("stats-json")
+                .long("stats-json")
+                .value_name("FILE")
+                .value_parser(clap::value_parser!(OsString))
+                .help("Write the figures to FILE as one JSON object"),
+        )
+        .arg(
+            Arg::new("paths")
+                .value_name("SRC... DST")
+                .num_args(0..)
+                .value_parser(clap::value_parser!(OsString))
+                .hide(true),
+        )
+        .arg(
+            Arg::new("help")
+                .long("help")
+                .action(ArgAction::Help)
+                .help("Show this help"),
+        )
+}
+
+/// A size in bytes, with a suffix as rsync takes it: `K` and `KiB` are 1024, `KB` is 1000.
+fn size(text: &str) -> Result<u32, String> {
+    let digits = text
+        .find(|char: char| !char.is_ascii_digit())
+        .unwrap_or(text.len());
+    let factor = match text[digits..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1024,
+        "kb" => 1000,
+        suffix => return Err(format!("\"{suffix}\" is no unit here: use K, KiB or KB")),
+    };
+    let number = text[..digits]
+        .parse::<u32>()
+        .ok()
+        .and_then(|number| number.checked_mul(factor));
+    match number {
+        Some(number @ 1..=rsync_core::block::MAX_LENGTH) => Ok(number),
+        _ => Err(format!(
+            "a block has 1 to {} bytes",
+            rsync_core::block::MAX_LENGTH
+        )),
+    }
+}
+
+fn backend(text: &str) -> Result<Option<Kind>, libflexsc::backend::Error> {
+    if text == "auto" {
+        Ok(None)
+    } else {
+        Kind::from_name(text).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &str) -> Command {
+        let arguments = std::iter::once("flexsync").chain(arguments.split_whitespace());
+        Command::from_matches(&parser().get_matches_from(arguments)).unwrap()
+    }
+
+    #[test]
+    fn the_parser_is_sound() {
+        parser().debug_assert();
+    }
+
+    #[test]
+    fn short_options_cluster() {
+        let command = parse("-avn --delete a b c");
+        assert!(command.options.recursive && command.options.owner && command.options.dry_run);
+        assert!(command.options.delete && command.verbose == 1 && command.options.whole_file);
+        assert_eq!(
+            (command.sources.len(), command.destination),
+            (2, "c".into())
+        );
+    }
+
+    #[test]
+    fn the_last_of_opposites_counts() {
+        assert!(!parse("-a --no-owner a b").options.owner);
+        assert!(!parse("-a --no-o a b").options.owner);
+        assert!(parse("--no-o -a a b").options.owner);
+        assert!(parse("-a --no-r -r a b").options.recursive);
+        assert!(!parse("-r --no-r --no-r a b").options.recursive);
+        assert!(!parse("-W --no-W a b").options.whole_file);
+        assert_eq!(parse("-vv --no-v -v a b").verbose, 1);
+    }
+
+    #[test]
+    fn sizes_take_units() {
+        assert_eq!(size("700"), Ok(700));
+        assert_eq!(size("4K"), Ok(4096));
+        assert_eq!(size("2KB"), Ok(2000));
+        for bad in ["", "0", "128KB1", "129K", "1M", "-1", "99999999999"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_path_is_a_usage_error() {
+        assert_eq!(
+            Command::parse(["flexsync".into(), "a".into()]).unwrap_err(),
+            exit::USAGE
+        );
+    }
+}

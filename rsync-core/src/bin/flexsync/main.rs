@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `flexsync`: rsync for trees on one machine, over posted system calls.
+
+#![forbid(unsafe_code)]
+
+mod command;
+mod report;
+
+use command::Command;
+use libflexsc::op::{Openat, Write};
+use libflexsc::task::block_on;
+use libflexsc::{At, Backend, Context, Handle, backend};
+use report::Reporter;
+use rsync_core::error::exit;
+use rsync_core::{Stats, Sync};
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Entries of the page: enough for what the engine posts at once.
+const ENTRIES: u32 = 1024;
+
+fn main() -> ExitCode {
+    let command = match Command::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(code) => return code.into(),
+    };
+    run(&command).unwrap_or_else(|Refusal { status, message }| {
+        eprintln!("flexsync: {message}");
+        status.into()
+    })
+}
+
+/// Why nothing was done.
+struct Refusal {
+    status: u8,
+    message: String,
+}
+
+fn run(command: &Command) -> Result<ExitCode, Refusal> {
+    let start = Instant::now();
+    let mut options = backend::Options::new();
+    options.entries(ENTRIES);
+    let backend = match command.backend {
+        Some(kind) => Backend::open(kind, &options),
+        None => Backend::auto_with(&options),
+    };
+    let backend = backend.map_err(|error| Refusal {
+        status: exit::UNSUPPORTED,
+        message: error.to_string(),
+    })?;
+    let handle = Handle::new(Context::new(backend));
+
+    let mut sync = Sync::new(command.options.clone()).destination(&command.destination);
+    for source in &command.sources {
+        sync = sync.source(source);
+    }
+    let mut reporter = Reporter::new(command);
+    reporter.start();
+    let result = block_on(&handle, sync.run(&handle, &mut reporter));
+    let seconds = start.elapsed().as_secs_f64();
+    let stats = match result {
+        Ok(stats) => stats,
+        Err(error) => {
+            reporter.flush();
+            return Err(Refusal {
+                status: error.exit_status(),
+                message: error.to_string(),
+            });
+        }
+    };
+    reporter.finish(&stats, handle.stats(), handle.choice(), seconds);
+    if let Some(path) = &command.stats_json {
+        let json = report::json(&stats, handle.stats(), handle.choice(), seconds);
+        write_file(&handle, path.as_bytes(), json).map_err(|errno| Refusal {
+            status: exit::FILE_IO,
+            message: format!(
+                "cannot write \"{}\": {errno}",
+                std::path::Path::new(path).display()
+            ),
+        })?;
+    }
+    Ok(status(&stats).into())
+}
+
+fn status(stats: &Stats) -> u8 {
+    let status = stats.exit_status();
+    let files = |count: u64| {
+        if count == 1 {
+            "1 file".to_owned()
+        } else {
+            format!("{count} files")
+        }
+    };
+    if status == exit::PARTIAL {
+        eprintln!(
+            "flexsync: {} could not be dealt with, see above (exit status {status})",
+            files(stats.failures)
+        );
+    } else if status == exit::VANISHED {
+        eprintln!(
+            "flexsync: {} vanished before they were read (exit status {status})",
+            files(stats.vanished)
+        );
+    }
+    status
+}
+
+fn write_file(handle: &Handle, path: &[u8], text: String) -> libflexsc::Result<()> {
+    let path = CString::new(path).map_err(|_| libflexsc::Errno::EINVAL)?;
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
+    let file = handle.run(Openat::new(At::Cwd, path, flags, 0o666))?;
+    let (count, text) = handle.run(Write::new(file, text.into_bytes()));
+    match count? {
+        count if count == text.len() => Ok(()),
+        _ => Err(libflexsc::Errno::ENOSPC),
+    }
+}

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the user gets to see.
+
+use crate::command::Command;
+use libflexsc::backend::Choice;
+use rsync_core::escape::Escaped;
+use rsync_core::event::Skip;
+use rsync_core::list::Kind;
+use rsync_core::stats::Count;
+use rsync_core::{Event, Observer, Stats};
+use std::io::{self, BufWriter, StdoutLock, Write};
+
+/// Prints events and figures. That the reader of the output has gone does not stop the synchronisation.
+pub(crate) struct Reporter {
+    out: BufWriter<StdoutLock<'static>>,
+    names: bool,
+    stats: bool,
+    dry_run: bool,
+}
+
+impl Reporter {
+    pub(crate) fn new(command: &Command) -> Self {
+        Self {
+            out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
+            names: command.verbose > 0,
+            stats: command.stats,
+            dry_run: command.options.dry_run,
+        }
+    }
+
+    /// Says that it begins.
+    pub(crate) fn start(&mut self) {
+        if self.names {
+            self.line(format_args!("sending incremental file list"));
+        }
+    }
+
+    /// Shows the figures.
+    pub(crate) fn finish(
+        &mut self,
+        stats: &Stats,
+        backend: libflexsc::Stats,
+        choice: &Choice,
+        seconds: f64,
+    ) {
+        if self.stats {
+            self.figures(stats, backend, choice);
+        }
+        if self.names || self.stats {
+            let moved = stats.sent + stats.received;
+            self.line(format_args!(
+                "\nsent {} bytes  received {} bytes  {:.2} bytes/sec",
+                Grouped(stats.sent),
+                Grouped(stats.received),
+                moved as f64 / seconds.max(1e-3)
+            ));
+            let dry_run = if self.dry_run { " (DRY RUN)" } else { "" };
+            let total = Grouped(stats.total_size);
+            self.line(format_args!(
+                "total size is {total}  speedup is {:.2}{dry_run}",
+                stats.speedup()
+            ));
+        }
+        self.flush();
+    }
+
+    pub(crate) fn flush(&mut self) {
+        let _ = self.out.flush();
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        let _ = writeln!(self.out, "{line}");
+    }
+
+    fn error(&mut self, line: std::fmt::Arguments<'_>) {
+        self.flush();
+        let _ = writeln!(io::stderr(), "flexsync: {line}");
+    }
+
+    fn figures(&mut self, stats: &Stats, backend: libflexsc::Stats, choice: &Choice) {
+        let matching = &stats.matching;
+        let bytes = |name: &str, bytes: u64| format!("{name}: {} bytes", Grouped(bytes));
+        let lines = [
+            String::new(),
+            format!("Number of files: {}", Kinds(&stats.files)),
+            format!("Number of created files: {}", Kinds(&stats.created)),
+            format!("Number of deleted files: {}", Kinds(&stats.deleted)),
+            format!(
+                "Number of regular files transferred: {}",
+                Grouped(stats.transferred)
+            ),
+            bytes("Total file size", stats.total_size),
+            bytes("Total transferred file size", stats.transferred_size),
+            bytes("Literal data", matching.literal),
+            bytes("Matched data", matching.matched),
+            format!("Matches: {}", Grouped(matching.matches)),
+            format!("Hash hits: {}", Grouped(matching.hash_hits)),
+            format!("False alarms: {}", Grouped(matching.false_alarms)),
+            format!("Files transferred twice: {}", Grouped(stats.redone)),
+            format!("File list size: {}", Grouped(stats.list_size)),
+            format!("Total bytes sent: {}", Grouped(stats.sent)),
+            format!("Total bytes received: {}", Grouped(stats.received)),
+            format!("Backend: {choice}"),
+            format!(
+                "Calls executed: {} by page workers, {} by threads, {} by the caller, {} handed back",
+                Grouped(backend.entries_w),
+                Grouped(backend.entries_t),
+                Grouped(backend.entries_c),
+                Grouped(backend.handed_back)
+            ),
+            format!(
+                "Kicks: {}, waits: {}",
+                Grouped(backend.kicks),
+                Grouped(backend.waits)
+            ),
+        ];
+        for line in lines {
+            self.line(format_args!("{line}"));
+        }
+    }
+}
+
+impl Observer for Reporter {
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Failed(failure) => self.error(format_args!("{failure}")),
+            Event::DeletionSuppressed => {
+                self.error(format_args!(
+                    "a part of the source could not be read: nothing is deleted"
+                ));
+            }
+            Event::Skipped { path, reason } => match reason {
+                Skip::Directory => self.line(format_args!("skipping directory {}", Escaped(path))),
+                Skip::Destination => {
+                    self.line(format_args!(
+                        "skipping directory {}: it is the destination",
+                        Escaped(path)
+                    ));
+                }
+                _ => self.line(format_args!(
+                    "skipping non-regular file \"{}\"",
+                    Escaped(path)
+                )),
+            },
+            _ if !self.names => {}
+            Event::MadeDestination(path) => {
+                self.line(format_args!("created directory {}", Escaped(path)))
+            }
+            Event::Directory(path) => self.line(format_args!("{}/", Escaped(path))),
+            Event::Attributes {
+                path: b"",
+                kind: Kind::Directory,
+            } => self.line(format_args!("./")),
+            Event::Attributes {
+                path,
+                kind: Kind::Directory,
+            } => self.line(format_args!("{}/", Escaped(path))),
+            Event::Symlink { path, target, .. } => {
+                self.line(format_args!("{} -> {}", Escaped(path), Escaped(target)));
+            }
+            Event::File { path, .. } => self.line(format_args!("{}", Escaped(path))),
+            Event::Deleted { path, directory } => {
+                self.line(format_args!(
+                    "deleting {}{}",
+                    Escaped(path),
+                    if directory { "/" } else { "" }
+                ));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A number in groups of three digits.
+struct Grouped(u64);
+
+impl std::fmt::Display for Grouped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let digits = self.0.to_string();
+        for (index, digit) in digits.char_indices() {
+            if index > 0 && (digits.len() - index) % 3 == 0 {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Numbers of files by kind.
+struct Kinds<'a>(&'a Count);
+
+impl std::fmt::Display for Kinds<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Count {
+            regular,
+            directories,
+            links,
+            special,
+            ..
+        } = *self.0;
+        write!(f, "{}", Grouped(self.0.total()))?;
+        let kinds = [
+            ("reg", regular),
+            ("dir", directories),
+            ("link", links),
+            ("special", special),
+        ];
+        let mut separator = " (";
+        for (name, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
+            write!(f, "{separator}{name}: {}", Grouped(count))?;
+            separator = ", ";
+        }
+        f.write_str(if separator == ", " { ")" } else { "" })
+    }
+}
+
+/// The figures as one JSON object on a line.
+pub(crate) fn json(
+    stats: &Stats,
+    backend: libflexsc::Stats,
+    choice: &Choice,
+    seconds: f64,
+) -> String {
+    let matching = &stats.matching;
+    let numbers = [
+        ("files", stats.files.total()),
+        ("bytes", stats.transferred_size),
+        ("literal", matching.literal),
+        ("matched", matching.matched),
+        ("hash_hits", matching.hash_hits),
+        ("false_alarms", matching.false_alarms),
+        ("matches", matching.matches),
+        ("created", stats.created.total()),
+        ("deleted", stats.deleted.total()),
+        ("transferred", stats.transferred),
+        ("redone", stats.redone),
+        ("failures", stats.failures),
+        ("vanished", stats.vanished),
+        ("total_size", stats.total_size),
+        ("entries_w", backend.entries_w),
+        ("entries_t", backend.entries_t),
+        ("entries_c", backend.entries_c),
+        ("handed_back", backend.handed_back),
+        ("kicks", backend.kicks),
+        ("waits", backend.waits),
+    ];
+    let numbers: String = numbers
+        .iter()
+        .map(|(name, value)| format!("\"{name}\":{value},"))
+        .collect();
+    format!(
+        "{{\"backend\":\"{}\",{numbers}\"seconds\":{seconds:.6}}}\n",
+        choice.kind
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        let shown = [0, 999, 1000, 1_234_567].map(|number| Grouped(number).to_string());
+        assert_eq!(shown, ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn kinds_that_do_not_occur_are_left_out() {
+        let mut count = Count::default();
+        assert_eq!(Kinds(&count).to_string(), "0");
+        count.add(Kind::Regular);
+        count.add(Kind::Symlink);
+        assert_eq!(Kinds(&count).to_string(), "2 (reg: 1, link: 1)");
+    }
+}

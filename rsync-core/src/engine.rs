@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! One synchronisation from its arguments to its figures.
+
+use crate::block::Layout;
+use crate::error::{Action, Cause, Error, Failure};
+use crate::event::{Event, Observer, Skip};
+use crate::generator::Generator;
+use crate::io::{Held, c_name};
+use crate::list::{Attributes, Kind};
+use crate::options::Options;
+use crate::receiver;
+use crate::run::Run;
+use crate::sender;
+use crate::side::Side;
+use crate::spec::{self, Source};
+use crate::stats::Stats;
+use crate::temp::TempNames;
+use crate::walk::{Part, Root, Sources, TopLevel};
+use libflexsc::op::Mkdirat;
+use libflexsc::{At, Errno, Handle};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::rc::Rc;
+
+/// Messages that wait for the receiving side. Each may hold a buffer.
+const TO_RECEIVER: usize = 64;
+
+/// Messages that wait for the sender.
+const TO_SENDER: usize = 256;
+
+/// How a directory is opened that an argument names: symbolic links are followed there.
+const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY;
+
+/// A synchronisation of local trees: sources, a destination, options.
+///
+/// A source that ends in a slash means the contents of that directory, one that does not means the directory itself, as
+/// for rsync.
+///
+/// # Examples
+///
+/// Copying a tree, and being told what is transferred:
+///
+/// ```
+/// use libflexsc::{Context, Handle, task::block_on};
+/// use rsync_core::{Event, Options, Sync};
+///
+/// # let root = std::env::temp_dir().join(format!("rsync-core-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(root.join("source")).unwrap();
+/// # std::fs::write(root.join("source/file"), "contents").unwrap();
+/// let handle = Handle::new(Context::direct());
+/// let mut transferred = Vec::new();
+/// let mut observer = |event: Event<'_>| {
+///     if let Event::File { path, .. } = event {
+///         transferred.push(path.to_vec());
+///     }
+/// };
+/// let sync = Sync::new(Options::archive()).source(root.join("source/")).destination(root.join("copy"));
+/// let stats = block_on(&handle, sync.run(&handle, &mut observer))?;
+/// assert_eq!((stats.transferred, stats.failures), (1, 0));
+/// assert_eq!(transferred, [b"file"]);
+/// assert_eq!(std::fs::read(root.join("copy/file")).unwrap(), b"contents");
+/// # std::fs::remove_dir_all(root).unwrap();
+/// # Ok::<(), rsync_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sync {
+    options: Options,
+    sources: Vec<Vec<u8>>,
+    destination: Option<Vec<u8>>,
+}
+
+impl Sync {
+    /// A synchronisation with these options, yet without source and destination.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            sources: Vec::new(),
+            destination: None,
+        }
+    }
+
+    /// Adds a source.
+    #[must_use]
+    pub fn source(mut self, path: impl AsRef<OsStr>) -> Self {
+        self.sources.push(path.as_ref().as_bytes().to_vec());
+        self
+    }
+
+    /// Sets the destination.
+    #[must_use]
+    pub fn destination(mut self, path: impl AsRef<OsStr>) -> Self {
+        self.destination = Some(path.as_ref().as_bytes().to_vec());
+        self
+    }
+
+    /// Synchronises. Every access to files is an operation of `handle`'s context, many at a time; run the future
+    /// under [`libflexsc::task::block_on`]. Dropping it stops, and may leave temporary files behind, never a half-written file
+    /// under its final name.
+    ///
+    /// What fails for one file is told to the observer and counted in the figures; the others go on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when nothing could be done at all.
+    pub async fn run(&self, handle: &Handle, observer: &mut dyn Observer) -> Result<Stats, Error> {
+        let destination = self.check()?;
+        let run = Run::new(handle, &self.options, observer);
+        let result = self.synchronise(&run, destination).await;
+        run.io.settle().await;
+        result.map(|()| *run.stats())
+    }
+
+    /// Looks at the arguments themselves.
+    fn check(&self) -> Result<&[u8], Error> {
+        let destination = self.destination.as_deref().ok_or(Error::NoDestination)?;
+        if self.sources.is_empty() {
+            return Err(Error::NoSource);
+        }
+        for name in self
+            .sources
+            .iter()
+            .map(|source| &source[..])
+            .chain([destination])
+        {
+            if spec::host(name).is_some() {
+                return Err(Error::Remote(name.to_vec()));
+            }
+            if name.is_empty() || name.contains(&0) {
+                return Err(Error::BadName(name.to_vec()));
+            }
+        }
+        Layout::new(0, self.options.block_size).map_err(Error::BlockLength)?;
+        Ok(destination)
+    }
+
+    async fn synchronise(&self, run: &Run<'_>, destination: &[u8]) -> Result<(), Error> {
+        let mut sources = self.open_sources(run).await;
+        if sources.top.is_empty() {
+            return Ok(());
+        }
+        let Destination {
+            root,
+            found,
+            shown,
+            rename,
+        } = open_destination(run, destination, &sources).await?;
+        sources.rename = rename;
+        if let Some(root) = &root {
+            let attributes = match found {
+                Some(found) => found,
+                None => run
+                    .io
+                    .stat_held(root)
+                    .await
+                    .map_err(|errno| failure(&shown, Action::Stat, errno))?,
+            };
+            sources.destination = Some(attributes.inode);
+            self.check_places(run, &sources, attributes.inode, destination)
+                .await?;
+        }
+        let (to_receiver, from_sender) = async_channel::bounded(TO_RECEIVER);
+        let (to_sender, requests) = async_channel::bounded(TO_SENDER);
+        let (to_generator, inbox) = async_channel::unbounded();
+        let side = Side {
+            run,
+            shown,
+            root,
+            found,
+            to_sender,
+            to_generator,
+            targets: RefCell::default(),
+            transfers: RefCell::default(),
+            temps: TempNames::new(),
+            open: Cell::default(),
+        };
+        let generator = Generator::new(&side);
+        futures_util::join!(
+            sender::send(run, sources, requests, to_receiver),
+            generator.generate(inbox),
+            receiver::receive(&side, from_sender),
+        );
+        Ok(())
+    }
+
+    /// Opens what the sources are reached from. One that is not there is reported and left out.
+    async fn open_sources(&self, run: &Run<'_>) -> Sources {
+        let mut sources = Sources {
+            complete: true,
+            ..Sources::default()
+        };
+        let mut parents: HashMap<Vec<u8>, Rc<Root>> = HashMap::new();
+        for argument in &self.sources {
+            let source = Source::parse(argument);
+            let opened = match (&source.name, parents.get(&source.root)) {
+                (Some(_), Some(root)) => Ok(root.clone()),
+                (Some(_), None) => {
+                    open_root(run, &source.root, libc::O_PATH | libc::O_DIRECTORY).await
+                }
+                (None, _) => open_root(run, &source.root, DIRECTORY).await,
+            };
+            let root = match opened {
+                Ok(root) => root,
+                Err(errno) => {
+                    sources.complete = false;
+                    run.fail_errno(argument.clone(), Action::OpenDirectory, errno);
+                    continue;
+                }
+            };
+            let attributes = match &source.name {
+                Some(name) => run.io.stat(root.dir.at(), name).await,
+                None => run.io.stat_held(&root.dir).await,
+            };
+            let attributes = match attributes {
+                Ok(attributes) => attributes,
+                Err(errno) => {
+                    sources.complete = false;
+                    run.fail(argument.clone(), Action::Select, Cause::Errno(errno));
+                    continue;
+                }
+            };
+            if attributes.kind == Kind::Directory && !self.options.recursive {
+                run.event(Event::Skipped {
+                    path: argument,
+                    reason: Skip::Directory,
+                });
+                continue;
+            }
+            sources.top.push(match source.name {
+                Some(name) => {
+                    parents.insert(source.root, root.clone());
+                    TopLevel::Entry {
+                        root,
+                        name,
+                        attributes,
+                    }
+                }
+                None => {
+                    sources.root.get_or_insert(attributes);
+                    TopLevel::Contents(Part {
+                        root,
+                        path: Vec::new(),
+                    })
+                }
+            });
+        }
+        sources
+    }
+
+    /// Refuses a source that is the destination, or that deleting would hit.
+    async fn check_places(
+        &self,
+        run: &Run<'_>,
+        sources: &Sources,
+        destination_inode: (u64, u64),
+        destination: &[u8],
+    ) -> Result<(), Error> {
+        for top in &sources.top {
+            let TopLevel::Contents(part) = top else {
+                continue;
+            };
+            let (source, destination) = (part.root.path.clone(), destination.to_vec());
+            let mut inode = match run.io.stat_held(&part.root.dir).await {
+                Ok(attributes) => attributes.inode,
+                Err(errno) => return Err(failure(&source, Action::Stat, errno)),
+            };
+            if inode == destination_inode {
+                return Err(Error::Same {
+                    source,
+                    destination,
+                });
+            }
+            if !self.options.delete {
+                continue;
+            }
+            // Upwards until the root directory, which is its own parent.
+            let mut up = b"..".to_vec();
+            loop {
+                let above = match run.io.stat(part.root.dir.at(), &up).await {
+                    Ok(attributes) => attributes.inode,
+                    Err(errno) => {
+                        return Err(failure(&spec::join(&source, &up), Action::Stat, errno));
+                    }
+                };
+                if above == destination_inode {
+                    return Err(Error::SourceInside {
+                        source,
+                        destination,
+                    });
+                }
+                if above == inode {
+                    break;
+                }
+                inode = above;
+                up.extend_from_slice(b"/..");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn failure(path: &[u8], action: Action, errno: Errno) -> Error {
+    Error::Destination(Failure {
+        path: path.to_vec(),
+        action,
+        cause: Cause::Errno(errno),
+    })
+}
+
+async fn open_root(run: &Run<'_>, path: &[u8], flags: i32) -> Result<Rc<Root>, Errno> {
+    let dir = Rc::new(run.io.open(At::Cwd, path, flags, 0).await?);
+    Ok(Rc::new(Root {
+        dir,
+        path: path.to_vec(),
+    }))
+}
+
+/// The destination, opened.
+struct Destination {
+    /// The directory that files go to; none in a dry run that would have made it.
+    root: Option<Rc<Held>>,
+    /// Its attributes, unless it was made.
+    found: Option<Attributes>,
+    /// Its path as given.
+    shown: Vec<u8>,
+    /// What the only file is to be called there, if the destination names the file itself.
+    rename: Option<Vec<u8>>,
+}
+
+/// Opens the destination, and makes it if it is missing and its parent is there.
+async fn open_destination(
+    run: &Run<'_>,
+    path: &[u8],
+    sources: &Sources,
+) -> Result<Destination, Error> {
+    let found = match run.io.stat_follow(At::Cwd, path).await {
+        Ok(found) => Some(found),
+        Err(Errno::ENOENT) => None,
+        Err(errno) => return Err(failure(path, Action::Stat, errno)),
+    };
+    let single = match &sources.top[..] {
+        [TopLevel::Entry { attributes, .. }] => attributes.kind != Kind::Directory,
+        _ => false,
+    };
+    match found {
+        Some(found) if found.kind == Kind::Directory => {
+            let root = open_directory(run, path).await?;
+            return Ok(Destination {
+                root: Some(root),
+                found: Some(found),
+                shown: path.to_vec(),
+                rename: None,
+            });
+        }
+        Some(_) if !single => return Err(Error::NotADirectory(path.to_vec())),
+        None if !single || path.ends_with(b"/") => return make_destination(run, path).await,
+        _ => {}
+    }
+    let Source { root: parent, name } = Source::parse(path);
+    let root = open_directory(run, &parent).await?;
+    let found = run
+        .io
+        .stat_held(&root)
+        .await
+        .map_err(|errno| failure(&parent, Action::Stat, errno))?;
+    let shown = if parent == b"." && !path.starts_with(b"./") {
+        Vec::new()
+    } else {
+        parent
+    };
+    Ok(Destination {
+        root: Some(root),
+        found: Some(found),
+        shown,
+        rename: name,
+    })
+}
+
+async fn make_destination(run: &Run<'_>, path: &[u8]) -> Result<Destination, Error> {
+    run.event(Event::MadeDestination(path));
+    let mut root = None;
+    if !run.options.dry_run {
+        let op = Mkdirat::new(At::Cwd, c_name(path), 0o777);
+        let made = run.io.handle.submit(op).await;
+        made.map_err(|errno| failure(path, Action::MakeDirectory, errno))?;
+        root = Some(open_directory(run, path).await?);
+    }
+    Ok(Destination {
+        root,
+        found: None,
+        shown: path.to_vec(),
+        rename: None,
+    })
+}
+
+async fn open_directory(run: &Run<'_>, path: &[u8]) -> Result<Rc<Held>, Error> {
+    let opened = run.io.open(At::Cwd, path, DIRECTORY, 0).await;
+    opened
+        .map(Rc::new)
+        .map_err(|errno| failure(path, Action::OpenDirectory, errno))
+}

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What can go wrong: with one file, which does not stop the others, or with the whole.
+
+use crate::escape::Escaped;
+use crate::patch::PatchError;
+use libflexsc::Errno;
+use std::fmt;
+
+/// What was being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Action {
+    /// Finding a source that an argument names.
+    Select,
+    /// Reading a file's attributes.
+    Stat,
+    /// Opening a directory.
+    OpenDirectory,
+    /// Reading a directory.
+    ReadDirectory,
+    /// Reading where a symbolic link points to.
+    ReadLink,
+    /// Opening a source file.
+    Open,
+    /// Reading a source file.
+    Read,
+    /// Reading the destination's old file.
+    ReadBasis,
+    /// Making a directory.
+    MakeDirectory,
+    /// Making a symbolic link.
+    MakeSymlink,
+    /// Making a temporary file.
+    MakeTemporary,
+    /// Writing a temporary file.
+    Write,
+    /// Giving a temporary file its name.
+    Rename,
+    /// Setting mode bits.
+    SetMode,
+    /// Setting owner or group.
+    SetOwner,
+    /// Setting times.
+    SetTimes,
+    /// Removing what the source does not have.
+    Delete,
+    /// Removing what stands in the way of something of another kind.
+    MakeWay,
+    /// Updating a file from its old version and the source.
+    Update,
+}
+
+impl Action {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Select => "find",
+            Self::Stat => "read the attributes of",
+            Self::OpenDirectory => "open directory",
+            Self::ReadDirectory => "read directory",
+            Self::ReadLink => "read symbolic link",
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::ReadBasis => "read the old version of",
+            Self::MakeDirectory => "make directory",
+            Self::MakeSymlink => "make symbolic link",
+            Self::MakeTemporary => "make a temporary file for",
+            Self::Write => "write",
+            Self::Rename => "rename the temporary file of",
+            Self::SetMode => "set the mode of",
+            Self::SetOwner => "set the owner of",
+            Self::SetTimes => "set the times of",
+            Self::Delete => "delete",
+            Self::MakeWay => "make way for",
+            Self::Update => "update",
+        }
+    }
+}
+
+/// Why it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The system call's error.
+    Errno(Errno),
+    /// The source changed while it was read, twice.
+    Changed,
+    /// The result did not have the source's checksum, twice, or its tokens made no sense.
+    Patch(PatchError),
+    /// A directory that is not empty is in the way, and nothing is to be deleted.
+    NotEmpty,
+    /// Source and destination are the same directory.
+    Same,
+}
+
+impl From<Errno> for Cause {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}
+
+impl From<PatchError> for Cause {
+    fn from(error: PatchError) -> Self {
+        Self::Patch(error)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Errno(errno) => errno.fmt(f),
+            Self::Changed => f.write_str("it changed while it was read, twice"),
+            Self::Patch(error) => error.fmt(f),
+            Self::NotEmpty => f.write_str("a directory that is not empty has its name"),
+            Self::Same => f.write_str("source and destination are the same directory"),
+        }
+    }
+}
+
+/// Something that could not be done for one file. The synchronisation goes on with the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The file, as the user would name it.
+    pub path: Vec<u8>,
+    /// What was being done.
+    pub action: Action,
+    /// Why it failed.
+    pub cause: Cause,
+}
+
+impl Failure {
+    /// Whether the file merely was not there any more.
+    pub fn is_vanished(&self) -> bool {
+        matches!(
+            self.action,
+            Action::Stat | Action::Open | Action::OpenDirectory | Action::ReadLink
+        ) && self.cause == Cause::Errno(Errno::ENOENT)
+    }
+
+    fn advice(&self) -> Option<&'static str> {
+        Some(match self.cause {
+            Cause::Errno(Errno::EACCES | Errno::EPERM) => {
+                "check its permissions, or run as its owner"
+            }
+            Cause::Errno(Errno::ENOSPC) => "free some space and run again",
+            Cause::Errno(Errno::EDQUOT) => "the quota is used up: free some space and run again",
+            Cause::Errno(Errno::EROFS) => "the file system is mounted read-only",
+            Cause::Errno(Errno::EMFILE) => "too many open files: raise the limit (ulimit -n)",
+            Cause::Errno(Errno::EIO) => "check the disk; the kernel log may say more",
+            Cause::Errno(Errno::ENAMETOOLONG) => {
+                "shorten it, or start from a directory nearer to it"
+            }
+            Cause::Changed => "run again when nobody writes to it",
+            Cause::NotEmpty => "remove it, or use --delete",
+            Cause::Same => "choose another destination",
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cannot {} \"{}\": {}",
+            self.action.verb(),
+            Escaped(&self.path),
+            self.cause
+        )?;
+        match self.advice() {
+            Some(advice) => write!(f, " ({advice})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Why a synchronisation did not take place at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name has a host in it.
+    Remote(Vec<u8>),
+    /// There is no source.
+    NoSource,
+    /// There is no destination.
+    NoDestination,
+    /// A name holds a NUL byte or is empty.
+    BadName(Vec<u8>),
+    /// A block length that is out of range.
+    BlockLength(crate::block::LayoutError),
+    /// Several files, or a directory, are to go where a file is.
+    NotADirectory(Vec<u8>),
+    /// The destination cannot be made or opened.
+    Destination(Failure),
+    /// A source and the destination are the same directory.
+    Same {
+        /// The source as given.
+        source: Vec<u8>,
+        /// The destination as given.
+        destination: Vec<u8>,
+    },
+    /// With --delete, the source lies inside the destination and would be deleted itself.
+    SourceInside {
+        /// The source as given.
+        source: Vec<u8>,
+        /// The destination as given.
+        destination: Vec<u8>,
+    },
+}
+
+impl Error {
+    /// The exit status that rsync has for it.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Remote(_) => exit::UNSUPPORTED,
+            Self::NoSource | Self::NoDestination | Self::BadName(_) | Self::BlockLength(_) => {
+                exit::USAGE
+            }
+            Self::Same { .. } | Self::SourceInside { .. } | Self::NotADirectory(_) => {
+                exit::SELECTION
+            }
+            Self::Destination(_) => exit::FILE_IO,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remote(name) => write!(
+                f,
+                "\"{}\" names a host, and only local trees are supported: write ./ before a local name with a colon",
+                Escaped(name)
+            ),
+            Self::NoSource => {
+                f.write_str("no source: name at least one file or directory to copy from")
+            }
+            Self::NoDestination => {
+                f.write_str("no destination: name a directory to copy to as the last argument")
+            }
+            Self::BadName(name) => {
+                write!(
+                    f,
+                    "\"{}\" is no file name: it is empty or holds a NUL byte",
+                    Escaped(name)
+                )
+            }
+            Self::BlockLength(error) => error.fmt(f),
+            Self::NotADirectory(name) => write!(
+                f,
+                "the destination \"{}\" must be a directory to take more than one file: remove it or choose another",
+                Escaped(name)
+            ),
+            Self::Destination(failure) => failure.fmt(f),
+            Self::Same {
+                source,
+                destination,
+            } => write!(
+                f,
+                "source \"{}\" and destination \"{}\" are the same directory: choose another destination",
+                Escaped(source),
+                Escaped(destination)
+            ),
+            Self::SourceInside {
+                source,
+                destination,
+            } => write!(
+                f,
+                "source \"{}\" lies inside the destination \"{}\", where --delete would delete it: \
+                 choose another destination",
+                Escaped(source),
+                Escaped(destination)
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// rsync's exit statuses, as far as they occur here: rsync(1), "EXIT VALUES".
+pub mod exit {
+    /// Success.
+    pub const OK: u8 = 0;
+    /// Syntax or usage error.
+    pub const USAGE: u8 = 1;
+    /// Errors selecting input and output files or directories.
+    pub const SELECTION: u8 = 3;
+    /// Requested action not supported.
+    pub const UNSUPPORTED: u8 = 4;
+    /// Error in file I/O.
+    pub const FILE_IO: u8 = 11;
+    /// Partial transfer due to an error.
+    pub const PARTIAL: u8 = 23;
+    /// Partial transfer due to vanished source files.
+    pub const VANISHED: u8 = 24;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_object_cause_and_what_to_do() {
+        let failure = Failure {
+            path: b"a\nb".to_vec(),
+            action: Action::Open,
+            cause: Cause::Errno(Errno::EACCES),
+        };
+        let text = failure.to_string();
+        assert!(
+            text.starts_with("cannot open \"a\\#012b\": EACCES: "),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("(check its permissions, or run as its owner)"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn only_a_missing_source_has_vanished() {
+        let failure = |action, errno| Failure {
+            path: Vec::new(),
+            action,
+            cause: Cause::Errno(errno),
+        };
+        assert!(failure(Action::Open, Errno::ENOENT).is_vanished());
+        assert!(!failure(Action::Open, Errno::EACCES).is_vanished());
+        assert!(!failure(Action::Rename, Errno::ENOENT).is_vanished());
+    }
+}

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The generator: compares the file list with the destination, makes directories and links, requests files.
+//!
+//! Each directory of the file list is a task, and many of them run at once; a directory's task waits until its parent is
+//! there. When the whole list is dealt with and all files have arrived, it deletes.
+
+use crate::delete::Doomed;
+use crate::error::{Action, Cause};
+use crate::event::Event;
+use crate::io::Held;
+use crate::list::{Attributes, DirList, Kind};
+use crate::message::{Listing, ToGenerator};
+use crate::names::Names;
+use crate::run::WINDOW;
+use crate::side::Side;
+use crate::target::{State, Target, more};
+use async_channel::Receiver;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt as _, select_biased};
+use libflexsc::Errno;
+use libflexsc::op::{Fchmod, Mkdirat, Unlinkat};
+use std::cell::RefCell;
+use std::pin::pin;
+use std::rc::Rc;
+
+/// How many entries of one directory are worked on at once.
+const ENTRIES: usize = 64;
+
+/// How a directory is opened.
+const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+
+/// The generator.
+pub(crate) struct Generator<'a, 'o> {
+    side: &'a Side<'a, 'o>,
+    doomed: RefCell<Vec<Doomed>>,
+}
+
+impl<'a, 'o> Generator<'a, 'o> {
+    pub(crate) fn new(side: &'a Side<'a, 'o>) -> Self {
+        Self {
+            side,
+            doomed: RefCell::default(),
+        }
+    }
+
+    /// Works until the destination is as it should be.
+    pub(crate) async fn generate(&self, inbox: Receiver<ToGenerator>) {
+        let mut inbox = pin!(inbox);
+        let mut directories = FuturesUnordered::new();
+        let mut retries = FuturesUnordered::new();
+        let mut complete = None;
+        loop {
+            let idle = directories.is_empty()
+                && retries.is_empty()
+                && self.side.transfers.borrow().is_empty();
+            if complete.is_some() && idle {
+                break;
+            }
+            select_biased! {
+                () = retries.select_next_some() => {}
+                () = directories.select_next_some() => {}
+                message = inbox.select_next_some() => match message {
+                    ToGenerator::Directory(listing) => {
+                        let target = self.target(&listing);
+                        directories.push(self.directory(target, listing));
+                    }
+                    ToGenerator::ListEnd { complete: all } => complete = Some(all),
+                    ToGenerator::Again(file) => retries.push(self.side.again(file)),
+                    ToGenerator::Finished => {}
+                }
+            }
+        }
+        self.side
+            .delete(self.doomed.take(), complete == Some(true))
+            .await;
+        self.side.to_sender.close();
+    }
+
+    /// Makes a listing's directory known, before those of the directories in it come.
+    fn target(&self, listing: &Listing) -> Rc<Target> {
+        let targets = &self.side.targets;
+        let directories = listing.list.entries().iter();
+        let directories = directories
+            .filter(|entry| entry.attributes.kind == Kind::Directory)
+            .count();
+        let parent = listing
+            .parent
+            .and_then(|parent| targets.borrow().get(&parent).cloned());
+        let orphan = parent.is_none() && listing.parent.is_some();
+        let target = Rc::new(Target::new(
+            listing.id,
+            parent,
+            &listing.name,
+            listing.attributes,
+            directories,
+        ));
+        if orphan {
+            // The sender broke the order of the list; nothing may be written anywhere for that.
+            target.establish(State::Failed);
+        }
+        targets.borrow_mut().insert(listing.id, target.clone());
+        target
+    }
+
+    /// Brings one directory of the destination up to date, files aside, which are requested.
+    async fn directory(&self, target: Rc<Target>, listing: Listing) {
+        let side = self.side;
+        match &target.parent {
+            None if listing.parent.is_none() => self.establish_root(&target),
+            None => {}
+            Some(parent) => {
+                target.establish(self.establish(&target, parent).await);
+                side.settle(parent).await;
+            }
+        }
+        if matches!(target.state(), State::Ready | State::Absent) {
+            self.entries(&target, &listing).await;
+        }
+        side.release(&target).await;
+        side.settle(&target).await;
+    }
+
+    fn establish_root(&self, target: &Target) {
+        let side = self.side;
+        let Some(root) = &side.root else {
+            return target.establish(State::Absent);
+        };
+        side.hold(target, root.clone());
+        target.found.set(side.found);
+        target.fresh.set(side.found.is_none());
+        target.gid.set(side.found.map(|found| found.gid));
+        target.establish(State::Ready);
+    }
+
+    /// Makes sure that a directory is there.
+    async fn establish(&self, target: &Target, parent: &Target) -> State {
+        let side = self.side;
+        let parent_dir = match parent.established().await {
+            State::Ready => side.directory(parent).await,
+            State::Absent => {
+                self.announce(target);
+                return State::Absent;
+            }
+            State::Waiting | State::Failed => return State::Failed,
+        };
+        let parent_dir = match parent_dir {
+            Ok(dir) => dir,
+            Err(errno) => return self.failed(target, Action::OpenDirectory, errno),
+        };
+        let found = match parent.fresh.get() {
+            true => Err(Errno::ENOENT),
+            false => side.run.io.stat(parent_dir.at(), target.name()).await,
+        };
+        match found {
+            Ok(found) if found.kind == Kind::Directory => {
+                return self.enter(target, &parent_dir, found).await;
+            }
+            Ok(_) if side.run.options.dry_run => {}
+            Ok(_) => {
+                let op = Unlinkat::new(parent_dir.at(), crate::io::c_name(target.name()), 0);
+                if let Err(errno) = side.run.io.handle.submit(op).await {
+                    return self.failed(target, Action::MakeWay, errno);
+                }
+                parent.dirty.set(true);
+            }
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return self.failed(target, Action::Stat, errno),
+        }
+        self.make(target, parent, &parent_dir).await
+    }
+
+    fn failed(&self, target: &Target, action: Action, cause: impl Into<Cause>) -> State {
+        self.side.fail(&target.path, action, cause);
+        State::Failed
+    }
+
+    /// Counts and reports a directory that is made.
+    fn announce(&self, target: &Target) {
+        self.side.run.stats().created.add(Kind::Directory);
+        self.side.run.event(Event::Directory(&target.path));
+    }
+
+    /// Opens a directory that is there.
+    async fn enter(&self, target: &Target, parent: &Held, found: Attributes) -> State {
+        let side = self.side;
+        let options = side.run.options;
+        if target.want.is_some_and(|want| want.inode == found.inode) {
+            return self.failed(target, Action::Update, Cause::Same);
+        }
+        let dir = match side
+            .run
+            .io
+            .open(parent.at(), target.name(), DIRECTORY, 0)
+            .await
+        {
+            Ok(dir) => dir,
+            Err(errno) => return self.failed(target, Action::OpenDirectory, errno),
+        };
+        if found.mode & 0o700 != 0o700 && !options.identity.is_root() && !options.dry_run {
+            let op = Fchmod::new(dir.fd(), found.mode | 0o700);
+            target
+                .widened
+                .set(side.run.io.handle.submit(op).await.is_ok());
+        }
+        target.found.set(Some(found));
+        target.gid.set(Some(found.gid));
+        side.hold(target, Rc::new(dir));
+        State::Ready
+    }
+
+    /// Makes a directory and opens it.
+    async fn make(&self, target: &Target, parent: &Target, parent_dir: &Held) -> State {
+        let side = self.side;
+        let io = &side.run.io;
+        if side.run.options.dry_run {
+            self.announce(target);
+            return State::Absent;
+        }
+        let mode = target.want.map_or(0o777, |want| want.mode & 0o777);
+        let made = Mkdirat::new(
+            parent_dir.at(),
+            crate::io::c_name(target.name()),
+            mode | 0o700,
+        );
+        match io.handle.submit(made).await {
+            Ok(()) => {}
+            // Names that differ for the source may be one for the destination, as where case does not count.
+            Err(Errno::EEXIST) => match io.stat(parent_dir.at(), target.name()).await {
+                Ok(found) if found.kind == Kind::Directory => {
+                    return self.enter(target, parent_dir, found).await;
+                }
+                _ => return self.failed(target, Action::MakeDirectory, Errno::EEXIST),
+            },
+            Err(errno) => return self.failed(target, Action::MakeDirectory, errno),
+        }
+        self.announce(target);
+        parent.dirty.set(true);
+        let dir = match io.open(parent_dir.at(), target.name(), DIRECTORY, 0).await {
+            Ok(dir) => dir,
+            Err(errno) => return self.failed(target, Action::OpenDirectory, errno),
+        };
+        target.fresh.set(true);
+        target.widened.set(mode & 0o700 != 0o700);
+        target.gid.set(side.new_group(parent));
+        side.hold(target, Rc::new(dir));
+        State::Ready
+    }
+
+    /// Looks at every entry of a directory but the directories in it.
+    async fn entries(&self, target: &Rc<Target>, listing: &Listing) {
+        let side = self.side;
+        let options = side.run.options;
+        let dir = match target.state() {
+            State::Ready => match side.directory(target).await {
+                Ok(dir) => Some(dir),
+                Err(errno) => return side.fail(&target.path, Action::OpenDirectory, errno),
+            },
+            _ => None,
+        };
+        let list = &listing.list;
+        let mut present = None;
+        if let (Some(dir), true) = (
+            &dir,
+            options.delete && !target.fresh.get() && listing.attributes.is_some(),
+        ) {
+            present = self.compare_names(target, dir, listing).await;
+        }
+        // In a new directory there is nothing to look at.
+        let dir = dir.filter(|_| !target.fresh.get());
+        let mut jobs = FuturesUnordered::new();
+        for start in (0..list.entries().len()).step_by(WINDOW) {
+            let end = list.entries().len().min(start + WINDOW);
+            let posted: Vec<_> = (start..end)
+                .map(|index| {
+                    let entry = &list.entries()[index];
+                    let absent = present.as_ref().is_some_and(|present| !present[index]);
+                    let looked_at =
+                        matches!(entry.attributes.kind, Kind::Regular | Kind::Symlink) && !absent;
+                    let dir = dir.as_ref().filter(|_| looked_at)?;
+                    Some(side.run.io.stat(dir.at(), list.name(entry)))
+                })
+                .collect();
+            for (index, stat) in (start..end).zip(posted) {
+                let entry = &list.entries()[index];
+                let found = match stat {
+                    Some(stat) => match stat.await {
+                        Ok(found) => Some(found),
+                        Err(Errno::ENOENT) => None,
+                        Err(errno) => {
+                            side.fail(&target.join(list.name(entry)), Action::Stat, errno);
+                            continue;
+                        }
+                    },
+                    None => None,
+                };
+                if entry.attributes.kind == Kind::Directory
+                    || side.is_settled(&entry.attributes, found.as_ref())
+                {
+                    continue;
+                }
+                while jobs.len() >= ENTRIES {
+                    let _: Option<()> = jobs.next().await;
+                }
+                jobs.push(side.update(target, list, index as u32, found));
+            }
+        }
+        while let Some(()) = jobs.next().await {}
+    }
+
+    /// Reads the names in a directory of the destination: tells which entries of the list are there, and dooms what the
+    /// list does not have.
+    async fn compare_names(
+        &self,
+        target: &Rc<Target>,
+        dir: &Held,
+        listing: &Listing,
+    ) -> Option<Vec<bool>> {
+        let side = self.side;
+        let mut names = Names::new();
+        if let Err(errno) = names.read(&side.run.io, dir).await {
+            side.fail(&target.path, Action::ReadDirectory, errno);
+            return None;
+        }
+        let (present, extra) = merge(&listing.list, &names);
+        if !extra.is_empty() && listing.complete {
+            more(&target.items);
+            self.doomed.borrow_mut().push(Doomed {
+                target: target.clone(),
+                names: extra,
+            });
+        }
+        Some(present)
+    }
+}
+
+/// Which entries of a list are among the names, and the names that are not in the list.
+fn merge(list: &DirList, names: &Names) -> (Vec<bool>, Vec<(Vec<u8>, u8)>) {
+    let mut present = vec![false; list.entries().len()];
+    let mut extra = Vec::new();
+    let mut index = 0;
+    for (name, d_type) in names.sorted() {
+        while list
+            .entries()
+            .get(index)
+            .is_some_and(|entry| list.name(entry) < name)
+        {
+            index += 1;
+        }
+        match list.entries().get(index) {
+            Some(entry) if list.name(entry) == name => present[index] = true,
+            _ => extra.push((name.to_vec(), d_type)),
+        }
+    }
+    (present, extra)
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! File access as the engine needs it, every call of it an operation of libflexsc.
+
+use crate::list::Attributes;
+use crate::strong::{Digest, FileSum};
+use libflexsc::op::{Close, OpenHow, Openat, Openat2, Read, Statx, Write};
+use libflexsc::{At, Errno, Handle, IoBuf as _, Pending, SharedFd};
+use std::cell::{Cell, RefCell};
+use std::ffi::CString;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{self, Waker};
+
+/// How a regular file is opened for reading: not through a symbolic link, and never waiting for a peer of a named pipe.
+pub(crate) const SOURCE: i32 =
+    libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+
+/// The most bytes that one call reads or writes.
+pub(crate) const CHUNK: usize = 256 * 1024;
+
+/// Up to this many buffers of [`CHUNK`] bytes are kept for reuse.
+const POOL: usize = 64;
+
+/// A name as a system call takes it. A name with a NUL byte, which no directory has, becomes the empty one, which no
+/// call accepts.
+pub(crate) fn c_name(name: &[u8]) -> CString {
+    CString::new(name).unwrap_or_default()
+}
+
+/// An open file that is closed by a posted call, also when it is merely dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    // None only while it is being closed.
+    fd: Option<SharedFd>,
+    closer: Rc<Closer>,
+}
+
+impl Held {
+    /// The file, for an operation.
+    pub(crate) fn fd(&self) -> SharedFd {
+        self.fd.clone().expect("a file is held until it is closed")
+    }
+
+    /// The directory, for an operation.
+    pub(crate) fn at(&self) -> At {
+        At::Fd(self.fd())
+    }
+
+    /// Closes the file and waits for what that says.
+    pub(crate) async fn close(mut self) -> Result<(), Errno> {
+        match self.fd.take() {
+            Some(fd) => self.closer.handle.submit(Close::new(fd)).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(fd) = self.fd.take() {
+            self.closer.close(fd);
+        }
+    }
+}
+
+/// Closes files that nobody waits for. A close whose future were dropped before its turn would become a plain call.
+#[derive(Debug)]
+struct Closer {
+    handle: Handle,
+    pending: RefCell<Vec<Pending<Close>>>,
+    // When to look which of them are over.
+    limit: Cell<usize>,
+}
+
+impl Closer {
+    fn close(&self, fd: SharedFd) {
+        let mut pending = self.pending.borrow_mut();
+        pending.push(self.handle.submit(Close::new(fd)));
+        if pending.len() > self.limit.get() {
+            let mut context = task::Context::from_waker(Waker::noop());
+            pending.retain_mut(|close| Pin::new(close).poll(&mut context).is_pending());
+            self.limit.set(2 * pending.len() + 64);
+        }
+    }
+}
+
+/// A context and the buffers that go through it.
+#[derive(Debug)]
+pub(crate) struct Io {
+    pub(crate) handle: Handle,
+    closer: Rc<Closer>,
+    pool: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Io {
+    pub(crate) fn new(handle: &Handle) -> Self {
+        let closer = Closer {
+            handle: handle.clone(),
+            pending: RefCell::default(),
+            limit: Cell::new(0),
+        };
+        Self {
+            handle: handle.clone(),
+            closer: Rc::new(closer),
+            pool: RefCell::default(),
+        }
+    }
+
+    fn hold(&self, fd: SharedFd) -> Held {
+        Held {
+            fd: Some(fd),
+            closer: self.closer.clone(),
+        }
+    }
+
+    /// Waits until every file that was dropped is closed.
+    pub(crate) async fn settle(&self) {
+        let pending = self.closer.pending.take();
+        for close in pending {
+            // Only files that were read from are dropped: nothing can be lost.
+            let _ = close.await;
+        }
+    }
+
+    /// Opens `name` relative to `dir`; `O_CLOEXEC` is added.
+    pub(crate) async fn open(
+        &self,
+        dir: At,
+        name: &[u8],
+        flags: i32,
+        mode: u32,
+    ) -> Result<Held, Errno> {
+        loop {
+            let op = Openat::new(dir.clone(), c_name(name), flags | libc::O_CLOEXEC, mode);
+            match self.handle.submit(op).await {
+                Ok(fd) => return Ok(self.hold(fd)),
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Opens the directory `path` below `root`, following no symbolic link and never leaving `root`.
+    pub(crate) async fn open_beneath(&self, root: &Held, path: &[u8]) -> Result<Held, Errno> {
+        const FLAGS: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+        let path = if path.is_empty() { b"." } else { path };
+        let how = OpenHow {
+            flags: FLAGS as u64,
+            mode: 0,
+            resolve: libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
+        };
+        loop {
+            match self
+                .handle
+                .submit(Openat2::new(root.at(), c_name(path), how))
+                .await
+            {
+                Ok(fd) => return Ok(self.hold(fd)),
+                // EAGAIN: a rename elsewhere raced with the walk.
+                Err(Errno::EINTR | Errno::EAGAIN) => continue,
+                // Before Linux 5.6, and in sandboxes that do not know the call.
+                Err(Errno::ENOSYS) => break,
+                Err(errno) => return Err(errno),
+            }
+        }
+        let mut held = None;
+        for name in path
+            .split(|byte| *byte == b'/')
+            .filter(|name| !name.is_empty())
+        {
+            let dir = held.as_ref().unwrap_or(root).at();
+            held = Some(self.open(dir, name, FLAGS, 0).await?);
+        }
+        held.ok_or(Errno::ENOENT)
+    }
+
+    /// The attributes of `name` relative to `dir`, of a symbolic link itself; the call is posted at once.
+    pub(crate) fn stat(
+        &self,
+        dir: At,
+        name: &[u8],
+    ) -> impl Future<Output = Result<Attributes, Errno>> + use<> {
+        self.statx(dir, name, libc::AT_SYMLINK_NOFOLLOW)
+    }
+
+    /// The attributes of `name` relative to `dir`, of what a symbolic link points to.
+    pub(crate) fn stat_follow(
+        &self,
+        dir: At,
+        name: &[u8],
+    ) -> impl Future<Output = Result<Attributes, Errno>> + use<> {
+        self.statx(dir, name, 0)
+    }
+
+    /// The attributes of an open file.
+    pub(crate) fn stat_held(
+        &self,
+        held: &Held,
+    ) -> impl Future<Output = Result<Attributes, Errno>> + use<> {
+        self.statx(held.at(), b"", libc::AT_EMPTY_PATH)
+    }
+
+    fn statx(
+        &self,
+        dir: At,
+        name: &[u8],
+        flags: i32,
+    ) -> impl Future<Output = Result<Attributes, Errno>> + use<> {
+        let pending = self.handle.submit(Statx::new(
+            dir,
+            c_name(name),
+            flags,
+            libc::STATX_BASIC_STATS,
+        ));
+        async move { pending.await.map(|stat| Attributes::from(&stat)) }
+    }
+
+    /// Reads once at the file's position into the whole of `buf`.
+    pub(crate) async fn read(
+        &self,
+        file: &Held,
+        mut buf: Vec<u8>,
+    ) -> (Result<usize, Errno>, Vec<u8>) {
+        loop {
+            let (result, back) = self.handle.submit(Read::new(file.fd(), buf)).await;
+            if result != Err(Errno::EINTR) {
+                return (result, back);
+            }
+            buf = back;
+        }
+    }
+
+    /// The checksum of the file `name` in `dir`, which should be `size` bytes long.
+    pub(crate) async fn digest(&self, dir: &Held, name: &[u8], size: u64) -> Result<Digest, Errno> {
+        let file = self.open(dir.at(), name, SOURCE, 0).await?;
+        let mut sum = FileSum::new();
+        let mut buf = self.buffer(size.saturating_add(1));
+        loop {
+            let (count, back) = self.read(&file, buf).await;
+            buf = back;
+            let count = count?;
+            sum.update(&buf[..count]);
+            if count < buf.len() {
+                self.recycle(buf);
+                return Ok(sum.finish());
+            }
+        }
+    }
+
+    /// Writes all of `buf` at the file's position.
+    pub(crate) async fn write(&self, file: &Held, buf: Vec<u8>) -> (Result<(), Errno>, Vec<u8>) {
+        let mut buf = buf;
+        let mut written = 0;
+        while written < buf.len() {
+            let (result, back) = self
+                .handle
+                .submit(Write::new(file.fd(), buf.slice(written..)))
+                .await;
+            buf = back.into_inner();
+            match result {
+                // A regular file takes at least a byte or gives an error.
+                Ok(0) => return (Err(Errno::EIO), buf),
+                Ok(count) => written += count,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return (Err(errno), buf),
+            }
+        }
+        (Ok(()), buf)
+    }
+
+    /// A buffer of [`CHUNK`] bytes, or of `length` if that is much less.
+    pub(crate) fn buffer(&self, length: u64) -> Vec<u8> {
+        if length <= (CHUNK / 4) as u64 {
+            return vec![0; length as usize];
+        }
+        self.pool
+            .borrow_mut()
+            .pop()
+            .unwrap_or_else(|| vec![0; CHUNK])
+    }
+
+    /// Gives a buffer back.
+    pub(crate) fn recycle(&self, mut buf: Vec<u8>) {
+        let mut pool = self.pool.borrow_mut();
+        if buf.capacity() >= CHUNK && pool.len() < POOL {
+            buf.resize(CHUNK, 0);
+            pool.push(buf);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The file list: what a source directory holds, in one arena and records of fixed size.
+
+use crate::strong::Digest;
+use libflexsc::{FileType, Statx};
+
+/// Names a directory of the file list. The root of the transfer is [`ROOT`].
+pub type DirId = u32;
+
+/// The root of the transfer.
+pub const ROOT: DirId = 0;
+
+/// Names an entry of the file list: its directory and its place there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId {
+    /// The directory.
+    pub dir: DirId,
+    /// The place in the directory's list.
+    pub index: u32,
+}
+
+/// What kind of file an entry is, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A device, a named pipe, a socket.
+    Special,
+}
+
+impl From<FileType> for Kind {
+    fn from(file_type: FileType) -> Self {
+        match file_type {
+            FileType::Regular => Self::Regular,
+            FileType::Directory => Self::Directory,
+            FileType::Symlink => Self::Symlink,
+            _ => Self::Special,
+        }
+    }
+}
+
+/// The attributes of a file that a transfer compares and sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// What it is.
+    pub kind: Kind,
+    /// The permission bits, `07777` at most.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The length in bytes.
+    pub size: u64,
+    /// The time of modification: seconds since 1970 and nanoseconds.
+    pub mtime: (i64, u32),
+    /// Device and inode number.
+    pub inode: (u64, u64),
+}
+
+impl Attributes {
+    /// Whether the times of modification agree: to the nanosecond when both have a fraction of a second, else to the second,
+    /// since a file system without fractions keeps none.
+    pub fn same_time(&self, other: &Self) -> bool {
+        let (nsec, other_nsec) = (self.mtime.1, other.mtime.1);
+        self.mtime.0 == other.mtime.0 && (nsec == other_nsec || nsec == 0 || other_nsec == 0)
+    }
+}
+
+impl From<&Statx> for Attributes {
+    fn from(stat: &Statx) -> Self {
+        let (dev, mtime) = (stat.dev(), stat.mtime());
+        Self {
+            kind: stat.file_type().into(),
+            mode: stat.mode() & 0o7777,
+            uid: stat.uid(),
+            gid: stat.gid(),
+            size: stat.size(),
+            mtime: (mtime.sec, mtime.nsec as u32),
+            inode: (dev, stat.ino()),
+        }
+    }
+}
+
+/// One name in a directory.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    name: (u32, u16),
+    target: (u32, u16),
+    /// Which of the source directories that make up this one holds the entry.
+    pub part: u32,
+    /// For a directory, what its own list is called.
+    pub dir: DirId,
+    /// Its attributes.
+    pub attributes: Attributes,
+}
+
+/// The entries of one directory, sorted by the bytes of their names.
+#[derive(Clone, Debug, Default)]
+pub struct DirList {
+    arena: Vec<u8>,
+    entries: Vec<Entry>,
+    // With --checksum one for each entry, else empty.
+    digests: Vec<Option<Digest>>,
+}
+
+impl DirList {
+    /// An empty list.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends an entry; `target` is where a symbolic link points to. The list must be [sorted](Self::sort) in the end.
+    ///
+    /// Names and targets longer than 65535 bytes, which no Linux file system has, are cut.
+    pub fn push(&mut self, name: &[u8], attributes: Attributes, part: u32, target: &[u8]) {
+        let name = self.store(name);
+        let target = self.store(target);
+        self.entries.push(Entry {
+            name,
+            target,
+            part,
+            dir: 0,
+            attributes,
+        });
+    }
+
+    fn store(&mut self, bytes: &[u8]) -> (u32, u16) {
+        let length = bytes.len().min(usize::from(u16::MAX));
+        let start = self.arena.len() as u32;
+        self.arena.extend_from_slice(&bytes[..length]);
+        (start, length as u16)
+    }
+
+    fn bytes(&self, (start, length): (u32, u16)) -> &[u8] {
+        let start = start as usize;
+        self.arena
+            .get(start..start + usize::from(length))
+            .unwrap_or_default()
+    }
+
+    /// Sorts by name and drops doubles: a directory goes before other kinds, of equals the one of the first part stays.
+    ///
+    /// `merged` is told, for each directory that stays, the part of one that it stands for as well.
+    pub fn sort(&mut self, mut merged: impl FnMut(&[u8], u32)) {
+        let mut entries = std::mem::take(&mut self.entries);
+        let rank = |entry: &Entry| (entry.attributes.kind != Kind::Directory, entry.part);
+        entries.sort_by(|a, b| {
+            self.bytes(a.name)
+                .cmp(self.bytes(b.name))
+                .then(rank(a).cmp(&rank(b)))
+        });
+        entries.dedup_by(|next, kept| {
+            let same = self.bytes(next.name) == self.bytes(kept.name);
+            if same && next.attributes.kind == Kind::Directory {
+                merged(self.bytes(next.name), next.part);
+            }
+            same
+        });
+        self.entries = entries;
+    }
+
+    /// The entries, sorted.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry at a place.
+    pub fn get(&self, index: u32) -> Option<&Entry> {
+        self.entries.get(index as usize)
+    }
+
+    /// An entry's name.
+    pub fn name(&self, entry: &Entry) -> &[u8] {
+        self.bytes(entry.name)
+    }
+
+    /// Where an entry that is a symbolic link points to.
+    pub fn target(&self, entry: &Entry) -> &[u8] {
+        self.bytes(entry.target)
+    }
+
+    /// Says what the directory at a place is called.
+    pub fn set_dir(&mut self, index: usize, dir: DirId) {
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.dir = dir;
+        }
+    }
+
+    /// Keeps the checksums of the entries' contents, in the entries' order.
+    pub fn set_digests(&mut self, digests: Vec<Option<Digest>>) {
+        self.digests = digests;
+    }
+
+    /// The checksum of an entry's contents, if it was computed.
+    pub fn digest(&self, index: u32) -> Option<Digest> {
+        self.digests.get(index as usize).copied().flatten()
+    }
+
+    /// About how many bytes the list would take on a wire.
+    pub fn weight(&self) -> u64 {
+        (self.arena.len() + self.entries.len() * 20 + self.digests.len() * 16) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attributes(kind: Kind) -> Attributes {
+        Attributes {
+            kind,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            mtime: (0, 0),
+            inode: (0, 0),
+        }
+    }
+
+    #[test]
+    fn times_agree_to_the_nanosecond_when_both_have_them() {
+        let at = |sec, nsec| Attributes {
+            mtime: (sec, nsec),
+            ..attributes(Kind::Regular)
+        };
+        assert!(at(1, 5).same_time(&at(1, 5)));
+        assert!(!at(1, 5).same_time(&at(1, 6)));
+        assert!(at(1, 5).same_time(&at(1, 0)));
+        assert!(at(-1, 0).same_time(&at(-1, 6)));
+        assert!(!at(1, 0).same_time(&at(2, 0)));
+    }
+
+    #[test]
+    fn a_directory_goes_before_another_kind_of_the_same_name() {
+        let mut list = DirList::new();
+        list.push(b"x", attributes(Kind::Regular), 0, b"");
+        list.push(b"b", attributes(Kind::Regular), 1, b"");
+        list.push(b"x", attributes(Kind::Directory), 1, b"");
+        list.push(b"b", attributes(Kind::Symlink), 0, b"to");
+        list.push(b"x", attributes(Kind::Directory), 2, b"");
+        let mut merged = Vec::new();
+        list.sort(|name, part| merged.push((name.to_vec(), part)));
+        let seen: Vec<_> = list
+            .entries()
+            .iter()
+            .map(|entry| (list.name(entry), entry.attributes.kind, entry.part))
+            .collect();
+        assert_eq!(
+            seen,
+            [(&b"b"[..], Kind::Symlink, 0), (b"x", Kind::Directory, 1)]
+        );
+        assert_eq!(merged, [(b"x".to_vec(), 2)]);
+        assert_eq!(list.target(&list.entries()[0]), b"to");
+    }
+}

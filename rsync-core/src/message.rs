@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The messages between sender, generator and receiver, one enumeration a direction.
+//!
+//! Nothing else passes between the sender and the receiving side, so that a pipe could stand between them:
+//! an `Rc` in a message is shared only because both ends are in one process, and holds plain data.
+//!
+//! ```text
+//!              FromSender: file list, tokens              ToGenerator
+//!   sender  ------------------------------------>  receiver  ------->  generator
+//!     ^                                                                    |
+//!     +--------------------------------------------------------------------+
+//!                      ToSender: requests with signatures
+//! ```
+
+use crate::list::{Attributes, DirId, DirList, FileId};
+use crate::signature::Signature;
+use crate::strong::Digest;
+use crate::token::OwnedToken;
+use std::rc::Rc;
+
+/// From the sender to the receiving side.
+#[derive(Debug)]
+pub(crate) enum FromSender {
+    /// A directory of the file list. Its parent's came before.
+    Directory(Listing),
+    /// The file list is complete.
+    ListEnd {
+        /// Whether all of the source could be read.
+        complete: bool,
+    },
+    /// A part of a file that was requested.
+    Delta(Delta),
+}
+
+impl FromSender {
+    /// About how many bytes the message would take on a wire.
+    pub(crate) fn weight(&self) -> u64 {
+        match self {
+            Self::Directory(listing) => 8 + listing.list.weight(),
+            Self::ListEnd { .. } => 1,
+            Self::Delta(delta) => {
+                let token = |token: &OwnedToken| match token {
+                    OwnedToken::Data(data) => 4 + data.len() as u64,
+                    OwnedToken::Blocks { count, .. } => 4 * u64::from(*count),
+                };
+                8 + delta.tokens.iter().map(token).sum::<u64>()
+                    + if delta.end.is_some() { 20 } else { 0 }
+            }
+        }
+    }
+}
+
+/// A directory of the file list.
+#[derive(Clone, Debug)]
+pub(crate) struct Listing {
+    /// What it is called.
+    pub(crate) id: DirId,
+    /// The directory that it is in; `None` for the root of the transfer.
+    pub(crate) parent: Option<DirId>,
+    /// Its name there; empty for the root.
+    pub(crate) name: Vec<u8>,
+    /// The attributes that it is to have. The root has none when it only takes the entries that arguments name.
+    pub(crate) attributes: Option<Attributes>,
+    /// Its entries.
+    pub(crate) list: Rc<DirList>,
+    /// Whether these are all.
+    pub(crate) complete: bool,
+}
+
+/// A part of a file.
+#[derive(Debug)]
+pub(crate) struct Delta {
+    /// The file.
+    pub(crate) file: FileId,
+    /// What comes next in it.
+    pub(crate) tokens: Vec<OwnedToken>,
+    /// Set when nothing follows.
+    pub(crate) end: Option<End>,
+}
+
+/// The end of a file.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// All of it was sent.
+    Complete {
+        /// Its checksum. `None` for a whole file, of which every byte came in these messages.
+        digest: Option<Digest>,
+        /// Its attributes, when they are no longer those of the file list.
+        fresh: Option<Attributes>,
+    },
+    /// It did not have the length that it should have: it changes.
+    Changed,
+    /// It could not be read. The sender has reported it.
+    Failed,
+}
+
+/// From the generator to the sender.
+#[derive(Debug)]
+pub(crate) enum ToSender {
+    /// Send this file.
+    Request(Request),
+    /// No file of this directory will be requested any more.
+    Release(DirId),
+}
+
+impl ToSender {
+    /// About how many bytes the message would take on a wire.
+    pub(crate) fn weight(&self) -> u64 {
+        match self {
+            Self::Request(request) => 8 + request.signature.as_ref().map_or(16, Signature::weight),
+            Self::Release(_) => 4,
+        }
+    }
+}
+
+/// A request for a file.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// The file.
+    pub(crate) file: FileId,
+    /// The signature of the receiver's basis; `None` asks for the whole file.
+    pub(crate) signature: Option<Signature>,
+    /// Whether a first attempt failed: the file's attributes are to be looked at anew.
+    pub(crate) again: bool,
+}
+
+/// From the receiver to the generator, which run on the same side.
+#[derive(Debug)]
+pub(crate) enum ToGenerator {
+    /// A directory of the file list.
+    Directory(Listing),
+    /// The file list is complete.
+    ListEnd {
+        /// Whether all of the source could be read.
+        complete: bool,
+    },
+    /// A file is dealt with, well or not.
+    Finished,
+    /// A file is to be requested once more.
+    Again(FileId),
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What a synchronisation is to do, in rsync's terms.
+
+/// The options of one synchronisation. Each is named and means what rsync's option of that name does.
+///
+/// # Examples
+///
+/// ```
+/// use rsync_core::Options;
+///
+/// let mut options = Options::archive();
+/// options.delete = true;
+/// assert!(options.recursive && options.times && !options.dry_run);
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Options {
+    /// Descend into directories (`-r`).
+    pub recursive: bool,
+    /// Copy symbolic links as links (`-l`); else they are skipped.
+    pub links: bool,
+    /// Give files and directories the source's mode bits (`-p`).
+    pub perms: bool,
+    /// Give the source's times of modification (`-t`).
+    pub times: bool,
+    /// Give the source's group (`-g`): any for the superuser, else those one is a member of.
+    pub group: bool,
+    /// Give the source's owner (`-o`): only done for the superuser.
+    pub owner: bool,
+    /// Change nothing, only say what would be done (`-n`).
+    pub dry_run: bool,
+    /// Compare files of equal size by their contents instead of their time (`-c`).
+    pub checksum: bool,
+    /// Transfer whole files (`-W`). rsync's default between local trees; `false` uses the delta algorithm.
+    pub whole_file: bool,
+    /// The block length of the delta algorithm in bytes (`-B`); `None` chooses by size.
+    pub block_size: Option<u32>,
+    /// Delete what the destination's directories have and the source's do not (`--delete`). Nothing is deleted when a
+    /// part of the source could not be read.
+    pub delete: bool,
+    /// On whose behalf it is done.
+    pub identity: Identity,
+}
+
+impl Options {
+    /// What `-a` sets, as far as it is supported: `-rlptgo`, and whole files.
+    pub fn archive() -> Self {
+        Self {
+            recursive: true,
+            links: true,
+            perms: true,
+            times: true,
+            group: true,
+            owner: true,
+            whole_file: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// The credentials that decide which owners and groups may be given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The effective user.
+    pub uid: u32,
+    /// The effective group.
+    pub gid: u32,
+    /// The supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+impl Identity {
+    /// Those of this process.
+    pub fn current() -> Self {
+        let groups = rustix::process::getgroups().unwrap_or_default();
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            groups: groups
+                .into_iter()
+                .map(rustix::process::Gid::as_raw)
+                .collect(),
+        }
+    }
+
+    /// Whether this is the superuser.
+    pub fn is_root(&self) -> bool {
+        self.uid == 0
+    }
+
+    /// Whether files may be given to `group`.
+    pub fn may_give(&self, group: u32) -> bool {
+        self.is_root() || self.gid == group || self.groups.contains(&group)
+    }
+}
+
+impl Default for Identity {
+    /// [`Identity::current`].
+    fn default() -> Self {
+        Self::current()
+    }
+}

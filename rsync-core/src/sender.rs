@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The sender: walks over the source and answers requests for files, many at once.
+
+use crate::error::Action;
+use crate::io::{Held, SOURCE};
+use crate::list::{Attributes, FileId};
+use crate::matcher::Matcher;
+use crate::message::{Delta, End, FromSender, Request, ToSender};
+use crate::run::Run;
+use crate::signature::Signature;
+use crate::token::{Collector, OwnedToken, Token};
+use crate::walk::{Sent, SentMap, Sources, Walker};
+use async_channel::{Receiver, Sender};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt as _, select_biased};
+use libflexsc::Errno;
+use std::pin::pin;
+use std::rc::Rc;
+
+/// Sends the file list and the files that are asked for, until nobody can ask any more.
+pub(crate) async fn send(
+    run: &Run<'_>,
+    sources: Sources,
+    requests: Receiver<ToSender>,
+    out: Sender<FromSender>,
+) {
+    let sent = SentMap::default();
+    let walk = Walker::new(run, &sent, &out).walk(sources);
+    let server = Server {
+        run,
+        sent: &sent,
+        out: &out,
+    };
+    futures_util::join!(walk, server.serve(requests));
+    out.close();
+}
+
+struct Server<'a, 'o> {
+    run: &'a Run<'o>,
+    sent: &'a SentMap,
+    out: &'a Sender<FromSender>,
+}
+
+impl Server<'_, '_> {
+    async fn serve(&self, requests: Receiver<ToSender>) {
+        let mut requests = pin!(requests);
+        let mut answers = FuturesUnordered::new();
+        loop {
+            select_biased! {
+                message = requests.select_next_some() => match message {
+                    ToSender::Release(dir) => drop(self.sent.borrow_mut().remove(&dir)),
+                    ToSender::Request(request) => {
+                        let dir = self.sent.borrow().get(&request.file.dir).cloned();
+                        answers.push(self.answer(dir, request));
+                    }
+                },
+                () = answers.select_next_some() => {}
+                complete => return,
+            }
+        }
+    }
+
+    /// Sends a file, and in any case an end of it.
+    async fn answer(&self, dir: Option<Rc<Sent>>, request: Request) {
+        let file = request.file;
+        let last = match dir {
+            Some(dir) => self.file(&dir, request).await,
+            None => Last::from(End::Failed),
+        };
+        self.delta(file, last.tokens, Some(last.end)).await;
+    }
+
+    async fn delta(&self, file: FileId, tokens: Vec<OwnedToken>, end: Option<End>) {
+        if tokens.is_empty() && end.is_none() {
+            return;
+        }
+        let message = FromSender::Delta(Delta { file, tokens, end });
+        self.run.stats().sent += message.weight();
+        // Fails only when the receiving side has gone, and then nobody wants the message.
+        let _ = self.out.send(message).await;
+    }
+
+    /// Sends all but the last message of a file.
+    async fn file(&self, dir: &Sent, request: Request) -> Last {
+        let io = &self.run.io;
+        let (Some((held, name, path)), Some(entry)) = (
+            dir.locate(request.file.index),
+            dir.list.get(request.file.index),
+        ) else {
+            return End::Failed.into();
+        };
+        let failed = |action, errno| {
+            self.run.fail_errno(path.clone(), action, errno);
+            Last::from(End::Failed)
+        };
+        let file = match io.open(held.at(), name, SOURCE, 0).await {
+            Ok(file) => file,
+            Err(errno) => return failed(Action::Open, errno),
+        };
+        let mut source = Source {
+            file,
+            size: entry.attributes.size,
+            fresh: None,
+        };
+        if request.again {
+            match io.stat_held(&source.file).await {
+                Ok(fresh) => {
+                    source.size = fresh.size;
+                    source.fresh = Some(fresh);
+                }
+                Err(errno) => return failed(Action::Stat, errno),
+            }
+        }
+        let last = match request.signature {
+            Some(signature) => self.differences(&source, request.file, signature).await,
+            None => self.whole(&source, request.file).await,
+        };
+        // What closing a file says that was only read does not matter.
+        let _ = source.file.close().await;
+        last.unwrap_or_else(|errno| failed(Action::Read, errno))
+    }
+
+    /// Sends all of a file.
+    async fn whole(&self, source: &Source, file: FileId) -> Result<Last, Errno> {
+        let io = &self.run.io;
+        let mut read = 0;
+        loop {
+            // Room for one byte too many: a read that leaves it empty has seen the end of the file.
+            let (count, mut buf) = io
+                .read(
+                    &source.file,
+                    io.buffer((source.size - read).saturating_add(1)),
+                )
+                .await;
+            let count = count?;
+            let room = count < buf.len();
+            buf.truncate(count);
+            read += count as u64;
+            self.run.stats().matching.literal += count as u64;
+            if read > source.size || count == 0 && read < source.size {
+                return Ok(End::Changed.into());
+            }
+            let tokens = if count == 0 {
+                Vec::new()
+            } else {
+                vec![OwnedToken::Data(buf)]
+            };
+            if count == 0 || room && read == source.size {
+                return Ok(Last {
+                    tokens,
+                    end: End::Complete {
+                        digest: None,
+                        fresh: source.fresh,
+                    },
+                });
+            }
+            self.delta(file, tokens, None).await;
+        }
+    }
+
+    /// Sends a file as differences to a basis.
+    async fn differences(
+        &self,
+        source: &Source,
+        file: FileId,
+        signature: Signature,
+    ) -> Result<Last, Errno> {
+        let io = &self.run.io;
+        let mut matcher = Matcher::new(signature);
+        let mut collector = Collector::new();
+        let mut read = 0u64;
+        let mut buf = io.buffer(source.size.saturating_add(1));
+        loop {
+            let (count, back) = io.read(&source.file, buf).await;
+            buf = back;
+            let count = count?;
+            read += count as u64;
+            matcher.push(&buf[..count], &mut |token: Token<'_>| collector.push(token));
+            if count == 0 || read > source.size || count < buf.len() && read == source.size {
+                break;
+            }
+            self.delta(file, collector.take(), None).await;
+        }
+        io.recycle(buf);
+        let (digest, stats) = matcher.finish(&mut |token: Token<'_>| collector.push(token));
+        self.run.stats().matching += stats;
+        if read != source.size {
+            return Ok(End::Changed.into());
+        }
+        let end = End::Complete {
+            digest: Some(digest),
+            fresh: source.fresh,
+        };
+        Ok(Last {
+            tokens: collector.take(),
+            end,
+        })
+    }
+}
+
+/// The last message of a file.
+struct Last {
+    tokens: Vec<OwnedToken>,
+    end: End,
+}
+
+impl From<End> for Last {
+    fn from(end: End) -> Self {
+        Self {
+            tokens: Vec::new(),
+            end,
+        }
+    }
+}
+
+/// A source file that is being sent.
+struct Source {
+    file: Held,
+    /// The length that it should have.
+    size: u64,
+    /// Its attributes, when they were looked at anew.
+    fresh: Option<Attributes>,
+}

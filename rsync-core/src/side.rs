@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What generator and receiver share, which work on one destination.
+
+use crate::error::{Action, Cause};
+use crate::event::Event;
+use crate::io::Held;
+use crate::list::{Attributes, DirId, FileId, Kind};
+use crate::message::{ToGenerator, ToSender};
+use crate::run::Run;
+use crate::spec::join;
+use crate::target::{State, Target, fewer};
+use crate::temp::TempNames;
+use crate::transfer::Transfer;
+use async_channel::Sender;
+use libflexsc::Errno;
+use libflexsc::op::{Fchmod, Fchown, Timespec, Utimensat};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// Above this many open directories, one that only waits for directories to be made in it is closed.
+const OPEN_DIRECTORIES: usize = 192;
+
+/// The receiving side.
+pub(crate) struct Side<'a, 'o> {
+    pub(crate) run: &'a Run<'o>,
+    /// The destination's path as given.
+    pub(crate) shown: Vec<u8>,
+    /// The root of the transfer; none in a dry run that would have made it.
+    pub(crate) root: Option<Rc<Held>>,
+    /// The root's attributes, if it was there before.
+    pub(crate) found: Option<Attributes>,
+    pub(crate) to_sender: Sender<ToSender>,
+    pub(crate) to_generator: Sender<ToGenerator>,
+    pub(crate) targets: RefCell<HashMap<DirId, Rc<Target>>>,
+    pub(crate) transfers: RefCell<HashMap<FileId, Rc<Transfer>>>,
+    pub(crate) temps: TempNames,
+    /// Open directories.
+    pub(crate) open: Cell<usize>,
+}
+
+/// What is to be set on a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) mode: Option<u32>,
+    pub(crate) mtime: Option<(i64, u32)>,
+}
+
+impl Changes {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(crate) fn owner(&self) -> bool {
+        self.uid.is_some() || self.gid.is_some()
+    }
+}
+
+/// Times for `utimensat(2)`: the time of access stays.
+pub(crate) fn times(mtime: (i64, u32)) -> [Timespec; 2] {
+    [Timespec::OMIT, Timespec::new(mtime.0, i64::from(mtime.1))]
+}
+
+impl Side<'_, '_> {
+    /// A path of the destination as the user would write it.
+    pub(crate) fn display(&self, path: &[u8]) -> Vec<u8> {
+        join(&self.shown, path)
+    }
+
+    /// Reports that something failed for a path below the root.
+    pub(crate) fn fail(&self, path: &[u8], action: Action, cause: impl Into<Cause>) {
+        self.run.fail(self.display(path), action, cause.into());
+    }
+
+    /// Sends a message to the sender.
+    pub(crate) async fn tell(&self, message: ToSender) {
+        self.run.stats().received += message.weight();
+        // Fails only when the sender has gone, and then nobody wants the message.
+        let _ = self.to_sender.send(message).await;
+    }
+
+    /// The owner and group to give to a file whose owner is `uid` and whose group, where known, is `gid`.
+    pub(crate) fn owner(
+        &self,
+        want: &Attributes,
+        uid: u32,
+        gid: Option<u32>,
+    ) -> (Option<u32>, Option<u32>) {
+        let options = self.run.options;
+        let identity = &options.identity;
+        let give_uid = options.owner && identity.is_root() && want.uid != uid;
+        let give_gid = options.group && identity.may_give(want.gid) && gid != Some(want.gid);
+        (give_uid.then_some(want.uid), give_gid.then_some(want.gid))
+    }
+
+    /// The owner and group to give to something just made in `target`.
+    pub(crate) fn new_owner(
+        &self,
+        want: &Attributes,
+        target: &Target,
+    ) -> (Option<u32>, Option<u32>) {
+        let identity = &self.run.options.identity;
+        self.owner(want, identity.uid, self.new_group(target))
+    }
+
+    /// The group of something just made in `target`. A directory may pass its own on, by its set-group-ID bit or a
+    /// mount option; if that is ours, it makes no difference.
+    pub(crate) fn new_group(&self, target: &Target) -> Option<u32> {
+        target
+            .gid
+            .get()
+            .filter(|gid| *gid == self.run.options.identity.gid)
+    }
+
+    /// What differs between what a file has and what it is to have, contents aside.
+    pub(crate) fn changes(&self, want: &Attributes, found: &Attributes) -> Changes {
+        let options = self.run.options;
+        let (uid, gid) = self.owner(want, found.uid, Some(found.gid));
+        let mode = options.perms && want.kind != Kind::Symlink && want.mode != found.mode;
+        let mtime = options.times && !want.same_time(found);
+        Changes {
+            uid,
+            gid,
+            mode: mode.then_some(want.mode),
+            mtime: mtime.then_some(want.mtime),
+        }
+    }
+
+    /// The open directory, opened again if it was closed meanwhile.
+    pub(crate) async fn directory(&self, target: &Target) -> Result<Rc<Held>, Errno> {
+        if let Some(held) = target.held.borrow().clone() {
+            return Ok(held);
+        }
+        let root = self.root.as_ref().ok_or(Errno::ENOENT)?;
+        let held = Rc::new(self.run.io.open_beneath(root, &target.path).await?);
+        self.hold(target, held.clone());
+        Ok(held)
+    }
+
+    pub(crate) fn hold(&self, target: &Target, held: Rc<Held>) {
+        if target.held.borrow_mut().replace(held).is_none() {
+            self.open.set(self.open.get() + 1);
+        }
+    }
+
+    fn close(&self, target: &Target) {
+        if target.held.borrow_mut().take().is_some() {
+            self.open.set(self.open.get().saturating_sub(1));
+        }
+    }
+
+    /// One file of a directory less can still be requested.
+    pub(crate) async fn release(&self, target: &Target) {
+        if fewer(&target.files) {
+            if self.open.get() > OPEN_DIRECTORIES {
+                self.close(target);
+            }
+            self.tell(ToSender::Release(target.id)).await;
+        }
+    }
+
+    /// One thing less can change a directory; after the last its attributes are set.
+    pub(crate) async fn settle(&self, target: &Target) {
+        if !fewer(&target.items) {
+            return;
+        }
+        self.targets.borrow_mut().remove(&target.id);
+        if target.state() == State::Ready {
+            if let Some(want) = target.want {
+                self.set_directory(target, &want).await;
+            }
+        }
+        self.close(target);
+    }
+
+    async fn set_directory(&self, target: &Target, want: &Attributes) {
+        let options = self.run.options;
+        let mut changes = match target.found.get() {
+            Some(found) => self.changes(want, &found),
+            None => {
+                let (uid, gid) = self.new_owner(want, target.parent.as_deref().unwrap_or(target));
+                let mode = options.perms.then_some(want.mode);
+                Changes {
+                    uid,
+                    gid,
+                    mode,
+                    mtime: options.times.then_some(want.mtime),
+                }
+            }
+        };
+        if target.found.get().is_some() && !changes.is_empty() {
+            self.run.event(Event::Attributes {
+                path: &target.path,
+                kind: Kind::Directory,
+            });
+        }
+        if options.times && target.dirty.get() {
+            changes.mtime = Some(want.mtime);
+        }
+        let restore = target.widened.get() || changes.owner() && options.perms;
+        if changes.is_empty() && !restore || options.dry_run {
+            return;
+        }
+        let dir = match self.directory(target).await {
+            Ok(dir) => dir,
+            Err(errno) => return self.fail(&target.path, Action::OpenDirectory, errno),
+        };
+        if restore && changes.mode.is_none() {
+            changes.mode = self.kept_mode(target, want, &dir).await;
+        }
+        self.set_open(&dir, changes, &target.path).await;
+    }
+
+    /// The mode that a directory is to have when the source's mode bits are not copied.
+    async fn kept_mode(&self, target: &Target, want: &Attributes, dir: &Held) -> Option<u32> {
+        if self.run.options.perms {
+            return Some(want.mode);
+        }
+        match target.found.get() {
+            Some(found) => Some(found.mode),
+            // What the kernel made of it, less what the owner got for the time being.
+            None => self
+                .run
+                .io
+                .stat_held(dir)
+                .await
+                .ok()
+                .map(|made| made.mode & (want.mode | !0o700)),
+        }
+    }
+
+    /// Sets attributes of an open file: the owner first, which clears mode bits, then mode and time together.
+    pub(crate) async fn set_open(&self, file: &Held, changes: Changes, path: &[u8]) -> bool {
+        let handle = &self.run.io.handle;
+        let mut well = true;
+        if changes.owner() {
+            let result = handle
+                .submit(Fchown::new(file.fd(), changes.uid, changes.gid))
+                .await;
+            well &= self.check(result, path, Action::SetOwner);
+        }
+        let mode = changes
+            .mode
+            .map(|mode| handle.submit(Fchmod::new(file.fd(), mode)));
+        let time = changes
+            .mtime
+            .map(|mtime| handle.submit(Utimensat::of(file.fd(), times(mtime))));
+        if let Some(mode) = mode {
+            well &= self.check(mode.await, path, Action::SetMode);
+        }
+        if let Some(time) = time {
+            well &= self.check(time.await, path, Action::SetTimes);
+        }
+        well
+    }
+
+    /// Reports an error; true if there is none.
+    pub(crate) fn check(&self, result: Result<(), Errno>, path: &[u8], action: Action) -> bool {
+        result
+            .map_err(|errno| self.fail(path, action, errno))
+            .is_ok()
+    }
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A directory of the destination, from the moment its list comes until its times are set.
+
+use crate::io::Held;
+use crate::list::{Attributes, DirId};
+use crate::spec::join;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+/// Whether a directory is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Not known yet.
+    Waiting,
+    /// It is there.
+    Ready,
+    /// It would have been made, in a dry run.
+    Absent,
+    /// It could not be made or opened; what belongs into it is left out.
+    Failed,
+}
+
+/// A directory of the destination.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) id: DirId,
+    /// Its path below the root of the transfer; empty for the root itself.
+    pub(crate) path: Vec<u8>,
+    pub(crate) parent: Option<Rc<Target>>,
+    /// The attributes that it is to have; none for a root that only takes entries.
+    pub(crate) want: Option<Attributes>,
+    /// Those that it had before, unless it was made.
+    pub(crate) found: Cell<Option<Attributes>>,
+    /// Whether it was made, so that nothing can be in it.
+    pub(crate) fresh: Cell<bool>,
+    /// Whether its mode has bits for the owner that it is not to keep.
+    pub(crate) widened: Cell<bool>,
+    /// Whether something in it was made, removed or renamed, so that its time has changed.
+    pub(crate) dirty: Cell<bool>,
+    /// Its group, where known.
+    pub(crate) gid: Cell<Option<u32>>,
+    /// The open directory. May be closed for a while, and opened again by its path.
+    pub(crate) held: RefCell<Option<Rc<Held>>>,
+    /// What still may change something in it: its own list, files in transfer, directories to be made, deletion.
+    pub(crate) items: Cell<usize>,
+    /// What still may request a file of it: its own list, files in transfer.
+    pub(crate) files: Cell<usize>,
+    state: Cell<State>,
+    wakers: RefCell<Vec<Waker>>,
+}
+
+impl Target {
+    /// A directory called `name` in `parent`, with `directories` directories to be made in it.
+    pub(crate) fn new(
+        id: DirId,
+        parent: Option<Rc<Self>>,
+        name: &[u8],
+        want: Option<Attributes>,
+        directories: usize,
+    ) -> Self {
+        Self {
+            id,
+            path: parent
+                .as_ref()
+                .map(|parent| join(&parent.path, name))
+                .unwrap_or_default(),
+            parent,
+            want,
+            found: Cell::default(),
+            fresh: Cell::default(),
+            widened: Cell::default(),
+            dirty: Cell::default(),
+            gid: Cell::default(),
+            held: RefCell::default(),
+            items: Cell::new(1 + directories),
+            files: Cell::new(1),
+            state: Cell::new(State::Waiting),
+            wakers: RefCell::default(),
+        }
+    }
+
+    /// Its own name; empty for the root.
+    pub(crate) fn name(&self) -> &[u8] {
+        self.path
+            .rsplit(|byte| *byte == b'/')
+            .next()
+            .unwrap_or_default()
+    }
+
+    /// The path of an entry in it, below the root of the transfer.
+    pub(crate) fn join(&self, name: &[u8]) -> Vec<u8> {
+        join(&self.path, name)
+    }
+
+    /// What is known now.
+    pub(crate) fn state(&self) -> State {
+        self.state.get()
+    }
+
+    /// Says whether it is there, and wakes whoever waits for that.
+    pub(crate) fn establish(&self, state: State) {
+        self.state.set(state);
+        self.wakers.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits until it is known whether it is there.
+    pub(crate) async fn established(&self) -> State {
+        poll_fn(|task| match self.state.get() {
+            State::Waiting => {
+                self.wakers.borrow_mut().push(task.waker().clone());
+                Poll::Pending
+            }
+            state => Poll::Ready(state),
+        })
+        .await
+    }
+}
+
+/// Adds one to a counter.
+pub(crate) fn more(counter: &Cell<usize>) {
+    counter.set(counter.get() + 1);
+}
+
+/// Takes one from a counter; true when none is left.
+pub(crate) fn fewer(counter: &Cell<usize>) -> bool {
+    let left = counter.get().saturating_sub(1);
+    counter.set(left);
+    left == 0
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A file in transfer, as the receiving side knows it.
+
+use crate::block::Layout;
+use crate::io::Held;
+use crate::list::{Attributes, DirList, FileId};
+use crate::target::Target;
+use async_lock::SemaphoreGuardArc;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// A file that was requested.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    pub(crate) id: FileId,
+    /// Where it goes.
+    pub(crate) target: Rc<Target>,
+    pub(crate) list: Rc<DirList>,
+    /// What has its name now.
+    pub(crate) found: Option<Attributes>,
+    /// What blocks are taken from.
+    pub(crate) basis: RefCell<Option<Rc<Basis>>>,
+    /// Whether it was requested a second time.
+    pub(crate) again: Cell<bool>,
+    pub(crate) _permit: SemaphoreGuardArc,
+}
+
+/// The old version of a file.
+#[derive(Debug)]
+pub(crate) struct Basis {
+    pub(crate) layout: Layout,
+    pub(crate) data: Data,
+}
+
+/// Where the old version's bytes are.
+#[derive(Debug)]
+pub(crate) enum Data {
+    /// A short one, read as a whole.
+    Memory(Vec<u8>),
+    /// A long one.
+    File(Held),
+}

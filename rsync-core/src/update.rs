@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What is done about one entry of a directory: left alone, given attributes, linked, or requested.
+
+use crate::block::Layout;
+use crate::error::{Action, Cause};
+use crate::event::{Event, Skip};
+use crate::io::{CHUNK, Held, SOURCE, c_name};
+use crate::list::{Attributes, DirList, Entry, FileId, Kind};
+use crate::message::{Request, ToGenerator, ToSender};
+use crate::side::{Changes, Side, times};
+use crate::signature::{Builder, Signature};
+use crate::target::{State, Target, more};
+use crate::transfer::{Basis, Data, Transfer};
+use libflexsc::op::{
+    Fchmod, Fchmodat, Fchownat, Readlinkat, Renameat2, Symlinkat, Unlinkat, Utimensat,
+};
+use libflexsc::{At, Errno};
+use std::cell::{Cell, RefCell};
+use std::os::fd::AsRawFd as _;
+use std::rc::Rc;
+
+impl Side<'_, '_> {
+    /// Whether nothing at all is to be done about an entry: the common case, told without another call.
+    pub(crate) fn is_settled(&self, want: &Attributes, found: Option<&Attributes>) -> bool {
+        let Some(found) = found else { return false };
+        let same = !self.run.options.checksum
+            && want.kind == Kind::Regular
+            && self.looks_same(want, found);
+        same && self.changes(want, found).is_empty()
+    }
+
+    /// rsync's quick check.
+    fn looks_same(&self, want: &Attributes, found: &Attributes) -> bool {
+        found.kind == Kind::Regular && want.size == found.size && want.same_time(found)
+    }
+
+    /// Brings one entry up to date.
+    pub(crate) async fn update(
+        &self,
+        target: &Rc<Target>,
+        list: &Rc<DirList>,
+        index: u32,
+        found: Option<Attributes>,
+    ) {
+        let Some(entry) = list.get(index) else { return };
+        let path = target.join(list.name(entry));
+        match entry.attributes.kind {
+            Kind::Regular => self.regular(target, list, index, entry, &path, found).await,
+            Kind::Symlink if self.run.options.links => {
+                self.symlink(target, list, entry, &path, found).await
+            }
+            Kind::Directory => {}
+            Kind::Symlink | Kind::Special => self.run.event(Event::Skipped {
+                path: &path,
+                reason: Skip::NonRegular,
+            }),
+        }
+    }
+
+    async fn regular(
+        &self,
+        target: &Rc<Target>,
+        list: &Rc<DirList>,
+        index: u32,
+        entry: &Entry,
+        path: &[u8],
+        found: Option<Attributes>,
+    ) {
+        let want = &entry.attributes;
+        let name = list.name(entry);
+        if let Some(found) = &found {
+            if self
+                .is_same(target, name, want, found, list.digest(index))
+                .await
+            {
+                return self.adjust(target, name, path, want, found).await;
+            }
+        }
+        if found.is_none() {
+            self.run.stats().created.add(Kind::Regular);
+        }
+        if self.run.options.dry_run {
+            return self.transferred(path, want.size, found.is_none());
+        }
+        if let Some(found) = &found {
+            if found.kind == Kind::Directory && !self.make_way(target, name, path).await {
+                return;
+            }
+        }
+        self.request(target, list, index, found).await;
+    }
+
+    /// Counts and reports a file that was transferred.
+    pub(crate) fn transferred(&self, path: &[u8], size: u64, created: bool) {
+        let mut stats = self.run.stats();
+        stats.transferred += 1;
+        stats.transferred_size += size;
+        drop(stats);
+        self.run.event(Event::File {
+            path,
+            size,
+            created,
+        });
+    }
+
+    /// Whether a file need not be transferred.
+    async fn is_same(
+        &self,
+        target: &Target,
+        name: &[u8],
+        want: &Attributes,
+        found: &Attributes,
+        digest: Option<crate::strong::Digest>,
+    ) -> bool {
+        if !self.run.options.checksum {
+            return self.looks_same(want, found);
+        }
+        if found.kind != Kind::Regular || found.size != want.size {
+            return false;
+        }
+        let (Ok(dir), Some(digest)) = (self.directory(target).await, digest) else {
+            return false;
+        };
+        // A file that cannot be read is replaced, or that fails and is reported.
+        self.run.io.digest(&dir, name, found.size).await == Ok(digest)
+    }
+
+    /// Sets the attributes of a file whose contents stay.
+    async fn adjust(
+        &self,
+        target: &Target,
+        name: &[u8],
+        path: &[u8],
+        want: &Attributes,
+        found: &Attributes,
+    ) {
+        let mut changes = self.changes(want, found);
+        if changes.is_empty() {
+            return;
+        }
+        self.run.event(Event::Attributes {
+            path,
+            kind: want.kind,
+        });
+        if self.run.options.dry_run {
+            return;
+        }
+        let dir = match self.directory(target).await {
+            Ok(dir) => dir,
+            Err(errno) => return self.fail(&target.path, Action::OpenDirectory, errno),
+        };
+        if changes.owner() && self.run.options.perms && want.kind == Kind::Regular {
+            // A change of owner clears set-user-ID and set-group-ID.
+            changes.mode = Some(want.mode);
+        }
+        self.set_named(&dir, name, path, changes).await;
+    }
+
+    /// Sets attributes of `name` in `dir`, never through a symbolic link.
+    async fn set_named(&self, dir: &Held, name: &[u8], path: &[u8], changes: Changes) {
+        const NOFOLLOW: i32 = libc::AT_SYMLINK_NOFOLLOW;
+        let handle = &self.run.io.handle;
+        if changes.owner() {
+            let op = Fchownat::new(dir.at(), c_name(name), changes.uid, changes.gid, NOFOLLOW);
+            self.check(handle.submit(op).await, path, Action::SetOwner);
+        }
+        if let Some(mode) = changes.mode {
+            self.check(self.set_mode(dir, name, mode).await, path, Action::SetMode);
+        }
+        if let Some(mtime) = changes.mtime {
+            let op = Utimensat::new(dir.at(), c_name(name), times(mtime), NOFOLLOW);
+            self.check(handle.submit(op).await, path, Action::SetTimes);
+        }
+    }
+
+    /// Sets the mode of a file by an open file, since the call that takes a name follows symbolic links.
+    async fn set_mode(&self, dir: &Held, name: &[u8], mode: u32) -> Result<(), Errno> {
+        let io = &self.run.io;
+        match io.open(dir.at(), name, SOURCE, 0).await {
+            Ok(file) => io.handle.submit(Fchmod::new(file.fd(), mode)).await,
+            Err(Errno::EACCES) => {
+                // The owner may set the mode of a file that it may not read.
+                let file = io
+                    .open(dir.at(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)
+                    .await?;
+                let link = format!("/proc/self/fd/{}", file.fd().as_raw_fd());
+                io.handle
+                    .submit(Fchmodat::new(At::Cwd, c_name(link.as_bytes()), mode))
+                    .await
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Makes or corrects a symbolic link.
+    async fn symlink(
+        &self,
+        target: &Rc<Target>,
+        list: &DirList,
+        entry: &Entry,
+        path: &[u8],
+        found: Option<Attributes>,
+    ) {
+        let io = &self.run.io;
+        let (name, link, want) = (list.name(entry), list.target(entry), &entry.attributes);
+        let dir = match target.state() {
+            State::Ready => match self.directory(target).await {
+                Ok(dir) => Some(dir),
+                Err(errno) => return self.fail(&target.path, Action::OpenDirectory, errno),
+            },
+            _ => None,
+        };
+        if let (Some(found), Some(dir)) = (&found, &dir) {
+            if found.kind == Kind::Symlink {
+                match io
+                    .handle
+                    .submit(Readlinkat::new(dir.at(), c_name(name)))
+                    .await
+                {
+                    Ok(old) if old == link => {
+                        return self.adjust(target, name, path, want, found).await;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let created = found.is_none();
+        if let (Some(dir), false) = (&dir, self.run.options.dry_run) {
+            if found.is_some_and(|found| found.kind == Kind::Directory)
+                && !self.make_way(target, name, path).await
+            {
+                return;
+            }
+            if !self
+                .make_symlink(target, dir, name, path, link, want, created)
+                .await
+            {
+                return;
+            }
+        }
+        if created {
+            self.run.stats().created.add(Kind::Symlink);
+        }
+        self.run.event(Event::Symlink {
+            path,
+            target: link,
+            created,
+        });
+    }
+
+    /// Makes a symbolic link, beside what has its name and then in its place.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a different thing, and there is one caller"
+    )]
+    async fn make_symlink(
+        &self,
+        target: &Target,
+        dir: &Held,
+        name: &[u8],
+        path: &[u8],
+        link: &[u8],
+        want: &Attributes,
+        created: bool,
+    ) -> bool {
+        let io = &self.run.io;
+        let place = if created {
+            name.to_vec()
+        } else {
+            self.temps.name(name)
+        };
+        let made = io
+            .handle
+            .submit(Symlinkat::new(c_name(link), dir.at(), c_name(&place)))
+            .await;
+        if !self.check(made, path, Action::MakeSymlink) {
+            return false;
+        }
+        target.dirty.set(true);
+        let (uid, gid) = self.new_owner(want, target);
+        let mtime = self.run.options.times.then_some(want.mtime);
+        self.set_named(
+            dir,
+            &place,
+            path,
+            Changes {
+                uid,
+                gid,
+                mode: None,
+                mtime,
+            },
+        )
+        .await;
+        if created {
+            return true;
+        }
+        let op = Renameat2::new(dir.at(), c_name(&place), dir.at(), c_name(name), 0);
+        let renamed = self.check(io.handle.submit(op).await, path, Action::Rename);
+        if !renamed {
+            let _ = io
+                .handle
+                .submit(Unlinkat::new(dir.at(), c_name(&place), 0))
+                .await;
+        }
+        renamed
+    }
+
+    /// Asks the sender for a file.
+    async fn request(
+        &self,
+        target: &Rc<Target>,
+        list: &Rc<DirList>,
+        index: u32,
+        found: Option<Attributes>,
+    ) {
+        let permit = self.run.files.acquire_arc().await;
+        let id = FileId {
+            dir: target.id,
+            index,
+        };
+        let (basis, signature) = self
+            .basis(target, list, index, found.as_ref(), false)
+            .await
+            .unzip();
+        more(&target.items);
+        more(&target.files);
+        let transfer = Transfer {
+            id,
+            target: target.clone(),
+            list: list.clone(),
+            found,
+            basis: RefCell::new(basis.map(Rc::new)),
+            again: Cell::new(false),
+            _permit: permit,
+        };
+        self.transfers.borrow_mut().insert(id, Rc::new(transfer));
+        self.tell(ToSender::Request(Request {
+            file: id,
+            signature,
+            again: false,
+        }))
+        .await;
+    }
+
+    /// Asks for a file a second time, after what came first was not what it should be.
+    pub(crate) async fn again(&self, id: FileId) {
+        let transfer = self.transfers.borrow().get(&id).cloned();
+        let Some(transfer) = transfer else { return };
+        let found = transfer.found.as_ref();
+        let (basis, signature) = self
+            .basis(&transfer.target, &transfer.list, id.index, found, true)
+            .await
+            .unzip();
+        transfer.basis.replace(basis.map(Rc::new));
+        self.run.stats().redone += 1;
+        self.tell(ToSender::Request(Request {
+            file: id,
+            signature,
+            again: true,
+        }))
+        .await;
+    }
+
+    /// A file that was requested is dealt with.
+    pub(crate) async fn finished(&self, transfer: &Transfer) {
+        self.transfers.borrow_mut().remove(&transfer.id);
+        let _ = self.to_generator.try_send(ToGenerator::Finished);
+        self.release(&transfer.target).await;
+        self.settle(&transfer.target).await;
+    }
+
+    /// Reads the old version of a file and makes its signature. Without one the whole file is transferred.
+    async fn basis(
+        &self,
+        target: &Target,
+        list: &DirList,
+        index: u32,
+        found: Option<&Attributes>,
+        full: bool,
+    ) -> Option<(Basis, Signature)> {
+        let options = self.run.options;
+        let found = found
+            .filter(|found| found.kind == Kind::Regular && found.size > 0 && !options.whole_file)?;
+        let entry = list.get(index)?;
+        let dir = self.directory(target).await.ok()?;
+        let layout = Layout::new(found.size, options.block_size).ok()?;
+        let layout = if full { layout.full_strong() } else { layout };
+        match self.read_basis(&dir, list.name(entry), layout).await {
+            Ok(basis) => basis,
+            Err(errno) => {
+                self.fail(
+                    &target.join(list.name(entry)),
+                    Action::ReadBasis,
+                    Cause::Errno(errno),
+                );
+                None
+            }
+        }
+    }
+
+    async fn read_basis(
+        &self,
+        dir: &Held,
+        name: &[u8],
+        layout: Layout,
+    ) -> Result<Option<(Basis, Signature)>, Errno> {
+        let io = &self.run.io;
+        let file = io.open(dir.at(), name, SOURCE, 0).await?;
+        let mut builder = Builder::new(layout, 0);
+        let mut buf = io.buffer(layout.size().saturating_add(1));
+        let mut read = 0;
+        loop {
+            let (count, back) = io.read(&file, buf).await;
+            buf = back;
+            let count = count?;
+            builder.push(&buf[..count]);
+            read += count as u64;
+            if count == 0 || read > layout.size() || count < buf.len() && read == layout.size() {
+                break;
+            }
+        }
+        // One that has another length by now is no basis.
+        let Some(signature) = builder.finish() else {
+            io.recycle(buf);
+            return Ok(None);
+        };
+        let data = if read < CHUNK as u64 && read < buf.len() as u64 {
+            let _ = file.close().await;
+            buf.truncate(read as usize);
+            Data::Memory(buf)
+        } else {
+            io.recycle(buf);
+            Data::File(file)
+        };
+        Ok(Some((Basis { layout, data }, signature)))
+    }
+}
