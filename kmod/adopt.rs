@@ -123,7 +123,8 @@ impl Creds {
         let raw = unsafe { bindings::get_task_cred(who) };
         // SAFETY: A task always has credentials, so `raw` is not null, and its reference is
         // passed on to the `ARef`.
-        let cred = unsafe { ARef::from_raw(NonNull::new_unchecked(raw.cast_mut().cast::<Credential>())) };
+        let cred =
+            unsafe { ARef::from_raw(NonNull::new_unchecked(raw.cast_mut().cast::<Credential>())) };
         // INVARIANT: `cred` is held until `drop` has put `previous` back.
         // SAFETY: `cred` is valid and referenced.
         let previous = unsafe { flexsc_override_creds(cred.as_ptr()) };

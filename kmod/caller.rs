@@ -103,15 +103,7 @@ impl Context {
         } else {
             // SAFETY: The caller of wait is a thread of the process, as the ioctl has checked,
             // and its own credentials, files and memory are in force.
-            unsafe {
-                self.execute(
-                    &posted,
-                    abi::LANE_C,
-                    ptr::null_mut(),
-                    gate,
-                    ptr::null_mut(),
-                )
-            }
+            unsafe { self.execute(&posted, abi::LANE_C, ptr::null_mut(), gate, ptr::null_mut()) }
         };
         if let Verdict::ToThread = verdict {
             self.state().push_t(index);

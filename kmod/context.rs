@@ -50,11 +50,10 @@ use kernel::{
     bindings,
     error::to_result,
     ffi::c_int,
-    new_mutex,
-    new_poll_condvar,
-    new_spinlock,
+    new_mutex, new_poll_condvar, new_spinlock,
     prelude::*,
     sync::{
+        aref::ARef,
         atomic::{
             Acquire,
             Atomic,
@@ -65,7 +64,6 @@ use kernel::{
         barrier::smp_mb,
         lock::spinlock::SpinLockGuard,
         poll::PollCondVar,
-        aref::ARef,
         Arc,
         Mutex,
         SetOnce,

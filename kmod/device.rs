@@ -25,8 +25,7 @@ use kernel::{
         MiscDeviceRegistration, //
     },
     mm::virt::VmaNew,
-    new_mutex,
-    pr_warn_once,
+    new_mutex, pr_warn_once,
     prelude::*,
     sync::{
         poll::PollTable,

@@ -137,8 +137,11 @@ impl Shared {
             return Err(EINVAL);
         }
         let layout = Layout::new(entries);
-        let mut pages =
-            VVec::<PageWords>::from_elem([0; PAGE_SIZE / 8], layout.size / PAGE_SIZE, GFP_KERNEL_ACCOUNT)?;
+        let mut pages = VVec::<PageWords>::from_elem(
+            [0; PAGE_SIZE / 8],
+            layout.size / PAGE_SIZE,
+            GFP_KERNEL_ACCOUNT,
+        )?;
         let base = NonNull::new(pages.as_mut_ptr().cast::<u8>()).ok_or(ENOMEM)?;
 
         let control = base.as_ptr().cast::<Control>();
@@ -281,7 +284,8 @@ impl Shared {
             return None;
         }
         // SAFETY: `word` is a u32 of an entry.
-        let word = unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, word)) }.load(Relaxed);
+        let word =
+            unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, word)) }.load(Relaxed);
         let mut args = [0; 6];
         for (i, arg) in args.iter_mut().enumerate() {
             let offset = entry + core::mem::offset_of!(Entry, args) + i * size_of::<u64>();

@@ -176,7 +176,9 @@ impl State {
 
     /// Whether a system call thread is at work and will look at the ring again.
     pub(crate) fn thread_active(&self) -> bool {
-        self.threads.iter().any(|thread| !thread.idle && !thread.blocked)
+        self.threads
+            .iter()
+            .any(|thread| !thread.idle && !thread.blocked)
     }
 
     /// Whether anybody but one looks at the ring.
@@ -200,7 +202,12 @@ impl State {
     }
 
     /// Takes posted entries from the ring, at most [`BATCH`], and gives each to `place`.
-    fn pull(&mut self, shared: &Shared, in_flight: &InFlight, mut place: impl FnMut(&mut Self, u16, Lane)) {
+    fn pull(
+        &mut self,
+        shared: &Shared,
+        in_flight: &InFlight,
+        mut place: impl FnMut(&mut Self, u16, Lane),
+    ) {
         let tail = shared.load(Word::SubTail);
         let mut rejected = 0;
         for _ in 0..BATCH {
@@ -463,7 +470,10 @@ impl State {
 
     /// A drain item has run. Given back when the context no longer keeps any.
     pub(crate) fn put_drain(&mut self, drain: Arc<Drain>) -> Option<Arc<Drain>> {
-        self.drains.push_within_capacity(drain).err().map(|full| full.0)
+        self.drains
+            .push_within_capacity(drain)
+            .err()
+            .map(|full| full.0)
     }
 
     /// Writes `NEED_WAKEUP` as the invariant has it.

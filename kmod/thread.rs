@@ -320,15 +320,7 @@ impl Context {
         let gate = adopt::wear_current(creds, self.identity()) | self.strict();
         // SAFETY: This is a system call thread of the process with its fd table, which
         // `tables_match` has compared, and the credentials are worn.
-        unsafe {
-            self.execute(
-                posted,
-                abi::LANE_T,
-                ptr::null_mut(),
-                gate,
-                ptr::null_mut(),
-            )
-        }
+        unsafe { self.execute(posted, abi::LANE_T, ptr::null_mut(), gate, ptr::null_mut()) }
     }
 
     fn end_t(&self, id: usize, index: u16, posted: &Posted, verdict: Verdict) {
