@@ -9,7 +9,7 @@ use libc::{
     ESPIPE, EXDEV,
 };
 
-use crate::abi;
+use libflexsc::sys as abi;
 
 /// What is demanded of one call.
 #[derive(Clone, Copy, Debug)]

@@ -49,14 +49,13 @@ pub struct Case {
 }
 
 impl Case {
-    /// Whether the tree can be another one afterwards.
-    pub fn may_change(&self) -> bool {
-        self.op.may_change()
-            || self.before.iter().any(|before| match before {
-                Before::Call(op) | Before::UserCall(op) => op.may_change(),
-                Before::Attributes(..) => true,
-                _ => false,
-            })
+    /// Whether bringing the situation about changes the tree.
+    pub fn prepares_change(&self) -> bool {
+        self.before.iter().any(|before| match before {
+            Before::Call(op) | Before::UserCall(op) => op.may_change(),
+            Before::Attributes(..) => true,
+            _ => false,
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
-use crate::abi;
+use libflexsc::sys as abi;
 
 /// The device.
 pub const DEVICE: &CStr = c"/dev/flexsc";
@@ -104,7 +104,7 @@ pub struct Completion {
 impl Completion {
     /// Whether the module declined the call.
     pub fn handed_back(&self) -> bool {
-        self.flags & abi::HANDED_BACK != 0
+        self.flags & abi::ENTRY_HANDED_BACK != 0
     }
 }
 
@@ -135,9 +135,9 @@ pub fn open_device() -> Result<OwnedFd, ClientError> {
 ///
 /// # Errors
 /// ioctl(2)'s error.
-pub fn ioctl<T>(fd: RawFd, request: u64, argument: &mut T) -> io::Result<i32> {
+pub fn ioctl<T>(fd: RawFd, request: u32, argument: &mut T) -> io::Result<i32> {
     // SAFETY: `argument` is a live, exclusively borrowed struct of the size that the request encodes.
-    let ret = unsafe { libc::ioctl(fd, request, ptr::from_mut(argument)) };
+    let ret = unsafe { libc::ioctl(fd, request.into(), ptr::from_mut(argument)) };
     if ret < 0 {
         Err(io::Error::last_os_error())
     } else {
@@ -148,12 +148,29 @@ pub fn ioctl<T>(fd: RawFd, request: u64, argument: &mut T) -> io::Result<i32> {
 /// Asks for a context of `entries` entries, everything else by default.
 pub fn setup_request(entries: u32) -> abi::Setup {
     abi::Setup {
+        flags: 0,
         entries,
         cpu: abi::CPU_ANY,
         spin_us: abi::SPIN_DEFAULT,
-        ..abi::Setup::default()
+        drains: 0,
+        threads: 0,
+        abi_version: 0,
+        __reserved0: 0,
+        features: 0,
+        map_size: 0,
+        sub_ring_off: 0,
+        comp_ring_off: 0,
+        entries_off: 0,
+        __reserved1: [0; 4],
     }
 }
+
+/// A slot for one call of the probe's answer.
+pub const NO_CALL: abi::ProbeCall = abi::ProbeCall {
+    nr: 0,
+    lanes: 0,
+    flags: 0,
+};
 
 /// The calls that the module lists.
 ///
@@ -161,11 +178,12 @@ pub fn setup_request(entries: u32) -> abi::Setup {
 /// The open's or the ioctl's error.
 pub fn probe() -> Result<Vec<abi::ProbeCall>, ClientError> {
     let device = open_device()?;
-    let mut calls = vec![abi::ProbeCall::default(); 512];
+    let mut calls = vec![NO_CALL; 512];
     let mut request = abi::Probe {
         count: calls.len() as u32,
         calls: calls.as_mut_ptr() as u64,
-        ..abi::Probe::default()
+        abi_version: 0,
+        features: 0,
     };
     ioctl(device.as_raw_fd(), abi::IOC_PROBE, &mut request)
         .map_err(|why| ClientError::Kernel("FLEXSC_IOC_PROBE", why))?;
@@ -438,7 +456,7 @@ impl Context {
     /// The ioctl's error.
     pub fn kick(&self) -> io::Result<i32> {
         // SAFETY: this request takes no argument.
-        let ret = unsafe { libc::ioctl(self.fd(), abi::IOC_KICK, 0) };
+        let ret = unsafe { libc::ioctl(self.fd(), abi::IOC_KICK.into(), 0) };
         if ret < 0 {
             Err(io::Error::last_os_error())
         } else {

@@ -18,8 +18,8 @@ use crate::snapshot::Snapshot;
 use crate::tree;
 use crate::world::{Environment, Outcome, Way, World};
 
-/// Calls that only look at files are followed by a comparison of the trees once in so many.
-const LOOK_EVERY: u64 = 40;
+/// After how many harmless calls the trees are compared.
+const LOOK_EVERY: usize = 16;
 
 /// Complaints about one call on one file system.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ struct Run<'a> {
     pristine: Snapshot,
     matrix: &'a mut Matrix,
     complaints: BTreeMap<u16, Complaints>,
-    looks: u64,
+    unseen: Vec<String>,
 }
 
 /// Runs the whole program.
@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
             pristine,
             matrix,
             complaints: BTreeMap::new(),
-            looks: 0,
+            unseen: Vec::new(),
         })
     }
 
@@ -161,7 +161,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        self.compare(&case.op, &case.environment, &case.name);
+        let failed = self.compare(&case.op, &case.environment, &case.name);
         for before in &case.before {
             if let Before::Attributes(path, _) = before {
                 for world in &self.worlds {
@@ -169,15 +169,19 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        self.looks += 1;
-        if case.may_change() || self.looks % LOOK_EVERY == 0 {
-            self.trees(nr, &case.name, true);
-        } else {
+        // A call that fails alike everywhere, or that only looks, should leave the trees alone: they are compared
+        // after several of those together.
+        self.unseen.push(case.name.clone());
+        let harmless = failed || !case.op.may_change();
+        if harmless && !case.prepares_change() && self.unseen.len() < LOOK_EVERY {
             self.worlds.iter_mut().for_each(World::close_slots);
+        } else {
+            let names = std::mem::take(&mut self.unseen);
+            self.trees(nr, &names.join(" or "), true);
         }
     }
 
-    /// Makes the call in every world and compares; false when they differ.
+    /// Makes the call in every world and compares; true when it failed alike in all.
     fn compare(&mut self, op: &Op, environment: &Environment, name: &str) -> bool {
         let mut reference: Option<Outcome> = None;
         let mut same = true;
@@ -218,7 +222,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        same
+        same && reference.is_some_and(|outcome| outcome.ret < 0)
     }
 
     fn wrong_lane(

@@ -6,7 +6,6 @@
 //! the plain system call: that checks the harness on any machine and never counts as a pass.
 #![warn(missing_docs)]
 
-pub mod abi;
 pub mod arena;
 pub mod calls;
 pub mod case;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One system call with symbolic arguments, so that the same call can be made on several identical trees.
 
-use crate::abi;
 use crate::arena::{IN_SIZE, OUT_SIZE};
+use libflexsc::sys as abi;
 
 /// Where the first path goes in the input region.
 pub const PATH_A: usize = 0;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -60,10 +61,10 @@ pub struct Node {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot(BTreeMap<String, Node>);
 
-/// Hashes of contents that were looked at before, so that an untouched file is read once: by inode number, size,
+/// Contents and targets that were looked at before, so that an untouched file is read once: by inode number, size,
 /// and times of modification and change.
 #[derive(Debug, Default)]
-pub struct Hashes(HashMap<(u64, i64, [i64; 4]), u64>);
+pub struct Known(HashMap<(u64, i64, [i64; 4]), (u64, String)>);
 
 impl Node {
     /// Whether it is a directory.
@@ -77,9 +78,9 @@ impl Snapshot {
     ///
     /// # Errors
     /// Errors of looking, with the path in question.
-    pub fn take(root: &Path, skip: &[&str], hashes: &mut Hashes) -> io::Result<Self> {
+    pub fn take(root: &Path, skip: &[&str], known: &mut Known) -> io::Result<Self> {
         let mut snapshot = Self::default();
-        snapshot.walk(root, root, skip, hashes)?;
+        snapshot.walk(root, root, skip, known)?;
         Ok(snapshot)
     }
 
@@ -112,18 +113,19 @@ impl Snapshot {
         root: &Path,
         directory: &Path,
         skip: &[&str],
-        hashes: &mut Hashes,
+        known: &mut Known,
     ) -> io::Result<()> {
-        for name in names(directory).map_err(|why| named(directory, &why))? {
-            let path = directory.join(OsStr::from_bytes(&name));
-            let node = look(root, &path, hashes).map_err(|why| named(&path, &why))?;
+        let (handle, names) = names(directory).map_err(|why| named(directory, &why))?;
+        for name in names {
+            let path = directory.join(OsStr::from_bytes(name.to_bytes()));
+            let node =
+                look(root, &handle, &name, &path, known).map_err(|why| named(&path, &why))?;
             let relative = path.strip_prefix(root).unwrap_or(&path);
             let relative = relative.to_string_lossy().into_owned();
-            let enter =
-                node.mode & libc::S_IFMT == libc::S_IFDIR && !skip.contains(&relative.as_str());
+            let enter = node.is_directory() && !skip.contains(&relative.as_str());
             self.0.insert(relative, node);
             if enter {
-                self.walk(root, &path, skip, hashes)?;
+                self.walk(root, &path, skip, known)?;
             }
         }
         Ok(())
@@ -219,31 +221,78 @@ pub fn set_times(path: &CStr, accessed: (i64, i64), modified: (i64, i64)) -> io:
     Ok(())
 }
 
-/// The names in a directory, read without touching its access time.
-fn names(directory: &Path) -> io::Result<Vec<Vec<u8>>> {
-    let before = lstat(&c_path(directory))?;
-    let names: io::Result<Vec<_>> = fs::read_dir(directory)?
-        .map(|entry| entry.map(|entry| entry.file_name().as_bytes().to_vec()))
-        .collect();
-    restore(directory, &before)?;
-    names
-}
-
-fn restore(path: &Path, before: &libc::stat) -> io::Result<()> {
-    let path = c_path(path);
-    let after = lstat(&path)?;
-    if (after.st_atime, after.st_atime_nsec) == (before.st_atime, before.st_atime_nsec) {
-        return Ok(());
+/// A directory and the names in it, read without touching its access time.
+fn names(directory: &Path) -> io::Result<(File, Vec<CString>)> {
+    let handle = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY | libc::O_NOATIME | libc::O_NOFOLLOW)
+        .open(directory)?;
+    let mut names = Vec::new();
+    let mut buffer = vec![0_u8; 32_768];
+    loop {
+        // SAFETY: the buffer is writable and as long as said.
+        let len = unsafe {
+            libc::syscall(
+                libc::SYS_getdents64,
+                handle.as_raw_fd(),
+                buffer.as_mut_ptr(),
+                buffer.len(),
+            )
+        };
+        if len < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if len == 0 {
+            return Ok((handle, names));
+        }
+        let mut rest = &buffer[..len as usize];
+        while rest.len() > 19 {
+            let step = usize::from(u16::from_le_bytes([rest[16], rest[17]]));
+            let name = CStr::from_bytes_until_nul(&rest[19..step]).unwrap_or_default();
+            if name != c"." && name != c".." {
+                names.push(name.to_owned());
+            }
+            rest = &rest[step..];
+        }
     }
-    set_times(
-        &path,
-        (before.st_atime, before.st_atime_nsec),
-        (before.st_mtime, before.st_mtime_nsec),
-    )
 }
 
-fn look(root: &Path, path: &Path, hashes: &mut Hashes) -> io::Result<Node> {
-    let stat = lstat(&c_path(path))?;
+fn lstat_at(directory: &File, name: &CStr) -> io::Result<libc::stat> {
+    let mut stat = MaybeUninit::uninit();
+    // SAFETY: the name is NUL-terminated and the structure is writable.
+    let ret = unsafe {
+        libc::fstatat(
+            directory.as_raw_fd(),
+            name.as_ptr(),
+            stat.as_mut_ptr(),
+            libc::AT_SYMLINK_NOFOLLOW,
+        )
+    };
+    if ret < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: fstatat succeeded and filled the structure in.
+    Ok(unsafe { stat.assume_init() })
+}
+
+fn key(stat: &libc::stat) -> (u64, i64, [i64; 4]) {
+    let times = [
+        stat.st_mtime,
+        stat.st_mtime_nsec,
+        stat.st_ctime,
+        stat.st_ctime_nsec,
+    ];
+    (stat.st_ino, stat.st_size, times)
+}
+
+fn look(
+    root: &Path,
+    directory: &File,
+    name: &CStr,
+    path: &Path,
+    known: &mut Known,
+) -> io::Result<Node> {
+    let stat = lstat_at(directory, name)?;
     let kind = stat.st_mode & libc::S_IFMT;
     let mut node = Node {
         mode: stat.st_mode,
@@ -263,40 +312,51 @@ fn look(root: &Path, path: &Path, hashes: &mut Hashes) -> io::Result<Node> {
     match kind {
         libc::S_IFREG => {
             node.size = stat.st_size as u64;
-            let key = (
-                stat.st_ino,
-                stat.st_size,
-                [
-                    stat.st_mtime,
-                    stat.st_mtime_nsec,
-                    stat.st_ctime,
-                    stat.st_ctime_nsec,
-                ],
-            );
-            node.content = match hashes.0.get(&key) {
-                Some(known) => *known,
+            node.content = match known.0.get(&key(&stat)) {
+                Some((hash, _)) => *hash,
                 None => {
                     let hash = hash_file(path)?;
+                    // A file of this moment may change again without its times telling.
                     if node.modified != Stamp::Now {
-                        hashes.0.insert(key, hash);
+                        known.0.insert(key(&stat), (hash, String::new()));
                     }
                     hash
                 }
             };
         }
         libc::S_IFLNK => {
-            let target = fs::read_link(path)?.to_string_lossy().into_owned();
-            node.target = target.replace(&*root.to_string_lossy(), "@");
-            node.size = if node.target == target {
-                stat.st_size as u64
-            } else {
-                0
+            node.target = match known.0.get(&key(&stat)) {
+                Some((_, target)) => target.clone(),
+                None => {
+                    let target = fs::read_link(path)?.to_string_lossy().into_owned();
+                    restore(path, &stat)?;
+                    let target = target.replace(&*root.to_string_lossy(), "@");
+                    known
+                        .0
+                        .insert(key(&lstat_at(directory, name)?), (0, target.clone()));
+                    target
+                }
             };
-            restore(path, &stat)?;
+            if !node.target.starts_with('@') {
+                node.size = stat.st_size as u64;
+            }
         }
         _ => {}
     }
     Ok(node)
+}
+
+fn restore(path: &Path, before: &libc::stat) -> io::Result<()> {
+    let path = c_path(path);
+    let after = lstat(&path)?;
+    if (after.st_atime, after.st_atime_nsec) == (before.st_atime, before.st_atime_nsec) {
+        return Ok(());
+    }
+    set_times(
+        &path,
+        (before.st_atime, before.st_atime_nsec),
+        (before.st_mtime, before.st_mtime_nsec),
+    )
 }
 
 /// FNV-1a over the positions and contents of the blocks that are not zero, so that holes do not matter.
@@ -335,7 +395,6 @@ fn hash_file(path: &Path) -> io::Result<u64> {
 }
 
 fn next_extent(file: &File, from: i64) -> Option<(i64, i64)> {
-    use std::os::fd::AsRawFd;
     // SAFETY: lseek on a descriptor that is ours; it moves only this descriptor's position.
     let start = unsafe { libc::lseek(file.as_raw_fd(), from, libc::SEEK_DATA) };
     if start < 0 {

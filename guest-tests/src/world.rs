@@ -11,7 +11,7 @@ use crate::arena::{Arena, IN_SIZE, OUT_SIZE};
 use crate::client::{ClientError, Context, Lane, Mode, plain};
 use crate::normal::{self, Identity};
 use crate::op::{Arg, Data, Op, Returns, SLOTS};
-use crate::snapshot::{Hashes, Snapshot, c_path};
+use crate::snapshot::{Known, Snapshot, c_path};
 use crate::tree::{self, Plan};
 
 /// How a world makes its calls.
@@ -130,7 +130,7 @@ pub struct World {
     context: Option<Context>,
     identity: Identity,
     plan: Plan,
-    hashes: Hashes,
+    known: Known,
 }
 
 impl World {
@@ -146,7 +146,7 @@ impl World {
         let mut world = Self {
             way,
             plan: Plan::new(&home),
-            hashes: Hashes::default(),
+            known: Known::default(),
             root: home.join("outer/root"),
             home,
             arena: Arena::new().map_err(|why| ClientError::Kernel("mmap", why))?,
@@ -235,7 +235,7 @@ impl World {
     /// # Errors
     /// Errors of looking.
     pub fn snapshot(&mut self) -> io::Result<Snapshot> {
-        Snapshot::take(&self.home, &[tree::MOUNTS[1]], &mut self.hashes)
+        Snapshot::take(&self.home, &[tree::MOUNTS[1]], &mut self.known)
     }
 
     /// Closes every slot.
