@@ -28,8 +28,9 @@ pub(crate) struct Module {
     event: OnceLock<Option<Arc<File>>>,
 }
 
-/// How long a wait sleeps at a time if the context cannot be polled beside another file.
-const SLICE: Duration = Duration::from_millis(10);
+/// How long a wait that a bell may end sleeps at a time, first and at most. A blocked system call
+/// thread is noticed after about 8 ms; the thread that goes on for it is made by an ioctl only.
+const SLICES: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(100)];
 
 /// Sets up a context.
 pub(super) fn open(options: &Options) -> Result<Ring, Error> {
@@ -132,21 +133,32 @@ impl Module {
             self.wait(want, timeout);
             return;
         };
+        let [mut slice, longest] = SLICES;
+        if let Some(timeout) = timeout {
+            slice = slice.min(timeout);
+        }
         if !self.poll || !bell.has_file() {
-            self.wait(
-                want,
-                Some(timeout.map_or(SLICE, |timeout| timeout.min(SLICE))),
-            );
+            self.wait(want, Some(slice));
             return;
         }
         if !submitter.all_taken() {
             self.wait(0, None);
         }
-        bell.park(|event| {
-            if submitter.completions() == 0 {
-                self.poll(event, timeout);
+        loop {
+            bell.park(|event| {
+                if submitter.completions() == 0 {
+                    self.poll(event, slice);
+                }
+            });
+            if submitter.completions() != 0 || bell.is_rung() {
+                return;
             }
-        });
+            self.wait(0, None);
+            if timeout.is_some() {
+                return;
+            }
+            slice = (slice * 2).min(longest);
+        }
     }
 
     fn wait(&self, want: u32, timeout: Option<Duration>) {
@@ -164,27 +176,24 @@ impl Module {
         match Errno::result(ret) {
             Ok(_) | Err(Errno::EINTR | Errno::ETIME) => {}
             // The module has given the context up: its entries will not complete any sooner.
-            Err(_) => std::thread::sleep(SLICE),
+            Err(_) => std::thread::sleep(SLICES[0]),
         }
     }
 
-    /// Sleeps until there are completions or the event file is written to.
-    fn poll(&self, event: &File, timeout: Option<Duration>) {
+    /// Sleeps until there are completions, the event file is written to, or the time is over.
+    fn poll(&self, event: &File, time: Duration) {
         let entry = |file: &File| libc::pollfd {
             fd: file.as_raw_fd(),
             events: libc::POLLIN,
             revents: 0,
         };
         let mut files = [entry(&self.device), entry(event)];
-        let time = timeout.map(|timeout| libc::timespec {
-            tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: timeout.subsec_nanos().into(),
-        });
-        let time = time
-            .as_ref()
-            .map_or(core::ptr::null(), |time| &raw const *time);
-        // SAFETY: Both arrays are valid for the call; no signal mask is given.
-        unsafe { libc::ppoll(files.as_mut_ptr(), 2, time, core::ptr::null()) };
+        let time = libc::timespec {
+            tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        // SAFETY: The array and the time are valid for the call; no signal mask is given.
+        unsafe { libc::ppoll(files.as_mut_ptr(), 2, &time, core::ptr::null()) };
     }
 
     /// The file that ends a wait, made when first asked for.
