@@ -93,8 +93,12 @@ impl Arena {
 
     /// Fills the output region with the pattern that every world starts an operation with.
     pub fn reset_output(&mut self, salt: u8) {
-        for (at, byte) in self.output_mut().iter_mut().enumerate() {
+        let mut page = [0_u8; PAGE];
+        for (at, byte) in page.iter_mut().enumerate() {
             *byte = (at as u8).wrapping_mul(31).wrapping_add(salt) | 1;
+        }
+        for target in self.output_mut().chunks_exact_mut(PAGE) {
+            target.copy_from_slice(&page);
         }
     }
 

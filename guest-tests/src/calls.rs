@@ -367,7 +367,7 @@ pub const ROWS: &[Row] = &[
     row(
         libc::SYS_utimensat,
         "utimensat",
-        true,
+        false,
         &[
             EACCES,
             EBADF,

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use libflexsc::sys::NR_NOP;
+
 use crate::calls::{self, ROWS};
 use crate::case::{Before, Case, Cases};
 use crate::cases;
@@ -12,7 +14,9 @@ use crate::handback;
 use crate::matrix::Matrix;
 use crate::op::Op;
 use crate::options::Options;
+use crate::random;
 use crate::report::Report;
+use crate::rng::Rng;
 use crate::scratch::{Scratch, directories, private_mounts};
 use crate::snapshot::Snapshot;
 use crate::tree;
@@ -21,12 +25,17 @@ use crate::world::{Environment, Outcome, Way, World};
 /// After how many harmless calls the trees are compared.
 const LOOK_EVERY: usize = 16;
 
+/// Random sequences on each file system, and calls in each.
+const ROUNDS: u64 = 40;
+const STEPS: usize = 40;
+
 /// Complaints about one call on one file system.
 #[derive(Debug, Default)]
 struct Complaints {
     count: usize,
     first: Vec<String>,
     cases: usize,
+    random: usize,
 }
 
 /// One file system's run.
@@ -136,6 +145,43 @@ impl<'a> Run<'a> {
                 self.case(case);
             }
         }
+        for round in 0..self.options.rounds.unwrap_or(ROUNDS) {
+            self.sequence(self.options.seed.wrapping_add(round));
+        }
+    }
+
+    /// A random sequence of calls, on trees and descriptors that each call leaves to the next.
+    fn sequence(&mut self, seed: u64) {
+        let mut rng = Rng::new(seed);
+        for before in random::kit() {
+            for which in 0..self.worlds.len() {
+                if let Err(why) = before.apply(&mut self.worlds[which]) {
+                    self.complain(NR_NOP, format!("random kit: {why}"));
+                    return self.rebuild();
+                }
+            }
+        }
+        let mut last = NR_NOP;
+        for step in 0..STEPS {
+            let environment = random::environment(&mut rng);
+            let op = random::call(&mut rng);
+            if !self.options.wants(calls::name(op.nr)) {
+                continue;
+            }
+            last = op.nr;
+            let complaints = self.complaints.entry(op.nr).or_default();
+            complaints.random += 1;
+            let before = complaints.count;
+            self.compare(
+                &op,
+                &environment,
+                &format!("random seed {seed} step {step}"),
+            );
+            if self.complaints.entry(op.nr).or_default().count > before {
+                return self.rebuild();
+            }
+        }
+        self.trees(last, &format!("random seed {seed}, at the end"));
     }
 
     fn complain(&mut self, nr: u16, text: String) {
@@ -177,7 +223,7 @@ impl<'a> Run<'a> {
             self.worlds.iter_mut().for_each(World::close_slots);
         } else {
             let names = std::mem::take(&mut self.unseen);
-            self.trees(nr, &names.join(" or "), true);
+            self.trees(nr, &names.join(" or "));
         }
     }
 
@@ -254,7 +300,7 @@ impl<'a> Run<'a> {
     }
 
     /// Compares the trees, and builds them anew when they changed or differ.
-    fn trees(&mut self, nr: u16, name: &str, renew: bool) {
+    fn trees(&mut self, nr: u16, name: &str) {
         let snapshots: Result<Vec<_>, _> = self.worlds.iter_mut().map(World::snapshot).collect();
         let snapshots = match snapshots {
             Ok(snapshots) => snapshots,
@@ -275,7 +321,7 @@ impl<'a> Run<'a> {
                 );
             }
         }
-        if dirty && renew {
+        if dirty {
             for (world, now) in self.worlds.iter_mut().zip(&snapshots) {
                 if let Err(why) = world.repair(&self.pristine, now) {
                     give_up(&why);
@@ -301,7 +347,8 @@ impl<'a> Run<'a> {
             };
             let name = format!("differential.{}.{}", scratch.label(), row.name);
             if complaints.count == 0 {
-                report.pass(&format!("{name} ({} cases)", complaints.cases));
+                let (cases, random) = (complaints.cases, complaints.random);
+                report.pass(&format!("{name} ({cases} cases, {random} random)"));
             } else {
                 let first = complaints.first.join(" || ");
                 report.fail(&name, format!("{} complaints: {first}", complaints.count));

@@ -27,10 +27,17 @@ pub fn allowed(op: &Op, environment: &Environment, world: &World) -> Option<&'st
             Some("asks for a mount id")
         }
         libc::SYS_linkat if environment.user => Some("protected_hardlinks"),
-        libc::SYS_ftruncate if environment.user => {
+        libc::SYS_ftruncate if other_credentials(op, world) => {
             Some("the file was opened with other credentials")
         }
         _ => None,
+    }
+}
+
+fn other_credentials(op: &Op, world: &World) -> bool {
+    match op.args[0] {
+        Arg::Fd(slot) | Arg::DirtyFd(slot) => !world.same_credentials(slot),
+        _ => false,
     }
 }
 

@@ -17,6 +17,7 @@ pub mod matrix;
 pub mod normal;
 pub mod op;
 pub mod options;
+pub mod random;
 pub mod report;
 pub mod rng;
 pub mod scratch;

@@ -218,6 +218,16 @@ impl Op {
         }
     }
 
+    /// Whether the output region is among what the call may touch.
+    pub fn uses_output(&self) -> bool {
+        let output = |arg: &Arg| matches!(arg, Arg::Out(_));
+        self.args.iter().any(output)
+            || self.inputs.iter().any(|(_, data)| match data {
+                Data::Words(words) => words.iter().any(output),
+                _ => false,
+            })
+    }
+
     /// The text of the path in argument `which`, when it is a readable one.
     pub fn path_text(&self, which: usize) -> Option<&[u8]> {
         let Arg::In(place) = self.args[which] else {

@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::arena::{Arena, IN_SIZE, OUT_SIZE};
 use crate::client::{ClientError, Context, Lane, Mode, plain};
@@ -127,6 +128,8 @@ pub struct World {
     root: PathBuf,
     arena: Arena,
     slots: [i32; SLOTS],
+    opened: [u64; SLOTS],
+    acted: u64,
     context: Option<Context>,
     identity: Identity,
     plan: Plan,
@@ -151,6 +154,8 @@ impl World {
             home,
             arena: Arena::new().map_err(|why| ClientError::Kernel("mmap", why))?,
             slots: [-1; SLOTS],
+            opened: [0; SLOTS],
+            acted: 0,
             context: None,
             identity: Identity::default(),
         };
@@ -248,6 +253,7 @@ impl World {
     /// Puts a descriptor into a slot, closing the one there.
     pub fn set_slot(&mut self, slot: usize, fd: i32) {
         let before = std::mem::replace(&mut self.slots[slot], fd);
+        self.opened[slot] = CREDENTIALS.load(Ordering::Relaxed);
         if before >= 0 && before != fd {
             // SAFETY: the slot owned this descriptor.
             unsafe { libc::close(before) };
@@ -257,6 +263,11 @@ impl World {
     /// The descriptor in a slot, -1 when none.
     pub fn slot(&self, slot: usize) -> i32 {
         self.slots[slot]
+    }
+
+    /// Whether the file in `slot` was opened with the very credentials that the last operation ran with.
+    pub fn same_credentials(&self, slot: usize) -> bool {
+        self.opened[slot] == self.acted
     }
 
     /// Forgets the descriptor in a slot without closing it: a tested call has closed it.
@@ -277,7 +288,9 @@ impl World {
     }
 
     fn write_inputs(&mut self, op: &Op) {
-        self.arena.reset_output(op.nr as u8);
+        if op.uses_output() {
+            self.arena.reset_output(op.nr as u8);
+        }
         for (at, data) in &op.inputs {
             let bytes = match data {
                 Data::Bytes(bytes) => bytes.clone(),
@@ -300,6 +313,18 @@ impl World {
                 self.arena.write_input(*at, &bytes);
             }
         }
+    }
+
+    /// The pages of the input region that the operation uses.
+    fn inputs(&self, op: &Op) -> Vec<u8> {
+        const PAGE: usize = 4096;
+        let bytes = self.arena.input_bytes();
+        op.inputs
+            .iter()
+            .filter(|(at, _)| *at < IN_SIZE)
+            .flat_map(|(at, _)| &bytes[at / PAGE * PAGE..][..PAGE])
+            .copied()
+            .collect()
     }
 
     /// Makes the call by the plain system call, as preparation of a case.
@@ -338,30 +363,41 @@ impl World {
             Some(below) => self.root.join(below),
             None => self.root.clone(),
         };
-        std::env::set_current_dir(directory).map_err(|why| ClientError::Kernel("chdir", why))?;
+        // A random sequence may have removed the directory, in every world alike.
+        std::env::set_current_dir(directory)
+            .or_else(|_| std::env::set_current_dir(&self.root))
+            .map_err(|why| ClientError::Kernel("chdir", why))?;
         self.write_inputs(op);
-        let inputs = self.arena.input_bytes().to_vec();
+        let inputs = self.inputs(op);
         let args = op.args.map(|arg| self.value(arg));
         let named = self.named_slots(op);
         let lowest = matches!(op.returns, Returns::Descriptor(_)).then(lowest_free);
 
         let guard = Guard::enter(environment)
             .map_err(|why| ClientError::Kernel("entering the environment of a case", why))?;
+        self.acted = CREDENTIALS.load(Ordering::Relaxed);
         let (ret, lane) = self.make(op.nr, args)?;
         drop(guard);
 
         let mut outcome = Outcome {
             ret,
             descriptor: None,
-            output: normal::output(op, ret, self.arena.output_bytes(), &self.identity),
+            output: if op.uses_output() {
+                normal::output(op, ret, self.arena.output_bytes(), &self.identity)
+            } else {
+                Vec::new()
+            },
             positions: named.into_iter().map(position).collect(),
-            inputs_kept: inputs == self.arena.input_bytes(),
+            inputs_kept: inputs == self.inputs(op),
         };
         if let (Returns::Descriptor(keep), true) = (op.returns, ret >= 0) {
             outcome.ret = 0;
             outcome.descriptor = Some(self.describe(ret as i32, lowest));
             match keep {
-                Some(slot) => self.set_slot(slot, ret as i32),
+                Some(slot) => {
+                    self.set_slot(slot, ret as i32);
+                    self.opened[slot] = self.acted;
+                }
                 // SAFETY: the call has just returned this descriptor to us.
                 None => unsafe {
                     libc::close(ret as i32);
@@ -533,11 +569,15 @@ fn lower_limit(which: libc::__rlimit_resource_t, value: u64) -> io::Result<libc:
     Ok(before)
 }
 
+/// How often the process has changed its credentials: the kernel makes a new set each time.
+static CREDENTIALS: AtomicU64 = AtomicU64::new(0);
+
 /// Gives root's effective rights up, keeping the way back.
 ///
 /// # Errors
 /// The errors of setgroups(2), setresgid(2) and setresuid(2).
 pub fn become_user() -> io::Result<()> {
+    CREDENTIALS.fetch_add(1, Ordering::Relaxed);
     // SAFETY: an empty list of groups needs no memory; the others take none.
     let wrong = unsafe {
         libc::setgroups(0, std::ptr::null()) < 0
@@ -552,6 +592,7 @@ pub fn become_user() -> io::Result<()> {
 
 /// Takes root's rights back after [`become_user`].
 pub fn become_root() {
+    CREDENTIALS.fetch_add(1, Ordering::Relaxed);
     // SAFETY: neither takes memory.
     unsafe {
         libc::setresuid(0, 0, 0);
