@@ -26,8 +26,9 @@ use kernel::{
     },
 };
 
-/// Ten years: longer timeouts are cut, so that no deadline overflows the clock.
-const LONGEST_WAIT_NS: i64 = 10 * 365 * 86_400 * 1_000_000_000;
+/// How long a caller leaves posted entries to those who look at the ring, before it executes
+/// them itself: they may have been preempted.
+const PATIENCE: Delta = Delta::from_millis(40);
 
 impl Context {
     /// `FLEXSC_IOC_WAIT`, called in the process: the number of unreaped completions.
@@ -39,17 +40,23 @@ impl Context {
             return Err(EINVAL);
         }
         self.shared().count(Counter::Waits, 1);
-        let deadline = (wait.timeout_ns >= 0).then(|| {
-            let timeout = wait.timeout_ns.min(LONGEST_WAIT_NS);
-            Instant::<Monotonic>::now() + Delta::from_nanos(timeout)
-        });
+        let start = Instant::<Monotonic>::now();
+        let timeout = (wait.timeout_ns >= 0).then(|| Delta::from_nanos(wait.timeout_ns));
         let target = wait.min_complete.min(self.shared().entries());
+        let mut patience = Some(PATIENCE);
         loop {
             if self.is_dead() {
                 return Err(ESRCH);
             }
             self.make_wanted_thread();
-            self.run_posted();
+            // With a CPU of their own, those who look at the ring already get what is posted.
+            // When they do not come for it, or the caller does not want to sleep, it does.
+            if target == 0 || self.has_one_cpu() || !self.state().attended() {
+                patience = None;
+            }
+            if patience.is_none() {
+                self.run_posted();
+            }
             let unreaped = self.unreaped();
             if unreaped >= target || flexsc_fput_pending() {
                 return Ok(unreaped);
@@ -57,10 +64,24 @@ impl Context {
             if kernel::current!().signal_pending() {
                 return Err(EINTR);
             }
-            self.sleep(target, deadline, || {
+            let elapsed = start.elapsed();
+            if timeout.is_some_and(|timeout| elapsed >= timeout) {
+                return Err(ETIME);
+            }
+            if patience.is_some_and(|patience| elapsed >= patience) {
+                patience = None;
+                continue;
+            }
+            let until = match (timeout, patience) {
+                (Some(timeout), Some(patience)) => Some(timeout.min(patience)),
+                (timeout, patience) => timeout.or(patience),
+            };
+            self.sleep(target, until.map(|until| until - elapsed), || {
                 self.unreaped() >= target || self.is_dead() || {
                     let state = self.state();
-                    state.wants_thread() || state.ring_ready(self.shared())
+                    state.wants_thread()
+                        || patience.is_none() && state.ring_ready(self.shared())
+                        || patience.is_some() && !state.attended()
                 }
             })?;
         }

@@ -299,6 +299,11 @@ impl Context {
         (!self.one_cpu).then_some(self.cpu)
     }
 
+    /// Whether the application has one CPU only, which polling would take from it.
+    pub(crate) fn has_one_cpu(&self) -> bool {
+        self.one_cpu
+    }
+
     /// `GATE_STRICT`, if the administrator wants every gated call handed back.
     pub(crate) fn strict(&self) -> u32 {
         self.strict
@@ -440,11 +445,11 @@ impl Context {
     /// Sleeps until `target` completions are unreaped or there is other news, once, unless
     /// `ready` already.
     ///
-    /// `ready` may take the state's lock. Returns `ETIME` at the deadline, `EINTR` on a signal.
+    /// `ready` may take the state's lock. Returns also when `time` is over; `EINTR` on a signal.
     pub(crate) fn sleep(
         &self,
         target: u32,
-        deadline: Option<Instant<Monotonic>>,
+        time: Option<Delta>,
         ready: impl Fn() -> bool,
     ) -> Result {
         let mut guard = self.waiting.lock();
@@ -458,7 +463,7 @@ impl Context {
             Ok(())
         } else {
             self.shared.count(Counter::WaitSleeps, 1);
-            self.sleep_locked(deadline, &mut guard)
+            self.sleep_locked(time, &mut guard)
         };
         self.waiters.fetch_sub(1, Relaxed);
         result
@@ -466,23 +471,19 @@ impl Context {
 
     fn sleep_locked(
         &self,
-        deadline: Option<Instant<Monotonic>>,
+        time: Option<Delta>,
         guard: &mut kernel::sync::lock::Guard<'_, (), kernel::sync::lock::mutex::MutexBackend>,
     ) -> Result {
         use kernel::sync::CondVarTimeoutResult as Woken;
-        let Some(deadline) = deadline else {
+        let Some(time) = time else {
             return if self.news.wait_interruptible(guard) {
                 Err(EINTR)
             } else {
                 Ok(())
             };
         };
-        let left = deadline - Instant::now();
-        if left.is_negative() || left.is_zero() {
-            return Err(ETIME);
-        }
         // CAST: Clamped to what fits.
-        let millis = left.as_millis_ceil().clamp(1, i64::from(i32::MAX)) as u32;
+        let millis = time.as_millis_ceil().clamp(1, i64::from(i32::MAX)) as u32;
         match self
             .news
             .wait_interruptible_timeout(guard, kernel::time::msecs_to_jiffies(millis))

@@ -191,6 +191,11 @@ impl State {
         self.posted.get(usize::from(index)).copied()
     }
 
+    /// Whether somebody will look at the ring without being kicked.
+    pub(crate) fn attended(&self) -> bool {
+        self.active > 0 || self.pending > 0
+    }
+
     /// How far the ring has been taken.
     pub(crate) fn sub_head(&self) -> u32 {
         self.sub_head
