@@ -4,7 +4,7 @@
 
 use crate::error::{Action, Cause};
 use crate::event::Event;
-use crate::io::{Held, c_name};
+use crate::io::{DIRECTORY, Held, c_name};
 use crate::list::Kind;
 use crate::names::Names;
 use crate::run::WINDOW;
@@ -138,23 +138,9 @@ impl Side<'_, '_> {
         name: &'s [u8],
     ) -> Pin<Box<dyn Future<Output = bool> + 's>> {
         Box::pin(async move {
-            const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-            let dir = match self.run.io.open(parent.at(), name, DIRECTORY, 0).await {
-                Ok(dir) => dir,
-                Err(errno) => {
-                    self.fail(&path, Action::OpenDirectory, errno);
-                    return false;
-                }
-            };
-            let mut names = Names::new();
-            if let Err(errno) = names.read(&self.run.io, &dir).await {
-                self.fail(&path, Action::ReadDirectory, errno);
+            if !self.delete_contents(parent, &path, name).await {
                 return false;
             }
-            if !self.delete_names(&dir, &path, &names.sorted()).await {
-                return false;
-            }
-            drop(dir);
             let op = Unlinkat::new(parent.at(), c_name(name), libc::AT_REMOVEDIR);
             let result = if self.run.options.dry_run {
                 Ok(())
@@ -163,6 +149,23 @@ impl Side<'_, '_> {
             };
             self.deleted(path, Kind::Directory, result)
         })
+    }
+
+    /// Deletes all that is in a directory; false if something is left.
+    async fn delete_contents(&self, parent: &Held, path: &[u8], name: &[u8]) -> bool {
+        let dir = match self.run.io.open(parent.at(), name, DIRECTORY, 0).await {
+            Ok(dir) => dir,
+            Err(errno) => {
+                self.fail(path, Action::OpenDirectory, errno);
+                return false;
+            }
+        };
+        let mut names = Names::new();
+        if let Err(errno) = names.read(&self.run.io, &dir).await {
+            self.fail(path, Action::ReadDirectory, errno);
+            return false;
+        }
+        self.delete_names(&dir, path, &names.sorted()).await
     }
 
     /// Removes the directory `name` of `target`, whose place something else is to take.
@@ -174,12 +177,20 @@ impl Side<'_, '_> {
                 return false;
             }
         };
-        target.dirty.set(true);
-        if self.run.options.delete {
-            return self.delete_tree(&dir, path.to_vec(), name).await;
+        let options = self.run.options;
+        target.dirty.set(!options.dry_run);
+        if options.delete && !self.delete_contents(&dir, path, name).await {
+            return false;
         }
-        let op = Unlinkat::new(dir.at(), c_name(name), libc::AT_REMOVEDIR);
-        match self.run.io.handle.submit(op).await {
+        let removed = match options.dry_run {
+            true if options.delete => Ok(()),
+            true => self.is_empty(&dir, name).await,
+            false => {
+                let op = Unlinkat::new(dir.at(), c_name(name), libc::AT_REMOVEDIR);
+                self.run.io.handle.submit(op).await
+            }
+        };
+        match removed {
             Ok(()) | Err(Errno::ENOENT) => true,
             Err(Errno::ENOTEMPTY | Errno::EEXIST) => {
                 self.fail(path, Action::MakeWay, Cause::NotEmpty);
@@ -189,6 +200,18 @@ impl Side<'_, '_> {
                 self.fail(path, Action::MakeWay, errno);
                 false
             }
+        }
+    }
+
+    /// What removing a directory would say about its contents.
+    async fn is_empty(&self, parent: &Held, name: &[u8]) -> Result<(), Errno> {
+        let dir = self.run.io.open(parent.at(), name, DIRECTORY, 0).await?;
+        let mut names = Names::new();
+        names.read(&self.run.io, &dir).await?;
+        if names.iter().next().is_none() {
+            Ok(())
+        } else {
+            Err(Errno::ENOTEMPTY)
         }
     }
 }

@@ -148,6 +148,7 @@ impl Sync {
             rename,
         } = open_destination(run, destination, &sources).await?;
         sources.rename = rename;
+        let mut gid = None;
         if let Some(root) = &root {
             let attributes = match found {
                 Some(found) => found,
@@ -158,6 +159,7 @@ impl Sync {
                     .map_err(|errno| failure(&shown, Action::Stat, errno))?,
             };
             sources.destination = Some(attributes.inode);
+            gid = Some(attributes.gid);
             self.check_places(run, &sources, attributes.inode, destination)
                 .await?;
         }
@@ -169,6 +171,7 @@ impl Sync {
             shown,
             root,
             found,
+            gid,
             to_sender,
             to_generator,
             targets: RefCell::default(),

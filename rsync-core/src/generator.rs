@@ -8,7 +8,7 @@
 use crate::delete::Doomed;
 use crate::error::{Action, Cause};
 use crate::event::Event;
-use crate::io::Held;
+use crate::io::{DIRECTORY, Held};
 use crate::list::{Attributes, DirList, Kind};
 use crate::message::{Listing, ToGenerator};
 use crate::names::Names;
@@ -26,9 +26,6 @@ use std::rc::Rc;
 
 /// How many entries of one directory are worked on at once.
 const ENTRIES: usize = 64;
-
-/// How a directory is opened.
-const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
 
 /// The generator.
 pub(crate) struct Generator<'a, 'o> {
@@ -129,7 +126,7 @@ impl<'a, 'o> Generator<'a, 'o> {
         side.hold(target, root.clone());
         target.found.set(side.found);
         target.fresh.set(side.found.is_none());
-        target.gid.set(side.found.map(|found| found.gid));
+        target.gid.set(side.gid);
         target.establish(State::Ready);
     }
 

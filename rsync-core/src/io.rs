@@ -17,6 +17,9 @@ use std::task::{self, Waker};
 pub(crate) const SOURCE: i32 =
     libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
 
+/// How a directory below an argument is opened: never through a symbolic link.
+pub(crate) const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+
 /// The most bytes that one call reads or writes.
 pub(crate) const CHUNK: usize = 256 * 1024;
 
@@ -144,10 +147,9 @@ impl Io {
 
     /// Opens the directory `path` below `root`, following no symbolic link and never leaving `root`.
     pub(crate) async fn open_beneath(&self, root: &Held, path: &[u8]) -> Result<Held, Errno> {
-        const FLAGS: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
         let path = if path.is_empty() { b"." } else { path };
         let how = OpenHow {
-            flags: FLAGS as u64,
+            flags: (DIRECTORY | libc::O_CLOEXEC) as u64,
             mode: 0,
             resolve: libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
         };
@@ -171,7 +173,7 @@ impl Io {
             .filter(|name| !name.is_empty())
         {
             let dir = held.as_ref().unwrap_or(root).at();
-            held = Some(self.open(dir, name, FLAGS, 0).await?);
+            held = Some(self.open(dir, name, DIRECTORY, 0).await?);
         }
         held.ok_or(Errno::ENOENT)
     }

@@ -11,6 +11,7 @@ use crate::side::{Changes, Side};
 use crate::strong::FileSum;
 use crate::token::OwnedToken;
 use crate::transfer::{Basis, Data, Transfer};
+use crate::update::is_new;
 use async_channel::{Receiver, Sender};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _, select_biased};
@@ -402,7 +403,11 @@ impl<'a, 'o> Output<'a, 'o> {
             return Err(Some((action, errno.into())));
         }
         target.dirty.set(true);
-        side.transferred(&path, want.size, self.transfer.found.is_none());
+        side.transferred(
+            &path,
+            want.size,
+            is_new(&want, self.transfer.found.as_ref()),
+        );
         Ok(())
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Side<'a, 'o> {
     pub(crate) root: Option<Rc<Held>>,
     /// The root's attributes, if it was there before.
     pub(crate) found: Option<Attributes>,
+    /// The root's group.
+    pub(crate) gid: Option<u32>,
     pub(crate) to_sender: Sender<ToSender>,
     pub(crate) to_generator: Sender<ToGenerator>,
     pub(crate) targets: RefCell<HashMap<DirId, Rc<Target>>>,

@@ -20,6 +20,11 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
 
+/// Whether there was nothing of an entry's name and kind.
+pub(crate) fn is_new(want: &Attributes, found: Option<&Attributes>) -> bool {
+    found.is_none_or(|found| found.kind != want.kind)
+}
+
 impl Side<'_, '_> {
     /// Whether nothing at all is to be done about an entry: the common case, told without another call.
     pub(crate) fn is_settled(&self, want: &Attributes, found: Option<&Attributes>) -> bool {
@@ -77,16 +82,16 @@ impl Side<'_, '_> {
                 return self.adjust(target, name, path, want, found).await;
             }
         }
-        if found.is_none() {
+        let blocked = found.is_some_and(|found| found.kind == Kind::Directory);
+        if blocked && !self.make_way(target, name, path).await {
+            return;
+        }
+        let created = is_new(want, found.as_ref());
+        if created {
             self.run.stats().created.add(Kind::Regular);
         }
         if self.run.options.dry_run {
-            return self.transferred(path, want.size, found.is_none());
-        }
-        if let Some(found) = &found {
-            if found.kind == Kind::Directory && !self.make_way(target, name, path).await {
-                return;
-            }
+            return self.transferred(path, want.size, created);
         }
         self.request(target, list, index, found).await;
     }
@@ -225,15 +230,15 @@ impl Side<'_, '_> {
                 }
             }
         }
-        let created = found.is_none();
+        let created = is_new(want, found.as_ref());
+        let blocked = found.is_some_and(|found| found.kind == Kind::Directory);
+        if blocked && !self.make_way(target, name, path).await {
+            return;
+        }
         if let (Some(dir), false) = (&dir, self.run.options.dry_run) {
-            if found.is_some_and(|found| found.kind == Kind::Directory)
-                && !self.make_way(target, name, path).await
-            {
-                return;
-            }
+            let free = blocked || found.is_none();
             if !self
-                .make_symlink(target, dir, name, path, link, want, created)
+                .make_symlink(target, dir, name, path, link, want, free)
                 .await
             {
                 return;
@@ -262,10 +267,10 @@ impl Side<'_, '_> {
         path: &[u8],
         link: &[u8],
         want: &Attributes,
-        created: bool,
+        free: bool,
     ) -> bool {
         let io = &self.run.io;
-        let place = if created {
+        let place = if free {
             name.to_vec()
         } else {
             self.temps.name(name)
@@ -292,7 +297,7 @@ impl Side<'_, '_> {
             },
         )
         .await;
-        if created {
+        if free {
             return true;
         }
         let op = Renameat2::new(dir.at(), c_name(&place), dir.at(), c_name(name), 0);

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Random trees: the destination becomes what the source is, and what rsync makes of it.
+
+mod common;
+
+use common::{
+    BACKENDS, Random, Run, Scratch, Times, assert_same, change, copy, flexsync, grow, leftovers,
+    rsync, snapshot,
+};
+
+/// rsync's own opinion: nothing is left to be done.
+fn rsync_agrees(scratch: &Scratch, what: &str) {
+    if let Some(run) = rsync(scratch.path(), &["-rlptnci", "--delete", "src/", "dst/"]) {
+        assert_eq!(run.expect(0).stdout, "", "{what}");
+    }
+}
+
+fn same_as_source(scratch: &Scratch, what: &str) {
+    let (source, destination) = (scratch.join("src"), scratch.join("dst"));
+    assert_same(
+        &snapshot(&source, Times::Compare),
+        &snapshot(&destination, Times::Compare),
+        what,
+    );
+    assert!(leftovers(&destination).is_empty(), "{what}");
+    rsync_agrees(scratch, what);
+}
+
+fn three_syncs(backend: &str, seed: u64, options: &[&str]) {
+    let what = format!("backend {backend}, seed {seed}, {options:?}");
+    let scratch = Scratch::new();
+    let mut random = Random::new(seed);
+    grow(&scratch.join("src"), &mut random, 120);
+    let sync = |more: &[&str]| -> Run {
+        let arguments = [&["-a", "--stats"], options, more, &["src/", "dst"]].concat();
+        flexsync(scratch.path(), backend, &arguments).expect(0)
+    };
+    sync(&[]);
+    same_as_source(&scratch, &format!("{what}, first"));
+
+    let again = sync(&["-v"]);
+    assert_eq!(
+        again.figure("Number of regular files transferred"),
+        0,
+        "{what}, again:\n{}",
+        again.stdout
+    );
+    assert_eq!(
+        again.figure("Number of created files"),
+        0,
+        "{what}, again:\n{}",
+        again.stdout
+    );
+    same_as_source(&scratch, &format!("{what}, again"));
+
+    change(&scratch.join("src"), &mut random);
+    sync(&["--delete"]);
+    same_as_source(&scratch, &format!("{what}, changed"));
+}
+
+#[test]
+fn whole_files_make_the_trees_equal() {
+    for (seed, backend) in (0..12).zip(BACKENDS.iter().cycle()) {
+        three_syncs(backend, seed, &[]);
+    }
+}
+
+#[test]
+fn differences_make_the_trees_equal() {
+    for (seed, backend) in (100..112).zip(BACKENDS.iter().cycle()) {
+        three_syncs(backend, seed, &["--no-whole-file"]);
+    }
+}
+
+#[test]
+fn checksums_and_odd_block_lengths_make_the_trees_equal() {
+    for (seed, backend) in (200..206).zip(BACKENDS.iter().cycle()) {
+        three_syncs(backend, seed, &["-c", "--no-W", "-B", "97"]);
+    }
+}
+
+/// Both programs on copies of the same trees, with the same arguments: same trees, same exit status, same figures.
+fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
+    const FIGURES: [&str; 7] = [
+        "Number of files",
+        "Number of created files",
+        "Number of deleted files",
+        "Number of regular files transferred",
+        "Total file size",
+        "Total transferred file size",
+        "Literal data",
+    ];
+    let what = format!("backend {backend}, seed {seed}, {options:?}");
+    let scratch = Scratch::new();
+    let mut random = Random::new(seed);
+    grow(&scratch.join("src"), &mut random, 60);
+    copy(&scratch.join("src"), &scratch.join("mine"));
+    change(&scratch.join("mine"), &mut random);
+    copy(&scratch.join("mine"), &scratch.join("theirs"));
+
+    let arguments = |to| [&["--stats", "-v"], options, &["src/", to]].concat();
+    let Some(theirs) = rsync(scratch.path(), &arguments("theirs")) else {
+        return;
+    };
+    let mine = flexsync(scratch.path(), backend, &arguments("mine"));
+    assert_eq!(
+        mine.status, theirs.status,
+        "{what}\n{}\n{}",
+        mine.stderr, theirs.stderr
+    );
+    let keeps_times = options[0].contains(['t', 'a']);
+    let times = if keeps_times {
+        Times::Seconds
+    } else {
+        Times::Ignore
+    };
+    assert_same(
+        &snapshot(&scratch.join("mine"), times),
+        &snapshot(&scratch.join("theirs"), times),
+        &what,
+    );
+    for figure in FIGURES {
+        let (left, right) = (mine.figure(figure), theirs.figure(figure));
+        assert_eq!(
+            left, right,
+            "{what}: {figure}\n{}\n{}",
+            mine.stdout, theirs.stdout
+        );
+    }
+}
+
+#[test]
+fn any_set_of_options_does_what_rsync_does() {
+    const OPTIONS: [&[&str]; 14] = [
+        &["-r"],
+        &["-rl"],
+        &["-rt"],
+        &["-rp"],
+        &["-rlpt"],
+        &["-rltgo"],
+        &["-a"],
+        &["-an"],
+        &["-a", "--delete"],
+        &["-rl", "--delete"],
+        &["-ac"],
+        &["-a", "--no-W"],
+        &["-rlc", "--no-W", "--delete"],
+        &["-a", "--no-whole-file", "--delete", "-B", "512"],
+    ];
+    for (index, options) in OPTIONS.iter().enumerate() {
+        for round in 0..2 {
+            as_rsync(
+                BACKENDS[(index + round) % 2],
+                1000 + 10 * index as u64 + round as u64,
+                options,
+            );
+        }
+    }
+}
