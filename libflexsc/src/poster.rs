@@ -259,9 +259,16 @@ impl Poster {
                 break;
             };
             let missing = (min - count).min(self.posted);
-            // With operations queued, each free entry is worth waking up for.
-            let want = if self.queue.is_empty() { missing } else { 1 };
-            ring.wait(want as u32, left, bell, &mut self.stats);
+            // With operations queued it takes only one free entry to go on, and perhaps one of them
+            // to end the others; but while completions come in, some at a time are cheaper.
+            let (want, hope) = match self.queue.is_empty() {
+                true => (missing, missing),
+                false => (
+                    1,
+                    missing.min(ring.submitter.region().entries() as usize / 4),
+                ),
+            };
+            ring.wait(want as u32, hope as u32, left, bell, &mut self.stats);
             count += self.reap();
             if bell.is_some_and(Bell::is_rung) {
                 break;

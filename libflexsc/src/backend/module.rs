@@ -28,8 +28,8 @@ pub(crate) struct Module {
     event: OnceLock<Option<Arc<File>>>,
 }
 
-/// How long a wait that a bell may end sleeps at a time, first and at most. A blocked system call
-/// thread is noticed after about 8 ms; the thread that goes on for it is made by an ioctl only.
+/// How long poll(2) sleeps at a time, first and at most. A blocked system call thread is noticed
+/// after about 8 ms; the thread that goes on for it is made by an ioctl only.
 const SLICES: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(100)];
 
 /// Sets up a context.
@@ -120,8 +120,12 @@ impl Module {
         unsafe { ioctl(&self.device, sys::IOC_KICK, 0) };
     }
 
-    /// Executes what nobody has taken yet, then sleeps until `want` completions can be reaped, or
-    /// the time is over, or the bell rings.
+    /// Sleeps until `want` completions can be reaped, or the time is over, or the bell rings; also
+    /// ends for no reason.
+    ///
+    /// On the only CPU this thread executes what was posted. With others it leaves that to them; when
+    /// nothing completes for a while, a kick makes a thread for those that block, and after one more
+    /// while this one takes part.
     pub(super) fn sleep(
         &self,
         submitter: &Submitter,
@@ -129,31 +133,34 @@ impl Module {
         timeout: Option<Duration>,
         bell: Option<&Bell>,
     ) {
-        let Some(bell) = bell else {
-            self.wait(want, timeout);
-            return;
-        };
-        let [mut slice, longest] = SLICES;
-        if let Some(timeout) = timeout {
-            slice = slice.min(timeout);
-        }
-        if !self.poll || !bell.has_file() {
-            self.wait(want, Some(slice));
+        let [first, longest] = SLICES;
+        let mut slice = timeout.map_or(first, |timeout| timeout.min(first));
+        if !self.poll || bell.is_some_and(|bell| !bell.has_file()) {
+            self.wait(want, if bell.is_some() { Some(slice) } else { timeout });
             return;
         }
-        if !submitter.all_taken() {
-            self.wait(0, None);
+        if self.single {
+            match bell {
+                Some(_) => self.wait(0, None),
+                None => return self.wait(want, timeout),
+            }
         }
+        let mut others_turn = !self.single;
         loop {
-            bell.park(|event| {
-                if submitter.completions() == 0 {
-                    self.poll(event, slice);
+            if submitter.completions() == 0 {
+                match bell {
+                    Some(bell) => bell.park(|event| self.poll(Some(event), slice)),
+                    None => self.poll(None, slice),
                 }
-            });
-            if submitter.completions() != 0 || bell.is_rung() {
+            }
+            if submitter.completions() != 0 || bell.is_some_and(Bell::is_rung) {
                 return;
             }
-            self.wait(0, None);
+            match (core::mem::take(&mut others_turn), bell) {
+                (true, _) => self.kick(),
+                (false, Some(_)) => self.wait(0, None),
+                (false, None) => return self.wait(want, timeout),
+            }
             if timeout.is_some() {
                 return;
             }
@@ -181,19 +188,20 @@ impl Module {
     }
 
     /// Sleeps until there are completions, the event file is written to, or the time is over.
-    fn poll(&self, event: &File, time: Duration) {
+    fn poll(&self, event: Option<&File>, time: Duration) {
         let entry = |file: &File| libc::pollfd {
             fd: file.as_raw_fd(),
             events: libc::POLLIN,
             revents: 0,
         };
-        let mut files = [entry(&self.device), entry(event)];
+        let mut files = [entry(&self.device), entry(event.unwrap_or(&self.device))];
+        let count = 1 + u64::from(event.is_some());
         let time = libc::timespec {
             tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: time.subsec_nanos().into(),
         };
         // SAFETY: The array and the time are valid for the call; no signal mask is given.
-        unsafe { libc::ppoll(files.as_mut_ptr(), 2, &time, core::ptr::null()) };
+        unsafe { libc::ppoll(files.as_mut_ptr(), count, &time, core::ptr::null()) };
     }
 
     /// The file that ends a wait, made when first asked for.

@@ -63,17 +63,19 @@ impl Ring {
     }
 
     /// Waits until `want` completions can be reaped, or the time is over, or the bell rings; also
-    /// ends for no reason.
+    /// ends for no reason. While completions keep coming it waits for `hope` of them.
     pub(crate) fn wait(
         &mut self,
         want: u32,
+        hope: u32,
         timeout: Option<Duration>,
         bell: Option<&Bell>,
         stats: &mut Stats,
     ) {
         let rung = || bell.is_some_and(Bell::is_rung);
         if timeout.is_none_or(|timeout| timeout > self.spin.time)
-            && self.spin.until(want, || self.submitter.completions(), rung)
+            && (self.spin.until(hope, || self.submitter.completions(), rung)
+                || self.submitter.completions() >= want)
         {
             stats.spun += 1;
             return;
