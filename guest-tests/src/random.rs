@@ -53,7 +53,7 @@ const DIRECTORIES: &[&str] = &[
     "dir/../",
     "@/",
     "@/dir/",
-    "/none/",
+    "/proc/none/",
 ];
 const NAMES: &[&str] = &[
     "small", "big", "page", "hard", "sparse", "secret", "mine", "suid", "sgid", "dir", "sub",

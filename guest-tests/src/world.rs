@@ -144,7 +144,8 @@ impl World {
     /// Errors of the context and of the directory.
     pub fn new(way: Way, scratch: &Path, fake: bool) -> Result<Self, ClientError> {
         // Equal lengths: the longest path fits in one world exactly when it fits in the others.
-        let home = scratch.join(format!("world-{}", &way.name()[..1]));
+        // One level more than the tree can name, should a random sequence turn a directory into a link upwards.
+        let home = scratch.join(format!("world-{}/home", &way.name()[..1]));
         fs::create_dir_all(&home).map_err(|why| ClientError::Kernel("mkdir of a world", why))?;
         let mut world = Self {
             way,

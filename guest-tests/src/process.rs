@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Behaviours run in processes of their own, so that one that hangs or dies is one failure and no more.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How long a behaviour may take. Under emulation everything takes ten times as long as it should.
+pub const LIMIT: Duration = Duration::from_secs(90);
+
+/// A child process; killed and waited for when dropped.
+#[derive(Debug)]
+pub struct Child {
+    pid: libc::pid_t,
+    over: bool,
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By exit, with this status.
+    Exit(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl Child {
+    /// Forks. The child runs `body` and exits with what it returns, 101 when it panics.
+    ///
+    /// The calling process must have one thread only.
+    ///
+    /// # Errors
+    /// fork(2)'s error.
+    pub fn spawn(body: impl FnOnce() -> i32) -> io::Result<Self> {
+        // What is still buffered would be written twice.
+        io::stdout().flush()?;
+        // SAFETY: the caller has one thread, so that no lock is held by somebody who does not exist in the child.
+        let pid = unsafe { libc::fork() };
+        match pid {
+            -1 => Err(io::Error::last_os_error()),
+            0 => {
+                let body = std::panic::AssertUnwindSafe(body);
+                let status = std::panic::catch_unwind(body).unwrap_or(101);
+                // SAFETY: the child shares no state that an exit handler would have to tidy.
+                unsafe { libc::_exit(status) }
+            }
+            pid => Ok(Self { pid, over: false }),
+        }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> libc::pid_t {
+        self.pid
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: the child has not been waited for, so its id is still its own.
+        unsafe { libc::kill(self.pid, signal) };
+    }
+
+    /// Waits until the child has ended; `None` when it has not within `limit`.
+    pub fn wait(&mut self, limit: Duration) -> Option<End> {
+        let started = Instant::now();
+        loop {
+            let mut status = 0;
+            // SAFETY: the status is writable.
+            let ret = unsafe { libc::waitpid(self.pid, &raw mut status, libc::WNOHANG) };
+            if ret == self.pid {
+                self.over = true;
+                return Some(if libc::WIFEXITED(status) {
+                    End::Exit(libc::WEXITSTATUS(status))
+                } else {
+                    End::Signal(libc::WTERMSIG(status))
+                });
+            }
+            if ret < 0 || started.elapsed() > limit {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.over {
+            self.signal(libc::SIGKILL);
+            self.wait(Duration::from_secs(20));
+        }
+    }
+}
+
+/// A pipe, reading end first, both close-on-exec.
+///
+/// # Errors
+/// pipe2(2)'s error.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: room for two descriptors.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: pipe2 has just returned both to us.
+    Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
+}
+
+/// Runs `body` in a child and passes its verdict on; a hang or an unexpected end is a failure, too.
+///
+/// # Errors
+/// What `body` returned, or how the child ended instead.
+pub fn isolated(body: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let (read, write) = pipe().map_err(|why| why.to_string())?;
+    let mut child = Child::spawn(|| {
+        let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
+            .unwrap_or_else(|_| Err("panicked".into()));
+        match verdict {
+            Ok(()) => 0,
+            Err(why) => {
+                let mut pipe = fs::File::from(write);
+                // Without a reader the exit status alone must do.
+                let _ = pipe.write_all(why.as_bytes());
+                1
+            }
+        }
+    })
+    .map_err(|why| format!("fork: {why}"))?;
+    // The closure, and with it the writing end, was moved into the child's copy and is still open here.
+    let end = child.wait(LIMIT);
+    let told = || {
+        let mut text = String::new();
+        let _ = nonblocking(read).read_to_string(&mut text);
+        text
+    };
+    match end {
+        Some(End::Exit(0)) => Ok(()),
+        Some(End::Exit(1)) => Err(told()),
+        Some(other) => Err(format!("ended by {other:?}")),
+        None => Err(format!(
+            "hangs: not over after {} s; killed",
+            LIMIT.as_secs()
+        )),
+    }
+}
+
+fn nonblocking(fd: OwnedFd) -> fs::File {
+    let fd = fd.into_raw_fd();
+    // SAFETY: our own descriptor; the command takes no memory.
+    unsafe {
+        libc::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK);
+        fs::File::from_raw_fd(fd)
+    }
+}
+
+/// How many references keep the module loaded.
+pub fn module_references() -> Option<u32> {
+    fs::read_to_string("/sys/module/flexsc/refcnt")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}
+
+/// Waits until nothing refers to the module any more.
+///
+/// # Errors
+/// A text with the references that stay.
+pub fn module_unused() -> Result<(), String> {
+    let started = Instant::now();
+    loop {
+        match module_references() {
+            None => return Err("flexsc is not loaded".into()),
+            Some(0) => return Ok(()),
+            Some(count) if started.elapsed() > Duration::from_secs(20) => {
+                return Err(format!("flexsc.ko is still referred to {count} times"));
+            }
+            Some(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
