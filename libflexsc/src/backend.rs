@@ -4,7 +4,7 @@
 //! | kind | who executes | when it is taken by [`Backend::auto`] |
 //! |---|---|---|
 //! | [`Kind::Module`] | flexsc.ko, through `/dev/flexsc` | whenever it lets us set up a context |
-//! | [`Kind::Threads`] | a pool of threads of this process, over the very same page | never: it is the module's stand-in for tests |
+//! | [`Kind::Threads`] | a pool of threads of this process, over the very same page | without the module, where there are several CPUs |
 //! | [`Kind::Direct`] | the caller, one plain system call each | otherwise |
 
 #![allow(unsafe_code)]
@@ -152,7 +152,7 @@ impl Backend {
     ///
     /// When the page cannot be mapped or no thread made.
     pub fn threads(options: &Options) -> Result<Self, Error> {
-        let engine = Engine::Ring(threads::open(options)?);
+        let engine = Engine::Ring(threads::open(options, None, false)?);
         Ok(Self::chosen(
             engine,
             options.clone(),
@@ -175,6 +175,19 @@ impl Backend {
                 ..Self::direct()
             }),
         }
+    }
+
+    /// A pool that hands every entry back.
+    #[cfg(test)]
+    pub(crate) fn declining() -> Self {
+        let options = Options::new();
+        let ring = threads::open(&options, None, true).expect("a pool");
+        Self::chosen(
+            Engine::Ring(ring),
+            options,
+            Kind::Threads,
+            "test".to_owned(),
+        )
     }
 
     fn chosen(engine: Engine, options: Options, kind: Kind, reason: String) -> Self {

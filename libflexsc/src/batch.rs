@@ -69,7 +69,7 @@ impl<'c, T> Batch<'c, T> {
     /// Posts an operation.
     pub fn push<O: Operation>(&mut self, op: O, tag: T) {
         let owner = Owner::Batch(self.number);
-        let key = self.context.with(|poster| poster.insert(op, owner)) as usize;
+        let key = self.context.with(|poster| poster.insert(op, owner, false)) as usize;
         if self.tags.len() <= key {
             self.tags.resize_with(key + 1, || None);
         }

@@ -13,9 +13,8 @@ use std::{
 };
 
 use crate::{
-    backend::{Backend, Bell, Choice, Driver, Engine, Error},
+    backend::{Backend, Bell, Choice, Engine, Error},
     op::Operation,
-    page::Event,
     poster::{Poster, Submitted},
     slab::{Outcome, RawOp},
     stats::Stats,
@@ -145,7 +144,7 @@ impl Context {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn post<O: Operation>(&self, op: O) -> Ticket<O> {
-        let state = match self.with(|poster| poster.submit(op)) {
+        let state = match self.with(|poster| poster.submit(op, false)) {
             Submitted::Ready(output) => TicketState::Ready(output),
             Submitted::Slot(key) => TicketState::Slot(key),
         };
@@ -163,12 +162,12 @@ impl Context {
     /// Waits until `min` operations, or all that are in progress, have completed during this call.
     /// Returns how many have; 0 means that nothing is in progress, or `min` is 0.
     pub fn wait(&self, min: usize) -> usize {
-        self.with(|poster| poster.wait(min, None, None))
+        self.with(|poster| poster.wait(min, None))
     }
 
     /// As [`Self::wait`], at most for a time.
     pub fn wait_timeout(&self, min: usize, timeout: Duration) -> usize {
-        self.with(|poster| poster.wait(min, Some(timeout), None))
+        self.with(|poster| poster.wait(min, Some(timeout)))
     }
 
     /// How many operations are in progress, posted or waiting for their turn.
@@ -233,22 +232,24 @@ impl Context {
         Some(unsafe { op.output::<O>(outcome) })
     }
 
-    /// A bell that ends a wait.
+    /// The bell that ends a wait.
     pub(crate) fn bell(&self) -> Arc<Bell> {
-        self.with(|poster| match poster.engine() {
-            Engine::Direct => Arc::new(Bell::new(Arc::new(Event::new()), None)),
-            Engine::Ring(ring) => Arc::new(ring.bell()),
-        })
+        self.with(|poster| poster.bell().clone())
     }
 
-    /// Waits until something completes or the bell rings.
-    pub(crate) fn park(&self, bell: &Bell) {
-        let idle = self.with(|poster| {
-            let count = poster.wait(1, None, Some(bell));
-            count == 0 && poster.outstanding() == 0
+    /// Posts what was submitted, takes what has completed, and unless something has, or `stop` says
+    /// so, waits until one of the two is so.
+    pub(crate) fn turn(&self, stop: impl Fn() -> bool) {
+        let (idle, bell) = self.with(|poster| {
+            let count = poster.wait_or(1, None, Some(&stop));
+            (
+                count == 0 && poster.outstanding() == 0,
+                poster.bell().clone(),
+            )
         });
-        if idle {
-            bell.event.wait(|| bell.is_rung());
+        if idle && !stop() {
+            // Nothing of this context will end it; perhaps another thread.
+            bell.event.wait(stop);
         }
     }
 
@@ -277,11 +278,7 @@ pub(crate) fn discard(op: RawOp, outcome: Outcome) {
 impl Drop for Context {
     fn drop(&mut self) {
         if self.shutdown() == 0 {
-            if let Engine::Ring(ring) = self.poster.get_mut().engine() {
-                if let (Driver::Threads(threads), false) = (&ring.driver, ring.guard.is_forked()) {
-                    threads.join();
-                }
-            }
+            self.poster.get_mut().join();
         }
     }
 }
@@ -403,3 +400,101 @@ const _: () = {
     const fn sendable<T: Send>() {}
     sendable::<Context>();
 };
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::File,
+        os::fd::{FromRawFd, OwnedFd},
+    };
+
+    use super::*;
+    use crate::{
+        Batch, Handle, SharedFd,
+        op::{Getppid, Nop, Pread, Read, Write},
+        task::block_on,
+    };
+
+    fn parent() -> i32 {
+        std::os::unix::process::parent_id() as i32
+    }
+
+    fn pipe() -> (SharedFd, SharedFd) {
+        let mut ends = [0; 2];
+        // SAFETY: The array is valid for writes.
+        let ret = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
+        assert_eq!(ret, 0);
+        // SAFETY: Both files were just opened and nobody owns them.
+        let [reader, writer] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+        (reader.into(), writer.into())
+    }
+
+    #[test]
+    fn handed_back_entries_of_a_batch_are_made_at_once() {
+        let context = Context::new(Backend::declining());
+        assert_eq!(context.run(Getppid::new()), Ok(parent()));
+        let file = SharedFd::from(File::open("/proc/self/exe").unwrap());
+        let reads = (0..500).map(|i| Pread::new(file.clone(), vec![0; 2], i));
+        assert!(
+            context
+                .run_all(reads)
+                .iter()
+                .all(|(count, _)| *count == Ok(2))
+        );
+        let mut batch = Batch::new(&context);
+        batch.push(Nop::new(), ());
+        assert_eq!(batch.next().unwrap().output.take::<Nop>().unwrap(), Ok(0));
+        drop(batch);
+        let stats = context.close().unwrap();
+        assert_eq!((stats.handed_back, stats.submitted), (502, 502));
+        assert_eq!(stats.entries_t, 0);
+    }
+
+    #[test]
+    fn handed_back_entry_of_a_future_does_not_hold_the_others() {
+        let handle = Handle::new(Context::new(Backend::declining()));
+        let (reader, writer) = pipe();
+        let read = handle.submit(Read::new(reader, vec![0; 3]));
+        let result = block_on(&handle, async {
+            let task = handle.spawn(read);
+            for _ in 0..50 {
+                assert_eq!(handle.submit(Getppid::new()).await, Ok(parent()));
+            }
+            assert_eq!(
+                handle.submit(Write::new(writer, b"end".to_vec())).await.0,
+                Ok(3)
+            );
+            task.await
+        });
+        assert_eq!(result, (Ok(3), b"end".to_vec()));
+        assert_eq!(handle.stats().handed_back, 52);
+    }
+
+    #[test]
+    fn plain_wait_sees_what_the_stand_in_has_done() {
+        let handle = Handle::new(Context::new(Backend::declining()));
+        let (reader, writer) = pipe();
+        let read = handle.submit(Read::new(reader, vec![0; 3]));
+        let ticket = handle.post(Nop::new());
+        assert_eq!(ticket.wait(&handle), Ok(0));
+        assert_eq!(handle.outstanding(), 1);
+        let other = std::thread::spawn(move || {
+            Context::direct().run(Write::new(writer, b"end".to_vec())).0
+        });
+        assert_eq!(handle.wait(1), 1);
+        assert_eq!(other.join().unwrap(), Ok(3));
+        assert_eq!(block_on(&handle, read).0, Ok(3));
+    }
+
+    #[test]
+    fn dropped_future_of_the_stand_in_is_waited_for() {
+        let handle = Handle::new(Context::new(Backend::declining()));
+        let (reader, writer) = pipe();
+        drop(handle.submit(Read::new(reader.clone(), vec![0; 3])));
+        assert_eq!(handle.run(Nop::new()), Ok(0));
+        assert!(!reader.is_unique());
+        drop(writer);
+        drop(handle);
+        assert!(reader.is_unique());
+    }
+}

@@ -64,7 +64,7 @@ impl Handle {
     ///
     /// All that is submitted before the tasks have to wait is seen by the other side together.
     pub fn submit<O: Operation>(&self, op: O) -> Pending<O> {
-        let state = match self.context.with(|poster| poster.submit(op)) {
+        let state = match self.context.with(|poster| poster.submit(op, true)) {
             Submitted::Ready(output) => PendingState::Ready(output),
             Submitted::Slot(key) => PendingState::Slot(key),
         };

@@ -7,13 +7,13 @@
 #![allow(unsafe_code)]
 
 use core::time::Duration;
-use std::{collections::VecDeque, task::Waker, time::Instant};
+use std::{collections::VecDeque, sync::Arc, task::Waker, time::Instant};
 
 use crate::{
     Errno,
-    backend::{Bell, Engine},
+    backend::{Bell, Driver, Engine, Ring},
     op::{Call, Operation},
-    page::Counter,
+    page::{Completion, Counter, Event},
     slab::{NIL, Outcome, Owner, RawOp, Slab, State},
     stats::Stats,
     sys,
@@ -25,6 +25,11 @@ const PUBLISH_EACH: u32 = 32;
 pub(crate) struct Poster {
     slab: Slab,
     engine: Engine,
+    /// Makes the calls that were handed back to futures, which must not hold up their thread.
+    stand_in: Option<Ring>,
+    /// How many of the posted ones it has.
+    stood_in: usize,
+    bell: Option<Arc<Bell>>,
     /// Operations for which no entry was free, first in, first out.
     queue: VecDeque<u32>,
     /// Operations in the page.
@@ -79,6 +84,9 @@ impl Poster {
         Self {
             slab: Slab::new(),
             engine,
+            stand_in: None,
+            stood_in: 0,
+            bell: None,
             queue: VecDeque::new(),
             posted: 0,
             batches: Vec::new(),
@@ -89,7 +97,7 @@ impl Poster {
     }
 
     /// Gives an operation to the backend. A plain call is made at once.
-    pub(crate) fn submit<O: Operation>(&mut self, mut op: O) -> Submitted<O> {
+    pub(crate) fn submit<O: Operation>(&mut self, mut op: O, for_future: bool) -> Submitted<O> {
         if let Engine::Direct = self.engine {
             self.stats.submitted += 1;
             let call = op.call(crate::op::Access::new());
@@ -99,13 +107,13 @@ impl Poster {
             self.stats.entries_c += 1;
             return Submitted::Ready(Outcome::Returned(ret).output(op));
         }
-        Submitted::Slot(self.insert(op, Owner::Key))
+        Submitted::Slot(self.insert(op, Owner::Key, for_future))
     }
 
     /// Gives an operation to the backend, its output to be taken from a slot.
-    pub(crate) fn insert<O: Operation>(&mut self, op: O, owner: Owner) -> u32 {
+    pub(crate) fn insert<O: Operation>(&mut self, op: O, owner: Owner, for_future: bool) -> u32 {
         self.stats.submitted += 1;
-        let key = self.slab.insert(RawOp::new(op), owner);
+        let key = self.slab.insert(RawOp::new(op), owner, for_future);
         if self.is_forked() {
             self.complete(key, Outcome::Cancelled(Errno::FORKED));
         } else if self.queue.is_empty() && self.post(key) {
@@ -212,18 +220,27 @@ impl Poster {
             let Some(done) = ring.submitter.reap() else {
                 break;
             };
-            let mut ret = done.ret;
             if done.flags & sys::ENTRY_HANDED_BACK != 0 {
-                if let Some(op) = &mut self.slab.get_mut(done.token).op {
-                    // SAFETY: The call was declined: nobody executes it.
-                    let call = unsafe { op.call() };
-                    // SAFETY: As in `post`.
-                    ret = unsafe { plain(&call) };
+                match self.make_call(done.token) {
+                    Some(ret) => self.end_posted(Completion { ret, ..done }),
+                    None => continue,
                 }
+            } else {
+                self.end_posted(done);
             }
-            self.posted -= 1;
-            self.complete(done.token, Outcome::Returned(ret));
             count += 1;
+        }
+        if let Some(stand_in) = &mut self.stand_in {
+            stand_in.flush();
+            while let Some(done) = self
+                .stand_in
+                .as_mut()
+                .and_then(|ring| ring.submitter.reap())
+            {
+                self.stood_in -= 1;
+                self.end_posted(done);
+                count += 1;
+            }
         }
         if count > 0 && !self.queue.is_empty() {
             self.pump();
@@ -232,13 +249,59 @@ impl Poster {
         count
     }
 
-    /// Waits until `min` operations have completed, or all have, or the time is over, or the bell
-    /// rings. Returns how many completed.
-    pub(crate) fn wait(
+    fn end_posted(&mut self, done: Completion) {
+        self.posted -= 1;
+        self.complete(done.token, Outcome::Returned(done.ret));
+    }
+
+    /// Makes the plain call of an operation that was handed back, and returns what it returned; or
+    /// has it made elsewhere, if a future waits for it.
+    fn make_call(&mut self, key: u32) -> Option<i64> {
+        let slot = self.slab.get_mut(key);
+        let for_future = slot.for_future;
+        let Some(op) = &mut slot.op else {
+            return Some(0);
+        };
+        // SAFETY: The call was declined: nobody executes it.
+        let call = unsafe { op.call() };
+        if let (true, Call::System { nr, args }) = (for_future, &call) {
+            if self.stand_in.is_none() {
+                let bell = self.bell().clone();
+                self.stand_in = Ring::stand_in(bell).ok();
+            }
+            if let Some(ring) = &mut self.stand_in {
+                // SAFETY: As in `post`; the slot stays Posted.
+                if unsafe { ring.submitter.push(*nr, args, key) } {
+                    self.stood_in += 1;
+                    return None;
+                }
+            }
+        }
+        // SAFETY: As in `post`.
+        Some(unsafe { plain(&call) })
+    }
+
+    /// The bell that ends a wait for futures.
+    pub(crate) fn bell(&mut self) -> &Arc<Bell> {
+        let engine = &self.engine;
+        self.bell.get_or_insert_with(|| match engine {
+            Engine::Direct => Arc::new(Bell::new(Arc::new(Event::new()), None)),
+            Engine::Ring(ring) => Arc::new(ring.bell()),
+        })
+    }
+
+    /// Waits until `min` operations have completed, or all have, or the time is over. Returns how
+    /// many completed.
+    pub(crate) fn wait(&mut self, min: usize, timeout: Option<Duration>) -> usize {
+        self.wait_or(min, timeout, None)
+    }
+
+    /// As [`Self::wait`]; ends when `stop` says so, which is asked after the bell has rung.
+    pub(crate) fn wait_or(
         &mut self,
         min: usize,
         timeout: Option<Duration>,
-        bell: Option<&Bell>,
+        stop: Option<&dyn Fn() -> bool>,
     ) -> usize {
         self.flush();
         let mut count = self.reap();
@@ -255,6 +318,18 @@ impl Poster {
                     Some(deadline - now)
                 }
             };
+            let bell = (stop.is_some() || self.stood_in > 0).then(|| self.bell().clone());
+            if let Some(bell) = &bell {
+                bell.silence();
+                let more = self.reap();
+                if more > 0 {
+                    count += more;
+                    continue;
+                }
+                if stop.is_some_and(|stop| stop()) {
+                    break;
+                }
+            }
             let Engine::Ring(ring) = &mut self.engine else {
                 break;
             };
@@ -263,16 +338,16 @@ impl Poster {
             // to end the others; but while completions come in, some at a time are cheaper.
             let (want, hope) = match self.queue.is_empty() {
                 true => (missing, missing),
-                false => (
-                    1,
-                    missing.min(ring.submitter.region().entries() as usize / 4),
-                ),
+                false => (1, ring.region().entries() as usize / 4),
             };
-            ring.wait(want as u32, hope as u32, left, bell, &mut self.stats);
+            ring.wait(
+                want as u32,
+                hope as u32,
+                left,
+                bell.as_deref(),
+                &mut self.stats,
+            );
             count += self.reap();
-            if bell.is_some_and(Bell::is_rung) {
-                break;
-            }
         }
         count
     }
@@ -374,8 +449,17 @@ impl Poster {
         }
     }
 
-    pub(crate) fn engine(&mut self) -> &mut Engine {
-        &mut self.engine
+    /// Ends the pools, when nothing is in progress.
+    pub(crate) fn join(&mut self) {
+        let first = match &self.engine {
+            Engine::Ring(ring) => Some(ring),
+            Engine::Direct => None,
+        };
+        for ring in first.into_iter().chain(&self.stand_in) {
+            if let (Driver::Threads(threads), false) = (&ring.driver, ring.guard.is_forked()) {
+                threads.join();
+            }
+        }
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -415,7 +499,7 @@ impl Poster {
         }
         self.forked = true;
         self.queue.clear();
-        self.posted = 0;
+        (self.posted, self.stood_in) = (0, 0);
         for key in self.slab.keys() {
             match self.slab.get(key).state {
                 // Whether a posted close was made before the fork is unknown: its number may mean
@@ -438,7 +522,7 @@ impl Poster {
         while let Some(key) = self.queue.pop_front() {
             self.complete(key, Outcome::Cancelled(Errno::CANCELED));
         }
-        self.wait(usize::MAX, Some(timeout), None);
+        self.wait(usize::MAX, Some(timeout));
         for key in self.slab.keys() {
             match self.slab.get(key).state {
                 State::Vacant | State::Posted => {}

@@ -138,6 +138,8 @@ pub(crate) enum State {
 pub(crate) struct Slot {
     pub(crate) state: State,
     pub(crate) owner: Owner,
+    /// Whether it was submitted as a future.
+    pub(crate) for_future: bool,
     /// Next in the list that the slot is in: vacant slots, or a batch's completions.
     pub(crate) next: u32,
     pub(crate) op: Option<RawOp>,
@@ -161,10 +163,11 @@ impl Slab {
         }
     }
 
-    pub(crate) fn insert(&mut self, op: RawOp, owner: Owner) -> u32 {
+    pub(crate) fn insert(&mut self, op: RawOp, owner: Owner, for_future: bool) -> u32 {
         let slot = Slot {
             state: State::Queued,
             owner,
+            for_future,
             next: NIL,
             op: Some(op),
             waker: None,

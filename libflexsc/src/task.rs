@@ -8,12 +8,16 @@
 use core::{cell::RefCell, future::Future, pin::pin, task::Context as TaskContext};
 use std::{
     rc::Rc,
-    task::{Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Poll, Wake, Waker},
 };
 
 use async_executor::LocalExecutor;
 
-use crate::pending::Handle;
+use crate::{backend::Bell, pending::Handle};
 
 pub use async_executor::Task;
 
@@ -96,23 +100,37 @@ impl Drop for Running<'_> {
 pub fn block_on<F: Future>(handle: &Handle, future: F) -> F::Output {
     let running = handle.tasks.enter();
     let executor = running.executor.clone().unwrap_or_default();
-    let bell = handle.bell();
-    let waker = Waker::from(bell.clone());
+    let woken = Arc::new(Woken {
+        flag: AtomicBool::new(false),
+        bell: handle.bell(),
+    });
+    let waker = Waker::from(woken.clone());
     let mut task = TaskContext::from_waker(&waker);
     let mut future = pin!(executor.run(future));
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut task) {
             return output;
         }
-        if bell.take() {
-            // There is more to run; what was submitted must not wait for it for ever.
-            handle.with(|poster| {
-                poster.flush();
-                poster.reap()
-            });
-            continue;
+        // If there is more to run: what was submitted must not wait for it for ever.
+        handle.turn(|| woken.flag.load(Ordering::Acquire));
+        woken.flag.store(false, Ordering::Release);
+    }
+}
+
+/// That a `block_on` has something to run.
+struct Woken {
+    flag: AtomicBool,
+    bell: Arc<Bell>,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.flag.swap(true, Ordering::AcqRel) {
+            self.bell.ring();
         }
-        handle.park(&bell);
-        bell.take();
     }
 }

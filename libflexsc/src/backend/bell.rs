@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Ends the wait of a context's thread from any thread.
+//!
+//! A context has one bell. What it was rung for is noted elsewhere, before: whoever waits silences
+//! it, then looks, then sleeps unless it was rung again.
 
 use std::{
     fs::File,
@@ -8,12 +11,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering, fence},
     },
-    task::Wake,
 };
 
 use crate::page::Event;
 
-/// Rung by a waker; ends a wait.
+/// Rung by wakers and by a pool that stands in; ends a wait.
 pub(crate) struct Bell {
     rung: AtomicBool,
     /// Where the thread sleeps that has no file to sleep on.
@@ -37,12 +39,14 @@ impl Bell {
         self.rung.load(Ordering::Acquire)
     }
 
-    /// Whether it was rung since the last look.
-    pub(crate) fn take(&self) -> bool {
-        self.is_rung() && self.rung.swap(false, Ordering::AcqRel)
+    /// Makes it ring again for what comes from here on.
+    pub(crate) fn silence(&self) {
+        if self.is_rung() {
+            self.rung.swap(false, Ordering::AcqRel);
+        }
     }
 
-    fn ring(&self) {
+    pub(crate) fn ring(&self) {
         if self.rung.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -74,15 +78,5 @@ impl Bell {
             // Empty if the ringer saw nobody parked.
             let _ = (&**file).read(&mut [0; 8]);
         }
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.ring();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.ring();
     }
 }

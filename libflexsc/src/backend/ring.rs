@@ -8,7 +8,11 @@ use std::{
     time::Instant,
 };
 
-use super::{Bell, module::Module, threads::Threads};
+use super::{
+    Bell, Error, Options,
+    module::Module,
+    threads::{self, Threads},
+};
 use crate::{
     page::{Counter, Event, Region, Submitter},
     stats::Stats,
@@ -84,6 +88,11 @@ impl Ring {
             Driver::Module(module) => module.sleep(&self.submitter, want, timeout, bell),
             Driver::Threads(threads) => threads.sleep(&self.submitter, want, timeout, rung),
         }
+    }
+
+    /// A pool that makes calls which others have declined, and rings the bell at each completion.
+    pub(crate) fn stand_in(bell: Arc<Bell>) -> Result<Self, Error> {
+        threads::open(Options::new().idle_spin(Duration::ZERO), Some(bell), false)
     }
 
     /// A bell that ends a wait.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    Error, Options,
+    Bell, Error, Options,
     ring::{Driver, Ring, Spin},
 };
 use crate::{
@@ -38,6 +38,8 @@ struct Pool {
     executor: Executor,
     /// Where the submitter sleeps until completions come.
     done: Arc<Event>,
+    bell: Option<Arc<Bell>>,
+    declines: bool,
     idle: Mutex<Idle>,
     wake: Condvar,
     max: u32,
@@ -54,8 +56,13 @@ struct Idle {
     handles: Vec<JoinHandle<()>>,
 }
 
-/// Sets up a page and a pool that works on it.
-pub(super) fn open(options: &Options) -> Result<Ring, Error> {
+/// Sets up a page and a pool that works on it, and rings the bell, if there is one, at each
+/// completion. One that `declines` hands all entries back, as the module may.
+pub(crate) fn open(
+    options: &Options,
+    bell: Option<Arc<Bell>>,
+    declines: bool,
+) -> Result<Ring, Error> {
     let guard = ForkGuard::new().map_err(Error::Map)?;
     let region = Region::new(options.entries).map_err(Error::Map)?;
     let cpus = sys::usable_cpus();
@@ -67,6 +74,8 @@ pub(super) fn open(options: &Options) -> Result<Ring, Error> {
     let pool = Arc::new(Pool {
         executor: Executor::new(region.clone()),
         done: Arc::new(Event::new()),
+        bell,
+        declines,
         idle: Mutex::new(Idle::default()),
         wake: Condvar::new(),
         max: max.clamp(1, MAX_THREADS),
@@ -205,11 +214,20 @@ impl Pool {
             if self.executor.end_poll() {
                 self.wake_one();
             }
-            // SAFETY: Who pushed the entry promised that the call may be made.
-            let ret = unsafe { sys::syscall(entry.nr, &entry.args) };
-            self.region().count(Counter::EntriesT);
-            self.executor.complete(entry, ret, 0);
+            if self.declines {
+                self.region().count(Counter::HandedBack);
+                let ret = -i64::from(libc::ENOSYS);
+                self.executor.complete(entry, ret, sys::ENTRY_HANDED_BACK);
+            } else {
+                // SAFETY: Who pushed the entry promised that the call may be made.
+                let ret = unsafe { sys::syscall(entry.nr, &entry.args) };
+                self.region().count(Counter::EntriesT);
+                self.executor.complete(entry, ret, 0);
+            }
             self.done.notify();
+            if let Some(bell) = &self.bell {
+                bell.ring();
+            }
             self.executor.begin_poll();
         }
     }
