@@ -188,7 +188,8 @@ impl Sync {
         Ok(())
     }
 
-    /// Opens what the sources are reached from. One that is not there is reported and left out.
+    /// Opens what the sources are reached from. One that cannot be found is reported and left out; as for rsync, one that
+    /// does not exist is no reason not to delete, since nothing of it can be taken for missing.
     async fn open_sources(&self, run: &Run<'_>) -> Sources {
         let mut sources = Sources {
             complete: true,
@@ -207,7 +208,7 @@ impl Sync {
             let root = match opened {
                 Ok(root) => root,
                 Err(errno) => {
-                    sources.complete = false;
+                    sources.complete &= errno == Errno::ENOENT;
                     run.fail_errno(argument.clone(), Action::OpenDirectory, errno);
                     continue;
                 }
@@ -219,7 +220,7 @@ impl Sync {
             let attributes = match attributes {
                 Ok(attributes) => attributes,
                 Err(errno) => {
-                    sources.complete = false;
+                    sources.complete &= errno == Errno::ENOENT;
                     run.fail(argument.clone(), Action::Select, Cause::Errno(errno));
                     continue;
                 }

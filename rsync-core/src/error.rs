@@ -218,10 +218,11 @@ impl Error {
             Self::NoSource | Self::NoDestination | Self::BadName(_) | Self::BlockLength(_) => {
                 exit::USAGE
             }
-            Self::Same { .. } | Self::SourceInside { .. } | Self::NotADirectory(_) => {
-                exit::SELECTION
-            }
-            Self::Destination(_) => exit::FILE_IO,
+            Self::Destination(failure) if failure.action == Action::MakeDirectory => exit::FILE_IO,
+            Self::Same { .. }
+            | Self::SourceInside { .. }
+            | Self::NotADirectory(_)
+            | Self::Destination(_) => exit::SELECTION,
         }
     }
 }

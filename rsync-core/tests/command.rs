@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the command does with its arguments, and what it refuses.
+
+mod common;
+
+use common::{BACKENDS, Run, Scratch, Times, assert_same, flexsync, rsync, snapshot};
+use std::ffi::OsString;
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::process::Command;
+
+/// A scratch directory with a small tree called `src`.
+fn tree() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.write("src/file", "contents");
+    scratch.write("src/sub/inner", "inner contents");
+    symlink("file", scratch.join("src/link")).unwrap();
+    scratch
+}
+
+fn sync(scratch: &Scratch, arguments: &[&str]) -> Run {
+    flexsync(scratch.path(), "direct", arguments)
+}
+
+/// Both programs do the same to copies of `dst`, which may be missing.
+fn does_as_rsync(prepare: impl Fn(&Scratch), arguments: &[&str]) {
+    let (mine, theirs) = (Scratch::new(), Scratch::new());
+    prepare(&mine);
+    prepare(&theirs);
+    let Some(their_run) = rsync(theirs.path(), arguments) else {
+        return;
+    };
+    let my_run = sync(&mine, arguments);
+    let what = format!("{arguments:?}\n{}\n{}", my_run.stderr, their_run.stderr);
+    assert_eq!(my_run.status, their_run.status, "{what}");
+    assert_same(
+        &snapshot(mine.path(), Times::Ignore),
+        &snapshot(theirs.path(), Times::Ignore),
+        &what,
+    );
+}
+
+fn two_trees(scratch: &Scratch) {
+    scratch.write("a/x", "x of a");
+    scratch.write("a/both", "both of a");
+    scratch.write("a/dir/one", "1");
+    scratch.write("b/both", "both of b");
+    scratch.write("b/y", "y of b");
+    scratch.write("b/dir/two", "2");
+    scratch.write("b/x/now-a-directory", "z");
+    scratch.write("single", "single file");
+    symlink("b", scratch.join("link-to-b")).unwrap();
+}
+
+#[test]
+fn every_form_of_source_and_destination_means_what_it_means_to_rsync() {
+    let with_destination = |scratch: &Scratch| {
+        two_trees(scratch);
+        scratch.write("dst/old", "old");
+        scratch.write("dst/a/old", "old");
+        scratch.write("dst/both", "other");
+    };
+    let forms: [&[&str]; 22] = [
+        &["-a", "a", "dst"],
+        &["-a", "a/", "dst"],
+        &["-a", "a/.", "dst/"],
+        &["-a", "./a", "./dst/"],
+        &["-a", "a//", "dst"],
+        &["-a", "a", "b", "dst"],
+        &["-a", "a/", "b/", "dst"],
+        &["-a", "b/", "a/", "dst"],
+        &["-a", "a/", "b", "single", "dst"],
+        &["-a", "link-to-b", "dst"],
+        &["-a", "link-to-b/", "dst"],
+        &["-a", "single", "dst"],
+        &["-a", "single", "new-name"],
+        &["-a", "single", "new-directory/"],
+        &["-a", "single", "a/both"],
+        &["-a", "a/x", "b/y", "dst"],
+        &["-a", "a/x", "a/both", "single"],
+        &["-a", "a/", "single"],
+        &["-a", "a", "missing/dst"],
+        &["-a", "single", "missing/dst"],
+        &["-a", "nowhere", "a", "dst"],
+        &["a", "single", "dst"],
+    ];
+    for arguments in forms {
+        does_as_rsync(two_trees, arguments);
+        does_as_rsync(with_destination, arguments);
+    }
+}
+
+#[test]
+fn deletion_means_what_it_means_to_rsync() {
+    let prepare = |scratch: &Scratch| {
+        two_trees(scratch);
+        scratch.write("dst/old", "old");
+        scratch.write("dst/old-directory/deep/er/file", "old");
+        scratch.write("dst/a/old", "old");
+        scratch.write("dst/a/dir/old", "old");
+        scratch.write("dst/a/x/is-in-the-way", "old");
+        symlink("nowhere", scratch.join("dst/a/link")).unwrap();
+        scratch.write("dst/b/x", "a file where a directory goes");
+    };
+    let forms: [&[&str]; 8] = [
+        &["-a", "--delete", "a", "dst"],
+        &["-a", "--delete", "a/", "dst"],
+        &["-a", "--delete", "a", "b", "dst"],
+        &["-a", "--delete", "a/", "b/", "dst"],
+        &["-a", "--delete", "single", "dst"],
+        &["-a", "--delete", "a", "nowhere", "dst"],
+        &["-a", "a", "b", "dst"],
+        &["-an", "--delete", "a/", "dst"],
+    ];
+    for arguments in forms {
+        does_as_rsync(prepare, arguments);
+    }
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_names_what_would_change() {
+    let scratch = tree();
+    scratch.write("dst/extra/file", "to be deleted");
+    scratch.write("dst/file/in-the-way", "of a file");
+    let before = snapshot(scratch.path(), Times::Compare);
+    let dry = sync(&scratch, &["-avn", "--delete", "src/", "dst"]).expect(0);
+    assert_same(
+        &before,
+        &snapshot(scratch.path(), Times::Compare),
+        "after a dry run",
+    );
+    let names = |run: &Run| {
+        let mut lines: Vec<_> = run.stdout.lines().map(str::to_owned).collect();
+        lines.retain(|line| !line.starts_with("sent ") && !line.starts_with("total size"));
+        lines.sort();
+        lines
+    };
+    let real = sync(&scratch, &["-av", "--delete", "src/", "dst"]).expect(0);
+    assert_eq!(names(&dry), names(&real));
+    assert!(
+        names(&dry).contains(&"deleting extra/file".to_owned()),
+        "{}",
+        dry.stdout
+    );
+    assert!(dry.stdout.contains("(DRY RUN)"));
+
+    sync(&scratch, &["-avn", "src", "new"]).expect(0);
+    assert!(!scratch.join("new").exists());
+}
+
+#[test]
+fn names_that_look_like_something_else_are_only_names() {
+    for backend in BACKENDS {
+        let scratch = Scratch::new();
+        let names: [&[u8]; 8] = [
+            b"-rf",
+            b"a\nb",
+            b" lead",
+            b"\xff\xfe",
+            b"a:b",
+            b"$(id)",
+            b"..x",
+            &[b'n'; 255],
+        ];
+        fs::create_dir(scratch.join("src")).unwrap();
+        for name in names {
+            fs::write(
+                scratch.join("src").join(OsString::from_vec(name.to_vec())),
+                name,
+            )
+            .unwrap();
+        }
+        let run = flexsync(scratch.path(), backend, &["-av", "src/", "./dst"]).expect(0);
+        assert_same(
+            &snapshot(&scratch.join("src"), Times::Compare),
+            &snapshot(&scratch.join("dst"), Times::Compare),
+            backend,
+        );
+        assert!(
+            run.stdout.contains("a\\#012b\n") && run.stdout.contains("\n\\#377\\#376\n"),
+            "{}",
+            run.stdout
+        );
+    }
+}
+
+#[test]
+fn names_with_a_host_are_refused() {
+    let scratch = tree();
+    for remote in [
+        "host:path",
+        "user@host:",
+        "host::module",
+        "rsync://host/module",
+        ":x",
+    ] {
+        for arguments in [["-a", remote, "dst"], ["-a", "src", remote]] {
+            let run = sync(&scratch, &arguments).expect(4);
+            assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+            assert!(run.stderr.contains(remote), "{}", run.stderr);
+        }
+    }
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+    scratch.write("with:colon/file", "x");
+    sync(&scratch, &["-a", "./with:colon", "./to:here"]).expect(0);
+    assert_eq!(
+        fs::read(scratch.join("to:here/with:colon/file")).unwrap(),
+        b"x"
+    );
+    let absolute = scratch.join("abs:olute");
+    sync(&scratch, &["-a", "src/", absolute.to_str().unwrap()]).expect(0);
+    assert!(absolute.join("file").exists());
+}
+
+#[test]
+fn wrong_usage_is_status_1() {
+    let scratch = tree();
+    let wrong: [&[&str]; 8] = [
+        &[],
+        &["-a"],
+        &["-a", "src"],
+        &["-a", "--nonsense", "src", "dst"],
+        &["-aB", "0", "src", "dst"],
+        &["-a", "-B", "200000", "src", "dst"],
+        &["--delete", "src", "dst"],
+        &["-a", "", "dst"],
+    ];
+    for arguments in wrong {
+        let run = sync(&scratch, arguments).expect(1);
+        assert!(!run.stderr.is_empty());
+    }
+    assert!(!scratch.join("dst").exists());
+    assert!(
+        sync(&scratch, &["--help"])
+            .expect(0)
+            .stdout
+            .contains("--delete")
+    );
+    assert!(
+        sync(&scratch, &["--version"])
+            .expect(0)
+            .stdout
+            .starts_with("flexsync ")
+    );
+}
+
+#[test]
+fn a_backend_that_is_not_there_is_named() {
+    let scratch = tree();
+    let run = Command::new(common::FLEXSYNC)
+        .current_dir(scratch.path())
+        .args(["--backend", "nonsense", "-a", "src", "dst"])
+        .output()
+        .map(Run::from)
+        .unwrap();
+    let run = run.expect(1);
+    assert!(run.stderr.contains("nonsense"), "{}", run.stderr);
+}
+
+#[test]
+fn other_kinds_of_files_are_reported_and_skipped() {
+    let scratch = tree();
+    let _socket = std::os::unix::net::UnixListener::bind(scratch.join("src/socket")).unwrap();
+    let status = Command::new("mkfifo")
+        .arg(scratch.join("src/fifo"))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let run = sync(&scratch, &["-rt", "src/", "dst"]).expect(0);
+    for name in ["socket", "fifo", "link"] {
+        assert!(
+            run.stdout
+                .contains(&format!("skipping non-regular file \"{name}\"\n")),
+            "{}",
+            run.stdout
+        );
+        assert!(fs::symlink_metadata(scratch.join("dst").join(name)).is_err());
+    }
+    assert!(scratch.join("dst/file").exists());
+}
+
+#[test]
+fn a_tree_is_not_copied_onto_itself() {
+    let scratch = tree();
+    let before = snapshot(scratch.path(), Times::Compare);
+    for arguments in [
+        &["-a", "--delete", "src/", "src"][..],
+        &["-a", "src/", "src/../src/"],
+        &["-a", "--delete", "src/sub/", "src"],
+    ] {
+        sync(&scratch, arguments).expect(3);
+    }
+    // An entry that is its own destination is one failure among others.
+    sync(&scratch, &["-a", "--delete", "src", "."]).expect(23);
+    assert_same(
+        &before,
+        &snapshot(scratch.path(), Times::Compare),
+        "after refusals",
+    );
+}
+
+#[test]
+fn a_destination_inside_the_source_is_left_out() {
+    for backend in BACKENDS {
+        let scratch = tree();
+        let run = flexsync(
+            scratch.path(),
+            backend,
+            &["-a", "--delete", "src/", "src/sub/copy"],
+        )
+        .expect(0);
+        assert!(
+            run.stdout.contains("it is the destination"),
+            "{}",
+            run.stdout
+        );
+        assert!(scratch.join("src/sub/copy/sub/inner").exists());
+        assert!(!scratch.join("src/sub/copy/sub/copy").exists());
+    }
+}
+
+#[test]
+fn quick_check_goes_by_size_and_time_and_checksum_by_contents() {
+    let scratch = tree();
+    sync(&scratch, &["-a", "src/", "dst"]).expect(0);
+    let time = fs::metadata(scratch.join("src/file"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    let same_size = |contents: &str| {
+        fs::write(scratch.join("src/file"), contents).unwrap();
+        fs::File::open(scratch.join("src/file"))
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
+    };
+    same_size("CONTENTS");
+    sync(&scratch, &["-a", "src/", "dst"]).expect(0);
+    assert_eq!(
+        fs::read(scratch.join("dst/file")).unwrap(),
+        b"contents",
+        "size and time agree"
+    );
+    sync(&scratch, &["-ac", "src/", "dst"]).expect(0);
+    assert_eq!(fs::read(scratch.join("dst/file")).unwrap(), b"CONTENTS");
+
+    let later = time + std::time::Duration::from_nanos(1);
+    fs::write(scratch.join("src/file"), "a nanos.").unwrap();
+    fs::File::open(scratch.join("src/file"))
+        .unwrap()
+        .set_modified(later)
+        .unwrap();
+    sync(&scratch, &["-a", "src/", "dst"]).expect(0);
+    assert_eq!(fs::read(scratch.join("dst/file")).unwrap(), b"a nanos.");
+
+    // Equal contents with -c: only the time is set.
+    fs::File::open(scratch.join("dst/file"))
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+    let inode = fs::metadata(scratch.join("dst/file")).unwrap().ino();
+    let run = sync(&scratch, &["-ac", "--stats", "src/", "dst"]).expect(0);
+    assert_eq!(run.figure("Number of regular files transferred"), 0);
+    let after = fs::metadata(scratch.join("dst/file")).unwrap();
+    assert_eq!((after.modified().unwrap(), after.ino()), (later, inode));
+}
+
+#[test]
+fn modes_without_perms_follow_the_umask_and_keep_what_is_there() {
+    let scratch = tree();
+    fs::set_permissions(scratch.join("src/file"), Permissions::from_mode(0o4777)).unwrap();
+    fs::set_permissions(scratch.join("src/sub"), Permissions::from_mode(0o577)).unwrap();
+    scratch.write("src/old", "new contents");
+    scratch.write("dst/old", "old");
+    fs::set_permissions(scratch.join("dst/old"), Permissions::from_mode(0o640)).unwrap();
+    let script = format!(
+        "umask 027 && exec {} --backend direct -rlt src/ dst",
+        common::FLEXSYNC
+    );
+    let run: Run = Command::new("sh")
+        .current_dir(scratch.path())
+        .args(["-c", &script])
+        .output()
+        .unwrap()
+        .into();
+    run.expect(0);
+    let mode = |name: &str| fs::metadata(scratch.join("dst").join(name)).unwrap().mode() & 0o7777;
+    assert_eq!((mode("file"), mode("old")), (0o750, 0o640));
+    assert_eq!(mode("sub"), 0o550);
+}
+
+#[test]
+fn figures_are_written_as_json() {
+    let scratch = tree();
+    sync(&scratch, &["-a", "--stats-json", "out.json", "src/", "dst"]).expect(0);
+    let json = fs::read_to_string(scratch.join("out.json")).unwrap();
+    assert!(
+        json.starts_with("{\"backend\":\"direct\",") && json.ends_with("}\n"),
+        "{json}"
+    );
+    for part in [
+        "\"files\":5,",
+        "\"transferred\":2,",
+        "\"literal\":22,",
+        "\"entries_w\":0,",
+        "\"handed_back\":0,",
+    ] {
+        assert!(json.contains(part), "{part} in {json}");
+    }
+}

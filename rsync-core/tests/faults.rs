@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the command does when something goes wrong, and what it never does.
+
+mod common;
+
+use common::{
+    BACKENDS, Random, Run, Scratch, Times, assert_same, copy, flexsync, leftovers, snapshot,
+};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+
+/// A scratch directory with a small tree called `src`.
+fn tree() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.write("src/file", "contents");
+    scratch.write("src/sub/inner", "inner contents");
+    symlink("file", scratch.join("src/link")).unwrap();
+    scratch
+}
+
+fn sync(scratch: &Scratch, arguments: &[&str]) -> Run {
+    flexsync(scratch.path(), "direct", arguments)
+}
+
+#[test]
+fn a_source_whose_length_is_wrong_is_tried_twice_and_then_reported() {
+    // The kernel says that this file is empty, and gives bytes when it is read.
+    for backend in BACKENDS {
+        let scratch = tree();
+        let run = flexsync(
+            scratch.path(),
+            backend,
+            &["-a", "/proc/version", "src/file", "dst/"],
+        )
+        .expect(23);
+        assert!(
+            run.stderr.contains("changed while it was read"),
+            "{}",
+            run.stderr
+        );
+        assert!(!scratch.join("dst/version").exists());
+        assert!(scratch.join("dst/file").exists());
+        assert!(leftovers(&scratch.join("dst")).is_empty());
+    }
+}
+
+/// Two blocks of 64 bytes that differ, but not in rolling checksum nor in the first two bytes of their MD5.
+fn colliding_blocks() -> (Vec<u8>, Vec<u8>) {
+    use rsync_core::rolling::Rolling;
+    use rsync_core::strong::block_sum;
+    let mut random = Random::new(1);
+    // Room to add and subtract in signed bytes.
+    let first: Vec<u8> = random.bytes(64).iter().map(|byte| 32 + byte % 64).collect();
+    let wanted = &block_sum(0, &first)[..2];
+    let mut second = first.clone();
+    loop {
+        // +1 -2 +1 at equal distances leaves both sums as they are.
+        let distance = 1 + random.below(20);
+        let at = random.below(64 - 2 * distance);
+        let changed = [
+            second[at] + 1,
+            second[at + distance] - 2,
+            second[at + 2 * distance] + 1,
+        ];
+        if changed.iter().any(|byte| !(16..112).contains(byte)) {
+            continue;
+        }
+        second[at] = changed[0];
+        second[at + distance] = changed[1];
+        second[at + 2 * distance] = changed[2];
+        if &block_sum(0, &second)[..2] == wanted && second != first {
+            assert_eq!(Rolling::of(&first).value(), Rolling::of(&second).value());
+            return (first, second);
+        }
+    }
+}
+
+#[test]
+fn a_false_match_fails_the_whole_file_checksum_and_is_redone() {
+    let (old, new) = colliding_blocks();
+    for backend in BACKENDS {
+        let scratch = Scratch::new();
+        scratch.write("src/file", [&b"start"[..], &new, b"the end"].concat());
+        scratch.write("dst/file", [&old[..], b"whatever"].concat());
+        let run = flexsync(
+            scratch.path(),
+            backend,
+            &["-a", "--no-W", "-B64", "--stats", "src/", "dst"],
+        )
+        .expect(0);
+        assert_eq!(
+            fs::read(scratch.join("dst/file")).unwrap(),
+            fs::read(scratch.join("src/file")).unwrap()
+        );
+        assert_eq!(run.figure("Files transferred twice"), 1, "{}", run.stdout);
+        assert!(leftovers(&scratch.join("dst")).is_empty());
+    }
+}
+
+#[test]
+fn a_shifted_file_is_mostly_matched() {
+    for backend in BACKENDS {
+        let scratch = Scratch::new();
+        let old = Random::new(7).bytes(3_000_000);
+        scratch.write("dst/file", &old);
+        scratch.write(
+            "src/file",
+            [&b"37 bytes that were put before the rest"[..], &old].concat(),
+        );
+        let run = flexsync(
+            scratch.path(),
+            backend,
+            &["-a", "--no-W", "--stats", "src/", "dst"],
+        )
+        .expect(0);
+        assert_eq!(
+            fs::read(scratch.join("dst/file")).unwrap(),
+            fs::read(scratch.join("src/file")).unwrap()
+        );
+        assert!(run.figure("Matched data") > 2_900_000, "{}", run.stdout);
+        assert_eq!(
+            run.figure("Literal data") + run.figure("Matched data"),
+            run.figure("Total file size")
+        );
+    }
+}
+
+/// Runs the command as a user who owns nothing here; `None` if this user may not do that.
+fn as_nobody(scratch: &Scratch, arguments: &[&str]) -> Option<Run> {
+    const NOBODY: u32 = 65534;
+    if !common::is_root() {
+        println!("SKIP: only root can run the command as somebody else");
+        return None;
+    }
+    // The build's directory may be closed to others.
+    let program = scratch.join("flexsync");
+    fs::copy(common::FLEXSYNC, &program).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(program);
+    command
+        .current_dir(scratch.path())
+        .args(["--backend", "direct"])
+        .args(arguments)
+        .uid(NOBODY)
+        .gid(NOBODY);
+    Some(command.output().unwrap().into())
+}
+
+fn give_to_nobody(path: &Path) {
+    if common::is_root() {
+        std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+    }
+}
+
+#[test]
+fn an_unreadable_file_is_named_and_the_others_are_copied() {
+    let scratch = tree();
+    scratch.write("src/secret", "nobody may read this");
+    fs::set_permissions(scratch.join("src/secret"), Permissions::from_mode(0o600)).unwrap();
+    fs::create_dir(scratch.join("dst")).unwrap();
+    give_to_nobody(&scratch.join("dst"));
+    let Some(run) = as_nobody(&scratch, &["-a", "src/", "dst"]) else {
+        return;
+    };
+    let run = run.expect(23);
+    assert!(
+        run.stderr.contains("cannot open \"src/secret\": EACCES"),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        run.stderr.contains("check its permissions"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(
+        fs::read(scratch.join("dst/sub/inner")).unwrap(),
+        b"inner contents"
+    );
+    assert!(!scratch.join("dst/secret").exists());
+    assert!(leftovers(&scratch.join("dst")).is_empty());
+}
+
+#[test]
+fn an_unreadable_directory_suppresses_all_deletion() {
+    let scratch = tree();
+    scratch.write("src/closed/file", "x");
+    fs::set_permissions(scratch.join("src/closed"), Permissions::from_mode(0o700)).unwrap();
+    scratch.write("dst/extra", "not in the source");
+    give_to_nobody(&scratch.join("dst"));
+    give_to_nobody(&scratch.join("dst/extra"));
+    let Some(run) = as_nobody(&scratch, &["-rlt", "--delete", "src/", "dst"]) else {
+        return;
+    };
+    let run = run.expect(23);
+    assert!(
+        run.stderr.contains("src/closed") && run.stderr.contains("nothing is deleted"),
+        "{}",
+        run.stderr
+    );
+    assert!(scratch.join("dst/extra").exists() && scratch.join("dst/file").exists());
+}
+
+#[test]
+fn a_directory_without_rights_is_filled_and_gets_its_mode_in_the_end() {
+    let scratch = tree();
+    for name in ["src", "src/sub", "src/sub/inner", "src/file"] {
+        give_to_nobody(&scratch.join(name));
+    }
+    fs::set_permissions(scratch.join("src/sub"), Permissions::from_mode(0o555)).unwrap();
+    fs::create_dir(scratch.join("dst")).unwrap();
+    give_to_nobody(&scratch.join("dst"));
+    let Some(run) = as_nobody(&scratch, &["-a", "src/", "dst"]) else {
+        return;
+    };
+    run.expect(0);
+    fs::set_permissions(scratch.join("src/sub"), Permissions::from_mode(0o755)).unwrap();
+    scratch.write("src/sub/more", "more");
+    give_to_nobody(&scratch.join("src/sub/more"));
+    fs::set_permissions(scratch.join("src/sub"), Permissions::from_mode(0o555)).unwrap();
+    as_nobody(&scratch, &["-a", "src/", "dst"])
+        .unwrap()
+        .expect(0);
+    assert_eq!(fs::read(scratch.join("dst/sub/more")).unwrap(), b"more");
+    assert_eq!(
+        fs::metadata(scratch.join("dst/sub")).unwrap().mode() & 0o7777,
+        0o555
+    );
+}
+
+#[test]
+fn a_full_disk_is_reported_and_nothing_is_left_behind() {
+    let scratch = tree();
+    scratch.write("src/big", vec![1; 3 << 20]);
+    fs::create_dir(scratch.join("dst")).unwrap();
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "size=1m", "flexsync-test"]);
+    let mounted = mount.arg(scratch.join("dst")).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        println!("SKIP: no tmpfs can be mounted here");
+        return;
+    }
+    let run = sync(&scratch, &["-a", "src/", "dst"]);
+    let seen = (
+        leftovers(&scratch.join("dst")),
+        scratch.join("dst/big").exists(),
+        scratch.join("dst/file").exists(),
+    );
+    let _ = Command::new("umount").arg(scratch.join("dst")).status();
+    let run = run.expect(23);
+    assert!(
+        run.stderr.contains("cannot write \"dst/big\": ENOSPC"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(seen, (Vec::new(), false, true));
+}
+
+#[test]
+fn an_old_file_stays_until_the_new_one_is_complete() {
+    // The reader of the old file sees all of it, since the new one is another file.
+    let scratch = tree();
+    scratch.write("dst/file", "old");
+    let old = fs::File::open(scratch.join("dst/file")).unwrap();
+    sync(&scratch, &["-a", "--no-W", "src/", "dst"]).expect(0);
+    assert_eq!(std::io::read_to_string(old).unwrap(), "old");
+    assert_eq!(fs::read(scratch.join("dst/file")).unwrap(), b"contents");
+}
+
+#[test]
+fn a_symlink_in_the_destination_is_replaced_and_never_followed() {
+    for backend in BACKENDS {
+        let scratch = tree();
+        scratch.write("outside/file", "outside");
+        scratch.write("outside/inner", "outside");
+        fs::create_dir(scratch.join("dst")).unwrap();
+        symlink("../outside", scratch.join("dst/sub")).unwrap();
+        symlink("../outside/file", scratch.join("dst/file")).unwrap();
+        let before = snapshot(&scratch.join("outside"), Times::Compare);
+        flexsync(scratch.path(), backend, &["-a", "--delete", "src/", "dst"]).expect(0);
+        assert_same(
+            &before,
+            &snapshot(&scratch.join("outside"), Times::Compare),
+            backend,
+        );
+        assert_same(
+            &snapshot(&scratch.join("src"), Times::Compare),
+            &snapshot(&scratch.join("dst"), Times::Compare),
+            backend,
+        );
+    }
+}
+
+#[test]
+fn deep_and_wide_trees_need_few_open_files() {
+    let scratch = Scratch::new();
+    let mut path = scratch.join("src");
+    for level in 0..300 {
+        path = path.join("d");
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join(format!("file{level}")), "x").unwrap();
+        fs::create_dir(path.join("e")).unwrap();
+    }
+    for number in 0..1500 {
+        fs::create_dir_all(scratch.join(format!("src/wide/{number}"))).unwrap();
+    }
+    for backend in BACKENDS {
+        let destination = scratch.join(backend);
+        let script = format!(
+            "ulimit -n 1024 && exec {} --backend {backend} -a src/ {backend}",
+            common::FLEXSYNC
+        );
+        let run: Run = Command::new("sh")
+            .current_dir(scratch.path())
+            .args(["-c", &script])
+            .output()
+            .unwrap()
+            .into();
+        run.expect(0);
+        assert_same(
+            &snapshot(&scratch.join("src"), Times::Compare),
+            &snapshot(&destination, Times::Compare),
+            backend,
+        );
+    }
+    copy(&scratch.join("direct"), &scratch.join("old"));
+    fs::remove_dir_all(scratch.join("src/d")).unwrap();
+    fs::remove_dir_all(scratch.join("src/wide")).unwrap();
+    sync(&scratch, &["-a", "--delete", "src/", "old"]).expect(0);
+    assert_eq!(fs::read_dir(scratch.join("old")).unwrap().count(), 0);
+}
