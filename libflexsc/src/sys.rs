@@ -58,7 +58,7 @@ const IOC_READ: u32 = 2;
 /// `_IOC` of `asm-generic/ioctl.h`.
 const fn ioc(direction: u32, nr: u32, size: usize) -> u32 {
     assert!(size < 1 << 14);
-    direction << 30 | (size as u32) << 16 | bindings::FLEXSC_IOC_TYPE << 8 | nr
+    (direction << 30) | ((size as u32) << 16) | (bindings::FLEXSC_IOC_TYPE << 8) | nr
 }
 
 /// ioctl: give the context its memory. Argument: [`Setup`].

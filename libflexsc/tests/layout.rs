@@ -29,7 +29,7 @@ pub mod ioctl {
     #![allow(non_snake_case, missing_docs)]
     //! `asm-generic/ioctl.h`, as the kernel crate has it.
     const fn ioc(direction: u32, kind: u32, nr: u32, size: usize) -> u32 {
-        direction << 30 | (size as u32) << 16 | kind << 8 | nr
+        (direction << 30) | ((size as u32) << 16) | (kind << 8) | nr
     }
     pub const fn _IO(kind: u32, nr: u32) -> u32 {
         ioc(0, kind, nr, 0)
