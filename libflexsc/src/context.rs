@@ -99,7 +99,16 @@ impl Context {
 
     /// Makes one call and waits for it.
     pub fn run<O: Operation>(&self, op: O) -> O::Output {
-        self.post(op).wait(self)
+        match self.with(|poster| poster.submit(op, false)) {
+            Submitted::Ready(output) => output,
+            Submitted::Slot(key) => {
+                let ticket = Ticket {
+                    state: TicketState::<O>::Slot(key),
+                    context: self.id,
+                };
+                ticket.wait(self)
+            }
+        }
     }
 
     /// Makes calls, as many at a time as the page holds, and gives their outputs in the order of
@@ -484,6 +493,37 @@ mod tests {
         assert_eq!(handle.wait(1), 1);
         assert_eq!(other.join().unwrap(), Ok(3));
         assert_eq!(block_on(&handle, read).0, Ok(3));
+    }
+
+    #[test]
+    fn queued_operation_takes_the_place_of_one_handed_back() {
+        // All entries are handed back and block until what is queued is made.
+        let handle = Handle::new(Context::new(Backend::declining()));
+        let (reader, writer) = pipe();
+        let reads = handle.capacity();
+        let blocked: Vec<_> = (0..2)
+            .map(|_| handle.submit(Read::new(reader.clone(), vec![0; 1])))
+            .collect();
+        let nops: Vec<_> = (2..reads).map(|_| handle.submit(Nop::new())).collect();
+        let write = handle.submit(Write::new(writer, b"xx".to_vec()));
+        assert_eq!(handle.stats().queued, 1);
+        block_on(&handle, async {
+            for read in blocked {
+                assert_eq!(read.await.0, Ok(1));
+            }
+            assert_eq!(write.await.0, Ok(2));
+            for nop in nops {
+                assert_eq!(nop.await, Ok(0));
+            }
+        });
+    }
+
+    #[test]
+    fn endless_time_is_no_error() {
+        let context = Context::new(Backend::declining());
+        let ticket = context.post(Nop::new());
+        assert_eq!(context.wait_timeout(1, Duration::MAX), 1);
+        assert_eq!(ticket.wait(&context), Ok(0));
     }
 
     #[test]

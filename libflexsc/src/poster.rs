@@ -188,16 +188,20 @@ impl Poster {
         }
     }
 
-    /// Posts what was queued, as far as entries are free.
-    fn pump(&mut self) {
+    /// Posts what was queued, as far as entries are free. Returns how many are over by that.
+    fn pump(&mut self) -> usize {
+        let mut count = 0;
         while let Some(&key) = self.queue.front() {
             if self.slab.get(key).owner == Owner::Orphan {
                 self.complete(key, Outcome::Cancelled(Errno::CANCELED));
             } else if !self.post(key) {
                 break;
+            } else {
+                count += usize::from(self.is_done(key));
             }
             self.queue.pop_front();
         }
+        count
     }
 
     /// Lets the other side see what was posted, and wakes it if it sleeps.
@@ -242,8 +246,8 @@ impl Poster {
                 count += 1;
             }
         }
-        if count > 0 && !self.queue.is_empty() {
-            self.pump();
+        if !self.queue.is_empty() {
+            count += self.pump();
             self.flush();
         }
         count
@@ -305,17 +309,17 @@ impl Poster {
     ) -> usize {
         self.flush();
         let mut count = self.reap();
-        let mut deadline = None;
+        let mut start = None;
         while count < min && self.posted > 0 && !self.is_forked() {
             let left = match timeout {
                 None => None,
                 Some(timeout) => {
-                    let now = Instant::now();
-                    let deadline = *deadline.get_or_insert(now + timeout);
-                    if deadline <= now {
+                    let start = *start.get_or_insert_with(Instant::now);
+                    let left = timeout.saturating_sub(start.elapsed());
+                    if left.is_zero() {
                         break;
                     }
-                    Some(deadline - now)
+                    Some(left)
                 }
             };
             let bell = (stop.is_some() || self.stood_in > 0).then(|| self.bell().clone());

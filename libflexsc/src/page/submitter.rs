@@ -77,9 +77,10 @@ impl Submitter {
     ///
     /// # Safety
     ///
-    /// The other side will make the call on behalf of this process: until the completion is reaped,
-    /// every address among the arguments is valid for what the call does with it, and nobody
-    /// accesses what it writes.
+    /// - The region has no other submitter.
+    /// - The other side will make the call on behalf of this process: until the completion is
+    ///   reaped, every address among the arguments is valid for what the call does with it, and
+    ///   nobody accesses what it writes.
     pub unsafe fn push(&mut self, nr: u16, args: &[u64; 6], token: u32) -> bool {
         debug_assert_ne!(token, NOT_POSTED);
         let Some(index) = self.free.pop() else {
