@@ -48,7 +48,7 @@ setup_key() {
 }
 
 # load_setup: runs scripts/setup if it has not run, then sets KSUITE KVER PKGVER ROOT
-# KERNEL KDIR IMAGE INITRD.
+# KERNEL KDIR IMAGE BOOT.
 load_setup() {
 	local file
 	file=$CACHE/setup/$(setup_key).env
@@ -128,22 +128,23 @@ host_runs_in_guest() {
 }
 
 # run_cargo host|root ARG...: cargo of this machine or of the toolchain root, on this
-# clone. Each has its own target directory; both share the downloaded crates.
+# clone. Each has its own target directory, and each target_suffix; all share the
+# downloaded crates.
 run_cargo() {
-	local which=$1 build registry
+	local which=$1 build registry suffix=${target_suffix:-}
 	shift
 	build=$(build_dir)
 	registry=${CARGO_HOME:-$HOME/.cargo}/registry
 	mkdir -p "$build"
 	if [[ $which == host ]]; then
-		(cd "$REPO" && CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$build/target} cargo "$@")
+		(cd "$REPO" && CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$build/target}$suffix cargo "$@")
 	else
-		mkdir -p "$build/target-root" "$CACHE/cargo"
+		mkdir -p "$build/target-root$suffix" "$CACHE/cargo"
 		host_cargo || registry=$CACHE/cargo/registry
 		mkdir -p "$registry"
-		in_root "$ROOT" "$REPO:/mnt/flexsc" "$build/target-root:/mnt/build" "$CACHE/cargo:/mnt/cargo" \
+		in_root "$ROOT" "$REPO:/mnt/flexsc" "$build/target-root$suffix:/mnt/build" "$CACHE/cargo:/mnt/cargo" \
 			"$registry:/mnt/cargo/registry" -- env -C /mnt/flexsc CARGO_HOME=/mnt/cargo CARGO_TARGET_DIR=/mnt/build \
-			CARGO_TERM_COLOR=never RUSTFLAGS="${RUSTFLAGS:-}" RUSTDOCFLAGS="${RUSTDOCFLAGS:-}" cargo "$@"
+			CARGO_TERM_COLOR=never FLEXSC_BINDGEN="${FLEXSC_BINDGEN:-}" RUSTFLAGS="${RUSTFLAGS:-}" RUSTDOCFLAGS="${RUSTDOCFLAGS:-}" cargo "$@"
 	fi
 }
 
@@ -272,7 +273,7 @@ probe_accel() {
 		if [[ -r /dev/kvm && -w /dev/kvm ]]; then
 			why="a probe boot failed"
 			if timeout 20 qemu-system-x86_64 -accel kvm -cpu host -m 512 -nodefaults -display none -no-reboot \
-				-kernel "$KERNEL/vmlinuz" -initrd "$INITRD/initrd" \
+				-kernel "$BOOT/vmlinux" -initrd "$BOOT/initrd" \
 				-append "console=ttyS0 quiet panic=-1 flexsc.probe" -serial stdio </dev/null 2>/dev/null |
 				grep -a flexsc-probe-ok >/dev/null; then
 				answer=kvm
