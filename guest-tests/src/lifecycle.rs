@@ -86,17 +86,29 @@ pub fn run(options: &Options) -> ExitCode {
         }
     };
     let base = scratch[0].path().to_path_buf();
-    for behaviour in all() {
-        if options.wants(behaviour.name) {
-            let name = format!("lifecycle.{}", behaviour.name);
-            match one(&behaviour, &base, options) {
+    each("lifecycle", &all(), &base, options, &mut report);
+    module::run(options, &base, &mut report);
+    report.finish()
+}
+
+/// Runs those of a program's behaviours that were asked for, each in a process and a directory of its own; afterwards
+/// nothing may refer to the module.
+pub fn each(
+    program: &str,
+    behaviours: &[Behaviour],
+    base: &Path,
+    options: &Options,
+    report: &mut Report,
+) {
+    for behaviour in behaviours {
+        let name = format!("{program}.{}", behaviour.name);
+        if options.wants(&name) {
+            match one(behaviour, base, options) {
                 Err(why) if why.starts_with(SKIP) => report.skip(&name, &why[SKIP.len()..]),
                 verdict => report.check(&name, verdict),
             }
         }
     }
-    module::run(options, &base, &mut report);
-    report.finish()
 }
 
 fn one(behaviour: &Behaviour, base: &Path, options: &Options) -> Result<(), String> {

@@ -2,7 +2,7 @@
 //! What a tree looks like, without what must differ between two copies of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -80,7 +80,7 @@ impl Snapshot {
     /// Errors of looking, with the path in question.
     pub fn take(root: &Path, skip: &[&str], known: &mut Known) -> io::Result<Self> {
         let mut snapshot = Self::default();
-        snapshot.walk(root, root, skip, known)?;
+        snapshot.walk(root, "", skip, known)?;
         Ok(snapshot)
     }
 
@@ -111,22 +111,25 @@ impl Snapshot {
     fn walk(
         &mut self,
         root: &Path,
-        directory: &Path,
+        below: &str,
         skip: &[&str],
         known: &mut Known,
     ) -> io::Result<()> {
-        let (handle, names) = names(directory).map_err(|why| named(directory, &why))?;
+        let directory = root.join(below);
+        let (handle, names) = names(&directory).map_err(|why| named(&directory, &why))?;
         for name in names {
-            let path = directory.join(OsStr::from_bytes(name.to_bytes()));
-            let node =
-                look(root, &handle, &name, &path, known).map_err(|why| named(&path, &why))?;
-            let relative = path.strip_prefix(root).unwrap_or(&path);
-            let relative = relative.to_string_lossy().into_owned();
-            let enter = node.is_directory() && !skip.contains(&relative.as_str());
-            self.0.insert(relative, node);
-            if enter {
-                self.walk(root, &path, skip, known)?;
+            let mut relative = String::with_capacity(below.len() + 1 + name.count_bytes());
+            if !below.is_empty() {
+                relative += below;
+                relative.push('/');
             }
+            relative += &name.to_string_lossy();
+            let node = look(root, &handle, &name, &relative, known)
+                .map_err(|why| named(&root.join(&relative), &why))?;
+            if node.is_directory() && !skip.contains(&relative.as_str()) {
+                self.walk(root, &relative, skip, known)?;
+            }
+            self.0.insert(relative, node);
         }
         Ok(())
     }
@@ -289,10 +292,11 @@ fn look(
     root: &Path,
     directory: &File,
     name: &CStr,
-    path: &Path,
+    relative: &str,
     known: &mut Known,
 ) -> io::Result<Node> {
     let stat = lstat_at(directory, name)?;
+    let path = || root.join(relative);
     let kind = stat.st_mode & libc::S_IFMT;
     let mut node = Node {
         mode: stat.st_mode,
@@ -315,7 +319,7 @@ fn look(
             node.content = match known.0.get(&key(&stat)) {
                 Some((hash, _)) => *hash,
                 None => {
-                    let hash = hash_file(path)?;
+                    let hash = hash_file(&path())?;
                     // A file of this moment may change again without its times telling.
                     if node.modified != Stamp::Now {
                         known.0.insert(key(&stat), (hash, String::new()));
@@ -328,8 +332,8 @@ fn look(
             node.target = match known.0.get(&key(&stat)) {
                 Some((_, target)) => target.clone(),
                 None => {
-                    let target = fs::read_link(path)?.to_string_lossy().into_owned();
-                    restore(path, &stat)?;
+                    let target = fs::read_link(path())?.to_string_lossy().into_owned();
+                    restore(&path(), &stat)?;
                     let target = target.replace(&*root.to_string_lossy(), "@");
                     known
                         .0

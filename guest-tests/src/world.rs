@@ -320,12 +320,13 @@ impl World {
     fn inputs(&self, op: &Op) -> Vec<u8> {
         const PAGE: usize = 4096;
         let bytes = self.arena.input_bytes();
-        op.inputs
-            .iter()
-            .filter(|(at, _)| *at < IN_SIZE)
-            .flat_map(|(at, _)| &bytes[at / PAGE * PAGE..][..PAGE])
-            .copied()
-            .collect()
+        let mut used = Vec::with_capacity(op.inputs.len() * PAGE);
+        for (at, _) in &op.inputs {
+            if *at < IN_SIZE {
+                used.extend_from_slice(&bytes[at / PAGE * PAGE..][..PAGE]);
+            }
+        }
+        used
     }
 
     /// Makes the call by the plain system call, as preparation of a case.

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who executes an entry, who may sleep meanwhile, and how completions are waited for.
+
+use std::process::ExitCode;
+
+use crate::lifecycle::{Behaviour, each};
+use crate::options::Options;
+use crate::report::Report;
+use crate::scratch::directories;
+
+pub mod sleeping;
+pub mod waiting;
+
+fn all() -> Vec<Behaviour> {
+    let mut list = Vec::new();
+    sleeping::add(&mut list);
+    waiting::add(&mut list);
+    list
+}
+
+/// Runs the whole program.
+pub fn run(options: &Options) -> ExitCode {
+    let mut report = Report::new(options.fake);
+    println!("# lanes: seed {}", options.seed);
+    if options.fake {
+        report.skip("lanes", "there are no lanes without the device");
+        return report.finish();
+    }
+    match directories(options, "lanes", false) {
+        Ok(scratch) => each("lanes", &all(), scratch[0].path(), options, &mut report),
+        Err(why) => report.fail("lanes.scratch", why),
+    }
+    report.finish()
+}
