@@ -250,7 +250,7 @@ impl Context {
 
         let mut creds = None;
         loop {
-            if flexsc_fput_pending() {
+            if flexsc_fput_pending() && !cfg!(flexsc_mutant = "fput") {
                 flexsc_fput_soon();
             }
             // With that flag set interruptible waits fail, so no entry is begun: the caller's
