@@ -4,18 +4,21 @@
 use std::process::ExitCode;
 
 use crate::options::Options;
-use crate::report::Report;
+use crate::suite;
 
+pub mod entries;
+pub mod mapping;
 pub mod requests;
+pub mod scribble;
+pub mod slots;
 
 /// Runs the whole program.
 pub fn run(options: &Options) -> ExitCode {
-    let mut report = Report::new(options.fake);
-    println!("# garbage: seed {}", options.seed);
-    if options.fake {
-        report.skip("garbage", "nothing but the device can be hurt");
-        return report.finish();
-    }
-    report.check("garbage.ioctls_before_setup", requests::before_setup());
-    report.finish()
+    let mut list = Vec::new();
+    requests::add(&mut list);
+    mapping::add(&mut list);
+    slots::add(&mut list);
+    entries::add(&mut list);
+    scribble::add(&mut list);
+    suite::run("garbage", &list, options)
 }

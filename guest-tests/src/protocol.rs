@@ -4,18 +4,21 @@
 use std::process::ExitCode;
 
 use crate::options::Options;
-use crate::report::Report;
+use crate::suite;
 
+pub mod lanes;
 pub mod probe;
+pub mod rings;
+pub mod sharing;
+pub mod waiting;
 
 /// Runs the whole program.
 pub fn run(options: &Options) -> ExitCode {
-    let mut report = Report::new(options.fake);
-    println!("# protocol: seed {}", options.seed);
-    if options.fake {
-        report.skip("protocol", "there is no protocol without the device");
-        return report.finish();
-    }
-    report.check("protocol.probe_lists_the_documented_calls", probe::listed());
-    report.finish()
+    let mut list = Vec::new();
+    probe::add(&mut list);
+    waiting::add(&mut list);
+    lanes::add(&mut list);
+    rings::add(&mut list);
+    sharing::add(&mut list);
+    suite::run("protocol", &list, options)
 }
