@@ -258,7 +258,7 @@ fn extremes(_: &mut Place) -> Result<(), String> {
         // Such a time does not run out: the entry completes first, although the ring is attended.
         context.post(NR_NOP, [0; 6]).ok_or("no entry is free")?;
         context.kick_if_needed().map_err(|why| why.to_string())?;
-        if timeout_ns < 0 || timeout_ns > 1 {
+        if !(0..=1).contains(&timeout_ns) {
             wait.min_complete = 1;
             let ret = outcome(ioctl(context.fd(), abi::IOC_WAIT, &mut wait));
             expect(&format!("wait, {timeout_ns} ns"), ret, 1)?;

@@ -41,10 +41,8 @@ impl Blocked {
     fn post(place: &Place, context: &mut Context) -> Result<Self, String> {
         let path = c_path(&place.dir.join("fifo"));
         // SAFETY: a NUL-terminated path.
-        libc_ok(
-            "mkfifo",
-            unsafe { libc::mkfifo(path.as_ptr(), 0o600) }.into(),
-        )?;
+        let made = unsafe { libc::mkfifo(path.as_ptr(), 0o600) };
+        libc_ok("mkfifo", made.into())?;
         let flags = libc::O_RDONLY as u64;
         let args = [AT_FDCWD, path.as_ptr() as u64, flags, 0, 0, 0];
         let index = context
