@@ -58,20 +58,22 @@ fn colliding_blocks() -> (Vec<u8>, Vec<u8>) {
     let wanted = &block_sum(0, &first)[..2];
     let mut second = first.clone();
     loop {
-        // +1 -2 +1 at equal distances leaves both sums as they are.
+        // +1 -2 +1 at equal distances leaves both sums as they are, and so does -1 +2 -1.
         let distance = 1 + random.below(20);
         let at = random.below(64 - 2 * distance);
+        let sign = if random.chance(50) { 1 } else { -1 };
         let changed = [
-            second[at] + 1,
-            second[at + distance] - 2,
-            second[at + 2 * distance] + 1,
+            (at, sign),
+            (at + distance, -2 * sign),
+            (at + 2 * distance, sign),
         ];
-        if changed.iter().any(|byte| !(16..112).contains(byte)) {
+        let changed = changed.map(|(at, change)| (at, second[at].wrapping_add_signed(change)));
+        if changed.iter().any(|(_, byte)| !(16..112).contains(byte)) {
             continue;
         }
-        second[at] = changed[0];
-        second[at + distance] = changed[1];
-        second[at + 2 * distance] = changed[2];
+        for (at, byte) in changed {
+            second[at] = byte;
+        }
         if &block_sum(0, &second)[..2] == wanted && second != first {
             assert_eq!(Rolling::of(&first).value(), Rolling::of(&second).value());
             return (first, second);
