@@ -494,13 +494,17 @@ impl Context {
     }
 
     /// Registers a poll(2) caller; true if there are completions to reap.
+    ///
+    /// Whoever sleeps in poll(2) may be the only one left who can make a wanted thread; the news
+    /// that one is wanted brings him here again.
     pub(crate) fn poll(
-        &self,
+        self: &Arc<Self>,
         file: &kernel::fs::File,
         table: &kernel::sync::poll::PollTable<'_>,
     ) -> bool {
         self.polled.store(1, Relaxed);
         table.register_wait(file, &self.news);
+        self.make_wanted_thread();
         smp_mb(Full);
         self.unreaped() > 0
     }
