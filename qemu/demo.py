@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """The demo's part in the guest: three programs sync one real tree, and are measured.
 
-    demo.py TREE.tar RESULT.jsonl [--files N]
+    demo.py TREE.tar RESULT.jsonl [--files N] [--small]
 
 The tree is unpacked on the guest's own disk. Each of flexsync over the module, flexsync with
 plain calls and stock rsync syncs it to a directory of its own: first to nothing, then again
@@ -158,8 +158,10 @@ def change_tree():
         directory = os.path.dirname(pick.choice(rest[90:]))
         with open(f"{directory}/new file {number}", "wb") as file:
             file.write(pick.randbytes(pick.randrange(1, 20_000)))
-    top = sorted(entry.path for entry in os.scandir(SOURCE + "/Documentation") if entry.is_dir())
-    os.rename(top[0], top[0] + ".renamed")
+    parent = max((entry.path for entry in os.scandir(SOURCE) if entry.is_dir()),
+                 key=lambda path: len(os.listdir(path)), default=SOURCE)
+    inner = sorted(entry.path for entry in os.scandir(parent) if entry.is_dir())
+    os.rename(inner[0], inner[0] + ".renamed")
     return changed
 
 
@@ -175,8 +177,12 @@ def verify():
                     f"{check[0]} says:\n{run.stdout[:4000]}")
 
 
-def judge(rows, changed_bytes):
-    """What the demo promises: a list of what does not hold."""
+def judge(rows, changed_bytes, small):
+    """What the demo promises: a list of what does not hold.
+
+    How often a lane sleeps and is kicked awake hangs on timing, so for a small tree, where that
+    is not drowned by the work, figures of traps and lanes are not judged.
+    """
     by = {(row["backend"], row["phase"]): row for row in rows}
     broken = []
 
@@ -189,15 +195,15 @@ def judge(rows, changed_bytes):
         promise(module["files"] == direct["files"] == stock["files"] == by["rsync", "first"]["files"],
                 f"{phase}: the programs examined different numbers of entries: "
                 f"{module['files']}, {direct['files']}, {stock['files']}")
-        promise(module["traps"] * 10 < direct["traps"],
+        promise(small or module["traps"] * 10 < direct["traps"],
                 f"{phase}: the module row has {module['traps']} traps, not fewer than a tenth of "
                 f"the direct row's {direct['traps']}")
-        promise(direct["traps"] <= stock["traps"],
+        promise(small or direct["traps"] <= stock["traps"],
                 f"{phase}: the direct row has {direct['traps']} traps, stock rsync {stock['traps']}")
         entries = module["entries_w"] + module["entries_t"] + module["entries_c"]
         total = entries + module["handed_back"]
         promise(entries > 0, f"{phase}: no entry went through the page")
-        if (os.cpu_count() or 1) > 1:
+        if (os.cpu_count() or 1) > 1 and not small:
             promise((module["entries_w"] + module["entries_t"]) * 10 >= entries * 9,
                     f"{phase}: {module['entries_c']} of {entries} entries ran in lane C")
         promise(module["handed_back"] * 100 < max(total, 1),
@@ -235,6 +241,8 @@ def main():
     parser.add_argument("result")
     parser.add_argument("--files", type=int, default=10_000,
                         help="how many files the tree must have at least")
+    parser.add_argument("--small", action="store_true",
+                        help="a small tree: judge the copies, not the traps and lanes")
     options = parser.parse_args()
 
     shutil.rmtree(WORK, ignore_errors=True)
@@ -273,7 +281,7 @@ def main():
           "handed back\n")
     table(rows, names)
     print()
-    broken = judge(rows, changed_bytes)
+    broken = judge(rows, changed_bytes, options.small)
     for text in broken:
         print(f"demo: broken promise: {text}")
     if broken:
