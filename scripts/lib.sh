@@ -52,10 +52,19 @@ setup_key() {
 load_setup() {
 	local file
 	file=$CACHE/setup/$(setup_key).env
-	[[ -f $file ]] || "$REPO/scripts/setup"
+	complete "$file" || "$REPO/scripts/setup"
 	CACHE=$(cd "$CACHE" && pwd -P)
 	# shellcheck disable=SC1090
 	. "$file"
+}
+
+# complete FILE: succeeds if FILE is there, and all directories that it names.
+complete() {
+	local dir
+	[[ -f $1 ]] || return 1
+	while read -r dir; do
+		[[ -d $dir ]] || return 1
+	done < <(sed -n 's|^[A-Z]*=/|/|p' "$1")
 }
 
 # build_dir: prints where the build of this clone is.

@@ -36,8 +36,9 @@ echo ready
 while :; do sleep 0.1; done
 END
 coproc TERMINAL {
-	script -qec "stty rows 33 cols 111; '$REPO/scripts/guest' --no-build --no-module --timeout 300 --share '$work/share' -- bash session" /dev/null 2>&1
-	echo "status $?"
+	rc=0
+	script -qec "stty rows 33 cols 111; '$REPO/scripts/guest' --no-build --no-module --timeout 300 --share '$work/share' -- bash session" /dev/null 2>&1 || rc=$?
+	echo "status $rc"
 }
 while read -r line; do
 	line=${line//$'\r'/}

@@ -41,6 +41,12 @@ result "the next run makes the part" [ "$(cat "$CACHE/part/file")" = whole ]
 (make_part "$CACHE/part" 1 "a part" never) 2>"$work/out"
 result "a part that is there is not made again" [ ! -s "$work/out" ]
 
+mkdir "$CACHE/one" "$CACHE/two"
+printf 'KVER=1\nROOT=%s\nKDIR=%s\n' "$CACHE/one" "$CACHE/two" >"$work/parts.env"
+result "a set-up whose parts are there is complete" complete "$work/parts.env"
+rmdir "$CACHE/two"
+result "a set-up that lost a part is not complete" bash -c "! ( $(declare -f complete); complete '$work/parts.env' )"
+
 rc=0
 (make_part "$CACHE/big" 900000000 "a big part" never) 2>"$work/out" || rc=$?
 result "too little space is found before the part is begun" grep -q "MiB free" "$work/out"
