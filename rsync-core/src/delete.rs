@@ -9,17 +9,30 @@ use crate::list::Kind;
 use crate::names::Names;
 use crate::run::WINDOW;
 use crate::side::Side;
+use crate::spec::join;
 use crate::target::Target;
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use libflexsc::op::Unlinkat;
+use libflexsc::op::{Fchmod, Unlinkat};
 use libflexsc::{Errno, FileType};
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 
 /// In how many directories things are deleted at once.
 const DIRECTORIES: usize = 16;
+
+/// How many directories, one in another, are held open in one of them.
+const OPEN_LEVELS: usize = 4;
+
+/// A directory that is being emptied.
+struct Frame {
+    /// Its path below the root of the transfer.
+    path: Vec<u8>,
+    dir: Option<Rc<Held>>,
+    /// The directories in it that are still to be deleted, the first one last.
+    directories: Vec<Vec<u8>>,
+    /// Whether all else in it could be deleted.
+    well: bool,
+}
 
 /// Names, with their `d_type`s, in a directory that the source does not have.
 #[derive(Debug)]
@@ -54,62 +67,163 @@ impl Side<'_, '_> {
             Ok(dir) => dir,
             Err(errno) => return self.fail(&target.path, Action::OpenDirectory, errno),
         };
-        let names: Vec<_> = doomed
-            .names
-            .iter()
-            .map(|(name, d_type)| (&name[..], *d_type))
-            .collect();
-        if self.delete_names(&dir, &target.path, &names).await && !self.run.options.dry_run {
+        let names = doomed.names.iter();
+        let names = names.map(|(name, d_type)| (&name[..], *d_type));
+        let Doomed { target, .. } = doomed;
+        if !self.run.options.dry_run {
             target.dirty.set(true);
         }
+        let frame = self.delete_files(Some(dir), &target.path, names).await;
+        self.delete_directories(frame).await;
     }
 
-    /// Deletes names in the directory whose path is `path`; false if one of them is left.
-    async fn delete_names(&self, dir: &Held, path: &[u8], names: &[(&[u8], u8)]) -> bool {
-        let mut well = true;
+    /// Deletes the names in a directory that are no directories; those are left for the frame that is returned.
+    async fn delete_files(
+        &self,
+        dir: Option<Rc<Held>>,
+        path: &[u8],
+        names: impl Iterator<Item = (&[u8], u8)>,
+    ) -> Frame {
+        let mut frame = Frame {
+            path: path.to_vec(),
+            dir,
+            directories: Vec::new(),
+            well: true,
+        };
+        let Some(dir) = frame.dir.clone() else {
+            return frame;
+        };
         let mut files = Vec::new();
-        let mut directories = Vec::new();
-        for &(name, d_type) in names {
+        for (name, d_type) in names {
             let kind = match FileType::from_d_type(d_type) {
                 FileType::Unknown => match self.run.io.stat(dir.at(), name).await {
                     Ok(found) => found.kind,
                     Err(errno) => {
-                        self.fail(&crate::spec::join(path, name), Action::Delete, errno);
-                        well = false;
+                        self.fail(&join(path, name), Action::Delete, errno);
+                        frame.well = false;
                         continue;
                     }
                 },
                 known => Kind::from(known),
             };
             match kind {
-                Kind::Directory => directories.push(name),
+                Kind::Directory => frame.directories.push(name.to_vec()),
                 kind => files.push((name, kind)),
             }
         }
+        // The last one is taken first.
+        frame.directories.reverse();
+        let dry_run = self.run.options.dry_run;
         for window in files.chunks(WINDOW) {
-            let post = |&(name, kind): &(_, Kind)| {
-                let op = || Unlinkat::new(dir.at(), c_name(name), 0);
-                (
-                    name,
-                    kind,
-                    (!self.run.options.dry_run).then(|| self.run.io.handle.submit(op())),
-                )
-            };
-            let posted: Vec<_> = window.iter().map(post).collect();
+            let posted: Vec<_> = window
+                .iter()
+                .map(|&(name, kind)| {
+                    let op = || Unlinkat::new(dir.at(), c_name(name), 0);
+                    let unlink = (!dry_run).then(|| self.run.io.handle.submit(op()));
+                    (name, kind, unlink)
+                })
+                .collect();
             for (name, kind, unlink) in posted {
                 let result = match unlink {
                     Some(unlink) => unlink.await,
                     None => Ok(()),
                 };
-                well &= self.deleted(crate::spec::join(path, name), kind, result);
+                frame.well &= self.deleted(join(path, name), kind, result);
             }
         }
-        for name in directories {
-            well &= self
-                .delete_tree(dir, crate::spec::join(path, name), name)
-                .await;
+        frame
+    }
+
+    /// Deletes the directories that a frame has left, with all that is in them; false if something is left.
+    ///
+    /// Only the innermost directories are held open, so that depth costs no open files.
+    async fn delete_directories(&self, top: Frame) -> bool {
+        let mut stack = vec![top];
+        loop {
+            let depth = stack.len();
+            if depth > OPEN_LEVELS {
+                stack[depth - 1 - OPEN_LEVELS].dir = None;
+            }
+            let Some(frame) = stack.last_mut() else {
+                return true;
+            };
+            if let Some(name) = frame.directories.pop() {
+                let path = join(&frame.path, &name);
+                match self.enter(frame, &name, &path).await {
+                    Some(inner) => stack.push(inner),
+                    None => frame.well = false,
+                }
+                continue;
+            }
+            let Some(Frame {
+                path, dir, well, ..
+            }) = stack.pop()
+            else {
+                return true;
+            };
+            drop(dir);
+            let Some(outer) = stack.last_mut() else {
+                return well;
+            };
+            outer.well &= well && self.remove(outer, path).await;
         }
-        well
+    }
+
+    /// Opens a doomed directory and deletes the files in it.
+    async fn enter(&self, outer: &mut Frame, name: &[u8], path: &[u8]) -> Option<Frame> {
+        let result = match self.frame_directory(outer).await {
+            Ok(parent) => self.run.io.open(parent.at(), name, DIRECTORY, 0).await,
+            Err(errno) => Err(errno),
+        };
+        let dir = match result {
+            Ok(dir) => Rc::new(dir),
+            Err(errno) => {
+                self.fail(path, Action::OpenDirectory, errno);
+                return None;
+            }
+        };
+        let options = self.run.options;
+        if !options.identity.is_root() && !options.dry_run {
+            // A directory without rights may still be ours. What remains forbidden is reported below.
+            if let Ok(found) = self.run.io.stat_held(&dir).await {
+                if found.mode & 0o700 != 0o700 {
+                    let op = Fchmod::new(dir.fd(), found.mode | 0o700);
+                    let _ = self.run.io.handle.submit(op).await;
+                }
+            }
+        }
+        let mut names = Names::new();
+        if let Err(errno) = names.read(&self.run.io, &dir).await {
+            self.fail(path, Action::ReadDirectory, errno);
+            return None;
+        }
+        let sorted = names.sorted();
+        Some(self.delete_files(Some(dir), path, sorted.into_iter()).await)
+    }
+
+    /// Removes an emptied directory.
+    async fn remove(&self, outer: &mut Frame, path: Vec<u8>) -> bool {
+        let result = match self.frame_directory(outer).await {
+            Ok(_) if self.run.options.dry_run => Ok(()),
+            Ok(parent) => {
+                let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(&path);
+                let op = Unlinkat::new(parent.at(), c_name(name), libc::AT_REMOVEDIR);
+                self.run.io.handle.submit(op).await
+            }
+            Err(errno) => Err(errno),
+        };
+        self.deleted(path, Kind::Directory, result)
+    }
+
+    /// A frame's directory, opened again if it was closed meanwhile.
+    async fn frame_directory(&self, frame: &mut Frame) -> Result<Rc<Held>, Errno> {
+        if let Some(dir) = &frame.dir {
+            return Ok(dir.clone());
+        }
+        let root = self.root.as_ref().ok_or(Errno::ENOENT)?;
+        let dir = Rc::new(self.run.io.open_beneath(root, &frame.path).await?);
+        frame.dir = Some(dir.clone());
+        Ok(dir)
     }
 
     /// Counts and reports a deletion; true if it succeeded, or somebody else was quicker.
@@ -130,42 +244,19 @@ impl Side<'_, '_> {
         }
     }
 
-    /// Deletes a directory and all that is in it; false if it is still there.
-    fn delete_tree<'s>(
-        &'s self,
-        parent: &'s Held,
-        path: Vec<u8>,
-        name: &'s [u8],
-    ) -> Pin<Box<dyn Future<Output = bool> + 's>> {
-        Box::pin(async move {
-            if !self.delete_contents(parent, &path, name).await {
-                return false;
-            }
-            let op = Unlinkat::new(parent.at(), c_name(name), libc::AT_REMOVEDIR);
-            let result = if self.run.options.dry_run {
-                Ok(())
-            } else {
-                self.run.io.handle.submit(op).await
-            };
-            self.deleted(path, Kind::Directory, result)
-        })
-    }
-
     /// Deletes all that is in a directory; false if something is left.
-    async fn delete_contents(&self, parent: &Held, path: &[u8], name: &[u8]) -> bool {
-        let dir = match self.run.io.open(parent.at(), name, DIRECTORY, 0).await {
-            Ok(dir) => dir,
-            Err(errno) => {
-                self.fail(path, Action::OpenDirectory, errno);
-                return false;
-            }
+    async fn delete_contents(&self, parent: &Rc<Held>, parent_path: &[u8], name: &[u8]) -> bool {
+        let mut outer = Frame {
+            path: parent_path.to_vec(),
+            dir: Some(parent.clone()),
+            directories: Vec::new(),
+            well: true,
         };
-        let mut names = Names::new();
-        if let Err(errno) = names.read(&self.run.io, &dir).await {
-            self.fail(path, Action::ReadDirectory, errno);
-            return false;
+        let path = join(parent_path, name);
+        match self.enter(&mut outer, name, &path).await {
+            Some(frame) => self.delete_directories(frame).await,
+            None => false,
         }
-        self.delete_names(&dir, path, &names.sorted()).await
     }
 
     /// Removes the directory `name` of `target`, whose place something else is to take.
@@ -179,7 +270,7 @@ impl Side<'_, '_> {
         };
         let options = self.run.options;
         target.dirty.set(!options.dry_run);
-        if options.delete && !self.delete_contents(&dir, path, name).await {
+        if options.delete && !self.delete_contents(&dir, &target.path, name).await {
             return false;
         }
         let removed = match options.dry_run {

@@ -359,7 +359,9 @@ async fn open_destination(
             });
         }
         Some(_) if !single => return Err(Error::NotADirectory(path.to_vec())),
-        None if !single || path.ends_with(b"/") => return make_destination(run, path).await,
+        None if !single || path.ends_with(b"/") => {
+            return make_destination(run, path, sources.root.as_ref()).await;
+        }
         _ => {}
     }
     let Source { root: parent, name } = Source::parse(path);
@@ -382,11 +384,17 @@ async fn open_destination(
     })
 }
 
-async fn make_destination(run: &Run<'_>, path: &[u8]) -> Result<Destination, Error> {
+/// Makes the destination, with the mode of the directory whose contents it is to have.
+async fn make_destination(
+    run: &Run<'_>,
+    path: &[u8],
+    want: Option<&Attributes>,
+) -> Result<Destination, Error> {
     run.event(Event::MadeDestination(path));
     let mut root = None;
     if !run.options.dry_run {
-        let op = Mkdirat::new(At::Cwd, c_name(path), 0o777);
+        let mode = want.map_or(0o777, |want| want.mode & 0o777 | 0o700);
+        let op = Mkdirat::new(At::Cwd, c_name(path), mode);
         let made = run.io.handle.submit(op).await;
         made.map_err(|errno| failure(path, Action::MakeDirectory, errno))?;
         root = Some(open_directory(run, path).await?);

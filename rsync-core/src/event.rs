@@ -11,7 +11,7 @@ use crate::list::Kind;
 pub enum Event<'a> {
     /// The destination itself was made; its path is as given.
     MadeDestination(&'a [u8]),
-    /// A directory was made.
+    /// A directory was made. The path of the root of the transfer is empty.
     Directory(&'a [u8]),
     /// A symbolic link was made.
     Symlink {

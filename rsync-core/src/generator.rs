@@ -120,6 +120,10 @@ impl<'a, 'o> Generator<'a, 'o> {
 
     fn establish_root(&self, target: &Target) {
         let side = self.side;
+        if let (None, Some(want)) = (side.found, target.want) {
+            self.announce(target);
+            target.widened.set(want.mode & 0o700 != 0o700);
+        }
         let Some(root) = &side.root else {
             return target.establish(State::Absent);
         };

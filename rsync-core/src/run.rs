@@ -12,12 +12,34 @@ use libflexsc::{Errno, Handle};
 use std::cell::{RefCell, RefMut};
 use std::sync::Arc;
 
-/// How many source directories are read but not yet dealt with. Each holds two open files.
-const DIRECTORIES: usize = 128;
+/// How much is done at once, so that open files suffice.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Source directories that are read but not yet dealt with. Each may hold two open directories.
+    pub(crate) directories: usize,
+    /// Files in transfer. Each holds up to three open files.
+    pub(crate) files: usize,
+    /// Open directories of the destination above which one that only waits is closed.
+    pub(crate) open_directories: usize,
+}
 
-/// How many files are transferred at once. Each holds up to three open files, so that all of them stay below the usual
-/// limit of 1024.
-const FILES: usize = 128;
+impl Limits {
+    /// For at most `open_files` open files, some of which are the caller's.
+    fn new(open_files: u64) -> Self {
+        let each = (open_files.saturating_sub(48) / 7).clamp(1, 128) as usize;
+        Self {
+            directories: each,
+            files: each,
+            open_directories: each,
+        }
+    }
+
+    /// For this process.
+    fn current() -> Self {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        Self::new(limit.unwrap_or(u64::MAX))
+    }
+}
 
 /// How many calls are posted at once for the entries of one directory.
 pub(crate) const WINDOW: usize = 256;
@@ -26,6 +48,7 @@ pub(crate) const WINDOW: usize = 256;
 pub(crate) struct Run<'o> {
     pub(crate) io: Io,
     pub(crate) options: &'o Options,
+    pub(crate) limits: Limits,
     /// Permits for source directories in memory.
     pub(crate) directories: Arc<Semaphore>,
     /// Permits for files in transfer.
@@ -40,11 +63,13 @@ impl<'o> Run<'o> {
         options: &'o Options,
         observer: &'o mut dyn Observer,
     ) -> Self {
+        let limits = Limits::current();
         Self {
             io: Io::new(handle),
             options,
-            directories: Arc::new(Semaphore::new(DIRECTORIES)),
-            files: Arc::new(Semaphore::new(FILES)),
+            limits,
+            directories: Arc::new(Semaphore::new(limits.directories)),
+            files: Arc::new(Semaphore::new(limits.files)),
             observer: RefCell::new(observer),
             stats: RefCell::default(),
         }

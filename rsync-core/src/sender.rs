@@ -4,7 +4,7 @@
 
 use crate::error::Action;
 use crate::io::{Held, SOURCE};
-use crate::list::{Attributes, FileId};
+use crate::list::{Attributes, FileId, Kind};
 use crate::matcher::Matcher;
 use crate::message::{Delta, End, FromSender, Request, ToSender};
 use crate::run::Run;
@@ -105,6 +105,8 @@ impl Server<'_, '_> {
         };
         if request.again {
             match io.stat_held(&source.file).await {
+                // It may be something else by now.
+                Ok(fresh) if fresh.kind != Kind::Regular => return End::Changed.into(),
                 Ok(fresh) => {
                     source.size = fresh.size;
                     source.fresh = Some(fresh);

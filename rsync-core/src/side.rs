@@ -19,9 +19,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// Above this many open directories, one that only waits for directories to be made in it is closed.
-const OPEN_DIRECTORIES: usize = 192;
-
 /// The receiving side.
 pub(crate) struct Side<'a, 'o> {
     pub(crate) run: &'a Run<'o>,
@@ -157,7 +154,7 @@ impl Side<'_, '_> {
     /// One file of a directory less can still be requested.
     pub(crate) async fn release(&self, target: &Target) {
         if fewer(&target.files) {
-            if self.open.get() > OPEN_DIRECTORIES {
+            if self.open.get() > self.run.limits.open_directories {
                 self.close(target);
             }
             self.tell(ToSender::Release(target.id)).await;

@@ -99,34 +99,29 @@ fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
     change(&scratch.join("mine"), &mut random);
     copy(&scratch.join("mine"), &scratch.join("theirs"));
 
-    let arguments = |to| [&["--stats", "-v"], options, &["src/", to]].concat();
-    let Some(theirs) = rsync(scratch.path(), &arguments("theirs")) else {
-        return;
-    };
-    let mine = flexsync(scratch.path(), backend, &arguments("mine"));
-    assert_eq!(
-        mine.status, theirs.status,
-        "{what}\n{}\n{}",
-        mine.stderr, theirs.stderr
-    );
-    let keeps_times = options[0].contains(['t', 'a']);
-    let times = if keeps_times {
-        Times::Seconds
-    } else {
-        Times::Ignore
-    };
-    assert_same(
-        &snapshot(&scratch.join("mine"), times),
-        &snapshot(&scratch.join("theirs"), times),
-        &what,
-    );
-    for figure in FIGURES {
-        let (left, right) = (mine.figure(figure), theirs.figure(figure));
-        assert_eq!(
-            left, right,
-            "{what}: {figure}\n{}\n{}",
-            mine.stdout, theirs.stdout
-        );
+    for (mine, theirs) in [("mine", "theirs"), ("mine-new", "theirs-new")] {
+        let arguments = |to| [&["--stats", "-v"], options, &["src/", to]].concat();
+        let Some(their_run) = rsync(scratch.path(), &arguments(theirs)) else {
+            return;
+        };
+        let my_run = flexsync(scratch.path(), backend, &arguments(mine));
+        let said = format!("{what}, {mine}\n{my_run:?}\n{their_run:?}");
+        assert_eq!(my_run.status, their_run.status, "{said}");
+        for figure in FIGURES {
+            let figures = (my_run.figure(figure), their_run.figure(figure));
+            assert_eq!(figures.0, figures.1, "{figure}: {said}");
+        }
+        let keeps_times = options[0].contains(['t', 'a']);
+        let times = if keeps_times {
+            Times::Seconds
+        } else {
+            Times::Ignore
+        };
+        let (mine, theirs) = (scratch.join(mine), scratch.join(theirs));
+        assert_eq!(mine.exists(), theirs.exists(), "{said}");
+        if mine.exists() {
+            assert_same(&snapshot(&mine, times), &snapshot(&theirs, times), &said);
+        }
     }
 }
 

@@ -147,15 +147,18 @@ impl Observer for Reporter {
             Event::MadeDestination(path) => {
                 self.line(format_args!("created directory {}", Escaped(path)))
             }
-            Event::Directory(path) => self.line(format_args!("{}/", Escaped(path))),
-            Event::Attributes {
+            Event::Directory(b"")
+            | Event::Attributes {
                 path: b"",
                 kind: Kind::Directory,
             } => self.line(format_args!("./")),
-            Event::Attributes {
+            Event::Directory(path)
+            | Event::Attributes {
                 path,
                 kind: Kind::Directory,
-            } => self.line(format_args!("{}/", Escaped(path))),
+            } => {
+                self.line(format_args!("{}/", Escaped(path)));
+            }
             Event::Symlink { path, target, .. } => {
                 self.line(format_args!("{} -> {}", Escaped(path), Escaped(target)));
             }
