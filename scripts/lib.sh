@@ -5,6 +5,8 @@
 
 set -euo pipefail
 
+# chroot and others are in sbin, which an ordinary user's PATH often lacks.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 CACHE=${FLEXSC_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/flexsc}
 MIRROR=${FLEXSC_MIRROR:-http://deb.debian.org/debian}

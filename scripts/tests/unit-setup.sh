@@ -82,6 +82,8 @@ env PATH="$work/bin" FLEXSC_NO_INSTALL=1 FLEXSC_CACHE="$work/none" "$scripts/set
 result "missing host tools are named by their packages, in one line" grep -q "lacks the package(s):.*qemu-system-x86" "$work/out"
 result "missing host tools end the run with status 1" [ $rc -eq 1 ]
 
+result "the toolchain root is entered without sbin in PATH" env PATH=/usr/bin:/bin "$scripts/toolchain" true
+
 rc=0
 "$scripts/setup" --nonsense >"$work/out" 2>&1 || rc=$?
 result "an unknown argument is refused" [ $rc -eq 1 ]
