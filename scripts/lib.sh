@@ -85,8 +85,8 @@ ns() {
 }
 
 # in_root TREE [SRC:DST[:ro]]... -- CMD...: runs CMD in the chroot TREE, with /dev,
-# /proc, the host's resolver configuration and the named directories bound in. The
-# mounts end with CMD.
+# /proc, the host's resolver configuration and certificates (it may be behind a proxy
+# with one of its own) and the named directories bound in. The mounts end with CMD.
 in_root() {
 	local tree=$1
 	local -a binds=()
@@ -105,6 +105,8 @@ in_root() {
 			[[ -e $tree/etc/resolv.conf ]] || : >"$tree/etc/resolv.conf"
 			mount --bind "$(readlink -f /etc/resolv.conf)" "$tree/etc/resolv.conf"
 		fi
+		ca=/etc/ssl/certs/ca-certificates.crt
+		if [[ -e $ca && -e $tree$ca ]]; then mount --bind "$(readlink -f $ca)" "$tree$ca"; fi
 		while [[ $n -gt 0 ]]; do
 			IFS=: read -r src dst ro <<<"$1"; shift; n=$((n - 1))
 			mkdir -p "$tree$dst"
