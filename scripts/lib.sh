@@ -213,6 +213,14 @@ end_step() {
 	STEP_PID=
 }
 
+namespace_hint() {
+	if [[ $(id -u) -eq 0 ]]; then
+		echo "This needs CAP_SYS_ADMIN (docker: --privileged) and a root directory that is a mount point (systemd-nspawn, not a bare chroot)."
+	else
+		echo "Unprivileged user namespaces do not work here: enable them (sysctl kernel.unprivileged_userns_clone=1, package uidmap, a range in /etc/subuid and /etc/subgid), or run as root."
+	fi
+}
+
 # hint LOG: one sentence on what to do about a failed step.
 hint() {
 	if grep -qiE 'no space left|disk quota' "$1"; then
@@ -222,7 +230,7 @@ hint() {
 	elif grep -qiE 'could not resolve|temporary failure|connection (refused|timed out|failed)|unable to connect|network is unreachable|failed to fetch|could not connect' "$1"; then
 		echo "The network or $MIRROR cannot be reached: check it (FLEXSC_MIRROR names another mirror, http_proxy a proxy), then run it again."
 	elif grep -qiE 'unshare.*(not permitted|denied|failed)|newuidmap' "$1"; then
-		echo "Unprivileged user namespaces do not work here: enable them (sysctl kernel.unprivileged_userns_clone=1, package uidmap, a range in /etc/subuid and /etc/subgid), or run as root."
+		namespace_hint
 	else
 		echo "The whole output is in $1. What was complete is kept; running it again goes on from there."
 	fi

@@ -82,6 +82,10 @@ env PATH="$work/bin" FLEXSC_NO_INSTALL=1 FLEXSC_CACHE="$work/none" "$scripts/set
 result "missing host tools are named by their packages, in one line" grep -q "lacks the package(s):.*qemu-system-x86" "$work/out"
 result "missing host tools end the run with status 1" [ $rc -eq 1 ]
 
+rc=0
+(ns() { echo "unshare: Operation not permitted" >&2; return 1; }; mkdir -p "$CACHE/logs"; check_host) 2>"$work/out" || rc=$?
+result "without namespaces the run ends with status 1" [ $rc -eq 1 ]
+result "without namespaces it says why, and what to do" grep -qE "This needs CAP_SYS_ADMIN|Unprivileged user namespaces do not work" "$work/out"
 result "the toolchain root is entered without sbin in PATH" env PATH=/usr/bin:/bin "$scripts/toolchain" true
 
 rc=0
