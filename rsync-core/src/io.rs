@@ -23,6 +23,9 @@ pub(crate) const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_N
 /// The most bytes that one call reads or writes.
 pub(crate) const CHUNK: usize = 256 * 1024;
 
+/// How often a walk below a directory is tried that renames elsewhere disturb.
+const BENEATH_TRIES: usize = 16;
+
 /// Up to this many buffers of [`CHUNK`] bytes are kept for reuse.
 const POOL: usize = 64;
 
@@ -153,25 +156,24 @@ impl Io {
             mode: 0,
             resolve: libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
         };
-        loop {
-            match self
-                .handle
-                .submit(Openat2::new(root.at(), c_name(path), how))
-                .await
-            {
+        for _ in 0..BENEATH_TRIES {
+            let op = Openat2::new(root.at(), c_name(path), how);
+            match self.handle.submit(op).await {
                 Ok(fd) => return Ok(self.hold(fd)),
                 // EAGAIN: a rename elsewhere raced with the walk.
-                Err(Errno::EINTR | Errno::EAGAIN) => continue,
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
                 // Before Linux 5.6, and in sandboxes that do not know the call.
-                Err(Errno::ENOSYS) => break,
+                Err(Errno::ENOSYS | Errno::EPERM) => break,
                 Err(errno) => return Err(errno),
             }
         }
+        self.open_by_steps(root, path).await
+    }
+
+    /// As [`open_beneath`](Self::open_beneath), one name after the other.
+    async fn open_by_steps(&self, root: &Held, path: &[u8]) -> Result<Held, Errno> {
         let mut held = None;
-        for name in path
-            .split(|byte| *byte == b'/')
-            .filter(|name| !name.is_empty())
-        {
+        for name in path.split(|byte| *byte == b'/') {
             let dir = held.as_ref().unwrap_or(root).at();
             held = Some(self.open(dir, name, DIRECTORY, 0).await?);
         }
@@ -289,6 +291,41 @@ impl Io {
         if buf.capacity() >= CHUNK && pool.len() < POOL {
             buf.resize(CHUNK, 0);
             pool.push(buf);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libflexsc::{Context, task::block_on};
+    use std::fs;
+
+    #[test]
+    fn walks_below_a_directory_follow_no_link() {
+        let scratch = std::env::temp_dir().join(format!("rsync-core-io-{}", std::process::id()));
+        fs::create_dir_all(scratch.join("a/b")).unwrap();
+        std::os::unix::fs::symlink("a", scratch.join("link")).unwrap();
+        let path = scratch.as_os_str().as_encoded_bytes().to_vec();
+        let io = Io::new(&Handle::new(Context::direct()));
+        let opened = block_on(&io.handle, async {
+            let root = io.open(At::Cwd, &path, DIRECTORY, 0).await.unwrap();
+            let mut opened = Vec::new();
+            for path in ["a/b", "link", "link/b", "a/none"] {
+                let ways = (
+                    io.open_beneath(&root, path.as_bytes()).await,
+                    io.open_by_steps(&root, path.as_bytes()).await,
+                );
+                opened.push((path, ways.0.is_ok(), ways.1.is_ok()));
+            }
+            opened.push(("", io.open_beneath(&root, b"").await.is_ok(), true));
+            opened.push(("..", io.open_beneath(&root, b"..").await.is_ok(), false));
+            opened
+        });
+        fs::remove_dir_all(&scratch).unwrap();
+        for (path, beneath, by_steps) in opened {
+            let expected = matches!(path, "a/b" | "");
+            assert_eq!((beneath, by_steps), (expected, expected), "{path}");
         }
     }
 }
