@@ -284,8 +284,8 @@ impl Shared {
             return None;
         }
         // SAFETY: `word` is a u32 of an entry.
-        let word =
-            unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, word)) }.load(Relaxed);
+        let word = unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, word)) };
+        let word = word.load(Relaxed);
         let mut args = [0; 6];
         for (i, arg) in args.iter_mut().enumerate() {
             let offset = entry + core::mem::offset_of!(Entry, args) + i * size_of::<u64>();
