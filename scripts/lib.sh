@@ -50,7 +50,9 @@ setup_key() {
 }
 
 # load_setup: runs scripts/setup if it has not run, then sets KSUITE KVER PKGVER ROOT
-# KERNEL KDIR IMAGE BOOT.
+# KERNEL KDIR IMAGE BOOT, and QEMU: the toolchain root's, started by its own loader, so
+# that every machine runs the same one. (Before 8.1 the translator could take code while
+# another vCPU rewrote it, and the guest died of a stale int3 now and then.)
 load_setup() {
 	local file
 	file=$CACHE/setup/$(setup_key).env
@@ -58,6 +60,11 @@ load_setup() {
 	CACHE=$(cd "$CACHE" && pwd -P)
 	# shellcheck disable=SC1090
 	. "$file"
+	QEMU=(
+		env "QEMU_MODULE_DIR=$ROOT/usr/lib/x86_64-linux-gnu/qemu"
+		"$ROOT/lib64/ld-linux-x86-64.so.2" --library-path "$ROOT/usr/lib/x86_64-linux-gnu"
+		"$ROOT/usr/bin/qemu-system-x86_64" -L "$ROOT/usr/share/qemu" -L "$ROOT/usr/share/seabios"
+	)
 }
 
 # complete FILE: succeeds if FILE is there, and all directories that it names.
@@ -293,7 +300,7 @@ probe_accel() {
 		rm -f "$CACHE/accel-$(id -u)"-*
 		if [[ -r /dev/kvm && -w /dev/kvm ]]; then
 			why="a probe boot failed"
-			if timeout 20 qemu-system-x86_64 -accel kvm -cpu host -m 512 -nodefaults -display none -no-reboot \
+			if timeout 20 "${QEMU[@]}" -accel kvm -cpu host -m 512 -nodefaults -display none -no-reboot \
 				-kernel "$BOOT/vmlinux" -initrd "$BOOT/initrd" \
 				-append "console=ttyS0 quiet panic=-1 flexsc.probe" -serial stdio </dev/null 2>/dev/null |
 				grep -a flexsc-probe-ok >/dev/null; then

@@ -79,7 +79,7 @@ for tool in bash cat cut dirname basename sha256sum sed id uname mkdir grep floc
 done
 rc=0
 env PATH="$work/bin" FLEXSC_NO_INSTALL=1 FLEXSC_CACHE="$work/none" "$scripts/setup" >"$work/out" 2>&1 || rc=$?
-result "missing host tools are named by their packages, in one line" grep -q "lacks the package(s):.*qemu-system-x86" "$work/out"
+result "missing host tools are named by their packages, in one line" grep -q "lacks the package(s):.*mmdebstrap" "$work/out"
 result "missing host tools end the run with status 1" [ $rc -eq 1 ]
 
 rc=0
