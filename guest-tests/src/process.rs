@@ -7,7 +7,9 @@ use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How long a behaviour may take. Under emulation everything takes ten times as long as it should.
-pub const LIMIT: Duration = Duration::from_secs(90);
+fn limit() -> Duration {
+    3 * *crate::client::PATIENCE
+}
 
 /// A child process; killed and waited for when dropped.
 #[derive(Debug)]
@@ -127,7 +129,7 @@ pub fn isolated(body: impl FnOnce() -> Result<(), String>) -> Result<(), String>
     })
     .map_err(|why| format!("fork: {why}"))?;
     // The closure, and with it the writing end, was moved into the child's copy and is still open here.
-    let end = child.wait(LIMIT);
+    let end = child.wait(limit());
     let told = || {
         let mut text = String::new();
         let _ = nonblocking(read).read_to_string(&mut text);
@@ -139,7 +141,7 @@ pub fn isolated(body: impl FnOnce() -> Result<(), String>) -> Result<(), String>
         Some(other) => Err(format!("ended by {other:?}")),
         None => Err(format!(
             "hangs: not over after {} s; killed",
-            LIMIT.as_secs()
+            limit().as_secs()
         )),
     }
 }

@@ -154,7 +154,7 @@ pub fn outcome(result: io::Result<i32>) -> i64 {
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), String> {
     let started = Instant::now();
     while !holds() {
-        if started.elapsed() > PATIENCE {
+        if started.elapsed() > *PATIENCE {
             return Err(format!("not within {} s: {what}", PATIENCE.as_secs()));
         }
         std::thread::sleep(Duration::from_micros(200));

@@ -234,7 +234,7 @@ fn killed_asleep(place: &Place) -> Result<(), String> {
         let got = unsafe { libc::read(ready.as_raw_fd(), byte.as_mut_ptr().cast(), 1) };
         expect("bytes from the child", got as i64, 1)?;
         child.signal(libc::SIGKILL);
-        let end = child.wait(Duration::from_secs(30));
+        let end = child.wait(*crate::client::PATIENCE);
         ensure(
             end == Some(End::Signal(libc::SIGKILL)),
             format!("ended by {end:?}"),

@@ -139,7 +139,7 @@ fn by_others(place: &Place) -> Result<(), String> {
                 std::thread::sleep(Duration::from_millis(20));
                 fs::File::from(write).write_all(b"now")
             });
-            let limit = Some(crate::client::PATIENCE);
+            let limit = Some(*crate::client::PATIENCE);
             let mut ready = poster.context.wait(1, limit);
             while matches!(&ready, Ok(0)) {
                 ready = poster.context.wait(1, limit);

@@ -61,7 +61,7 @@ fn ended(
     // At its end without a byte the child has exited by itself, as some bodies do.
     let _ = std::fs::File::from(ready).read(&mut [0]);
     end(&child);
-    let over = child.wait(Duration::from_secs(30));
+    let over = child.wait(*crate::client::PATIENCE);
     match over {
         Some(over) => ensure(
             over == expected,
@@ -127,7 +127,7 @@ fn kill_any_moment(place: &Place) -> Result<(), String> {
         .map_err(|why| why.to_string())?;
         std::thread::sleep(Duration::from_micros(rng.below(60_000)));
         child.signal(libc::SIGKILL);
-        let end = child.wait(Duration::from_secs(30));
+        let end = child.wait(*crate::client::PATIENCE);
         ensure(
             end == Some(End::Signal(libc::SIGKILL)),
             format!("round {round}: ended by {end:?}"),
