@@ -216,7 +216,9 @@ impl State {
         let tail = shared.load(Word::SubTail);
         let mut rejected = 0;
         // More than the ring holds: what lies further back was overwritten, if ever posted.
-        let excess = tail.wrapping_sub(self.sub_head).saturating_sub(shared.entries());
+        let excess = tail
+            .wrapping_sub(self.sub_head)
+            .saturating_sub(shared.entries());
         if excess > 0 {
             self.sub_head = self.sub_head.wrapping_add(excess);
             rejected += i64::from(excess);

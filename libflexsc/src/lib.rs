@@ -81,3 +81,7 @@ pub use self::{
     stats::Stats,
     statx::{FileType, Statx},
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
