@@ -167,15 +167,22 @@ static bool too_long(const struct flexsc_frame *frame, size_t count)
 	return frame->lane == FLEXSC_LANE_W && count > FLEXSC_W_MAX_BYTES;
 }
 
-int flexsc_call_read(struct flexsc_frame *frame)
+static ssize_t do_single(struct flexsc_frame *frame, struct file *file, int rw, loff_t *ppos)
 {
-	char __user *buf = u64_to_user_ptr(frame->args[1]);
+	void __user *buf = u64_to_user_ptr(frame->args[1]);
 	size_t count = frame->args[2];
+
+	return rw == READ ? do_read(frame, file, buf, count, ppos) :
+			    do_write(frame, file, buf, count, ppos);
+}
+
+static int call_single(struct flexsc_frame *frame, int rw)
+{
 	loff_t pos, *ppos;
 	struct file *file;
 	int rc;
 
-	if (too_long(frame, count))
+	if (too_long(frame, frame->args[2]) || (rw == WRITE && flexsc_fsize(frame)))
 		return FLEXSC_TO_T;
 	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
 	if (rc)
@@ -184,83 +191,53 @@ int flexsc_call_read(struct flexsc_frame *frame)
 	if (!rc) {
 		flexsc_file_lock_pos(file);
 		ppos = load_pos(file, &pos);
-		frame->ret = do_read(frame, file, buf, count, ppos);
+		frame->ret = do_single(frame, file, rw, ppos);
 		store_pos(file, ppos, frame->ret);
 		flexsc_file_unlock_pos(file);
 	}
 	flexsc_file_put(file);
 	return rc;
+}
+
+static int call_psingle(struct flexsc_frame *frame, int rw)
+{
+	loff_t pos = frame->args[3];
+	struct file *file;
+	int rc;
+
+	if (pos < 0)
+		return flexsc_done(frame, -EINVAL);
+	if (too_long(frame, frame->args[2]) || (rw == WRITE && flexsc_fsize(frame)))
+		return FLEXSC_TO_T;
+	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	if (rc)
+		return flexsc_stop(frame, rc);
+	rc = flexsc_file_ready(frame, file);
+	if (!rc)
+		frame->ret = file->f_mode & (rw == READ ? FMODE_PREAD : FMODE_PWRITE) ?
+			     do_single(frame, file, rw, &pos) : -ESPIPE;
+	flexsc_file_put(file);
+	return rc;
+}
+
+int flexsc_call_read(struct flexsc_frame *frame)
+{
+	return call_single(frame, READ);
 }
 
 int flexsc_call_write(struct flexsc_frame *frame)
 {
-	const char __user *buf = u64_to_user_ptr(frame->args[1]);
-	size_t count = frame->args[2];
-	loff_t pos, *ppos;
-	struct file *file;
-	int rc;
-
-	if (too_long(frame, count) || flexsc_fsize(frame))
-		return FLEXSC_TO_T;
-	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
-	if (rc)
-		return flexsc_stop(frame, rc);
-	rc = flexsc_file_ready(frame, file);
-	if (!rc) {
-		flexsc_file_lock_pos(file);
-		ppos = load_pos(file, &pos);
-		frame->ret = do_write(frame, file, buf, count, ppos);
-		store_pos(file, ppos, frame->ret);
-		flexsc_file_unlock_pos(file);
-	}
-	flexsc_file_put(file);
-	return rc;
+	return call_single(frame, WRITE);
 }
 
 int flexsc_call_pread64(struct flexsc_frame *frame)
 {
-	char __user *buf = u64_to_user_ptr(frame->args[1]);
-	size_t count = frame->args[2];
-	loff_t pos = frame->args[3];
-	struct file *file;
-	int rc;
-
-	if (pos < 0)
-		return flexsc_done(frame, -EINVAL);
-	if (too_long(frame, count))
-		return FLEXSC_TO_T;
-	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
-	if (rc)
-		return flexsc_stop(frame, rc);
-	rc = flexsc_file_ready(frame, file);
-	if (!rc)
-		frame->ret = file->f_mode & FMODE_PREAD ?
-			     do_read(frame, file, buf, count, &pos) : -ESPIPE;
-	flexsc_file_put(file);
-	return rc;
+	return call_psingle(frame, READ);
 }
 
 int flexsc_call_pwrite64(struct flexsc_frame *frame)
 {
-	const char __user *buf = u64_to_user_ptr(frame->args[1]);
-	size_t count = frame->args[2];
-	loff_t pos = frame->args[3];
-	struct file *file;
-	int rc;
-
-	if (pos < 0)
-		return flexsc_done(frame, -EINVAL);
-	if (too_long(frame, count) || flexsc_fsize(frame))
-		return FLEXSC_TO_T;
-	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
-	if (rc)
-		return flexsc_stop(frame, rc);
-	rc = flexsc_file_ready(frame, file);
-	if (!rc)
-		frame->ret = file->f_mode & FMODE_PWRITE ?
-			     do_write(frame, file, buf, count, &pos) : -ESPIPE;
-	flexsc_file_put(file);
-	return rc;
+	return call_psingle(frame, WRITE);
 }
 
 /* A device without read_iter or write_iter takes one segment after the other. */
