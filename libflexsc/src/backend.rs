@@ -180,7 +180,11 @@ impl Backend {
     /// A pool that hands every entry back.
     #[cfg(test)]
     pub(crate) fn declining() -> Self {
-        let options = Options::new();
+        Self::declining_with(Options::new())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn declining_with(options: Options) -> Self {
         let ring = threads::open(&options, None, true).expect("a pool");
         Self::chosen(
             Engine::Ring(ring),

@@ -519,6 +519,29 @@ mod tests {
     }
 
     #[test]
+    fn full_stand_in_blocks_nobody() {
+        // Handed back at once: more than the stand-in takes, then what blocks, then what ends that.
+        let mut options = crate::backend::Options::new();
+        options.entries(1024).threads(1);
+        let handle = Handle::new(Context::new(Backend::declining_with(options)));
+        let (reader, writer) = pipe();
+        let calls: Vec<_> = (0..600).map(|_| handle.submit(Getppid::new())).collect();
+        let read = handle.submit(Read::new(reader, vec![0; 1]));
+        let write = handle.submit(Write::new(writer, b"x".to_vec()));
+        handle.flush();
+        while handle.stats().handed_back < 602 {
+            std::thread::yield_now();
+        }
+        block_on(&handle, async {
+            for call in calls {
+                assert_eq!(call.await, Ok(parent()));
+            }
+            assert_eq!(read.await.0, Ok(1));
+            assert_eq!(write.await.0, Ok(1));
+        });
+    }
+
+    #[test]
     fn endless_time_is_no_error() {
         let context = Context::new(Backend::declining());
         let ticket = context.post(Nop::new());

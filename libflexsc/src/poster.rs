@@ -29,6 +29,8 @@ pub(crate) struct Poster {
     stand_in: Option<Ring>,
     /// How many of the posted ones it has.
     stood_in: usize,
+    /// Posted ones that are for the stand-in, and for which it has no free entry yet.
+    declined: VecDeque<u32>,
     bell: Option<Arc<Bell>>,
     /// Operations for which no entry was free, first in, first out.
     queue: VecDeque<u32>,
@@ -86,6 +88,7 @@ impl Poster {
             engine,
             stand_in: None,
             stood_in: 0,
+            declined: VecDeque::new(),
             bell: None,
             queue: VecDeque::new(),
             posted: 0,
@@ -234,8 +237,7 @@ impl Poster {
             }
             count += 1;
         }
-        if let Some(stand_in) = &mut self.stand_in {
-            stand_in.flush();
+        if self.stand_in.is_some() {
             while let Some(done) = self
                 .stand_in
                 .as_mut()
@@ -244,6 +246,15 @@ impl Poster {
                 self.stood_in -= 1;
                 self.end_posted(done);
                 count += 1;
+            }
+            while let Some(&key) = self.declined.front() {
+                if !self.stand_in(key) {
+                    break;
+                }
+                self.declined.pop_front();
+            }
+            if let Some(stand_in) = &mut self.stand_in {
+                stand_in.flush();
             }
         }
         if !self.queue.is_empty() {
@@ -268,21 +279,34 @@ impl Poster {
         };
         // SAFETY: The call was declined: nobody executes it.
         let call = unsafe { op.call() };
-        if let (true, Call::System { nr, args }) = (for_future, &call) {
+        if let (true, Call::System { .. }) = (for_future, &call) {
             if self.stand_in.is_none() {
                 let bell = self.bell().clone();
                 self.stand_in = Ring::stand_in(bell).ok();
             }
-            if let Some(ring) = &mut self.stand_in {
-                // SAFETY: As in `post`; the slot stays Posted.
-                if unsafe { ring.submitter.push(*nr, args, key) } {
-                    self.stood_in += 1;
-                    return None;
-                }
+            if self.stand_in.is_some() {
+                // Not at once: a full stand-in must first be reaped, and nothing may pass another.
+                self.declined.push_back(key);
+                return None;
             }
         }
         // SAFETY: As in `post`.
         Some(unsafe { plain(&call) })
+    }
+
+    /// Has the stand-in make the call of an operation that was declined; `false` if it is full.
+    fn stand_in(&mut self, key: u32) -> bool {
+        let (Some(ring), Some(op)) = (&mut self.stand_in, &mut self.slab.get_mut(key).op) else {
+            return false;
+        };
+        // SAFETY: The call was declined: nobody executes it.
+        let Call::System { nr, args } = (unsafe { op.call() }) else {
+            return false;
+        };
+        // SAFETY: As in `post`; the slot stays Posted.
+        let pushed = unsafe { ring.submitter.push(nr, &args, key) };
+        self.stood_in += usize::from(pushed);
+        pushed
     }
 
     /// The bell that ends a wait for futures.
@@ -503,6 +527,7 @@ impl Poster {
         }
         self.forked = true;
         self.queue.clear();
+        self.declined.clear();
         (self.posted, self.stood_in) = (0, 0);
         for key in self.slab.keys() {
             match self.slab.get(key).state {
