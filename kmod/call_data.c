@@ -46,7 +46,9 @@ static void account_write(struct flexsc_frame *frame, ssize_t put)
 static void init_kiocb(struct kiocb *kiocb, struct file *file, const loff_t *ppos)
 {
 	init_sync_kiocb(kiocb, file);
+#ifndef FLEXSC_MUTANT_nosignal
 	kiocb->ki_flags |= IOCB_NOSIGNAL;
+#endif
 	kiocb->ki_pos = ppos ? *ppos : 0;
 }
 

@@ -370,7 +370,7 @@ impl Context {
         gate: u32,
         acct: *mut Acct,
     ) -> Verdict {
-        if posted.flags != 0 {
+        if posted.flags != 0 && !cfg!(flexsc_mutant = "flags") {
             return Verdict::Did(i64::from(EINVAL.to_errno()));
         }
         let Some(call) = call::find(posted.nr) else {
@@ -393,7 +393,9 @@ impl Context {
         // SAFETY: The caller promises what is in force; `owner` is a task that the identity
         // holds, or current.
         match unsafe { call.run(&mut frame) } {
-            Verdict::Did(ret) if RESTART.contains(&ret) => Verdict::ToThread,
+            Verdict::Did(ret) if RESTART.contains(&ret) && !cfg!(flexsc_mutant = "restart") => {
+                Verdict::ToThread
+            }
             verdict => verdict,
         }
     }

@@ -132,9 +132,12 @@ int flexsc_pick_cpu(int wanted)
 	int cpu;
 
 	if (wanted >= 0) {
-		if (wanted >= nr_cpu_ids || !cpu_online(wanted) ||
-		    !cpumask_test_cpu(wanted, current->cpus_ptr))
+		if (wanted >= nr_cpu_ids || !cpu_online(wanted))
 			return -EINVAL;
+#ifndef FLEXSC_MUTANT_affinity
+		if (!cpumask_test_cpu(wanted, current->cpus_ptr))
+			return -EINVAL;
+#endif
 		return wanted;
 	}
 	for_each_cpu_wrap(cpu, current->cpus_ptr, here + 1) {

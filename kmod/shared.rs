@@ -185,7 +185,9 @@ impl Shared {
             return Err(EINVAL);
         }
         vma.set_io();
-        vma.set_dontcopy();
+        if !cfg!(flexsc_mutant = "dontcopy") {
+            vma.set_dontcopy();
+        }
         vma.set_dontexpand();
         vma.set_dontdump();
         let mixed = vma.set_mixedmap();
@@ -280,7 +282,7 @@ impl Shared {
         let entry = self.entry(index);
         // SAFETY: `status` is the u32 at the start of an entry.
         let status = unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, status)) };
-        if status.load(Acquire) != abi::SUBMITTED {
+        if status.load(Acquire) != abi::SUBMITTED && !cfg!(flexsc_mutant = "status") {
             return None;
         }
         // SAFETY: `word` is a u32 of an entry.
