@@ -64,7 +64,7 @@ impl Drain {
                 context,
                 work <- new_work!("flexsc::Drain"),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 

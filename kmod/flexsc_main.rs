@@ -13,6 +13,7 @@
 use kernel::prelude::*;
 
 mod abi;
+mod account;
 mod adopt;
 mod call;
 mod caller;
@@ -22,6 +23,8 @@ mod drain;
 mod fifo;
 mod helpers;
 mod lsm;
+mod policy;
+mod restrict;
 mod shared;
 mod state;
 mod thread;
@@ -57,6 +60,8 @@ impl kernel::InPlaceModule for Flexsc {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             _queues: {
+                account::init();
+                policy::init()?;
                 let queues = workqueue::Queues::create()?;
                 lsm::init()?;
                 queues

@@ -51,9 +51,9 @@ pub(crate) struct InFlight(KVVec<Atomic<u32>>);
 
 impl InFlight {
     pub(crate) fn new(entries: usize) -> Result<Self> {
-        let mut flags = KVVec::with_capacity(entries, GFP_KERNEL)?;
+        let mut flags = KVVec::with_capacity(entries, GFP_KERNEL_ACCOUNT)?;
         for _ in 0..entries {
-            flags.push(Atomic::new(0), GFP_KERNEL)?;
+            flags.push(Atomic::new(0), GFP_KERNEL_ACCOUNT)?;
         }
         Ok(Self(flags))
     }
@@ -151,14 +151,14 @@ impl State {
             args: [0; 6],
         };
         Ok(Self {
-            posted: KVVec::from_elem(empty, entries, GFP_KERNEL)?,
+            posted: KVVec::from_elem(empty, entries, GFP_KERNEL_ACCOUNT)?,
             w: Fifo::new(entries)?,
             t: Fifo::new(entries)?,
             sub_head: 0,
             active: 0,
             pending: 0,
-            drains: KVVec::with_capacity(drains, GFP_KERNEL)?,
-            threads: KVVec::with_capacity(threads, GFP_KERNEL)?,
+            drains: KVVec::with_capacity(drains, GFP_KERNEL_ACCOUNT)?,
+            threads: KVVec::with_capacity(threads, GFP_KERNEL_ACCOUNT)?,
             minding: false,
             want_thread: false,
         })

@@ -112,7 +112,7 @@ impl SyscallThread {
                 task: SetOnce::new(),
                 vhost: Atomic::new(ptr::null_mut()),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?;
 
         let argument = Arc::into_raw(this.clone());
