@@ -20,6 +20,7 @@ pub mod matrix;
 pub mod normal;
 pub mod op;
 pub mod options;
+pub mod policy;
 pub mod posted;
 pub mod process;
 pub mod protocol;
