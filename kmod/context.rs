@@ -422,6 +422,8 @@ impl Context {
             ),
         };
         self.shared.count(counter, 1);
+        let observer = self.shared.observer();
+        observer.completed(index, posted.nr, lane.lane(), flags, ret);
         self.in_flight.clear(index);
         let index = u32::from(index);
         self.shared.finish(index, posted.nr, flags, ret);
@@ -525,6 +527,7 @@ impl Context {
     /// Somebody posted while nobody looked.
     pub(crate) fn kick(self: &Arc<Self>) {
         self.shared.count(Counter::Kicks, 1);
+        self.shared.observer().kicked();
         self.make_wanted_thread();
         let drain = self.state().want_drain(&self.shared);
         if let Some(drain) = drain {

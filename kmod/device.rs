@@ -9,6 +9,7 @@ use crate::{
         Context,
         Options, //
     },
+    fdinfo,
     helpers::flexsc_compat,
     module_parameters,
     policy,
@@ -25,6 +26,7 @@ use kernel::{
     mm::virt::VmaNew,
     new_mutex,
     prelude::*,
+    seq_file::SeqFile,
     sync::{
         poll::PollTable,
         Arc,
@@ -79,6 +81,13 @@ impl MiscDevice for Device {
         }
         vma.try_clear_mayexec()?;
         context.shared().map(vma)
+    }
+
+    fn show_fdinfo(device: Pin<&Self>, m: &SeqFile, _file: &File) {
+        if let Some(context) = device.context.as_ref() {
+            context.show(m);
+        }
+        fdinfo::show_restriction(&device.restriction, m);
     }
 
     fn ioctl(device: Pin<&Self>, _file: &File, command: u32, argument: usize) -> Result<isize> {

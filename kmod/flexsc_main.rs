@@ -20,9 +20,11 @@ mod caller;
 mod context;
 mod device;
 mod drain;
+mod fdinfo;
 mod fifo;
 mod helpers;
 mod lsm;
+mod observe;
 mod policy;
 mod restrict;
 mod shared;
@@ -54,6 +56,7 @@ struct Flexsc {
     #[pin]
     _device: device::Registration,
     _queues: workqueue::Queues,
+    _files: observe::Files,
 }
 
 impl kernel::InPlaceModule for Flexsc {
@@ -66,6 +69,7 @@ impl kernel::InPlaceModule for Flexsc {
                 lsm::init()?;
                 queues
             },
+            _files: observe::Files::new(),
             _device <- device::Registration::new(),
         }? Error)
     }

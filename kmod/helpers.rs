@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Declarations of the C half: `helpers.h`, `policy.h`, `call.h` and the kernel's `vhost_task.h`, which
+//! Declarations of the C half: `helpers.h`, `policy.h`, `observe.h`, `call.h` and the kernel's `vhost_task.h`, which
 //! the generated bindings do not cover.
 
 use crate::call::{
@@ -66,6 +66,23 @@ unsafe extern "C" {
     pub(crate) safe fn flexsc_policy_call(place: u32) -> c_int;
     pub(crate) fn flexsc_policy_watched(owner: *mut bindings::task_struct) -> u32;
     pub(crate) safe fn flexsc_policy_refused(watched: u32);
+
+    pub(crate) safe fn flexsc_observe_init();
+    pub(crate) safe fn flexsc_observe_exit();
+    pub(crate) safe fn flexsc_observe_submit(context: u32, index: u32, nr: u32) -> u64;
+    pub(crate) safe fn flexsc_observe_start(context: u32, index: u32, nr: u32, lane: u32) -> u64;
+    pub(crate) safe fn flexsc_observe_complete(
+        context: u32,
+        index: u32,
+        nr: u32,
+        lane: u32,
+        handed_back: bool,
+        ret: i64,
+        submitted: u64,
+        started: u64,
+    );
+    pub(crate) safe fn flexsc_observe_sleep(context: u32);
+    pub(crate) safe fn flexsc_observe_kick(context: u32);
 
     pub(crate) safe fn flexsc_gate_init();
     pub(crate) fn flexsc_gate(owner: *mut bindings::task_struct) -> u32;

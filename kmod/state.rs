@@ -70,6 +70,12 @@ impl InFlight {
         }
     }
 
+    /// How many entries are in flight.
+    pub(crate) fn count(&self) -> usize {
+        let marked = |flag: &&Atomic<u32>| flag.load(Relaxed) != 0;
+        self.0.iter().filter(marked).count()
+    }
+
     /// Unmarks an entry, before its DONE is published.
     pub(crate) fn clear(&self, index: u16) {
         if let Some(flag) = self.0.get(usize::from(index)) {
@@ -519,6 +525,7 @@ impl State {
             return Leave::Stay;
         }
         shared.count(Counter::IdleSleeps, 1);
+        shared.observer().slept();
         Leave::Gone
     }
 
