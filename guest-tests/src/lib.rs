@@ -14,6 +14,7 @@ pub mod client;
 pub mod differential;
 pub mod garbage;
 pub mod handback;
+pub mod isolation;
 pub mod lanes;
 pub mod lifecycle;
 pub mod matrix;

@@ -16,6 +16,7 @@ use crate::scratch::{directories, private_mounts};
 
 pub mod account;
 pub mod admission;
+pub mod inside;
 pub mod offered;
 pub mod restrict;
 
@@ -136,6 +137,7 @@ fn all() -> Vec<Behaviour> {
     restrict::add(&mut list);
     admission::add(&mut list);
     account::add(&mut list);
+    inside::add(&mut list);
     list
 }
 

@@ -86,13 +86,24 @@ impl Group {
     }
 }
 
+impl Group {
+    /// Moves the calling process back to the root.
+    ///
+    /// # Errors
+    /// The error of writing, as text.
+    pub fn leave(&self) -> Result<(), String> {
+        fs::write(
+            self.root.join("cgroup.procs"),
+            std::process::id().to_string(),
+        )
+        .map_err(|why| format!("cgroup.procs: {why}"))
+    }
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
         // The process leaves, or the group cannot go; the contexts' memory may follow later.
-        let _ = fs::write(
-            self.root.join("cgroup.procs"),
-            std::process::id().to_string(),
-        );
+        let _ = self.leave();
         let _ = fs::remove_dir(&self.path);
     }
 }
