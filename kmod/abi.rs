@@ -47,8 +47,8 @@ pub(crate) const NR_NOP: u16 = 0xffff;
 /// `FLEXSC_NEED_WAKEUP`.
 pub(crate) const NEED_WAKEUP: u32 = 1;
 
-/// `FLEXSC_FEAT_*`: the three lanes and poll(2).
-pub(crate) const FEATURES: u64 = 0xf;
+/// `FLEXSC_FEAT_*`: the three lanes, poll(2) and restrictions.
+pub(crate) const FEATURES: u64 = 0x10f;
 
 /// `FLEXSC_CPU_ANY`.
 pub(crate) const CPU_ANY: i32 = -1;
@@ -67,6 +67,13 @@ pub(crate) const LANE_T: u32 = 2;
 pub(crate) const LANE_C: u32 = 4;
 /// `FLEXSC_CALL_GATED`.
 pub(crate) const CALL_GATED: u32 = 1;
+
+/// `FLEXSC_RESTRICT_CALLS`.
+pub(crate) const RESTRICT_CALLS: u32 = 1;
+/// `FLEXSC_RESTRICT_FREEZE`.
+pub(crate) const RESTRICT_FREEZE: u32 = 2;
+/// `FLEXSC_RESTRICT_MAX`.
+pub(crate) const RESTRICT_MAX: u32 = 1024;
 
 /// `struct flexsc_entry`: one posted call, one cache line.
 #[repr(C, align(64))]
@@ -207,6 +214,24 @@ static_assert!(size_of::<Wait>() == 16);
 // SAFETY: All fields are integers and there is no padding (asserted by the size).
 unsafe impl FromBytes for Wait {}
 
+/// `struct flexsc_restrict`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Restrict {
+    pub(crate) flags: u32,
+    pub(crate) count: u32,
+    pub(crate) calls: u64,
+    pub(crate) allowed: u32,
+    pub(crate) frozen: u32,
+    pub(crate) reserved: [u64; 2],
+}
+static_assert!(size_of::<Restrict>() == 40);
+
+// SAFETY: All fields are integers and there is no padding (asserted by the size).
+unsafe impl FromBytes for Restrict {}
+// SAFETY: All fields are integers and there is no padding (asserted by the size).
+unsafe impl AsBytes for Restrict {}
+
 const IOC_TYPE: u32 = 0xf5;
 /// `FLEXSC_IOC_SETUP`.
 pub(crate) const IOC_SETUP: u32 = _IOWR::<Setup>(IOC_TYPE, 0x10);
@@ -216,3 +241,5 @@ pub(crate) const IOC_PROBE: u32 = _IOWR::<Probe>(IOC_TYPE, 0x11);
 pub(crate) const IOC_KICK: u32 = _IO(IOC_TYPE, 0x12);
 /// `FLEXSC_IOC_WAIT`.
 pub(crate) const IOC_WAIT: u32 = _IOW::<Wait>(IOC_TYPE, 0x13);
+/// `FLEXSC_IOC_RESTRICT`.
+pub(crate) const IOC_RESTRICT: u32 = _IOWR::<Restrict>(IOC_TYPE, 0x18);

@@ -8,6 +8,8 @@
 use crate::helpers::{
     flexsc_creds_are,
     flexsc_gate,
+    flexsc_memcg_take_off,
+    flexsc_memcg_wear,
     flexsc_override_creds,
     flexsc_revert_creds,
     flexsc_shares_tables,
@@ -153,13 +155,15 @@ impl Drop for Creds {
     }
 }
 
-/// Wears a process's memory in a kernel thread.
+/// Wears a process's memory in a kernel thread, and allocates on its memory cgroup's account.
 ///
 /// # Invariants
 ///
-/// Until drop, the current kernel thread uses `mm`, and `mm` has a user because of that.
+/// Until drop, the current kernel thread uses `mm`, and `mm` has a user because of that; unless
+/// null, `memcg` is what [`flexsc_memcg_wear`] has put on.
 struct Memory {
     mm: ARef<MmWithUser>,
+    memcg: *mut bindings::mem_cgroup,
     _here: NotThreadSafe,
 }
 
@@ -173,9 +177,16 @@ impl Memory {
         let mm = mm.mmget_not_zero()?;
         // SAFETY: `mm` has users, and the caller promises the rest.
         unsafe { bindings::kthread_use_mm(mm.as_raw()) };
-        // INVARIANT: It is in use from here on.
+        let memcg = if cfg!(flexsc_mutant = "memcg") {
+            core::ptr::null_mut()
+        } else {
+            // SAFETY: `mm` is valid, and a kernel thread between two work items charges nobody.
+            unsafe { flexsc_memcg_wear(mm.as_raw()) }
+        };
+        // INVARIANT: Both are in use from here on.
         Some(Self {
             mm,
+            memcg,
             _here: NotThreadSafe,
         })
     }
@@ -183,6 +194,10 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
+        if !self.memcg.is_null() {
+            // SAFETY: By the type invariants it was put on, by the current thread.
+            unsafe { flexsc_memcg_take_off(self.memcg) };
+        }
         // SAFETY: By the type invariants the current thread uses this mm.
         unsafe { bindings::kthread_unuse_mm(self.mm.as_raw()) };
     }

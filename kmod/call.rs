@@ -73,6 +73,11 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Its system call number.
+    pub(crate) fn nr(&self) -> u16 {
+        self.nr
+    }
+
     /// Where the entry is queued first.
     pub(crate) fn lane(&self) -> Lane {
         self.lane
@@ -172,7 +177,7 @@ calls! {
 }
 
 /// One more than the highest system call number in the table.
-const NUMBERS: usize = 438;
+pub(crate) const NUMBERS: usize = 438;
 
 /// Index into [`CALLS`] plus one, by system call number; 0 where there is none.
 static BY_NUMBER: [u8; NUMBERS] = {

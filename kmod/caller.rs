@@ -122,6 +122,8 @@ impl Context {
         let verdict = if kernel::current!().signal_pending() {
             Verdict::ToThread
         } else {
+            let observer = self.shared().observer();
+            observer.started(index, posted.nr, abi::LANE_C);
             // SAFETY: The caller of wait is a thread of the process, as the ioctl has checked,
             // and its own credentials, files and memory are in force.
             unsafe { self.execute(&posted, abi::LANE_C, ptr::null_mut(), gate, ptr::null_mut()) }

@@ -20,6 +20,7 @@
 
 use crate::{
     abi,
+    account,
     adopt::Identity,
     call::{
         self,
@@ -33,6 +34,8 @@ use crate::{
         flexsc_one_cpu,
         flexsc_pick_cpu, //
     },
+    policy,
+    restrict::Restriction,
     shared::{
         Counter,
         Posted,
@@ -100,12 +103,14 @@ pub(crate) struct Options {
     pub(crate) drains: u32,
     pub(crate) threads: u32,
     pub(crate) lsm_strict: bool,
+    pub(crate) restriction: Arc<Restriction>,
 }
 
 /// One context.
 #[pin_data]
 pub(crate) struct Context {
     identity: Identity,
+    restriction: Arc<Restriction>,
     #[pin]
     shared: Shared,
     in_flight: InFlight,
@@ -142,7 +147,8 @@ pub(crate) struct Context {
     teardown: Work<Context, 0>,
     #[pin]
     minder: Work<Context, 1>,
-    // Fields are dropped in declaration order: this last.
+    // Fields are dropped in declaration order: these last.
+    _charge: account::Charge,
     _claim: workqueue::Claim,
 }
 
@@ -164,6 +170,7 @@ pub(crate) struct Lookout {
 impl Context {
     /// Makes a context of the calling process, with its drain items and one thread.
     pub(crate) fn new(options: &Options) -> Result<Arc<Self>> {
+        let charge = account::Charge::new()?;
         let cpu = flexsc_pick_cpu(options.cpu);
         to_result(cpu.min(0))?;
         let one_cpu = flexsc_one_cpu();
@@ -184,6 +191,7 @@ impl Context {
         let this = Arc::try_pin_init(
             try_pin_init!(Self {
                 identity,
+                restriction: options.restriction.clone(),
                 shared <- shared,
                 in_flight,
                 state <- new_spinlock!(state),
@@ -205,9 +213,10 @@ impl Context {
                 max_threads: threads,
                 teardown <- new_work!("flexsc::Context::teardown"),
                 minder <- new_work!("flexsc::Context::minder"),
+                _charge: charge,
                 _claim: workqueue::Claim::new(),
             }? Error),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?;
 
         let made = this.populate(drains);
@@ -376,16 +385,20 @@ impl Context {
         let Some(call) = call::find(posted.nr) else {
             return Verdict::HandBack;
         };
-        let owner = if lane == abi::LANE_C {
-            kernel::current!().as_ptr()
+        let current = kernel::current!();
+        let owner: &Task = if lane == abi::LANE_C {
+            current
         } else {
-            self.identity.who().as_ptr()
+            self.identity.who()
         };
+        if let Some(verdict) = policy::judge(&self.restriction, owner, posted.nr) {
+            return verdict;
+        }
         let mut frame = Frame {
             args: posted.args,
             ret: 0,
             thread,
-            owner,
+            owner: owner.as_ptr(),
             acct,
             lane,
             gate,
@@ -411,6 +424,8 @@ impl Context {
             ),
         };
         self.shared.count(counter, 1);
+        let observer = self.shared.observer();
+        observer.completed(index, posted.nr, lane.lane(), flags, ret);
         self.in_flight.clear(index);
         let index = u32::from(index);
         self.shared.finish(index, posted.nr, flags, ret);
@@ -514,6 +529,7 @@ impl Context {
     /// Somebody posted while nobody looked.
     pub(crate) fn kick(self: &Arc<Self>) {
         self.shared.count(Counter::Kicks, 1);
+        self.shared.observer().kicked();
         self.make_wanted_thread();
         let drain = self.state().want_drain(&self.shared);
         if let Some(drain) = drain {

@@ -9,15 +9,14 @@ use crate::{
         Context,
         Options, //
     },
-    helpers::{
-        flexsc_compat,
-        flexsc_under_seccomp, //
-    },
+    fdinfo,
+    helpers::flexsc_compat,
     module_parameters,
+    policy,
+    restrict::Restriction, //
 };
 use kernel::{
     bindings,
-    ffi::c_int,
     fs::File,
     miscdevice::{
         MiscDevice,
@@ -25,8 +24,9 @@ use kernel::{
         MiscDeviceRegistration, //
     },
     mm::virt::VmaNew,
-    new_mutex, pr_warn_once,
+    new_mutex,
     prelude::*,
+    seq_file::SeqFile,
     sync::{
         poll::PollTable,
         Arc,
@@ -49,7 +49,8 @@ const DEFAULT_THREADS: u32 = 8;
 #[pin_data(PinnedDrop)]
 pub(crate) struct Device {
     context: SetOnce<Arc<Context>>,
-    /// Held while the context is set up.
+    restriction: Arc<Restriction>,
+    /// Held while the context is set up or restricted.
     #[pin]
     setup: Mutex<()>,
 }
@@ -59,12 +60,14 @@ impl MiscDevice for Device {
     type Ptr = Pin<KBox<Self>>;
 
     fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result<Self::Ptr> {
+        let restriction = Restriction::new()?;
         KBox::pin_init(
             pin_init!(Self {
                 context: SetOnce::new(),
+                restriction,
                 setup <- new_mutex!(()),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 
@@ -78,6 +81,13 @@ impl MiscDevice for Device {
         }
         vma.try_clear_mayexec()?;
         context.shared().map(vma)
+    }
+
+    fn show_fdinfo(device: Pin<&Self>, m: &SeqFile, _file: &File) {
+        if let Some(context) = device.context.as_ref() {
+            context.show(m);
+        }
+        fdinfo::show_restriction(&device.restriction, m);
     }
 
     fn ioctl(device: Pin<&Self>, _file: &File, command: u32, argument: usize) -> Result<isize> {
@@ -95,6 +105,13 @@ impl MiscDevice for Device {
                 let mut setup = reader.read::<abi::Setup>()?;
                 device.set_up(&mut setup)?;
                 writer.write(&setup)?;
+                Ok(0)
+            }
+            abi::IOC_RESTRICT => {
+                let (mut reader, mut writer) = user(size_of::<abi::Restrict>()).reader_writer();
+                let mut request = reader.read::<abi::Restrict>()?;
+                device.restrict(&mut request)?;
+                writer.write(&request)?;
                 Ok(0)
             }
             abi::IOC_KICK => {
@@ -125,31 +142,32 @@ impl Device {
 
     fn probe(probe: &mut abi::Probe) -> Result {
         let room = usize::try_from(probe.count)?;
-        let size = room.min(CALLS.len()) * size_of::<abi::ProbeCall>();
+        let offered = || CALLS.iter().filter(|call| policy::offers(call.nr()));
+        let count = offered().count();
+        let size = room.min(count) * size_of::<abi::ProbeCall>();
         let mut writer =
             UserSlice::new(UserPtr::from_addr(usize::try_from(probe.calls)?), size).writer();
-        for call in CALLS.iter().take(room) {
+        for call in offered().take(room) {
             writer.write(&call.probe())?;
         }
-        probe.count = u32::try_from(CALLS.len())?;
+        probe.count = u32::try_from(count)?;
         probe.abi_version = abi::ABI_VERSION;
         probe.features = abi::FEATURES;
         Ok(())
     }
 
-    /// Makes the context. Until a process can be confined to what it may do by itself, only
-    /// the administrator may.
+    /// Narrows what may be posted: before set-up by whoever has the file, then by the process.
+    fn restrict(&self, request: &mut abi::Restrict) -> Result {
+        let _setup = self.setup.lock();
+        if self.context.as_ref().is_some() {
+            self.context()?;
+        }
+        self.restriction.restrict(request)
+    }
+
+    /// Makes the context, if the administrator's policy allows this process to have one.
     fn set_up(&self, setup: &mut abi::Setup) -> Result {
-        // SAFETY: Always safe to call.
-        let admin = unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) };
-        if !admin && !cfg!(flexsc_mutant = "capability") {
-            return Err(EPERM);
-        }
-        // Entries pass no seccomp filter.
-        if flexsc_under_seccomp() && !cfg!(flexsc_mutant = "seccomp") {
-            pr_warn_once!("a process under seccomp was refused a context\n");
-            return Err(EACCES);
-        }
+        policy::may_set_up()?;
         // A system call thread of a 32-bit caller would take user structures for 32-bit ones.
         if flexsc_compat() {
             return Err(EOPNOTSUPP);
@@ -183,6 +201,7 @@ impl Device {
             drains: default(setup.drains, DEFAULT_DRAINS),
             threads: default(setup.threads, DEFAULT_THREADS),
             lsm_strict: module_parameters::lsm_strict.value(),
+            restriction: self.restriction.clone(),
         })?;
         context.describe(setup);
         self.context.populate(context);

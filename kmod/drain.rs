@@ -64,7 +64,7 @@ impl Drain {
                 context,
                 work <- new_work!("flexsc::Drain"),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 
@@ -121,6 +121,7 @@ impl Context {
                         drain.queue();
                     }
                     worked = true;
+                    shared.observer().started(index, posted.nr, abi::LANE_W);
                     let verdict = self.execute_w(&posted, &mut adoption, &mut acct);
                     self.end_w(index, &posted, verdict);
                     flexsc_cond_resched();

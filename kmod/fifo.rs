@@ -23,7 +23,7 @@ impl Fifo {
     pub(crate) fn new(capacity: usize) -> Result<Self> {
         // INVARIANT: Both are 0, and the capacity is not.
         Ok(Self {
-            ring: KVVec::from_elem(0, capacity, GFP_KERNEL)?,
+            ring: KVVec::from_elem(0, capacity, GFP_KERNEL_ACCOUNT)?,
             head: 0,
             len: 0,
         })

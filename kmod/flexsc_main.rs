@@ -13,15 +13,20 @@
 use kernel::prelude::*;
 
 mod abi;
+mod account;
 mod adopt;
 mod call;
 mod caller;
 mod context;
 mod device;
 mod drain;
+mod fdinfo;
 mod fifo;
 mod helpers;
 mod lsm;
+mod observe;
+mod policy;
+mod restrict;
 mod shared;
 mod state;
 mod thread;
@@ -51,16 +56,20 @@ struct Flexsc {
     #[pin]
     _device: device::Registration,
     _queues: workqueue::Queues,
+    _files: observe::Files,
 }
 
 impl kernel::InPlaceModule for Flexsc {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             _queues: {
+                account::init();
+                policy::init()?;
                 let queues = workqueue::Queues::create()?;
                 lsm::init()?;
                 queues
             },
+            _files: observe::Files::new(),
             _device <- device::Registration::new(),
         }? Error)
     }

@@ -4,11 +4,12 @@
 #include <linux/cpumask.h>
 #include <linux/cred.h>
 #include <linux/fdtable.h>
+#include <linux/memcontrol.h>
 #include <linux/nospec.h>
 #include <linux/sched.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
-#include <linux/seccomp.h>
 #include <linux/task_io_accounting_ops.h>
 #include <linux/task_work.h>
 #include <linux/thread_info.h>
@@ -25,6 +26,24 @@ const struct cred *flexsc_override_creds(const struct cred *cred)
 void flexsc_revert_creds(const struct cred *old)
 {
 	revert_creds(old);
+}
+
+/*
+ * Charge to @mm's cgroup what current, a kernel thread, allocates from now on.
+ * Returns a reference for flexsc_memcg_take_off().
+ */
+struct mem_cgroup *flexsc_memcg_wear(struct mm_struct *mm)
+{
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mm);
+
+	set_active_memcg(memcg);
+	return memcg;
+}
+
+void flexsc_memcg_take_off(struct mem_cgroup *memcg)
+{
+	set_active_memcg(NULL);
+	mem_cgroup_put(memcg);
 }
 
 /* Only a comparison: the result is stale as soon as @task changes its credentials. */
@@ -156,11 +175,6 @@ bool flexsc_one_cpu(void)
 int flexsc_pin(struct task_struct *task, int cpu)
 {
 	return set_cpus_allowed_ptr(task, cpumask_of(cpu));
-}
-
-bool flexsc_under_seccomp(void)
-{
-	return current->seccomp.mode != SECCOMP_MODE_DISABLED;
 }
 
 bool flexsc_compat(void)

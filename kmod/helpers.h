@@ -10,11 +10,15 @@
 
 struct cred;
 struct files_struct;
+struct mem_cgroup;
+struct mm_struct;
 struct task_struct;
 struct flexsc_acct;
 
 const struct cred *flexsc_override_creds(const struct cred *cred);
 void flexsc_revert_creds(const struct cred *old);
+struct mem_cgroup *flexsc_memcg_wear(struct mm_struct *mm);
+void flexsc_memcg_take_off(struct mem_cgroup *memcg);
 bool flexsc_creds_are(struct task_struct *task, const struct cred *cred);
 
 bool flexsc_task_alive(struct task_struct *task);
@@ -34,7 +38,6 @@ void flexsc_account(const struct flexsc_acct *acct);
 int flexsc_pick_cpu(int wanted);
 bool flexsc_one_cpu(void);
 int flexsc_pin(struct task_struct *task, int cpu);
-bool flexsc_under_seccomp(void);
 bool flexsc_compat(void);
 u32 flexsc_index_nospec(u32 index, u32 size);
 

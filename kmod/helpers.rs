@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Declarations of the C half: `helpers.h`, `call.h` and the kernel's `vhost_task.h`, which
+//! Declarations of the C half: `helpers.h`, `policy.h`, `observe.h`, `call.h` and the kernel's `vhost_task.h`, which
 //! the generated bindings do not cover.
 
 use crate::call::{
@@ -30,6 +30,8 @@ pub(crate) type Handler = unsafe extern "C" fn(frame: *mut Frame) -> c_int;
 unsafe extern "C" {
     pub(crate) fn flexsc_override_creds(cred: *const bindings::cred) -> *const bindings::cred;
     pub(crate) fn flexsc_revert_creds(old: *const bindings::cred);
+    pub(crate) fn flexsc_memcg_wear(mm: *mut bindings::mm_struct) -> *mut bindings::mem_cgroup;
+    pub(crate) fn flexsc_memcg_take_off(memcg: *mut bindings::mem_cgroup);
     pub(crate) fn flexsc_creds_are(
         task: *mut bindings::task_struct,
         cred: *const bindings::cred,
@@ -55,9 +57,32 @@ unsafe extern "C" {
     pub(crate) safe fn flexsc_pick_cpu(wanted: c_int) -> c_int;
     pub(crate) safe fn flexsc_one_cpu() -> bool;
     pub(crate) fn flexsc_pin(task: *mut bindings::task_struct, cpu: c_int) -> c_int;
-    pub(crate) safe fn flexsc_under_seccomp() -> bool;
     pub(crate) safe fn flexsc_compat() -> bool;
     pub(crate) safe fn flexsc_index_nospec(index: u32, size: u32) -> u32;
+
+    pub(crate) safe fn flexsc_policy_privileged() -> bool;
+    pub(crate) safe fn flexsc_policy_audit_refuses() -> bool;
+    pub(crate) safe fn flexsc_policy_max_contexts() -> u32;
+    pub(crate) safe fn flexsc_policy_call(place: u32) -> c_int;
+    pub(crate) fn flexsc_policy_watched(owner: *mut bindings::task_struct) -> u32;
+    pub(crate) safe fn flexsc_policy_refused(watched: u32);
+
+    pub(crate) safe fn flexsc_observe_init();
+    pub(crate) safe fn flexsc_observe_exit();
+    pub(crate) safe fn flexsc_observe_submit(context: u32, index: u32, nr: u32) -> u64;
+    pub(crate) safe fn flexsc_observe_start(context: u32, index: u32, nr: u32, lane: u32) -> u64;
+    pub(crate) safe fn flexsc_observe_complete(
+        context: u32,
+        index: u32,
+        nr: u32,
+        lane: u32,
+        handed_back: bool,
+        ret: i64,
+        submitted: u64,
+        started: u64,
+    );
+    pub(crate) safe fn flexsc_observe_sleep(context: u32);
+    pub(crate) safe fn flexsc_observe_kick(context: u32);
 
     pub(crate) safe fn flexsc_gate_init();
     pub(crate) fn flexsc_gate(owner: *mut bindings::task_struct) -> u32;

@@ -8,11 +8,14 @@
 //! found here is trusted: indices are masked or checked, and the kernel's own positions are
 //! kept elsewhere.
 
-use crate::abi::{
-    self,
-    Control,
-    Counters,
-    Entry, //
+use crate::{
+    abi::{
+        self,
+        Control,
+        Counters,
+        Entry, //
+    },
+    observe::Observer, //
 };
 use core::{
     mem::size_of,
@@ -78,6 +81,18 @@ pub(crate) enum Counter {
     ThreadWakes,
 }
 
+impl Counter {
+    /// The lane whose entries it counts, `FLEXSC_LANE_*`; 0 if it counts others.
+    pub(crate) fn lane(self) -> u32 {
+        match self {
+            Self::EntriesW => abi::LANE_W,
+            Self::EntriesT => abi::LANE_T,
+            Self::EntriesC => abi::LANE_C,
+            _ => 0,
+        }
+    }
+}
+
 /// Byte offsets in the mapping.
 #[derive(Clone, Copy)]
 pub(crate) struct Layout {
@@ -121,6 +136,7 @@ pub(crate) struct Shared {
     base: NonNull<u8>,
     layout: Layout,
     entries: u32,
+    observer: Observer,
 }
 
 // SAFETY: `base` is only used for atomic accesses to memory that the object owns.
@@ -137,6 +153,8 @@ impl Shared {
             return Err(EINVAL);
         }
         let layout = Layout::new(entries);
+        // CAST: At most MAX_ENTRIES.
+        let observer = Observer::new(entries as usize)?;
         let mut pages = VVec::<PageWords>::from_elem(
             [0; PAGE_SIZE / 8],
             layout.size / PAGE_SIZE,
@@ -163,12 +181,18 @@ impl Shared {
             base,
             layout,
             entries,
+            observer,
         }))
     }
 
     /// The number of entries, a power of two.
     pub(crate) fn entries(&self) -> u32 {
         self.entries
+    }
+
+    /// Whom to tell what becomes of the entries.
+    pub(crate) fn observer(&self) -> &Observer {
+        &self.observer
     }
 
     /// Where things lie in the mapping.
@@ -235,6 +259,15 @@ impl Shared {
 
     /// Adds to a counter of the control page.
     pub(crate) fn count(&self, counter: Counter, by: i64) {
+        self.counter(counter).add(by, Relaxed);
+    }
+
+    /// What a counter of the control page says: any value at all.
+    pub(crate) fn counted(&self, counter: Counter) -> i64 {
+        self.counter(counter).load(Relaxed)
+    }
+
+    fn counter(&self, counter: Counter) -> &Atomic<i64> {
         let offset = core::mem::offset_of!(Control, counters)
             + match counter {
                 Counter::EntriesW => core::mem::offset_of!(Counters, entries_w),
@@ -251,7 +284,7 @@ impl Shared {
                 Counter::ThreadWakes => core::mem::offset_of!(Counters, thread_wakes),
             };
         // SAFETY: The offset is that of a 64-bit counter in `Control`.
-        unsafe { self.at::<i64>(offset) }.add(by, Relaxed);
+        unsafe { self.at(offset) }
     }
 
     /// The entry index in a slot of the submission ring: any value at all.
@@ -295,6 +328,8 @@ impl Shared {
             *arg = unsafe { self.at::<u64>(offset) }.load(Relaxed);
         }
         status.store(abi::BUSY, Relaxed);
+        // CAST: The lower half of the word.
+        self.observer.submitted(index, word as u16);
         Some(Posted {
             // CAST: The two halves of the word.
             nr: word as u16,

@@ -51,9 +51,9 @@ pub(crate) struct InFlight(KVVec<Atomic<u32>>);
 
 impl InFlight {
     pub(crate) fn new(entries: usize) -> Result<Self> {
-        let mut flags = KVVec::with_capacity(entries, GFP_KERNEL)?;
+        let mut flags = KVVec::with_capacity(entries, GFP_KERNEL_ACCOUNT)?;
         for _ in 0..entries {
-            flags.push(Atomic::new(0), GFP_KERNEL)?;
+            flags.push(Atomic::new(0), GFP_KERNEL_ACCOUNT)?;
         }
         Ok(Self(flags))
     }
@@ -68,6 +68,12 @@ impl InFlight {
             }
             _ => false,
         }
+    }
+
+    /// How many entries are in flight.
+    pub(crate) fn count(&self) -> usize {
+        let marked = |flag: &&Atomic<u32>| flag.load(Relaxed) != 0;
+        self.0.iter().filter(marked).count()
     }
 
     /// Unmarks an entry, before its DONE is published.
@@ -151,14 +157,14 @@ impl State {
             args: [0; 6],
         };
         Ok(Self {
-            posted: KVVec::from_elem(empty, entries, GFP_KERNEL)?,
+            posted: KVVec::from_elem(empty, entries, GFP_KERNEL_ACCOUNT)?,
             w: Fifo::new(entries)?,
             t: Fifo::new(entries)?,
             sub_head: 0,
             active: 0,
             pending: 0,
-            drains: KVVec::with_capacity(drains, GFP_KERNEL)?,
-            threads: KVVec::with_capacity(threads, GFP_KERNEL)?,
+            drains: KVVec::with_capacity(drains, GFP_KERNEL_ACCOUNT)?,
+            threads: KVVec::with_capacity(threads, GFP_KERNEL_ACCOUNT)?,
             minding: false,
             want_thread: false,
         })
@@ -524,6 +530,7 @@ impl State {
             return Leave::Stay;
         }
         shared.count(Counter::IdleSleeps, 1);
+        shared.observer().slept();
         Leave::Gone
     }
 

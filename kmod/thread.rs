@@ -112,7 +112,7 @@ impl SyscallThread {
                 task: SetOnce::new(),
                 vhost: Atomic::new(ptr::null_mut()),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?;
 
         let argument = Arc::into_raw(this.clone());
@@ -261,6 +261,7 @@ impl Context {
             }
             match self.next_t(id) {
                 Step::Run(index, posted) => {
+                    shared.observer().started(index, posted.nr, abi::LANE_T);
                     let verdict = self.execute_t(&posted, &mut creds);
                     self.end_t(id, index, &posted, verdict);
                 }

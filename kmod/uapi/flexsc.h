@@ -119,6 +119,7 @@ struct flexsc_control {
 #define FLEXSC_FEAT_LANE_T	(1ULL << 1)	/* system call threads */
 #define FLEXSC_FEAT_LANE_C	(1ULL << 2)	/* the caller, inside wait */
 #define FLEXSC_FEAT_POLL	(1ULL << 3)	/* poll(2) on the context */
+#define FLEXSC_FEAT_RESTRICT	(1ULL << 8)	/* FLEXSC_IOC_RESTRICT */
 
 /* flexsc_setup.cpu: let the kernel choose. */
 #define FLEXSC_CPU_ANY		(-1)
@@ -174,10 +175,34 @@ struct flexsc_wait {
 	__s64 timeout_ns;	/* relative, CLOCK_MONOTONIC; negative: for ever */
 };
 
+/* flexsc_restrict.flags */
+#define FLEXSC_RESTRICT_CALLS	0x1	/* take every call away that the list does not name */
+#define FLEXSC_RESTRICT_FREEZE	0x2	/* and let the set be final */
+
+/* The most numbers in one list. */
+#define FLEXSC_RESTRICT_MAX	1024
+
+/*
+ * FLEXSC_IOC_RESTRICT: narrow the set of calls that entries may name. Possible
+ * before set-up, by whoever holds the file, and after it, by the process; the set
+ * belongs to the open file and can only become smaller. An entry that names a call
+ * outside of it completes with -EACCES. Numbers that cannot be posted anyway are
+ * ignored. With no flags it only tells.
+ */
+struct flexsc_restrict {
+	__u32 flags;		/* in: FLEXSC_RESTRICT_* */
+	__u32 count;		/* in: how many numbers */
+	__u64 calls;		/* in: address of __u16[count] */
+	__u32 allowed;		/* out: how many calls may be posted now */
+	__u32 frozen;		/* out: 1 if the set is final */
+	__u64 __reserved[2];	/* in: 0 */
+};
+
 #define FLEXSC_IOC_TYPE		0xF5
 #define FLEXSC_IOC_SETUP	_IOWR(FLEXSC_IOC_TYPE, 0x10, struct flexsc_setup)
 #define FLEXSC_IOC_PROBE	_IOWR(FLEXSC_IOC_TYPE, 0x11, struct flexsc_probe)
 #define FLEXSC_IOC_KICK		_IO(FLEXSC_IOC_TYPE, 0x12)
 #define FLEXSC_IOC_WAIT		_IOW(FLEXSC_IOC_TYPE, 0x13, struct flexsc_wait)
+#define FLEXSC_IOC_RESTRICT	_IOWR(FLEXSC_IOC_TYPE, 0x18, struct flexsc_restrict)
 
 #endif /* _UAPI_FLEXSC_H */

@@ -129,6 +129,9 @@ fn library() -> Facts {
     offsets!(
         facts, "flexsc_wait", flexsc_wait, min_complete, flags, timeout_ns
     );
+    offsets!(
+        facts, "flexsc_restrict", flexsc_restrict, flags, count, calls, allowed, frozen, __reserved
+    );
     constants!(
         facts, libflexsc::sys::bindings, FLEXSC_ABI_VERSION = FLEXSC_ABI_VERSION,
         FLEXSC_MAGIC = FLEXSC_MAGIC, FLEXSC_MIN_ENTRIES = FLEXSC_MIN_ENTRIES,
@@ -140,11 +143,14 @@ fn library() -> Facts {
         FLEXSC_FEAT_POLL = FLEXSC_FEAT_POLL, FLEXSC_CPU_ANY = FLEXSC_CPU_ANY,
         FLEXSC_SPIN_DEFAULT = FLEXSC_SPIN_DEFAULT, FLEXSC_LANE_W = FLEXSC_LANE_W,
         FLEXSC_LANE_T = FLEXSC_LANE_T, FLEXSC_LANE_C = FLEXSC_LANE_C,
-        FLEXSC_CALL_GATED = FLEXSC_CALL_GATED, FLEXSC_IOC_TYPE = FLEXSC_IOC_TYPE
+        FLEXSC_CALL_GATED = FLEXSC_CALL_GATED, FLEXSC_IOC_TYPE = FLEXSC_IOC_TYPE,
+        FLEXSC_FEAT_RESTRICT = FLEXSC_FEAT_RESTRICT, FLEXSC_RESTRICT_MAX = FLEXSC_RESTRICT_MAX,
+        FLEXSC_RESTRICT_CALLS = FLEXSC_RESTRICT_CALLS,
+        FLEXSC_RESTRICT_FREEZE = FLEXSC_RESTRICT_FREEZE
     );
     constants!(
         facts, libflexsc::sys, FLEXSC_IOC_SETUP = IOC_SETUP, FLEXSC_IOC_PROBE = IOC_PROBE,
-        FLEXSC_IOC_KICK = IOC_KICK, FLEXSC_IOC_WAIT = IOC_WAIT
+        FLEXSC_IOC_KICK = IOC_KICK, FLEXSC_IOC_WAIT = IOC_WAIT, FLEXSC_IOC_RESTRICT = IOC_RESTRICT
     );
     facts
 }
@@ -177,6 +183,10 @@ fn module() -> Facts {
     offsets!(
         facts, "flexsc_wait", abi::Wait, min_complete, flags, timeout_ns
     );
+    offsets!(
+        facts, "flexsc_restrict", abi::Restrict, flags, count, calls, allowed, frozen,
+        __reserved = reserved
+    );
     constants!(
         facts, abi, FLEXSC_ABI_VERSION = ABI_VERSION, FLEXSC_MAGIC = MAGIC,
         FLEXSC_MIN_ENTRIES = MIN_ENTRIES, FLEXSC_MAX_ENTRIES = MAX_ENTRIES,
@@ -185,7 +195,9 @@ fn module() -> Facts {
         FLEXSC_NEED_WAKEUP = NEED_WAKEUP, FLEXSC_CPU_ANY = CPU_ANY,
         FLEXSC_SPIN_DEFAULT = SPIN_DEFAULT, FLEXSC_LANE_W = LANE_W, FLEXSC_LANE_T = LANE_T,
         FLEXSC_LANE_C = LANE_C, FLEXSC_CALL_GATED = CALL_GATED, FLEXSC_IOC_SETUP = IOC_SETUP,
-        FLEXSC_IOC_PROBE = IOC_PROBE, FLEXSC_IOC_KICK = IOC_KICK, FLEXSC_IOC_WAIT = IOC_WAIT
+        FLEXSC_IOC_PROBE = IOC_PROBE, FLEXSC_IOC_KICK = IOC_KICK, FLEXSC_IOC_WAIT = IOC_WAIT,
+        FLEXSC_IOC_RESTRICT = IOC_RESTRICT, FLEXSC_RESTRICT_CALLS = RESTRICT_CALLS,
+        FLEXSC_RESTRICT_FREEZE = RESTRICT_FREEZE, FLEXSC_RESTRICT_MAX = RESTRICT_MAX
     );
     facts
 }
@@ -287,7 +299,7 @@ fn mirrors_agree_with_the_compiler() {
         "only {} names of kmod/abi.rs are compared",
         module.len()
     );
-    let features = ["LANE_W", "LANE_T", "LANE_C", "POLL"];
+    let features = ["LANE_W", "LANE_T", "LANE_C", "POLL", "RESTRICT"];
     let features: i128 = features
         .iter()
         .map(|name| c[&format!("FLEXSC_FEAT_{name}")])

@@ -20,7 +20,8 @@ pub fn file() -> Option<PathBuf> {
     named.into_iter().chain(usual).find(|path| path.is_file())
 }
 
-fn unload() -> i64 {
+/// Unloads the module: 0, or a negative errno.
+pub fn unload() -> i64 {
     // SAFETY: a NUL-terminated name.
     let ret = unsafe {
         libc::syscall(
@@ -36,10 +37,15 @@ fn unload() -> i64 {
     }
 }
 
-fn load(path: &Path) -> Result<(), String> {
+/// Loads the module with these parameters, and waits until its device is there.
+///
+/// # Errors
+/// Those of loading, as text.
+pub fn load(path: &Path, parameters: &std::ffi::CStr) -> Result<(), String> {
     let file = File::open(path).map_err(|why| format!("{}: {why}", path.display()))?;
-    // SAFETY: the parameters are an empty NUL-terminated string.
-    let ret = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), 0) };
+    let parameters = parameters.as_ptr();
+    // SAFETY: the parameters are a NUL-terminated string.
+    let ret = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), parameters, 0) };
     libc_ok("finit_module", ret)?;
     // devtmpfs makes the node on its own time.
     let started = Instant::now();
@@ -86,7 +92,7 @@ fn again(path: &Path, rounds: u64) -> Result<(), String> {
             open_device().is_err(),
             "the device is there without the module",
         )?;
-        load(path)?;
+        load(path, c"")?;
         for mode in MODES {
             Poster::new(mode)?.nop()?;
         }

@@ -6,6 +6,9 @@ use std::{error, io};
 
 use crate::{Errno, sys};
 
+/// Where the module shows its parameters.
+const PARAMETERS: &str = "/sys/module/flexsc/parameters";
+
 /// Why a backend could not be set up: which one, the cause, and what to do about it.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -16,8 +19,21 @@ pub enum Error {
     DeviceDenied(Errno),
     /// `/dev/flexsc` cannot be opened, for another reason.
     DeviceOpen(Errno),
-    /// The module refuses this process.
+    /// The module serves CAP_SYS_ADMIN only, and this process has not got it.
     SetupDenied,
+    /// The module does not serve processes under seccomp.
+    Seccomp,
+    /// The module serves nobody while system calls are audited.
+    Audited,
+    /// The user has as many contexts as the module lets one have.
+    TooManyContexts,
+    /// The context cannot have a system call thread.
+    SetupThread,
+    /// There is no memory for a context.
+    SetupMemory {
+        /// The number of entries asked for.
+        entries: u32,
+    },
     /// The module cannot set up a context.
     Setup(Errno),
     /// The module speaks another version of the ABI.
@@ -60,8 +76,34 @@ impl fmt::Display for Error {
             }
             Self::SetupDenied => write!(
                 f,
-                "{device} refuses this process: set-up needs CAP_SYS_ADMIN, and a process under \
-                 seccomp is not served; run as root, outside a sandbox"
+                "{device} refuses this process: set-up needs CAP_SYS_ADMIN; run as root, or have the \
+                 administrator write N to {PARAMETERS}/privileged"
+            ),
+            Self::Seccomp => write!(
+                f,
+                "{device} refuses this process: it is under seccomp, whose filters would not see what \
+                 is posted; run outside the sandbox, or have the administrator write Y to \
+                 {PARAMETERS}/allow_seccomp"
+            ),
+            Self::Audited => write!(
+                f,
+                "{device} refuses this process: system calls are audited, and those that are posted \
+                 would not be; see {PARAMETERS}/audit"
+            ),
+            Self::TooManyContexts => write!(
+                f,
+                "{device} cannot set up a context: this user has as many as one may have, \
+                 {PARAMETERS}/max_contexts; close some, or have the administrator raise it"
+            ),
+            Self::SetupThread => write!(
+                f,
+                "{device} cannot set up a context: its system call thread would exceed RLIMIT_NPROC or \
+                 pids.max of the control group; raise that limit, or end some threads"
+            ),
+            Self::SetupMemory { entries } => write!(
+                f,
+                "{device} cannot set up a context of {entries} entries: memory is short, or memory.max \
+                 of the control group is reached; ask for fewer entries, or raise that limit"
             ),
             Self::Setup(errno) => {
                 write!(
@@ -114,7 +156,11 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::NoDevice => io::ErrorKind::NotFound,
-            Error::DeviceDenied(_) | Error::SetupDenied => io::ErrorKind::PermissionDenied,
+            Error::DeviceDenied(_) | Error::SetupDenied | Error::Seccomp | Error::Audited => {
+                io::ErrorKind::PermissionDenied
+            }
+            Error::TooManyContexts | Error::SetupThread => io::ErrorKind::ResourceBusy,
+            Error::SetupMemory { .. } => io::ErrorKind::OutOfMemory,
             Error::DeviceOpen(errno) | Error::Setup(errno) => Self::from(*errno).kind(),
             Error::AbiVersion { .. } => io::ErrorKind::Unsupported,
             Error::BadLayout => io::ErrorKind::InvalidData,

@@ -61,7 +61,14 @@ pub(super) fn open(options: &Options) -> Result<Ring, Error> {
     // SAFETY: The argument is valid for reads and writes of what this ioctl takes.
     let ret = unsafe { ioctl(&device, sys::IOC_SETUP, &raw mut setup as u64) };
     Errno::result(ret).map_err(|errno| match errno {
-        Errno::EPERM | Errno::EACCES => Error::SetupDenied,
+        Errno::EPERM => Error::SetupDenied,
+        Errno::EACCES => Error::Seccomp,
+        Errno::EOPNOTSUPP => Error::Audited,
+        Errno::EMFILE => Error::TooManyContexts,
+        Errno::EAGAIN => Error::SetupThread,
+        Errno::ENOMEM => Error::SetupMemory {
+            entries: setup.entries,
+        },
         _ => Error::Setup(errno),
     })?;
     if setup.abi_version != sys::ABI_VERSION {

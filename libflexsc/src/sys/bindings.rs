@@ -18,12 +18,16 @@ pub const FLEXSC_FEAT_LANE_W: u32 = 1;
 pub const FLEXSC_FEAT_LANE_T: u32 = 2;
 pub const FLEXSC_FEAT_LANE_C: u32 = 4;
 pub const FLEXSC_FEAT_POLL: u32 = 8;
+pub const FLEXSC_FEAT_RESTRICT: u32 = 256;
 pub const FLEXSC_CPU_ANY: i32 = -1;
 pub const FLEXSC_SPIN_DEFAULT: u32 = 4294967295;
 pub const FLEXSC_LANE_W: u32 = 1;
 pub const FLEXSC_LANE_T: u32 = 2;
 pub const FLEXSC_LANE_C: u32 = 4;
 pub const FLEXSC_CALL_GATED: u32 = 1;
+pub const FLEXSC_RESTRICT_CALLS: u32 = 1;
+pub const FLEXSC_RESTRICT_FREEZE: u32 = 2;
+pub const FLEXSC_RESTRICT_MAX: u32 = 1024;
 pub const FLEXSC_IOC_TYPE: u32 = 245;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
@@ -345,4 +349,39 @@ const _: () = {
     [
         "Offset of field: flexsc_wait::timeout_ns",
     ][::core::mem::offset_of!(flexsc_wait, timeout_ns) - 8usize];
+};
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct flexsc_restrict {
+    pub flags: __u32,
+    pub count: __u32,
+    pub calls: __u64,
+    pub allowed: __u32,
+    pub frozen: __u32,
+    pub __reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of flexsc_restrict"][::core::mem::size_of::<flexsc_restrict>() - 40usize];
+    [
+        "Alignment of flexsc_restrict",
+    ][::core::mem::align_of::<flexsc_restrict>() - 8usize];
+    [
+        "Offset of field: flexsc_restrict::flags",
+    ][::core::mem::offset_of!(flexsc_restrict, flags) - 0usize];
+    [
+        "Offset of field: flexsc_restrict::count",
+    ][::core::mem::offset_of!(flexsc_restrict, count) - 4usize];
+    [
+        "Offset of field: flexsc_restrict::calls",
+    ][::core::mem::offset_of!(flexsc_restrict, calls) - 8usize];
+    [
+        "Offset of field: flexsc_restrict::allowed",
+    ][::core::mem::offset_of!(flexsc_restrict, allowed) - 16usize];
+    [
+        "Offset of field: flexsc_restrict::frozen",
+    ][::core::mem::offset_of!(flexsc_restrict, frozen) - 20usize];
+    [
+        "Offset of field: flexsc_restrict::__reserved",
+    ][::core::mem::offset_of!(flexsc_restrict, __reserved) - 24usize];
 };

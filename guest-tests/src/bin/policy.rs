@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the administrator and a process allow: restrictions, limits, audit, seccomp, and what can be seen of it.
+#![warn(missing_docs)]
+
+use std::process::ExitCode;
+
+use guest_tests::options::Options;
+use guest_tests::policy::run;
+
+fn main() -> ExitCode {
+    run(&Options::from_arguments())
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who may have a context, and what may be posted there: the administrator's decisions, which
+//! `policy.c` takes as module parameters, and the process's own.
+
+use crate::{
+    call::Verdict,
+    helpers::{
+        flexsc_policy_audit_refuses,
+        flexsc_policy_call,
+        flexsc_policy_privileged,
+        flexsc_policy_refused,
+        flexsc_policy_watched, //
+    },
+    restrict::{
+        self,
+        CallSet,
+        Restriction, //
+    },
+};
+use kernel::{
+    bindings,
+    ffi::c_int,
+    prelude::*,
+    task::Task, //
+};
+
+/// `FLEXSC_WATCHED_AUDIT`.
+const WATCHED_AUDIT: u32 = 1;
+/// `FLEXSC_WATCHED_SECCOMP`.
+const WATCHED_SECCOMP: u32 = 2;
+
+/// What the administrator lets be posted at all.
+static OFFERED: CallSet = CallSet::all();
+
+/// Reads the administrator's list of calls. `EINVAL` if it names one that cannot be posted.
+pub(crate) fn init() -> Result {
+    let mut bits = restrict::Bits::default();
+    let mut place = 0;
+    while let Ok(nr) = u16::try_from(flexsc_policy_call(place)) {
+        if !restrict::add(&mut bits, nr) {
+            pr_err!("calls={}: there is no such call to be posted\n", nr);
+            return Err(EINVAL);
+        }
+        place += 1;
+    }
+    if place > 0 {
+        OFFERED.narrow(&bits);
+    }
+    Ok(())
+}
+
+/// Whether the administrator lets the call `nr`, which must be in the table, be posted at all.
+pub(crate) fn offers(nr: u16) -> bool {
+    OFFERED.contains(nr) || cfg!(flexsc_mutant = "offered")
+}
+
+/// Whether the calling process may have a context.
+///
+/// `EPERM` without CAP_SYS_ADMIN where that is asked for, `EACCES` under seccomp, `EOPNOTSUPP`
+/// while system calls are audited and the administrator wants no contexts then.
+pub(crate) fn may_set_up() -> Result {
+    if flexsc_policy_privileged() && !cfg!(flexsc_mutant = "capability") {
+        // SAFETY: Always safe to call.
+        let admin = unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) };
+        if !admin {
+            return Err(EPERM);
+        }
+    }
+    // Entries pass no seccomp filter.
+    if watched(kernel::current!()) & WATCHED_SECCOMP != 0 && !cfg!(flexsc_mutant = "seccomp") {
+        flexsc_policy_refused(WATCHED_SECCOMP);
+        return Err(EACCES);
+    }
+    if flexsc_policy_audit_refuses() {
+        flexsc_policy_refused(WATCHED_AUDIT);
+        return Err(EOPNOTSUPP);
+    }
+    Ok(())
+}
+
+/// The verdict on an entry that names the call `nr`, which must be in the table, before its
+/// handler is run; `None` if nothing speaks against it.
+///
+/// What the administrator does not offer, and what somebody else would have wanted to see, the
+/// application has to do by itself; what was taken from this file on purpose, nobody does.
+pub(crate) fn judge(restriction: &Restriction, owner: &Task, nr: u16) -> Option<Verdict> {
+    if !offers(nr) {
+        return Some(Verdict::HandBack);
+    }
+    if !restriction.allows(nr) {
+        return Some(Verdict::Did(i64::from(EACCES.to_errno())));
+    }
+    let mut watched = watched(owner);
+    if restriction.is_frozen() || cfg!(flexsc_mutant = "seccomp_later") {
+        // Who froze the set before it put on a filter has said what may pass beside it.
+        watched &= !WATCHED_SECCOMP;
+    }
+    if cfg!(flexsc_mutant = "audit") {
+        watched &= !WATCHED_AUDIT;
+    }
+    (watched != 0).then_some(Verdict::HandBack)
+}
+
+fn watched(task: &Task) -> u32 {
+    // SAFETY: `task` is a valid task.
+    unsafe { flexsc_policy_watched(task.as_ptr()) }
+}
