@@ -96,6 +96,17 @@ int flexsc_call_linkat(struct flexsc_frame *frame);
 int flexsc_call_fchmodat(struct flexsc_frame *frame);
 int flexsc_call_fchownat(struct flexsc_frame *frame);
 int flexsc_call_utimensat(struct flexsc_frame *frame);
+int flexsc_call_sync_file_range(struct flexsc_frame *frame);
+int flexsc_call_syncfs(struct flexsc_frame *frame);
+int flexsc_call_fstatfs(struct flexsc_frame *frame);
+int flexsc_call_statfs(struct flexsc_frame *frame);
+int flexsc_call_truncate(struct flexsc_frame *frame);
+int flexsc_call_mknodat(struct flexsc_frame *frame);
+int flexsc_call_fchmodat2(struct flexsc_frame *frame);
+int flexsc_call_getrandom(struct flexsc_frame *frame);
+int flexsc_call_flock(struct flexsc_frame *frame);
+int flexsc_call_fcntl(struct flexsc_frame *frame);
+int flexsc_call_ioctl(struct flexsc_frame *frame);
 int flexsc_call_getppid(struct flexsc_frame *frame);
 int flexsc_call_nop(struct flexsc_frame *frame);
 

@@ -138,20 +138,27 @@ calls! {
     3 T false flexsc_call_close,
     5 W false flexsc_call_fstat,
     8 W false flexsc_call_lseek,
+    16 T false flexsc_call_ioctl,
     17 W false flexsc_call_pread64,
     18 W false flexsc_call_pwrite64,
     19 W false flexsc_call_readv,
     20 W false flexsc_call_writev,
+    72 W true flexsc_call_fcntl,
+    73 T true flexsc_call_flock,
     74 W false flexsc_call_fsync,
     75 W false flexsc_call_fdatasync,
+    76 T false flexsc_call_truncate,
     77 W true flexsc_call_ftruncate,
     91 W true flexsc_call_fchmod,
     93 W true flexsc_call_fchown,
     110 W false flexsc_call_getppid,
+    137 T false flexsc_call_statfs,
+    138 W false flexsc_call_fstatfs,
     217 W false flexsc_call_getdents64,
     221 W false flexsc_call_fadvise64,
     257 T false flexsc_call_openat,
     258 T false flexsc_call_mkdirat,
+    259 T false flexsc_call_mknodat,
     260 T true flexsc_call_fchownat,
     262 T false flexsc_call_newfstatat,
     263 T true flexsc_call_unlinkat,
@@ -160,19 +167,23 @@ calls! {
     267 T true flexsc_call_readlinkat,
     268 T true flexsc_call_fchmodat,
     269 T false flexsc_call_faccessat,
+    277 W false flexsc_call_sync_file_range,
     280 T false flexsc_call_utimensat,
     285 W false flexsc_call_fallocate,
     295 W false flexsc_call_preadv,
     296 W false flexsc_call_pwritev,
+    306 W false flexsc_call_syncfs,
     316 T false flexsc_call_renameat2,
+    318 W false flexsc_call_getrandom,
     326 W false flexsc_call_copy_file_range,
     332 T false flexsc_call_statx,
     437 T false flexsc_call_openat2,
+    452 T true flexsc_call_fchmodat2,
     0xffff W false flexsc_call_nop,
 }
 
 /// One more than the highest system call number in the table.
-const NUMBERS: usize = 438;
+const NUMBERS: usize = 453;
 
 /// Index into [`CALLS`] plus one, by system call number; 0 where there is none.
 static BY_NUMBER: [u8; NUMBERS] = {
