@@ -107,6 +107,18 @@ int flexsc_call_getrandom(struct flexsc_frame *frame);
 int flexsc_call_flock(struct flexsc_frame *frame);
 int flexsc_call_fcntl(struct flexsc_frame *frame);
 int flexsc_call_ioctl(struct flexsc_frame *frame);
+int flexsc_call_setxattr(struct flexsc_frame *frame);
+int flexsc_call_lsetxattr(struct flexsc_frame *frame);
+int flexsc_call_fsetxattr(struct flexsc_frame *frame);
+int flexsc_call_getxattr(struct flexsc_frame *frame);
+int flexsc_call_lgetxattr(struct flexsc_frame *frame);
+int flexsc_call_fgetxattr(struct flexsc_frame *frame);
+int flexsc_call_listxattr(struct flexsc_frame *frame);
+int flexsc_call_llistxattr(struct flexsc_frame *frame);
+int flexsc_call_flistxattr(struct flexsc_frame *frame);
+int flexsc_call_removexattr(struct flexsc_frame *frame);
+int flexsc_call_lremovexattr(struct flexsc_frame *frame);
+int flexsc_call_fremovexattr(struct flexsc_frame *frame);
 int flexsc_call_getppid(struct flexsc_frame *frame);
 int flexsc_call_nop(struct flexsc_frame *frame);
 
