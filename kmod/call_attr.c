@@ -473,31 +473,36 @@ int flexsc_call_fchown(struct flexsc_frame *frame)
 	return flexsc_done(frame, rc);
 }
 
-int flexsc_call_fchmodat(struct flexsc_frame *frame)
+static s64 chmod_path(const struct path *path, void *data)
+{
+	return do_chmod(path, *(umode_t *)data);
+}
+
+static int call_fchmodat(struct flexsc_frame *frame, unsigned int flags)
 {
 	const char __user *uname = u64_to_user_ptr(frame->args[1]);
-	unsigned int lookup = LOOKUP_FOLLOW;
 	umode_t mode = frame->args[2];
-	int dfd = frame->args[0];
-	struct flexsc_fs fs;
-	struct path path;
+	unsigned int lookup = 0;
 	int rc;
 
-	rc = flexsc_gated(frame, FLEXSC_GATE_APPARMOR) ?: flexsc_path_begin(&fs, frame, dfd);
-	if (rc)
-		return flexsc_stop(frame, rc);
-retry:
-	rc = user_path_at(dfd, uname, lookup, &path);
-	if (!rc) {
-		rc = do_chmod(&path, mode);
-		path_put(&path);
-		if (retry_estale(rc, lookup)) {
-			lookup |= LOOKUP_REVAL;
-			goto retry;
-		}
-	}
-	flexsc_fs_leave(&fs);
-	return flexsc_done(frame, rc);
+	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+		return flexsc_done(frame, -EINVAL);
+	if (!(flags & AT_SYMLINK_NOFOLLOW))
+		lookup |= LOOKUP_FOLLOW;
+	if (flags & AT_EMPTY_PATH)
+		lookup |= LOOKUP_EMPTY;
+	rc = flexsc_gated(frame, FLEXSC_GATE_APPARMOR);
+	return rc ?: flexsc_on_path(frame, frame->args[0], uname, lookup, chmod_path, &mode);
+}
+
+int flexsc_call_fchmodat(struct flexsc_frame *frame)
+{
+	return call_fchmodat(frame, 0);
+}
+
+int flexsc_call_fchmodat2(struct flexsc_frame *frame)
+{
+	return call_fchmodat(frame, frame->args[3]);
 }
 
 int flexsc_call_fchownat(struct flexsc_frame *frame)

@@ -146,6 +146,27 @@ void flexsc_file_put(struct file *file)
 }
 
 /**
+ * flexsc_on_file - make a call on the file that its first argument names
+ * @frame: the entry
+ * @unwanted: as for flexsc_file_get()
+ * @fn: the rest of the call
+ *
+ * Return: a verdict.
+ */
+int flexsc_on_file(struct flexsc_frame *frame, fmode_t unwanted, flexsc_file_fn fn)
+{
+	struct file *file;
+	int rc;
+
+	rc = flexsc_file_get(frame, frame->args[0], unwanted, &file);
+	if (rc)
+		return flexsc_stop(frame, rc);
+	rc = fn(frame, file);
+	flexsc_file_put(file);
+	return rc;
+}
+
+/**
  * flexsc_file_lock_pos - begin a use of the file position
  * @file: referenced file
  *

@@ -36,8 +36,12 @@ static inline int flexsc_gated(const struct flexsc_frame *frame, u32 modules)
 	return frame->gate & (modules | FLEXSC_GATE_STRICT) ? FLEXSC_HAND_BACK : 0;
 }
 
+/* What a call does with its open file: returns a verdict. */
+typedef int (*flexsc_file_fn)(struct flexsc_frame *frame, struct file *file);
+
 int flexsc_file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwanted,
 		    struct file **filep);
+int flexsc_on_file(struct flexsc_frame *frame, fmode_t unwanted, flexsc_file_fn fn);
 void flexsc_file_put(struct file *file);
 void flexsc_file_lock_pos(struct file *file);
 void flexsc_file_unlock_pos(struct file *file);

@@ -147,6 +147,42 @@ int flexsc_path_begin(struct flexsc_fs *fs, struct flexsc_frame *frame, int dfd)
 }
 
 /**
+ * flexsc_on_path - look a path up and make a call on what it leads to
+ * @frame: the entry
+ * @dfd: directory descriptor, or AT_FDCWD
+ * @uname: the user's; NULL is an address like any other
+ * @lookup: LOOKUP_*
+ * @fn: the rest of the call; comes again if it ends in -ESTALE
+ * @data: for @fn
+ *
+ * Return: a verdict.
+ */
+int flexsc_on_path(struct flexsc_frame *frame, int dfd, const char __user *uname,
+		   unsigned int lookup, flexsc_path_fn fn, void *data)
+{
+	struct flexsc_fs fs;
+	struct path path;
+	s64 ret;
+	int rc;
+
+	rc = flexsc_path_begin(&fs, frame, dfd);
+	if (rc)
+		return rc;
+retry:
+	ret = user_path_at(dfd, uname, lookup, &path);
+	if (!ret) {
+		ret = fn(&path, data);
+		path_put(&path);
+		if (retry_estale(ret, lookup)) {
+			lookup |= LOOKUP_REVAL;
+			goto retry;
+		}
+	}
+	flexsc_fs_leave(&fs);
+	return flexsc_done(frame, ret);
+}
+
+/**
  * flexsc_name_get - copy a path name
  * @name: for flexsc_name_put(), also after an error
  * @uname: the user's

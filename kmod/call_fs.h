@@ -37,4 +37,10 @@ bool flexsc_last_is_special(const char *name);
 
 int flexsc_path_begin(struct flexsc_fs *fs, struct flexsc_frame *frame, int dfd);
 
+/* What a call does with what its path leads to: returns the result. */
+typedef s64 (*flexsc_path_fn)(const struct path *path, void *data);
+
+int flexsc_on_path(struct flexsc_frame *frame, int dfd, const char __user *uname,
+		   unsigned int lookup, flexsc_path_fn fn, void *data);
+
 #endif /* FLEXSC_CALL_FS_H */

@@ -10,6 +10,7 @@
 #include <linux/fcntl.h>
 #include <linux/filelock.h>
 #include <linux/fs.h>
+#include <linux/kdev_t.h>
 #include <linux/mount.h>
 #include <linux/namei.h>
 #include <linux/security.h>
@@ -59,6 +60,71 @@ retry:
 				   &delegated);
 		rc = PTR_ERR_OR_ZERO(dentry);
 	}
+	end_creating_path(&path, dentry);
+	if (undelegated(&delegated, &rc))
+		goto retry;
+	if (retry_estale(rc, lookup)) {
+		lookup |= LOOKUP_REVAL;
+		goto retry;
+	}
+out:
+	flexsc_name_put(&name);
+	flexsc_fs_leave(&fs);
+	return flexsc_done(frame, rc);
+}
+
+/* may_mknod(), and no exported function makes a regular file as that call does. */
+static int may_mknod(umode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFCHR:
+	case S_IFBLK:
+	case S_IFIFO:
+	case S_IFSOCK:
+		return 0;
+	case S_IFREG:
+	case 0:
+		return FLEXSC_HAND_BACK;
+	case S_IFDIR:
+		return -EPERM;
+	default:
+		return -EINVAL;
+	}
+}
+
+int flexsc_call_mknodat(struct flexsc_frame *frame)
+{
+	const char __user *uname = u64_to_user_ptr(frame->args[1]);
+	struct delegated_inode delegated = { };
+	unsigned int dev = frame->args[3];
+	umode_t mode = frame->args[2];
+	int dfd = frame->args[0];
+	unsigned int lookup = 0;
+	struct flexsc_name name;
+	struct dentry *dentry;
+	struct flexsc_fs fs;
+	struct inode *dir;
+	struct path path;
+	int rc;
+
+	rc = may_mknod(mode) ?: flexsc_path_begin(&fs, frame, dfd);
+	if (rc)
+		return flexsc_stop(frame, rc);
+	rc = flexsc_name_get(&name, uname, false);
+	if (rc)
+		goto out;
+retry:
+	dentry = start_creating_path(dfd, name.str, &path, lookup);
+	if (IS_ERR(dentry)) {
+		rc = PTR_ERR(dentry);
+		goto out;
+	}
+	dir = d_inode(path.dentry);
+	rc = security_path_mknod(&path, dentry, mode_strip_umask(dir, mode), dev);
+	if (!rc)
+		rc = vfs_mknod(mnt_idmap(path.mnt), dir, dentry, mode,
+			       S_ISCHR(mode) || S_ISBLK(mode) ? new_decode_dev(dev) : 0,
+			       &delegated);
 	end_creating_path(&path, dentry);
 	if (undelegated(&delegated, &rc))
 		goto retry;

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Making sockets and joining them. In T and C: descriptors go into current's table,
+ * names of AF_UNIX sockets are paths, and network namespaces are current's.
+ */
+#include <linux/err.h>
+#include <linux/fcntl.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/module.h>
+#include <linux/security.h>
+#include <linux/uaccess.h>
+#include <net/net_namespace.h>
+#include <net/sock.h>
+
+#include "call_file.h"
+#include "call_fs.h"
+#include "call_socket.h"
+
+#define TYPE_FLAGS	(SOCK_CLOEXEC | SOCK_NONBLOCK)
+
+static_assert(SOCK_CLOEXEC == O_CLOEXEC && SOCK_NONBLOCK == O_NONBLOCK);
+
+/**
+ * flexsc_on_socket - make a call on the socket that its first argument names
+ * @frame: the entry
+ * @fn: the rest of the call
+ *
+ * Return: a verdict.
+ */
+int flexsc_on_socket(struct flexsc_frame *frame, flexsc_socket_fn fn)
+{
+	struct socket *sock;
+	struct file *file;
+	int rc;
+
+	if (frame->lane == FLEXSC_LANE_W)
+		return FLEXSC_TO_T;
+	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	if (rc)
+		return flexsc_stop(frame, rc);
+	sock = sock_from_file(file);
+	rc = sock ? fn(frame, sock) : flexsc_done(frame, -ENOTSOCK);
+	flexsc_file_put(file);
+	return rc;
+}
+
+/**
+ * flexsc_socket_waits - might a call on @sock keep this lane from its other entries?
+ * @frame: the entry
+ * @sock: its socket
+ *
+ * A thread may be kept; the caller of wait may not.
+ */
+bool flexsc_socket_waits(const struct flexsc_frame *frame, const struct socket *sock)
+{
+	return frame->lane != FLEXSC_LANE_T && !(sock->file->f_flags & O_NONBLOCK);
+}
+
+/**
+ * flexsc_address_in - copy an address from the user
+ * @to: where to
+ * @uaddr: the user's
+ * @len: as the user says
+ *
+ * Return: 0, -EINVAL or -EFAULT.
+ */
+int flexsc_address_in(struct sockaddr_storage *to, const void __user *uaddr, int len)
+{
+	if (len < 0 || len > sizeof(*to))
+		return -EINVAL;
+	return copy_from_user(to, uaddr, len) ? -EFAULT : 0;
+}
+
+/**
+ * flexsc_address_out - copy an address to the user
+ * @from: the address
+ * @len: its length
+ * @uaddr: where to
+ * @ulen: in: room there; out: @len, however much fits
+ *
+ * Return: 0, -EINVAL or -EFAULT.
+ */
+int flexsc_address_out(const struct sockaddr_storage *from, int len, void __user *uaddr,
+		       int __user *ulen)
+{
+	int room;
+
+	if (get_user(room, ulen))
+		return -EFAULT;
+	if (room < 0)
+		return -EINVAL;
+	if (put_user(len, ulen))
+		return -EFAULT;
+	return copy_to_user(uaddr, from, min(room, len)) ? -EFAULT : 0;
+}
+
+/* Make @sock a file in the reserved @fd; the socket is consumed in any case. */
+static int install(int fd, struct socket *sock, int flags)
+{
+	struct file *file = sock_alloc_file(sock, flags, NULL);
+
+	if (IS_ERR(file)) {
+		put_unused_fd(fd);
+		return PTR_ERR(file);
+	}
+	fd_install(fd, file);
+	return fd;
+}
+
+int flexsc_call_socket(struct flexsc_frame *frame)
+{
+	int family = frame->args[0], type = frame->args[1], protocol = frame->args[2];
+	int flags = type & ~SOCK_TYPE_MASK;
+	struct socket *sock;
+	int fd, rc;
+
+	if (frame->lane == FLEXSC_LANE_W)
+		return FLEXSC_TO_T;
+	if (flags & ~TYPE_FLAGS)
+		return flexsc_done(frame, -EINVAL);
+	rc = sock_create(family, type & SOCK_TYPE_MASK, protocol, &sock);
+	if (rc < 0)
+		return flexsc_done(frame, rc);
+	fd = get_unused_fd_flags(flags);
+	if (fd < 0) {
+		sock_release(sock);
+		return flexsc_done(frame, fd);
+	}
+	return flexsc_done(frame, install(fd, sock, flags));
+}
+
+/* Two sockets that are joined. Return: 0, or -errno with both gone. */
+static int create_pair(int family, int type, int protocol, struct socket *pair[2])
+{
+	int rc;
+
+	rc = sock_create(family, type, protocol, &pair[0]);
+	if (rc < 0)
+		return rc;
+	rc = sock_create(family, type, protocol, &pair[1]);
+	if (rc < 0)
+		goto release_first;
+	rc = security_socket_socketpair(pair[0], pair[1]);
+	if (!rc)
+		rc = READ_ONCE(pair[0]->ops)->socketpair(pair[0], pair[1]);
+	if (rc >= 0)
+		return 0;
+	sock_release(pair[1]);
+release_first:
+	sock_release(pair[0]);
+	return rc;
+}
+
+int flexsc_call_socketpair(struct flexsc_frame *frame)
+{
+	int family = frame->args[0], type = frame->args[1], protocol = frame->args[2];
+	int __user *ufds = u64_to_user_ptr(frame->args[3]);
+	int flags = type & ~SOCK_TYPE_MASK;
+	struct file *file1, *file2;
+	struct socket *pair[2];
+	int fd1, fd2, rc;
+
+	if (frame->lane == FLEXSC_LANE_W)
+		return FLEXSC_TO_T;
+	if (flags & ~TYPE_FLAGS)
+		return flexsc_done(frame, -EINVAL);
+	fd1 = get_unused_fd_flags(flags);
+	if (fd1 < 0)
+		return flexsc_done(frame, fd1);
+	fd2 = get_unused_fd_flags(flags);
+	if (fd2 < 0) {
+		rc = fd2;
+		goto put_fd1;
+	}
+	rc = put_user(fd1, &ufds[0]) ?: put_user(fd2, &ufds[1]);
+	if (rc)
+		goto put_fd2;
+	rc = create_pair(family, type & SOCK_TYPE_MASK, protocol, pair);
+	if (rc)
+		goto put_fd2;
+	/* Each of these consumes its socket. */
+	file1 = sock_alloc_file(pair[0], flags, NULL);
+	if (IS_ERR(file1)) {
+		rc = PTR_ERR(file1);
+		sock_release(pair[1]);
+		goto put_fd2;
+	}
+	file2 = sock_alloc_file(pair[1], flags, NULL);
+	if (IS_ERR(file2)) {
+		rc = PTR_ERR(file2);
+		flexsc_file_put(file1);
+		goto put_fd2;
+	}
+	fd_install(fd1, file1);
+	fd_install(fd2, file2);
+	return flexsc_done(frame, 0);
+
+put_fd2:
+	put_unused_fd(fd2);
+put_fd1:
+	put_unused_fd(fd1);
+	return flexsc_done(frame, rc);
+}
+
+/*
+ * The hooks of the five calls below are out of reach: security_socket_bind(),
+ * _connect(), _listen(), _shutdown() and _accept(). Landlock has the first two.
+ */
+#define GATE_SOCKET	(FLEXSC_GATE_APPARMOR | FLEXSC_GATE_SELINUX)
+
+static int bind_socket(struct flexsc_frame *frame, struct socket *sock)
+{
+	const void __user *uaddr = u64_to_user_ptr(frame->args[1]);
+	struct sockaddr_storage address;
+	int len = frame->args[2];
+	struct flexsc_fs fs;
+	int rc;
+
+	rc = flexsc_address_in(&address, uaddr, len);
+	if (rc)
+		return flexsc_done(frame, rc);
+	rc = flexsc_fs_enter(&fs, frame);
+	if (rc)
+		return rc;
+	rc = READ_ONCE(sock->ops)->bind(sock, (struct sockaddr_unsized *)&address, len);
+	flexsc_fs_leave(&fs);
+	return flexsc_done(frame, rc);
+}
+
+int flexsc_call_bind(struct flexsc_frame *frame)
+{
+	return flexsc_gated(frame, GATE_SOCKET | FLEXSC_GATE_NNP) ?:
+	       flexsc_on_socket(frame, bind_socket);
+}
+
+static int connect_file(struct flexsc_frame *frame, struct file *file)
+{
+	const void __user *uaddr = u64_to_user_ptr(frame->args[1]);
+	struct sockaddr_storage address;
+	int len = frame->args[2];
+	struct socket *sock;
+	struct flexsc_fs fs;
+	int rc;
+
+	/* Unlike bind, connect reads the address before it asks for a socket. */
+	rc = flexsc_address_in(&address, uaddr, len);
+	if (rc)
+		return flexsc_done(frame, rc);
+	sock = sock_from_file(file);
+	if (!sock)
+		return flexsc_done(frame, -ENOTSOCK);
+	if (flexsc_socket_waits(frame, sock))
+		return FLEXSC_TO_T;
+	rc = flexsc_fs_enter(&fs, frame);
+	if (rc)
+		return rc;
+	rc = READ_ONCE(sock->ops)->connect(sock, (struct sockaddr_unsized *)&address, len,
+					   file->f_flags);
+	flexsc_fs_leave(&fs);
+	return flexsc_done(frame, rc);
+}
+
+int flexsc_call_connect(struct flexsc_frame *frame)
+{
+	if (frame->lane == FLEXSC_LANE_W)
+		return FLEXSC_TO_T;
+	return flexsc_gated(frame, GATE_SOCKET | FLEXSC_GATE_NNP) ?:
+	       flexsc_on_file(frame, FMODE_PATH, connect_file);
+}
+
+static int listen_socket(struct flexsc_frame *frame, struct socket *sock)
+{
+	int most = READ_ONCE(sock_net(sock->sk)->core.sysctl_somaxconn);
+	int backlog = frame->args[1];
+
+	if ((unsigned int)backlog > most)
+		backlog = most;
+	return flexsc_done(frame, READ_ONCE(sock->ops)->listen(sock, backlog));
+}
+
+int flexsc_call_listen(struct flexsc_frame *frame)
+{
+	return flexsc_gated(frame, GATE_SOCKET) ?: flexsc_on_socket(frame, listen_socket);
+}
+
+static int shutdown_socket(struct flexsc_frame *frame, struct socket *sock)
+{
+	int how = frame->args[1];
+
+	return flexsc_done(frame, READ_ONCE(sock->ops)->shutdown(sock, how));
+}
+
+int flexsc_call_shutdown(struct flexsc_frame *frame)
+{
+	return flexsc_gated(frame, GATE_SOCKET) ?: flexsc_on_socket(frame, shutdown_socket);
+}
+
+/* do_accept(): a file with the next connection, or an ERR_PTR. */
+static struct file *accept_file(struct flexsc_frame *frame, struct socket *sock, int flags)
+{
+	void __user *uaddr = u64_to_user_ptr(frame->args[1]);
+	int __user *ulen = u64_to_user_ptr(frame->args[2]);
+	const struct proto_ops *ops = READ_ONCE(sock->ops);
+	struct proto_accept_arg arg = { };
+	struct sockaddr_storage address;
+	struct socket *newsock;
+	struct file *file;
+	int rc;
+
+	newsock = sock_alloc();
+	if (!newsock)
+		return ERR_PTR(-ENFILE);
+	newsock->type = sock->type;
+	newsock->ops = ops;
+	/* The listening socket holds the module, so it is there. */
+	__module_get(ops->owner);
+	file = sock_alloc_file(newsock, flags, sock->sk->sk_prot_creator->name);
+	if (IS_ERR(file))
+		return file;
+
+	arg.flags = sock->file->f_flags;
+	rc = ops->accept(sock, newsock, &arg);
+	if (rc >= 0 && uaddr) {
+		rc = ops->getname(newsock, (struct sockaddr *)&address, 2);
+		rc = rc < 0 ? -ECONNABORTED : flexsc_address_out(&address, rc, uaddr, ulen);
+	}
+	if (rc >= 0)
+		return file;
+	flexsc_file_put(file);
+	return ERR_PTR(rc);
+}
+
+static int accept_on(struct flexsc_frame *frame, struct file *listener)
+{
+	int flags = frame->args[3];
+	struct socket *sock;
+	struct file *file;
+	int fd;
+
+	if (flags & ~TYPE_FLAGS)
+		return flexsc_done(frame, -EINVAL);
+	sock = sock_from_file(listener);
+	if (sock && flexsc_socket_waits(frame, sock))
+		return FLEXSC_TO_T;
+	fd = get_unused_fd_flags(flags);
+	if (fd < 0)
+		return flexsc_done(frame, fd);
+	file = sock ? accept_file(frame, sock, flags) : ERR_PTR(-ENOTSOCK);
+	if (IS_ERR(file)) {
+		put_unused_fd(fd);
+		return flexsc_done(frame, PTR_ERR(file));
+	}
+	fd_install(fd, file);
+	return flexsc_done(frame, fd);
+}
+
+int flexsc_call_accept4(struct flexsc_frame *frame)
+{
+	if (frame->lane == FLEXSC_LANE_W)
+		return FLEXSC_TO_T;
+	return flexsc_gated(frame, GATE_SOCKET) ?: flexsc_on_file(frame, FMODE_PATH, accept_on);
+}
+
+/* Some options make descriptors, take them, or tell pids: never in W. */
+static int read_option(struct flexsc_frame *frame, struct socket *sock)
+{
+	int level = frame->args[1], name = frame->args[2];
+	sockptr_t value = USER_SOCKPTR(u64_to_user_ptr(frame->args[3]));
+	sockptr_t len = USER_SOCKPTR(u64_to_user_ptr(frame->args[4]));
+
+	return flexsc_done(frame, do_sock_getsockopt(sock, false, level, name, value, len));
+}
+
+static int write_option(struct flexsc_frame *frame, struct socket *sock)
+{
+	int level = frame->args[1], name = frame->args[2], len = frame->args[4];
+	sockptr_t value = USER_SOCKPTR(u64_to_user_ptr(frame->args[3]));
+
+	return flexsc_done(frame, do_sock_setsockopt(sock, false, level, name, value, len));
+}
+
+int flexsc_call_getsockopt(struct flexsc_frame *frame)
+{
+	return flexsc_on_socket(frame, read_option);
+}
+
+int flexsc_call_setsockopt(struct flexsc_frame *frame)
+{
+	return flexsc_on_socket(frame, write_option);
+}
