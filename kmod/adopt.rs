@@ -6,10 +6,10 @@
 //! construction. Nothing here is held while a lane is idle.
 
 use crate::helpers::{
+    flexsc_cgroups_take_off,
+    flexsc_cgroups_wear,
     flexsc_creds_are,
     flexsc_gate,
-    flexsc_memcg_take_off,
-    flexsc_memcg_wear,
     flexsc_override_creds,
     flexsc_revert_creds,
     flexsc_shares_tables,
@@ -155,15 +155,15 @@ impl Drop for Creds {
     }
 }
 
-/// Wears a process's memory in a kernel thread, and allocates on its memory cgroup's account.
+/// Wears a process's memory in a kernel thread, on the account of its memory and I/O cgroups.
 ///
 /// # Invariants
 ///
-/// Until drop, the current kernel thread uses `mm`, and `mm` has a user because of that; unless
-/// null, `memcg` is what [`flexsc_memcg_wear`] has put on.
+/// Until drop, the current kernel thread uses `mm`, and `mm` has a user because of that; `memcg`,
+/// if any, is what [`flexsc_cgroups_wear`] has put on.
 struct Memory {
     mm: ARef<MmWithUser>,
-    memcg: *mut bindings::mem_cgroup,
+    memcg: Option<*mut bindings::mem_cgroup>,
     _here: NotThreadSafe,
 }
 
@@ -173,16 +173,14 @@ impl Memory {
     /// # Safety
     ///
     /// The current task must be a kernel thread that uses no mm.
-    unsafe fn wear(mm: &Mm) -> Option<Self> {
+    unsafe fn wear(mm: &Mm, who: &Task) -> Option<Self> {
         let mm = mm.mmget_not_zero()?;
         // SAFETY: `mm` has users, and the caller promises the rest.
         unsafe { bindings::kthread_use_mm(mm.as_raw()) };
-        let memcg = if cfg!(flexsc_mutant = "memcg") {
-            core::ptr::null_mut()
-        } else {
-            // SAFETY: `mm` is valid, and a kernel thread between two work items charges nobody.
-            unsafe { flexsc_memcg_wear(mm.as_raw()) }
-        };
+        let memcg = (!cfg!(flexsc_mutant = "memcg")).then(|| {
+            // SAFETY: Both are valid; a kworker is nobody's account between two work items.
+            unsafe { flexsc_cgroups_wear(mm.as_raw(), who.as_ptr()) }
+        });
         // INVARIANT: Both are in use from here on.
         Some(Self {
             mm,
@@ -194,9 +192,9 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if !self.memcg.is_null() {
+        if let Some(memcg) = self.memcg {
             // SAFETY: By the type invariants it was put on, by the current thread.
-            unsafe { flexsc_memcg_take_off(self.memcg) };
+            unsafe { flexsc_cgroups_take_off(memcg) };
         }
         // SAFETY: By the type invariants the current thread uses this mm.
         unsafe { bindings::kthread_unuse_mm(self.mm.as_raw()) };
@@ -218,7 +216,7 @@ impl Adoption {
     /// The current task must be a kernel thread that uses no mm, such as a kworker.
     pub(crate) unsafe fn of(identity: &Identity) -> Option<Self> {
         // SAFETY: The caller promises what is required.
-        let memory = unsafe { Memory::wear(identity.mm()) }?;
+        let memory = unsafe { Memory::wear(identity.mm(), identity.who()) }?;
         Some(Self {
             creds: None,
             _memory: memory,

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/cgroup.h>
 #include <linux/compat.h>
 #include <linux/cpumask.h>
 #include <linux/cred.h>
 #include <linux/fdtable.h>
+#include <linux/kthread.h>
 #include <linux/memcontrol.h>
 #include <linux/nospec.h>
 #include <linux/sched.h>
@@ -29,20 +31,36 @@ void flexsc_revert_creds(const struct cred *old)
 }
 
 /*
- * Charge to @mm's cgroup what current, a kernel thread, allocates from now on.
- * Returns a reference for flexsc_memcg_take_off().
+ * Charge to @mm's memory cgroup and to @owner's I/O cgroup what current, a kernel
+ * thread, allocates and transfers from now on. Returns a reference, or NULL, for
+ * flexsc_cgroups_take_off().
  */
-struct mem_cgroup *flexsc_memcg_wear(struct mm_struct *mm)
+struct mem_cgroup *flexsc_cgroups_wear(struct mm_struct *mm,
+				       struct task_struct *owner)
 {
 	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mm);
+#ifdef CONFIG_BLK_CGROUP
+	struct cgroup_subsys_state *css;
 
+	rcu_read_lock();
+	css = task_css(owner, io_cgrp_id);
+	if (!css_tryget(css))
+		css = NULL;
+	rcu_read_unlock();
+	if (css) {
+		/* Takes a reference of its own. */
+		kthread_associate_blkcg(css);
+		css_put(css);
+	}
+#endif
 	set_active_memcg(memcg);
 	return memcg;
 }
 
-void flexsc_memcg_take_off(struct mem_cgroup *memcg)
+void flexsc_cgroups_take_off(struct mem_cgroup *memcg)
 {
 	set_active_memcg(NULL);
+	kthread_associate_blkcg(NULL);
 	mem_cgroup_put(memcg);
 }
 

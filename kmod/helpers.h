@@ -17,8 +17,9 @@ struct flexsc_acct;
 
 const struct cred *flexsc_override_creds(const struct cred *cred);
 void flexsc_revert_creds(const struct cred *old);
-struct mem_cgroup *flexsc_memcg_wear(struct mm_struct *mm);
-void flexsc_memcg_take_off(struct mem_cgroup *memcg);
+struct mem_cgroup *flexsc_cgroups_wear(struct mm_struct *mm,
+				       struct task_struct *owner);
+void flexsc_cgroups_take_off(struct mem_cgroup *memcg);
 bool flexsc_creds_are(struct task_struct *task, const struct cred *cred);
 
 bool flexsc_task_alive(struct task_struct *task);

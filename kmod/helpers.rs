@@ -30,8 +30,11 @@ pub(crate) type Handler = unsafe extern "C" fn(frame: *mut Frame) -> c_int;
 unsafe extern "C" {
     pub(crate) fn flexsc_override_creds(cred: *const bindings::cred) -> *const bindings::cred;
     pub(crate) fn flexsc_revert_creds(old: *const bindings::cred);
-    pub(crate) fn flexsc_memcg_wear(mm: *mut bindings::mm_struct) -> *mut bindings::mem_cgroup;
-    pub(crate) fn flexsc_memcg_take_off(memcg: *mut bindings::mem_cgroup);
+    pub(crate) fn flexsc_cgroups_wear(
+        mm: *mut bindings::mm_struct,
+        owner: *mut bindings::task_struct,
+    ) -> *mut bindings::mem_cgroup;
+    pub(crate) fn flexsc_cgroups_take_off(memcg: *mut bindings::mem_cgroup);
     pub(crate) fn flexsc_creds_are(
         task: *mut bindings::task_struct,
         cred: *const bindings::cred,

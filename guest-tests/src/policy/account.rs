@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use crate::client::{Context, Lane, Mode, open_device, setup_request};
@@ -19,6 +20,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
             charged as fn(&Place) -> _,
         ),
         ("page_workers_charge_the_cgroup", workers),
+        ("page_workers_transfer_for_the_cgroup", transfers),
     ] {
         list.push(Behaviour { name, run });
     }
@@ -52,8 +54,10 @@ impl Group {
             return Err(format!("{SKIP}no cgroup2"));
         }
         let controllers = root.join("cgroup.subtree_control");
-        fs::write(controllers, "+memory")
+        fs::write(&controllers, "+memory")
             .map_err(|why| format!("{SKIP}no memory controller: {why}"))?;
+        // Whoever needs this one will miss its files.
+        let _ = fs::write(controllers, "+io");
         let path = root.join(format!("flexsc-{}", std::process::id()));
         fs::create_dir_all(&path).map_err(|why| why.to_string())?;
         let this = Self { root, path };
@@ -156,5 +160,47 @@ fn workers(place: &Place) -> Result<(), String> {
     ensure(
         nodes > count as i64 * 400,
         format!("{nodes} bytes of slab were charged for {count} nodes"),
+    )
+}
+
+/// How many bytes the group has read from disks.
+fn read_bytes(group: &Group) -> Result<u64, String> {
+    let text = group
+        .read("io.stat")
+        .map_err(|why| format!("{SKIP}no I/O controller: {why}"))?;
+    let figures = text
+        .split_whitespace()
+        .filter_map(|word| word.strip_prefix("rbytes="));
+    Ok(figures
+        .filter_map(|figure| figure.parse::<u64>().ok())
+        .sum())
+}
+
+fn transfers(place: &Place) -> Result<(), String> {
+    let group = Group::new(place)?;
+    fs::write("file", vec![7_u8; 1 << 20]).map_err(|why| why.to_string())?;
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECT)
+        .open("file")
+        .map_err(|why| format!("{SKIP}no direct I/O here: {why}"))?;
+    file.sync_all().map_err(|why| why.to_string())?;
+    let mut memory = vec![0_u8; 2 << 16];
+    let address = (memory.as_mut_ptr() as u64).next_multiple_of(1 << 16);
+    let mut poster = Poster::new(Mode::Lanes)?;
+    let before = read_bytes(&group)?;
+    for at in 0..16 {
+        let args = [file.as_raw_fd() as u64, address, 1 << 16, at << 16];
+        let done = poster.entry(libc::SYS_pread64, &args)?;
+        expect("pread64", done.ret, 1 << 16)?;
+        ensure(
+            done.lane == Lane::Worker,
+            format!("read in lane {:?}", done.lane),
+        )?;
+    }
+    let bytes = read_bytes(&group)? - before;
+    ensure(
+        bytes >= 1 << 20,
+        format!("{bytes} bytes of 1 MiB were charged"),
     )
 }

@@ -29,6 +29,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
         ("seccomp_may_be_allowed", seccomp_allowed),
         ("a_later_filter_gets_its_entries_back", seccomp_later),
         ("a_frozen_set_passes_beside_a_later_filter", seccomp_frozen),
+        ("a_confined_service_gets_what_it_was_handed", service),
         ("refusals_do_not_flood_the_log", log),
         ("audited_entries_are_handed_back", audit),
         ("audit_may_refuse_set_up", audit_refuses),
@@ -268,6 +269,41 @@ fn seccomp_frozen(_: &Place) -> Result<(), String> {
         )?;
     }
     Ok(())
+}
+
+/// The recipe for containers: a helper opens and freezes, a service without rights and under seccomp sets up.
+fn service(_: &Place) -> Result<(), String> {
+    let _privileged = Parameter::set("privileged", "N")?;
+    let _seccomp = Parameter::set("allow_seccomp", "Y")?;
+    let device = device()?;
+    restrict(device.as_raw_fd(), Some(&[libc::SYS_getppid]), true)
+        .map_err(|errno| format!("restricting gave {errno}"))?;
+    let body = move || -> Result<(), String> {
+        // SAFETY: takes no memory.
+        let apart = unsafe { libc::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWNET) };
+        libc_ok("unshare", apart.into())?;
+        become_user().map_err(|why| why.to_string())?;
+        filter()?;
+        ensure(open_device().is_err(), "the service may open the device")?;
+        let mut poster = poster_of(device, Mode::Lanes)?;
+        executed("what it was left", &mut poster)?;
+        let args = [libc::AT_FDCWD as u64, c".".as_ptr() as u64, 0];
+        let done = poster.entry(libc::SYS_openat, &args)?;
+        expect("what it was not", done.ret, -i64::from(libc::EACCES))
+    };
+    let end = Child::spawn(|| {
+        let verdict = body();
+        if let Err(why) = &verdict {
+            eprintln!("service: {why}");
+        }
+        i32::from(verdict.is_err())
+    })
+    .map_err(|why| why.to_string())?
+    .wait(Duration::from_secs(60));
+    ensure(
+        end == Some(End::Exit(0)),
+        format!("the service ended by {end:?}"),
+    )
 }
 
 /// The kernel log's lines that contain `text`.
