@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, sy
 use std::path::{Path, PathBuf};
 
 use crate::snapshot::{Node, Snapshot, c_path, lstat, set_times};
+use crate::xattr;
 
 /// Directories of the tree on which other file systems are mounted: one to write, one read-only.
 pub const MOUNTS: [&str; 2] = ["outer/root/mnt", "outer/root/rofs"];
@@ -234,6 +235,7 @@ impl Plan {
                     if !is_directory {
                         return Err(too_much());
                     }
+                    xattr::clear(&c_path(&whole));
                     self.own(spec)?;
                 }
                 Some(spec) => {
