@@ -14,6 +14,9 @@ use crate::random_io;
 use crate::rng::Rng;
 use crate::world::Environment;
 
+/// The slot with an eventfd.
+pub(crate) const EVENTFD: usize = 10;
+
 /// What the slots hold when a sequence begins; the last one is free.
 pub fn kit() -> Vec<Before> {
     use libc::{O_APPEND, O_DIRECTORY, O_PATH, O_RDONLY, O_RDWR, O_WRONLY};
@@ -27,7 +30,7 @@ pub fn kit() -> Vec<Before> {
         open(7, "other", O_PATH),
         Before::Memfd(8, b"memory file"),
         open(9, "many", O_RDONLY),
-        Before::Eventfd(10, 2),
+        Before::Eventfd(EVENTFD, 2),
     ]
 }
 

@@ -9,7 +9,9 @@ use crate::op::{
     self, Arg, CONTROL, DATA, Data, HEADER, KERNEL_ADDRESS, NULL, Op, Output, Returns, SLOTS,
     STRUCT, VECTOR, num,
 };
-use crate::random::{LENGTHS, OFFSETS, SIZES, address, dir, fd, flags, mode, path, structure};
+use crate::random::{
+    EVENTFD, LENGTHS, OFFSETS, SIZES, address, dir, fd, flags, mode, path, structure,
+};
 use crate::rng::Rng;
 
 const NAMES: &[&str] = &[
@@ -78,7 +80,14 @@ pub fn arguments(rng: &mut Rng, nr: c_long) -> Op {
             op.output = Output::Random;
             op
         }
-        libc::SYS_flock => Op::new(nr, &[fd(rng), num(rng.below(10) as i64 | 4)]),
+        libc::SYS_flock => {
+            // All eventfds are one inode, whose lock the worlds would share.
+            let fd = match fd(rng) {
+                Arg::Fd(EVENTFD) => num(-1),
+                other => other,
+            };
+            Op::new(nr, &[fd, num(rng.below(10) as i64 | 4)])
+        }
         libc::SYS_fcntl => fcntl(rng),
         libc::SYS_ioctl => {
             let request = *rng.pick(&[0x4004_9409, 0x4020_940d, 0xc018_9436_u64]);

@@ -174,6 +174,10 @@ impl Plan {
 
     fn own(&self, spec: &Spec) -> io::Result<()> {
         let path = self.home.join(&spec.path);
+        if matches!(spec.kind, Kind::Directory) {
+            // It may be an old one.
+            xattr::clear(&c_path(&path));
+        }
         // SAFETY: a NUL-terminated path.
         if unsafe { libc::lchown(c_path(&path).as_ptr(), spec.owner, spec.owner) } < 0 {
             return Err(io::Error::last_os_error());
@@ -235,7 +239,6 @@ impl Plan {
                     if !is_directory {
                         return Err(too_much());
                     }
-                    xattr::clear(&c_path(&whole));
                     self.own(spec)?;
                 }
                 Some(spec) => {

@@ -108,7 +108,15 @@ fn sendfiles(cases: &mut Cases) {
                 sendfile(Some(5), count),
             );
         }
-        for offset in [99_990, 100_000, 200_000, -1, i64::MAX, i64::MAX - 5] {
+        for offset in [
+            99_990,
+            100_000,
+            200_000,
+            1 << 60,
+            -1,
+            i64::MAX,
+            i64::MAX - 5,
+        ] {
             cases.add(
                 &format!("{name}, from {offset}"),
                 before,

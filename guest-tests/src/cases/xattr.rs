@@ -129,14 +129,11 @@ fn gets(cases: &mut Cases, nr: c_long) {
         "",
         "os2.x",
     ] {
-        for size in [0, 3, 14, 100, 65_536, -1] {
-            cases.add(
-                &format!("{name:?}, {size} bytes"),
-                &mine(),
-                g(name, OUT, size),
-            );
-        }
+        cases.add(&format!("{name:?}"), &mine(), g(name, OUT, 100));
         cases.user(&format!("{name:?}"), &mine(), g(name, OUT, 100));
+    }
+    for size in [0, 3, 14, 65_536, -1] {
+        cases.add(&format!("{size} bytes"), &mine(), g("user.a", OUT, size));
     }
     names(cases, &mine(), g("user.a", OUT, 100));
     for (name, address) in [
@@ -172,7 +169,7 @@ fn names(cases: &mut Cases, before: &[Before], op: Op) {
 
 fn lists(cases: &mut Cases, nr: c_long) {
     let l = |to: Arg, size: i64| list(nr, "mine".into(), to, size);
-    for size in [0, 1, 6, 7, 24, 25, 100, 65_535, 65_536, 65_537, -1] {
+    for size in [0, 1, 24, 25, 100, 65_536, -1] {
         cases.add(&format!("{size} bytes"), &mine(), l(OUT, size));
         cases.user(&format!("{size} bytes"), &mine(), l(OUT, size));
         cases.add(
@@ -205,18 +202,14 @@ fn sets(cases: &mut Cases, nr: c_long) {
         "",
         "security.capability",
     ] {
-        for flags in [0, 1, 2, 3, 4, -1] {
+        for flags in [0, 1, 2, 4] {
             cases.add(
                 &format!("{name:?}, flags {flags}"),
                 &mine(),
                 s(name, b"new value", flags),
             );
-            cases.user(
-                &format!("{name:?}, flags {flags}"),
-                &mine(),
-                s(name, b"new value", flags),
-            );
         }
+        cases.user(&format!("{name:?}"), &mine(), s(name, b"new value", 0));
     }
     names(cases, &mine(), s("user.a", b"x", 0));
     cases.add("empty value", &mine(), s("user.a", b"", 0));
