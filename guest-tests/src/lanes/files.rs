@@ -42,6 +42,7 @@ fn xfs() -> Result<(), String> {
     fs::create_dir("xfs").map_err(|why| why.to_string())?;
     let image = fs::File::create("image").map_err(|why| why.to_string())?;
     image.set_len(320 << 20).map_err(|why| why.to_string())?;
+    run("modprobe", &["-a", "loop", "xfs"]).map_err(skip)?;
     run("mkfs.xfs", &["-q", "image"]).map_err(skip)?;
     run("mount", &["-o", "loop", "image", "xfs"]).map_err(skip)
 }
