@@ -9,7 +9,12 @@ use libc::{
     ESPIPE, EXDEV,
 };
 
+use std::sync::LazyLock;
+
 use libflexsc::sys as abi;
+
+mod sockets;
+mod storage;
 
 /// What is demanded of one call.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +31,10 @@ pub struct Row {
     pub errnos: &'static [i32],
     /// Errnos that need mounts of our own.
     pub mounted: &'static [i32],
+    /// Whether it can succeed on the file systems and sockets that the differential test has.
+    pub succeeds: bool,
+    /// Reasons for handing it back, as in [`crate::handback`], that must have come up.
+    pub handed_back: &'static [&'static str],
 }
 
 const fn row(nr: libc::c_long, name: &'static str, worker: bool, errnos: &'static [i32]) -> Row {
@@ -36,6 +45,8 @@ const fn row(nr: libc::c_long, name: &'static str, worker: bool, errnos: &'stati
         gated: false,
         errnos,
         mounted: &[],
+        succeeds: true,
+        handed_back: &[],
     }
 }
 
@@ -49,10 +60,24 @@ impl Row {
         self.gated = true;
         self
     }
+
+    const fn never_succeeds(mut self) -> Self {
+        self.succeeds = false;
+        self
+    }
+
+    const fn handed_back(mut self, reasons: &'static [&'static str]) -> Self {
+        self.handed_back = reasons;
+        self
+    }
 }
 
-/// Every call of the table, in the order of the file, attribute and path groups.
-pub const ROWS: &[Row] = &[
+/// Every call of the table.
+pub static ROWS: LazyLock<Vec<Row>> =
+    LazyLock::new(|| [FILES, storage::ROWS, sockets::ROWS].concat());
+
+/// The file, attribute and path groups.
+const FILES: &[Row] = &[
     row(abi::NR_NOP as libc::c_long, "no-op", true, &[]),
     row(libc::SYS_getppid, "getppid", true, &[]),
     row(

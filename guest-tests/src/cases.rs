@@ -6,7 +6,12 @@ pub mod change;
 pub mod data;
 pub mod extent;
 pub mod look;
+pub mod message;
 pub mod opening;
+pub mod socket;
+pub mod splice;
+pub mod system;
+pub mod xattr;
 
 use crate::case::{Case, Cases};
 
@@ -19,5 +24,10 @@ pub fn all() -> Vec<Case> {
     opening::add(&mut cases);
     look::add(&mut cases);
     change::add(&mut cases);
+    system::add(&mut cases);
+    xattr::add(&mut cases);
+    socket::add(&mut cases);
+    message::add(&mut cases);
+    splice::add(&mut cases);
     cases.0
 }

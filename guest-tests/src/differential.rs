@@ -87,7 +87,7 @@ pub fn run(options: &Options) -> ExitCode {
     for line in matrix.lines() {
         println!("{line}");
     }
-    for row in ROWS {
+    for row in ROWS.iter() {
         let name = format!("coverage.{}", row.name);
         if options.wants(row.name) {
             let debts = matrix.debts(row, mounts, options.fake);
@@ -349,7 +349,7 @@ impl<'a> Run<'a> {
     }
 
     fn report(&self, scratch: &Scratch, report: &mut Report) {
-        for row in ROWS {
+        for row in ROWS.iter() {
             let Some(complaints) = self.complaints.get(&row.nr) else {
                 continue;
             };

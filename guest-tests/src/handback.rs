@@ -4,7 +4,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::op::{Arg, Op, STRUCT};
+use crate::op::{Arg, CWD, Op, STRUCT};
 use crate::world::{Environment, World};
 
 const RESOLVE_NO_XDEV: u64 = 0x01;
@@ -30,8 +30,52 @@ pub fn allowed(op: &Op, environment: &Environment, world: &World) -> Option<&'st
         libc::SYS_ftruncate if other_credentials(op, world) => {
             Some("the file was opened with other credentials")
         }
+        libc::SYS_mknodat => {
+            let kind = op.number(2)? as u32 & libc::S_IFMT;
+            matches!(kind, 0 | libc::S_IFREG).then_some("a regular file")
+        }
+        libc::SYS_fcntl => fcntl(op),
+        libc::SYS_ioctl => {
+            const OURS: [u32; 3] = [0x4004_9409, 0x4020_940d, 0xc018_9436];
+            (!OURS.contains(&(op.number(1)? as u32))).then_some("another request")
+        }
+        libc::SYS_fgetxattr | libc::SYS_fsetxattr if op.args[0] == CWD => {
+            Some("AT_FDCWD for a descriptor")
+        }
+        libc::SYS_splice => (is_pipe(op.args[0], world) == is_pipe(op.args[2], world))
+            .then_some("not one pipe and one other file"),
         _ => None,
     }
+}
+
+fn fcntl(op: &Op) -> Option<&'static str> {
+    let argument = op.number(2).unwrap_or(0) as i32;
+    match op.number(1)? as i32 {
+        libc::F_GETFL | libc::F_GETFD | libc::F_SETFD => None,
+        libc::F_DUPFD_CLOEXEC if argument == 0 => None,
+        libc::F_DUPFD_CLOEXEC => Some("a duplicate above 0"),
+        // The plain call has been made by now, so what was there before is not known.
+        libc::F_SETFL => (argument & libc::O_ASYNC != 0).then_some("O_ASYNC changes"),
+        _ => Some("another command"),
+    }
+}
+
+fn slot(arg: Arg, world: &World) -> Option<i32> {
+    match arg {
+        Arg::Fd(slot) | Arg::DirtyFd(slot) => Some(world.slot(slot)),
+        _ => None,
+    }
+}
+
+fn is_pipe(arg: Arg, world: &World) -> bool {
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+    slot(arg, world).is_some_and(|fd| {
+        // SAFETY: the structure is writable, and looked at only after it was filled in.
+        unsafe {
+            libc::fstat(fd, stat.as_mut_ptr()) == 0
+                && stat.assume_init().st_mode & libc::S_IFMT == libc::S_IFIFO
+        }
+    })
 }
 
 fn other_credentials(op: &Op, world: &World) -> bool {

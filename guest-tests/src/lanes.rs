@@ -8,11 +8,13 @@ use crate::options::Options;
 use crate::report::Report;
 use crate::scratch::directories;
 
+pub mod files;
 pub mod sleeping;
 pub mod waiting;
 
 fn all() -> Vec<Behaviour> {
     let mut list = Vec::new();
+    files::add(&mut list);
     sleeping::add(&mut list);
     waiting::add(&mut list);
     list

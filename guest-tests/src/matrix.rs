@@ -52,7 +52,7 @@ impl Matrix {
     /// The matrix as text, one line per call and lane.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec!["# call             lane  success  errnos".to_string()];
-        for row in ROWS {
+        for row in ROWS.iter() {
             for ((_, lane), seen) in self
                 .cells
                 .range((row.nr, Lane::Worker)..=(row.nr, Lane::Fake))
@@ -87,7 +87,7 @@ impl Matrix {
             let none = BTreeSet::new();
             let reached = self.reached.get(&(row.nr, way)).unwrap_or(&none);
             let mounted = if mounts { row.mounted } else { &[] };
-            if !reached.contains(&0) {
+            if row.succeeds && !reached.contains(&0) {
                 debts.push(format!("no success by {}", way.name()));
             }
             for errno in row.errnos.iter().chain(mounted) {
@@ -96,7 +96,13 @@ impl Matrix {
                 }
             }
         }
-        if !fake {
+        for reason in row.handed_back {
+            let key = (row.nr, (*reason).to_string());
+            if !fake && !self.handed_back.contains_key(&key) {
+                debts.push(format!("never handed back: {reason}"));
+            }
+        }
+        if !fake && row.succeeds {
             let lanes = if row.worker {
                 Lane::Worker
             } else {

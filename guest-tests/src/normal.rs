@@ -4,6 +4,7 @@
 use std::mem::{MaybeUninit, offset_of, size_of};
 
 use crate::op::{Arg, Op, Output};
+use crate::received;
 use crate::snapshot::Stamp;
 
 /// `ENOENT` for 2 and so on; the number for the rare ones.
@@ -45,6 +46,23 @@ pub fn errno_name(errno: i32) -> String {
         libc::EOVERFLOW => "EOVERFLOW",
         libc::EOPNOTSUPP => "EOPNOTSUPP",
         libc::ETIME => "ETIME",
+        libc::EAFNOSUPPORT => "EAFNOSUPPORT",
+        libc::EPROTONOSUPPORT => "EPROTONOSUPPORT",
+        libc::ESOCKTNOSUPPORT => "ESOCKTNOSUPPORT",
+        libc::ENOTSOCK => "ENOTSOCK",
+        libc::EADDRINUSE => "EADDRINUSE",
+        libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
+        libc::ENOTCONN => "ENOTCONN",
+        libc::EISCONN => "EISCONN",
+        libc::ECONNREFUSED => "ECONNREFUSED",
+        libc::EINPROGRESS => "EINPROGRESS",
+        libc::EALREADY => "EALREADY",
+        libc::EMSGSIZE => "EMSGSIZE",
+        libc::EDESTADDRREQ => "EDESTADDRREQ",
+        libc::ENOPROTOOPT => "ENOPROTOOPT",
+        libc::EPROTOTYPE => "EPROTOTYPE",
+        libc::ENOBUFS => "ENOBUFS",
+        libc::ENODATA => "ENODATA",
         _ => return format!("errno {errno}"),
     };
     name.to_string()
@@ -61,6 +79,7 @@ pub struct Identity {
 
 /// The output region after `op`, normalised where the call wrote something that must differ.
 pub fn output(op: &Op, ret: i64, bytes: &[u8], identity: &Identity) -> Vec<u8> {
+    let received = received::places(op, ret, bytes);
     let mut bytes = bytes.to_vec();
     match op.output {
         Output::Raw => {}
@@ -80,6 +99,18 @@ pub fn output(op: &Op, ret: i64, bytes: &[u8], identity: &Identity) -> Vec<u8> {
             normalise_dents(&mut bytes);
         }
         Output::Link => normalise_link(&mut bytes[..ret as usize], identity),
+        Output::Statfs => normalise_statfs(&mut bytes),
+        Output::Random => bytes[..ret as usize].fill(0),
+        Output::Pair => {}
+        // Name, vector and control messages are elsewhere in each world.
+        Output::Message => {
+            for at in [0, 16, 32] {
+                blank(&mut bytes, crate::op::HEADER + at, 8);
+            }
+        }
+    }
+    for at in received {
+        bytes[at..at + 4].fill(0);
     }
     bytes
 }
@@ -92,6 +123,14 @@ fn normalise_link(target: &mut [u8], identity: &Identity) {
         .take_while(|(a, b)| a == b)
         .count();
     target[..same].fill(b'@');
+}
+
+fn normalise_statfs(bytes: &mut [u8]) {
+    blank(bytes, offset_of!(libc::statfs, f_bfree), 8);
+    blank(bytes, offset_of!(libc::statfs, f_bavail), 8);
+    blank(bytes, offset_of!(libc::statfs, f_files), 8);
+    blank(bytes, offset_of!(libc::statfs, f_ffree), 8);
+    blank(bytes, offset_of!(libc::statfs, f_fsid), 8);
 }
 
 /// The place of a device number among the world's own mounts.

@@ -67,7 +67,23 @@ pub enum Output {
     Dents,
     /// A symlink's target: the path of the world differs.
     Link,
+    /// A `struct statfs`: what is free changes all the time, and identities differ.
+    Statfs,
+    /// As many random bytes as the result says.
+    Random,
+    /// Two new descriptors.
+    Pair,
+    /// A `struct msghdr` at [`HEADER`] with its parts, after receiving: addresses differ, and there may be new
+    /// descriptors in the control messages.
+    Message,
 }
+
+/// Where in the output region the header of a message is; its name is at 0, its data at [`DATA`].
+pub const HEADER: usize = 1024;
+/// Where its control messages are.
+pub const CONTROL: usize = 2048;
+/// Where its data is.
+pub const DATA: usize = 4096;
 
 /// One call.
 #[derive(Clone, Debug)]
@@ -213,7 +229,32 @@ impl Op {
             | libc::SYS_faccessat
             | libc::SYS_getdents64
             | libc::SYS_close
-            | libc::SYS_getppid => false,
+            | libc::SYS_getppid
+            | libc::SYS_sync_file_range
+            | libc::SYS_syncfs
+            | libc::SYS_statfs
+            | libc::SYS_fstatfs
+            | libc::SYS_getrandom
+            | libc::SYS_flock
+            | libc::SYS_fcntl
+            | libc::SYS_getxattr
+            | libc::SYS_lgetxattr
+            | libc::SYS_fgetxattr
+            | libc::SYS_listxattr
+            | libc::SYS_llistxattr
+            | libc::SYS_flistxattr
+            | libc::SYS_socket
+            | libc::SYS_socketpair
+            | libc::SYS_listen
+            | libc::SYS_shutdown
+            | libc::SYS_getsockopt
+            | libc::SYS_setsockopt
+            | libc::SYS_accept4
+            | libc::SYS_connect
+            | libc::SYS_sendto
+            | libc::SYS_recvfrom
+            | libc::SYS_sendmsg
+            | libc::SYS_recvmsg => false,
             _ => self.nr != abi::NR_NOP,
         }
     }

@@ -10,8 +10,12 @@ use crate::case::{Before, open};
 use crate::op::{
     self, Arg, CWD, KERNEL_ADDRESS, NULL, Op, Output, PathArg, SLOTS, VECTOR, WILD_ADDRESS, num,
 };
+use crate::random_io;
 use crate::rng::Rng;
 use crate::world::Environment;
+
+/// The slot with an eventfd.
+pub(crate) const EVENTFD: usize = 10;
 
 /// What the slots hold when a sequence begins; the last one is free.
 pub fn kit() -> Vec<Before> {
@@ -26,7 +30,7 @@ pub fn kit() -> Vec<Before> {
         open(7, "other", O_PATH),
         Before::Memfd(8, b"memory file"),
         open(9, "many", O_RDONLY),
-        Before::Eventfd(10, 2),
+        Before::Eventfd(EVENTFD, 2),
     ]
 }
 
@@ -63,7 +67,7 @@ const NAMES: &[&str] = &[
 const TARGETS: &[&str] = &[
     "small", "dir", "nowhere", "..", "../small", "new1", "loop1", "@/dir",
 ];
-const OFFSETS: &[i64] = &[
+pub(crate) const OFFSETS: &[i64] = &[
     0,
     0,
     1,
@@ -82,7 +86,7 @@ const OFFSETS: &[i64] = &[
     -1,
     i64::MIN,
 ];
-const LENGTHS: &[i64] = &[
+pub(crate) const LENGTHS: &[i64] = &[
     0,
     1,
     5,
@@ -101,7 +105,7 @@ const LENGTHS: &[i64] = &[
     i64::MIN,
     i64::MAX,
 ];
-const SIZES: &[i64] = &[0, 1, 11, 100, 4096, 10_000, 65_536, 1 << 20, -1, i64::MIN];
+pub(crate) const SIZES: &[i64] = &[0, 1, 11, 100, 4096, 10_000, 65_536, 1 << 20, -1, i64::MIN];
 const OWNERS: &[i64] = &[0, 1000, 7, -1, -1, 0xffff_fffe];
 const RESOLVES: &[u64] = &[0, 0, 8, 4, 0x10, 8 | 4, 2, 1, 0x20, 0x40, 8 | 0x10];
 
@@ -118,7 +122,7 @@ pub fn environment(rng: &mut Rng) -> Environment {
 
 /// Any call of the table with any arguments.
 pub fn call(rng: &mut Rng) -> Op {
-    let row = rng.pick(ROWS);
+    let row = rng.pick(&ROWS);
     let mut op = arguments(rng, row);
     // Now and then, garbage above a 32-bit argument.
     if rng.one_in(20) {
@@ -244,11 +248,11 @@ fn arguments(rng: &mut Rng, row: &Row) -> Op {
         }
         libc::SYS_utimensat => times(rng),
         libc::SYS_faccessat => op::at(nr, dir(rng), path(rng), &[num(rng.below(10) as i64)]),
-        _ => Op::new(nr, &[Arg::Num(rng.bits()), Arg::Num(rng.bits())]),
+        _ => random_io::arguments(rng, nr),
     }
 }
 
-fn fd(rng: &mut Rng) -> Arg {
+pub(crate) fn fd(rng: &mut Rng) -> Arg {
     if rng.one_in(15) {
         *rng.pick(&[num(-1), num(9999), num(i64::from(i32::MAX)), CWD])
     } else {
@@ -256,7 +260,7 @@ fn fd(rng: &mut Rng) -> Arg {
     }
 }
 
-fn dir(rng: &mut Rng) -> Arg {
+pub(crate) fn dir(rng: &mut Rng) -> Arg {
     if rng.one_in(6) {
         fd(rng)
     } else {
@@ -264,7 +268,7 @@ fn dir(rng: &mut Rng) -> Arg {
     }
 }
 
-fn path(rng: &mut Rng) -> PathArg {
+pub(crate) fn path(rng: &mut Rng) -> PathArg {
     if rng.one_in(25) {
         return PathArg::Bad(*rng.pick(&[NULL, KERNEL_ADDRESS, WILD_ADDRESS, Arg::Guard(0)]));
     }
@@ -284,7 +288,7 @@ fn path(rng: &mut Rng) -> PathArg {
     text.into()
 }
 
-fn address(rng: &mut Rng) -> Arg {
+pub(crate) fn address(rng: &mut Rng) -> Arg {
     match rng.below(12) {
         0 => *rng.pick(&[
             NULL,
@@ -300,7 +304,7 @@ fn address(rng: &mut Rng) -> Arg {
 }
 
 /// Where a structure is written: whole, or not at all.
-fn structure(rng: &mut Rng) -> Arg {
+pub(crate) fn structure(rng: &mut Rng) -> Arg {
     if rng.one_in(12) {
         *rng.pick(&[
             NULL,
@@ -342,7 +346,7 @@ fn copy(rng: &mut Rng) -> Op {
     op::copy_file_range(from, to, *rng.pick(LENGTHS), flags)
 }
 
-fn mode(rng: &mut Rng) -> i64 {
+pub(crate) fn mode(rng: &mut Rng) -> i64 {
     match rng.below(6) {
         0 => rng.bits() as i64,
         1 => *rng.pick(&[0, 0o7777, 0o4755, 0o2755, 0o2644]),
@@ -350,7 +354,7 @@ fn mode(rng: &mut Rng) -> i64 {
     }
 }
 
-fn flags(rng: &mut Rng) -> i32 {
+pub(crate) fn flags(rng: &mut Rng) -> i32 {
     *rng.pick(&[0, 0, 0, 0x100, 0x100, 0x1000, 0x1100, 0x800, 0x200, 0x4000])
 }
 

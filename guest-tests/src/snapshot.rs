@@ -12,6 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use crate::xattr;
+
 /// A time of a file: exact when it was set, "now" when the kernel stamped it during the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stamp {
@@ -51,6 +53,10 @@ pub struct Node {
     pub content: u64,
     /// Where a symlink leads, the world's root written `@`.
     pub target: String,
+    /// Number of a device.
+    pub device: u64,
+    /// Extended attributes, ACLs among them.
+    pub attributes: Vec<(CString, Vec<u8>)>,
     /// Last modification.
     pub modified: Stamp,
     /// Last access.
@@ -174,6 +180,13 @@ impl fmt::Display for NodeDifference<'_> {
         field("links", &a.links, &b.links, a.links == b.links)?;
         field("size", &a.size, &b.size, a.size == b.size)?;
         field("content", &a.content, &b.content, a.content == b.content)?;
+        field("device", &a.device, &b.device, a.device == b.device)?;
+        field(
+            "attributes",
+            &a.attributes,
+            &b.attributes,
+            a.attributes == b.attributes,
+        )?;
         field("target", &a.target, &b.target, a.target == b.target)?;
         field("mtime", &a.modified, &b.modified, a.modified == b.modified)?;
         field("atime", &a.accessed, &b.accessed, a.accessed == b.accessed)
@@ -310,6 +323,11 @@ fn look(
         size: 0,
         content: 0,
         target: String::new(),
+        device: match kind {
+            libc::S_IFCHR | libc::S_IFBLK => stat.st_rdev,
+            _ => 0,
+        },
+        attributes: xattr::all(&c_path(&path())),
         modified: Stamp::of(stat.st_mtime, stat.st_mtime_nsec),
         accessed: Stamp::of(stat.st_atime, stat.st_atime_nsec),
     };

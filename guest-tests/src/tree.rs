@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, sy
 use std::path::{Path, PathBuf};
 
 use crate::snapshot::{Node, Snapshot, c_path, lstat, set_times};
+use crate::xattr;
 
 /// Directories of the tree on which other file systems are mounted: one to write, one read-only.
 pub const MOUNTS: [&str; 2] = ["outer/root/mnt", "outer/root/rofs"];
@@ -173,6 +174,10 @@ impl Plan {
 
     fn own(&self, spec: &Spec) -> io::Result<()> {
         let path = self.home.join(&spec.path);
+        if matches!(spec.kind, Kind::Directory) {
+            // It may be an old one.
+            xattr::clear(&c_path(&path));
+        }
         // SAFETY: a NUL-terminated path.
         if unsafe { libc::lchown(c_path(&path).as_ptr(), spec.owner, spec.owner) } < 0 {
             return Err(io::Error::last_os_error());

@@ -12,6 +12,7 @@ use crate::arena::{Arena, IN_SIZE, OUT_SIZE};
 use crate::client::{ClientError, Context, Lane, Mode, plain};
 use crate::normal::{self, Identity};
 use crate::op::{Arg, Data, Op, Returns, SLOTS};
+use crate::received;
 use crate::snapshot::{Known, Snapshot, c_path};
 use crate::tree::{self, Plan};
 
@@ -383,7 +384,7 @@ impl World {
 
         let mut outcome = Outcome {
             ret,
-            descriptor: None,
+            descriptor: self.take_received(op, ret),
             output: if op.uses_output() {
                 normal::output(op, ret, self.arena.output_bytes(), &self.identity)
             } else {
@@ -413,6 +414,19 @@ impl World {
             }
         }
         Ok((outcome, lane))
+    }
+
+    /// Describes and closes the descriptors that the call has left in the output region.
+    fn take_received(&self, op: &Op, ret: i64) -> Option<String> {
+        let bytes = self.arena.output_bytes();
+        let mut texts = Vec::new();
+        for at in received::places(op, ret, bytes) {
+            let fd = received::descriptor(bytes, at);
+            texts.push(self.describe(fd, None));
+            // SAFETY: the call has just made this descriptor for us.
+            unsafe { libc::close(fd) };
+        }
+        (!texts.is_empty()).then(|| texts.join(", "))
     }
 
     fn make(&mut self, nr: u16, args: [u64; 6]) -> Result<(i64, Lane), ClientError> {
@@ -448,6 +462,10 @@ impl World {
         let link = fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
         let link = link.to_string_lossy();
         let mut path = link.replace(&*self.home.to_string_lossy(), "~");
+        // So is a socket or a pipe.
+        if let Some((before, _)) = path.clone().split_once(":[") {
+            path = before.to_string();
+        }
         // An unnamed file is called by its inode number.
         if let Some((before, after)) = path.clone().split_once("/#") {
             path = format!(
