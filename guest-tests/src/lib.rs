@@ -12,6 +12,7 @@ pub mod case;
 pub mod cases;
 pub mod client;
 pub mod differential;
+pub mod fuzz;
 pub mod garbage;
 pub mod handback;
 pub mod lanes;
