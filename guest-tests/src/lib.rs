@@ -15,6 +15,7 @@ pub mod differential;
 pub mod fuzz;
 pub mod garbage;
 pub mod handback;
+pub mod ioctls;
 pub mod lanes;
 pub mod lifecycle;
 pub mod matrix;
