@@ -23,6 +23,10 @@ pub mod writes;
 pub fn run(options: &Options) -> ExitCode {
     let behaviours = [
         Behaviour {
+            name: "the_figures_tell_what_is_held",
+            run: figures::notice,
+        },
+        Behaviour {
             name: "kills",
             run: kills::run,
         },

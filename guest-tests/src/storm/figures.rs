@@ -6,10 +6,11 @@ use std::fs;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::client::{Mode, PATIENCE};
+use crate::client::{Mode, PATIENCE, open_device};
 use crate::posted::Poster;
 use crate::process::{isolated, module_references};
 use crate::shared_words::SharedWords;
+use crate::suite::Place;
 
 /// SUnreclaim may grow by this many KiB at most, however many rounds there are: caches of slabs that are not full.
 const SLAB_TOLERANCE: i64 = 4096;
@@ -215,4 +216,34 @@ pub fn context_cost() -> Result<i64, String> {
         0 => Err("contexts do not count as slab memory".into()),
         cost => Ok(cost),
     }
+}
+
+/// Shows that the figures tell of what is held: one open file, or a few contexts.
+///
+/// # Errors
+/// What they did not tell of.
+pub fn notice(_: &mut Place) -> Result<(), String> {
+    let before = Figures::settled()?;
+    let told = |what: &str, wanted: &str| {
+        let now = Figures::settled()?;
+        match before.excess(&now, SLAB_TOLERANCE) {
+            Some(found) if found.contains(wanted) => Ok(()),
+            found => Err(format!(
+                "{what} gave {found:?}; before: {before}; then: {now}"
+            )),
+        }
+    };
+    let file = fs::File::open("/dev/null").map_err(|why| why.to_string())?;
+    told("an open file", "open files")?;
+    drop(file);
+    let device = open_device().map_err(|why| why.to_string())?;
+    told("an open device", "open files")?;
+    drop(device);
+    // More than what may be stacks that were cached before.
+    let count = before.cached() / 16 + 2;
+    let held: Result<Vec<_>, _> = (0..count).map(|_| Poster::new(Mode::Lanes)).collect();
+    let held = held?;
+    told("contexts", "VmallocUsed")?;
+    drop(held);
+    before.again(count as u64, SLAB_TOLERANCE)
 }
