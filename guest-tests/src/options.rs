@@ -23,13 +23,27 @@ pub struct Options {
 const USAGE: &str =
     "[--seed N] [--rounds N] [--only TEXT] [--dir DIRECTORY]... [--fake] [--verbose]";
 
+/// With `FLEXSC_TEST_FAULTS` set, allocations that the kernel makes for this process, and for those that it forks, may
+/// fail from now on. Not earlier, or the program itself could often not be executed.
+fn faults() {
+    if std::env::var_os("FLEXSC_TEST_FAULTS").is_some() {
+        if let Err(why) = std::fs::write("/proc/self/make-it-fail", "1") {
+            eprintln!("/proc/self/make-it-fail: {why}");
+            std::process::exit(2);
+        }
+    }
+}
+
 impl Options {
     /// Reads the process's arguments; ends the process with a usage line when they are wrong.
     pub fn from_arguments() -> Self {
         let mut arguments = std::env::args();
         let program = arguments.next().unwrap_or_default();
         match Self::parse(arguments) {
-            Ok(options) => options,
+            Ok(options) => {
+                faults();
+                options
+            }
             Err(why) => {
                 eprintln!("{why}\nusage: {program} {USAGE}");
                 std::process::exit(2);

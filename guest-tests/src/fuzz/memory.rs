@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a fuzzed process's calls work on: descriptors, names, memory, and the values that name them.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::ptr;
+
+use super::table::{Kind, Row};
+use crate::process::pipe;
+use crate::rng::Rng;
+
+const PAGE: usize = 4096;
+/// The names, all relative and none leading upwards: with them no call gets out of the directory.
+const NAMES: &[&str] = &[
+    "a", "a", "b", "c", "d", "d/a", "d/b", "l", "l", "dangling", "e", "f", "d/d", "none/a", "a/b",
+    "",
+];
+const SLOT: usize = 64;
+/// Offsets in the read-only pages.
+const ATTRIBUTES: usize = PAGE;
+const VECTORS: usize = PAGE + 512;
+const TIMES: usize = PAGE + 1024;
+const HOWS: usize = PAGE + 1536;
+/// The output region begins after the read-only pages and one without access.
+const OUT: usize = 3 * PAGE;
+const OUT_SIZE: usize = 16 * PAGE;
+const TOTAL: usize = OUT + OUT_SIZE + PAGE;
+
+/// Everything arguments are made of.
+#[derive(Debug)]
+pub struct Memory {
+    base: u64,
+    files: Vec<RawFd>,
+    /// Blocks who reads from it.
+    silent: RawFd,
+    directory: RawFd,
+    sockets: [RawFd; 2],
+    first_spare: RawFd,
+}
+
+fn write(base: *mut u8, at: usize, bytes: &[u8]) {
+    // SAFETY: callers stay inside the read-only pages, which are still writable and nobody else's.
+    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), base.add(at), bytes.len()) };
+}
+
+fn words(base: *mut u8, at: usize, values: &[u64]) {
+    for (which, value) in values.iter().enumerate() {
+        write(base, at + which * 8, &value.to_le_bytes());
+    }
+}
+
+fn checked(ret: libc::c_int) -> io::Result<libc::c_int> {
+    if ret < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(ret)
+    }
+}
+
+impl Memory {
+    /// Fills the current directory, opens files and maps memory. Descriptors 0 to 2 become a file, too, since wild
+    /// calls find them.
+    ///
+    /// # Errors
+    /// What could not be made.
+    pub fn new() -> io::Result<Self> {
+        fs::create_dir("d")?;
+        for name in ["a", "b", "c", "d/a", "d/b"] {
+            fs::write(name, vec![b'x'; 10_000])?;
+        }
+        std::os::unix::fs::symlink("a", "l")?;
+        std::os::unix::fs::symlink("nowhere", "dangling")?;
+        let mut options = fs::File::options();
+        let both = options.read(true).write(true).open("a")?.into_raw_fd();
+        for fd in 0..3 {
+            // SAFETY: takes no memory.
+            checked(unsafe { libc::dup2(both, fd) })?;
+        }
+        let mut files = vec![both, both, both];
+        files.push(options.open("b")?.into_raw_fd());
+        files.push(fs::File::open("c")?.into_raw_fd());
+        files.push(fs::File::options().append(true).open("d/a")?.into_raw_fd());
+        let directory = fs::File::open("d")?.into_raw_fd();
+        files.push(directory);
+        let (read, write_end) = pipe()?;
+        let (silent, kept) = pipe()?;
+        std::mem::forget(kept);
+        let mut sockets = [0; 2];
+        // SAFETY: room for two descriptors; a NUL-terminated name; the others take no memory.
+        unsafe {
+            for end in [read.as_raw_fd(), write_end.as_raw_fd()] {
+                checked(libc::fcntl(end, libc::F_SETFL, libc::O_NONBLOCK))?;
+            }
+            let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK;
+            checked(libc::socketpair(
+                libc::AF_UNIX,
+                kind,
+                0,
+                sockets.as_mut_ptr(),
+            ))?;
+            files.push(checked(libc::eventfd(1, libc::EFD_NONBLOCK))?);
+            files.push(checked(libc::memfd_create(c"fuzz".as_ptr(), 0))?);
+            files.push(checked(libc::open(c"l".as_ptr(), libc::O_PATH))?);
+        }
+        files.extend([read.into_raw_fd(), write_end.into_raw_fd()]);
+        files.extend(sockets);
+        let silent = silent.into_raw_fd();
+        // SAFETY: takes no memory.
+        let first_spare = checked(unsafe { libc::dup(both) })?;
+        for _ in 0..24 {
+            // SAFETY: as above.
+            checked(unsafe { libc::dup(both) })?;
+        }
+        Ok(Self {
+            base: Self::map()?,
+            files,
+            silent,
+            directory,
+            sockets,
+            first_spare,
+        })
+    }
+
+    fn map() -> io::Result<u64> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a fresh mapping at an address of the kernel's choice.
+        let base = unsafe { libc::mmap(ptr::null_mut(), TOTAL, access, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base = base.cast::<u8>();
+        let address = base as u64;
+        for (which, name) in NAMES.iter().enumerate() {
+            write(base, which * SLOT, name.as_bytes());
+        }
+        for (which, name) in ["user.a", "user.b", "trusted.c", "none"].iter().enumerate() {
+            write(base, ATTRIBUTES + which * SLOT, name.as_bytes());
+        }
+        let out = address + OUT as u64;
+        let vector = [out, 100, out + 4096, 5000, out + 20_000, 0, out + 30_000, 1];
+        words(base, VECTORS, &vector);
+        let bad = [
+            out,
+            10,
+            address + 2 * PAGE as u64,
+            10,
+            1 << 47,
+            1,
+            out,
+            u64::MAX,
+        ];
+        words(base, VECTORS + 128, &bad);
+        // UTIME_NOW and UTIME_OMIT are the third.
+        words(base, TIMES, &[1_000_000, 5, 2_000_000, 999_999_999]);
+        words(base, TIMES + 64, &[1, 1_000_000_000, 1, 0]);
+        words(base, TIMES + 128, &[0, 0x3fff_ffff, 0, 0x3fff_fffe]);
+        words(base, HOWS, &[libc::O_RDONLY as u64, 0, 0]);
+        words(
+            base,
+            HOWS + 64,
+            &[(libc::O_RDWR | libc::O_CREAT) as u64, 0o644, 8],
+        );
+        words(base, HOWS + 128, &[libc::O_RDONLY as u64, 0, 1 << 40]);
+        // SAFETY: page-aligned parts of our own mapping that nothing borrows.
+        unsafe {
+            let pages = |at: usize| base.add(at).cast::<libc::c_void>();
+            checked(libc::mprotect(base.cast(), 2 * PAGE, libc::PROT_READ))?;
+            checked(libc::mprotect(pages(2 * PAGE), PAGE, libc::PROT_NONE))?;
+            checked(libc::mprotect(pages(OUT + OUT_SIZE), PAGE, libc::PROT_NONE))?;
+        }
+        Ok(address)
+    }
+
+    /// An address at which nothing, or not enough, is.
+    pub fn bad_pointer(&self, rng: &mut Rng) -> u64 {
+        *rng.pick(&[
+            0,
+            1,
+            self.base + 2 * PAGE as u64,
+            self.base + (OUT + OUT_SIZE) as u64,
+            self.base + (OUT + OUT_SIZE) as u64 - 3,
+            1 << 47,
+            0x4141_4141_4141_4141,
+            0xffff_8880_0000_1000,
+            0xffff_ffff_8100_0000,
+            u64::MAX,
+        ])
+    }
+
+    /// Memory to write to.
+    pub fn out(&self, rng: &mut Rng) -> u64 {
+        self.base + OUT as u64 + 8 * rng.below(OUT_SIZE as u64 / 16)
+    }
+
+    fn plausible(&self, kind: Kind, rng: &mut Rng) -> u64 {
+        let at = |offset: usize| self.base + offset as u64;
+        match kind {
+            Kind::Fd if rng.one_in(200) => self.silent as u64,
+            Kind::Fd => *rng.pick(&self.files) as u64,
+            Kind::Dir if rng.one_in(3) => self.directory as u64,
+            Kind::Dir => libc::AT_FDCWD as u64,
+            // Those that posted opens bring come after them.
+            Kind::Spare => self.first_spare as u64 + rng.below(48),
+            Kind::Socket => *rng.pick(&self.sockets) as u64,
+            Kind::Path => at(SLOT * rng.below(NAMES.len() as u64) as usize),
+            Kind::In if rng.one_in(4) => at(0),
+            Kind::In | Kind::Out => self.out(rng),
+            Kind::Position if rng.one_in(2) => 0,
+            Kind::Position => self.out(rng),
+            Kind::Vector if rng.one_in(8) => at(VECTORS + 128),
+            Kind::Vector => at(VECTORS),
+            Kind::Times if rng.one_in(4) => 0,
+            Kind::Times => at(TIMES + 64 * rng.below(3) as usize),
+            Kind::How => at(HOWS + 64 * rng.below(3) as usize),
+            Kind::Attribute => at(ATTRIBUTES + SLOT * rng.below(4) as usize),
+            Kind::Size => *rng.pick(&[0, 1, 24, 100, 512, 4096, 5000, 20_000]),
+            Kind::Offset => *rng.pick(&[0, 0, 1, 100, 4096, 9999, 65_536, 1 << 20]),
+            Kind::Open => {
+                let flags = [
+                    libc::O_RDONLY,
+                    libc::O_RDWR,
+                    libc::O_WRONLY | libc::O_CREAT,
+                    libc::O_RDWR | libc::O_CREAT | libc::O_EXCL,
+                    libc::O_WRONLY | libc::O_TRUNC,
+                    libc::O_RDONLY | libc::O_DIRECTORY,
+                    libc::O_PATH | libc::O_NOFOLLOW,
+                    libc::O_RDWR | libc::O_TMPFILE,
+                ];
+                // Posted opens of FIFOs are to end.
+                (rng.pick(&flags) | libc::O_NONBLOCK) as u64
+            }
+            Kind::Mode => *rng.pick(&[0o600, 0o644, 0o755, 0o777, 0o4755, 0]),
+            Kind::Owner => *rng.pick(&[0, 1000, 7, u64::from(u32::MAX)]),
+            Kind::Of(values) => *rng.pick(values),
+        }
+    }
+
+    fn wild(&self, rng: &mut Rng) -> u64 {
+        match rng.below(6) {
+            0 => self.bad_pointer(rng),
+            1 => u64::MAX,
+            2 => 1 << rng.below(64),
+            3 => rng.below(64),
+            4 => self.out(rng),
+            _ => rng.bits() | 1 << 40,
+        }
+    }
+
+    /// Arguments of a call; plausible ones, half of the time all of them.
+    pub fn arguments(&self, row: Option<&Row>, rng: &mut Rng) -> [u64; 6] {
+        const ANY: [Kind; 6] = [
+            Kind::Fd,
+            Kind::Out,
+            Kind::Size,
+            Kind::Path,
+            Kind::Offset,
+            Kind::Dir,
+        ];
+        let tame = rng.one_in(2);
+        let mut args = [0; 6];
+        for (which, arg) in args.iter_mut().enumerate() {
+            let kind = match row {
+                Some(row) => row.kinds.get(which).copied(),
+                None => Some(*rng.pick(&ANY)),
+            };
+            *arg = match kind {
+                _ if !tame && rng.one_in(4) => self.wild(rng),
+                Some(kind) => self.plausible(kind, rng),
+                // Registers that the call does not look at.
+                None => rng.bits(),
+            };
+        }
+        args
+    }
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the kernel holds: figures that have to be the same again once everything of a test is gone.
+
+use std::fmt;
+use std::fs;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::client::{Mode, PATIENCE, open_device};
+use crate::posted::Poster;
+use crate::process::{isolated, module_references};
+use crate::shared_words::SharedWords;
+use crate::suite::Place;
+
+/// SUnreclaim may grow by this many KiB at most, however many rounds there are: caches of slabs that are not full.
+const SLAB_TOLERANCE: i64 = 4096;
+/// Stacks of ended threads that the kernel keeps for each CPU (`NR_CACHED_STACKS`).
+const CACHED_STACKS: i64 = 2;
+
+/// The figures, in KiB where it is memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures {
+    /// VmallocUsed without the stacks of the threads that there are.
+    vmalloc: i64,
+    /// KernelStack without the stacks of the threads that there are: page workers come and go as they like.
+    stacks: i64,
+    /// Open files of the whole system.
+    files: i64,
+    /// References to the module.
+    references: i64,
+    /// SUnreclaim.
+    slab: i64,
+    /// MemAvailable, for people.
+    available: i64,
+    /// Threads, those of the kernel included, for people.
+    threads: i64,
+    /// Size of a thread's stack.
+    stack: i64,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "VmallocUsed {} and KernelStack {} KiB without the stacks of {} threads, {} open files, {} references, \
+             SUnreclaim {} KiB, MemAvailable {} KiB",
+            self.vmalloc,
+            self.stacks,
+            self.threads,
+            self.files,
+            self.references,
+            self.slab,
+            self.available
+        )
+    }
+}
+
+fn read(path: &str) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|why| format!("{path}: {why}"))
+}
+
+fn number(text: Option<&str>, what: &str) -> Result<i64, String> {
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(|| format!("no figure for {what}"))
+}
+
+fn threads() -> Result<i64, String> {
+    // "0.10 0.20 0.30 running/threads last-pid"
+    let text = read("/proc/loadavg")?;
+    let both = text.split_whitespace().nth(3).unwrap_or_default();
+    number(both.split('/').nth(1), "threads in /proc/loadavg")
+}
+
+/// Gives back what is only cached.
+fn shrink() {
+    // None of this is needed for the figures to be right in the end, only for them to be so soon.
+    let _ = fs::write("/proc/sys/vm/drop_caches", "3");
+    for cache in fs::read_dir("/sys/kernel/slab").into_iter().flatten() {
+        let _ = cache.map(|cache| fs::write(cache.path().join("shrink"), "1"));
+    }
+}
+
+impl Figures {
+    /// The figures now.
+    ///
+    /// # Errors
+    /// What could not be read.
+    pub fn now() -> Result<Self, String> {
+        let mut count = threads()?;
+        let mut table = read("/proc/meminfo")?;
+        // Of one moment: until no thread came or went meanwhile.
+        for _ in 0..100 {
+            let after = threads()?;
+            if after == count {
+                break;
+            }
+            count = after;
+            table = read("/proc/meminfo")?;
+        }
+        let field = |name: &str| {
+            let line = table.lines().find_map(|line| line.strip_prefix(name));
+            number(line.and_then(|rest| rest.split_whitespace().next()), name)
+        };
+        let kernel_stack = field("KernelStack:")?;
+        // A few threads more than are counted, the idle ones, have stacks: the power of two below is the size.
+        let ratio = (kernel_stack / count.max(1)).max(1);
+        let stack = 1 << (63 - ratio.leading_zeros());
+        let files = read("/proc/sys/fs/file-nr")?;
+        Ok(Self {
+            vmalloc: field("VmallocUsed:")? - stack * count,
+            stacks: kernel_stack - stack * count,
+            files: number(files.split_whitespace().next(), "open files")?,
+            references: module_references().ok_or("flexsc is not loaded")?.into(),
+            slab: field("SUnreclaim:")?,
+            available: field("MemAvailable:")?,
+            threads: count,
+            stack,
+        })
+    }
+
+    /// The figures now, with little cached.
+    ///
+    /// # Errors
+    /// As [`Figures::now`].
+    pub fn settled() -> Result<Self, String> {
+        shrink();
+        Self::now()
+    }
+
+    /// KiB of stacks that may be cached, and so count as VmallocUsed, at one time and not at another.
+    fn cached(&self) -> i64 {
+        // SAFETY: takes no memory.
+        let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
+        CACHED_STACKS * cpus * self.stack
+    }
+
+    /// Which figure is too high, now against `self`, if `slab` KiB of slab memory more are nothing.
+    fn excess(&self, now: &Self, slab: i64) -> Option<&'static str> {
+        let checks = [
+            (
+                "VmallocUsed (the shared pages)",
+                now.vmalloc - self.vmalloc > self.cached(),
+            ),
+            ("KernelStack (threads)", now.stacks != self.stacks),
+            ("open files", now.files != self.files),
+            (
+                "references to the module",
+                now.references != self.references,
+            ),
+            ("SUnreclaim", now.slab - self.slab > slab),
+        ];
+        checks.iter().find_map(|(what, high)| high.then_some(*what))
+    }
+
+    /// Waits until the figures are again what they were; `rounds` contexts of `cost` KiB of slab memory each were
+    /// there meanwhile. Prints both.
+    ///
+    /// # Errors
+    /// Which figure does not come back, and all of them.
+    pub fn again(&self, rounds: u64, cost: i64) -> Result<(), String> {
+        let slab = (rounds as i64 * cost / 2).min(SLAB_TOLERANCE);
+        let started = Instant::now();
+        loop {
+            let now = Self::settled()?;
+            let excess = self.excess(&now, slab);
+            if excess.is_none() || started.elapsed() > *PATIENCE {
+                println!("# before: {self}");
+                println!("# after:  {now}");
+                println!(
+                    "# SUnreclaim may differ by {slab} KiB: {rounds} contexts would be {} KiB",
+                    rounds as i64 * cost
+                );
+                return match excess {
+                    None => Ok(()),
+                    Some(what) => Err(format!(
+                        "not back within {} s: {what}; before: {self}; after: {now}",
+                        PATIENCE.as_secs()
+                    )),
+                };
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// KiB of slab memory that a context with one thread holds, measured.
+///
+/// # Errors
+/// When it cannot be measured, or is nothing.
+pub fn context_cost() -> Result<i64, String> {
+    const COUNT: i64 = 64;
+    let words = SharedWords::new(1).map_err(|why| why.to_string())?;
+    isolated(|| {
+        let before = Figures::settled()?;
+        let mut held = Vec::new();
+        for _ in 0..COUNT {
+            let mut poster = Poster::new(Mode::Lanes)?;
+            poster.nop()?;
+            held.push(poster);
+        }
+        let after = Figures::settled()?;
+        println!(
+            "# a context holds {} KiB of VmallocUsed and {} KiB of SUnreclaim",
+            (after.vmalloc - before.vmalloc) / COUNT,
+            (after.slab - before.slab) / COUNT
+        );
+        // Four pages each; the stacks of their threads may have been cached ones.
+        if after.vmalloc - before.vmalloc < COUNT * 16 - before.cached() {
+            return Err("the shared pages of contexts do not count as VmallocUsed".into());
+        }
+        let cost = ((after.slab - before.slab) / COUNT).max(0);
+        words[0].store(cost as u64, Ordering::Relaxed);
+        Ok(())
+    })?;
+    match words[0].load(Ordering::Relaxed) as i64 {
+        0 => Err("contexts do not count as slab memory".into()),
+        cost => Ok(cost),
+    }
+}
+
+/// Shows that the figures tell of what is held: one open file, or a few contexts.
+///
+/// # Errors
+/// What they did not tell of.
+pub fn notice(_: &mut Place) -> Result<(), String> {
+    let before = Figures::settled()?;
+    let told = |what: &str, wanted: &str| {
+        let now = Figures::settled()?;
+        match before.excess(&now, SLAB_TOLERANCE) {
+            Some(found) if found.contains(wanted) => Ok(()),
+            found => Err(format!(
+                "{what} gave {found:?}; before: {before}; then: {now}"
+            )),
+        }
+    };
+    let file = fs::File::open("/dev/null").map_err(|why| why.to_string())?;
+    told("an open file", "open files")?;
+    drop(file);
+    let device = open_device().map_err(|why| why.to_string())?;
+    told("an open device", "open files")?;
+    drop(device);
+    // More than what may be stacks that were cached before.
+    let count = before.cached() / 16 + 2;
+    let held: Result<Vec<_>, _> = (0..count).map(|_| Poster::new(Mode::Lanes)).collect();
+    let held = held?;
+    told("contexts", "VmallocUsed")?;
+    drop(held);
+    before.again(count as u64, SLAB_TOLERANCE)
+}
