@@ -47,8 +47,8 @@ pub(crate) const NR_NOP: u16 = 0xffff;
 /// `FLEXSC_NEED_WAKEUP`.
 pub(crate) const NEED_WAKEUP: u32 = 1;
 
-/// `FLEXSC_FEAT_*`: the three lanes and poll(2).
-pub(crate) const FEATURES: u64 = 0xf;
+/// `FLEXSC_FEAT_*`: the three lanes, poll(2), and cancelling.
+pub(crate) const FEATURES: u64 = 0x10f;
 
 /// `FLEXSC_CPU_ANY`.
 pub(crate) const CPU_ANY: i32 = -1;
@@ -100,7 +100,8 @@ pub(crate) struct Counters {
     pub(crate) idle_sleeps: u64,
     pub(crate) threads: u64,
     pub(crate) thread_wakes: u64,
-    __reserved: [u64; 4],
+    pub(crate) cancelled: u64,
+    __reserved: [u64; 3],
 }
 static_assert!(size_of::<Counters>() == 128);
 
@@ -207,6 +208,22 @@ static_assert!(size_of::<Wait>() == 16);
 // SAFETY: All fields are integers and there is no padding (asserted by the size).
 unsafe impl FromBytes for Wait {}
 
+/// `FLEXSC_CANCEL_ALL`.
+pub(crate) const CANCEL_ALL: u32 = 1;
+
+/// `struct flexsc_cancel`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Cancel {
+    pub(crate) index: u32,
+    pub(crate) flags: u32,
+    pub(crate) reserved: [u64; 2],
+}
+static_assert!(size_of::<Cancel>() == 24);
+
+// SAFETY: All fields are integers and there is no padding (asserted by the size).
+unsafe impl FromBytes for Cancel {}
+
 const IOC_TYPE: u32 = 0xf5;
 /// `FLEXSC_IOC_SETUP`.
 pub(crate) const IOC_SETUP: u32 = _IOWR::<Setup>(IOC_TYPE, 0x10);
@@ -216,3 +233,5 @@ pub(crate) const IOC_PROBE: u32 = _IOWR::<Probe>(IOC_TYPE, 0x11);
 pub(crate) const IOC_KICK: u32 = _IO(IOC_TYPE, 0x12);
 /// `FLEXSC_IOC_WAIT`.
 pub(crate) const IOC_WAIT: u32 = _IOW::<Wait>(IOC_TYPE, 0x13);
+/// `FLEXSC_IOC_CANCEL`.
+pub(crate) const IOC_CANCEL: u32 = _IOW::<Cancel>(IOC_TYPE, 0x18);

@@ -126,10 +126,10 @@ impl Context {
             // and its own credentials, files and memory are in force.
             unsafe { self.execute(&posted, abi::LANE_C, ptr::null_mut(), gate, ptr::null_mut()) }
         };
-        if let Verdict::ToThread = verdict {
-            self.state().push_t(index);
+        let verdict = self.state().end(index, verdict, ECANCELED);
+        let Some(verdict) = verdict else {
             return false;
-        }
+        };
         self.finish(index, &posted, verdict, Counter::EntriesC);
         true
     }

@@ -553,9 +553,11 @@ impl Context {
         let _ = workqueue::housekeeping().enqueue::<_, 0>(this);
     }
 
-    /// Ends the threads and breaks the circle of references.
+    /// Ends the threads, completes what has not begun and breaks the circle of references.
     fn tear_down(&self) {
+        self.take_posted();
         let workers = self.state().dissolve();
+        self.cancel_queued();
         for thread in workers.threads() {
             thread.stop();
         }

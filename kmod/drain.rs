@@ -198,16 +198,13 @@ impl Context {
     }
 
     fn end_w(&self, index: u16, posted: &crate::shared::Posted, verdict: Verdict) {
-        match verdict {
-            Verdict::ToThread => {
-                let mut state = self.state();
-                state.end_w();
-                state.push_t(index);
-            }
-            verdict => {
-                self.finish(index, posted, verdict, Counter::EntriesW);
-                self.state().end_w();
-            }
+        let verdict = {
+            let mut state = self.state();
+            state.end_w();
+            state.end(index, verdict, ECANCELED)
+        };
+        if let Some(verdict) = verdict {
+            self.finish(index, posted, verdict, Counter::EntriesW);
         }
     }
 

@@ -9,7 +9,8 @@ use crate::{
     abi::NEED_WAKEUP,
     call::{
         self,
-        Lane, //
+        Lane,
+        Verdict, //
     },
     drain::Drain,
     fifo::Fifo,
@@ -18,6 +19,10 @@ use crate::{
         Posted,
         Shared,
         Word, //
+    },
+    slots::{
+        Place,
+        Slots, //
     },
     thread::SyscallThread, //
 };
@@ -83,8 +88,8 @@ struct ThreadState {
     handle: Arc<SyscallThread>,
     /// Sleeps, or is about to; a wake-up makes it look at the queue.
     idle: bool,
-    /// Executes an entry.
-    in_call: bool,
+    /// The entry that it executes.
+    in_call: Option<u16>,
     /// Has been in one entry for a whole tick of the minder: no longer counted as active.
     blocked: bool,
     /// Counts the entries begun, so that the minder sees progress.
@@ -112,7 +117,7 @@ pub(crate) enum Leave {
 ///   so that nobody will look at the ring unless kicked, or `want_thread` is true.
 /// - `drains` are the items that are neither queued nor running.
 pub(crate) struct State {
-    posted: KVVec<Posted>,
+    slots: Slots,
     w: Fifo,
     t: Fifo,
     sub_head: u32,
@@ -124,6 +129,18 @@ pub(crate) struct State {
     minding: bool,
     /// Every thread is blocked and entries wait for one: the next ioctl makes another.
     want_thread: bool,
+    /// The context is torn down: nothing is taken or queued any more.
+    dissolved: bool,
+}
+
+/// What there was to cancel.
+pub(crate) enum Cancelled {
+    /// It had not begun, and is the caller's to finish.
+    Taken(Posted),
+    /// It is being executed; if it can be interrupted, it is.
+    Running,
+    /// There is no such entry in flight.
+    None,
 }
 
 /// The drain items and threads of a context that is being torn down.
@@ -145,13 +162,8 @@ impl State {
     /// The state of a context with `entries` entries and room for that many drain items and
     /// threads.
     pub(crate) fn new(entries: usize, drains: usize, threads: usize) -> Result<Self> {
-        let empty = Posted {
-            nr: 0,
-            flags: 0,
-            args: [0; 6],
-        };
         Ok(Self {
-            posted: KVVec::from_elem(empty, entries, GFP_KERNEL)?,
+            slots: Slots::new(entries)?,
             w: Fifo::new(entries)?,
             t: Fifo::new(entries)?,
             sub_head: 0,
@@ -161,6 +173,7 @@ impl State {
             threads: KVVec::with_capacity(threads, GFP_KERNEL)?,
             minding: false,
             want_thread: false,
+            dissolved: false,
         })
     }
 
@@ -188,7 +201,7 @@ impl State {
 
     /// The private copy of an entry that was taken.
     pub(crate) fn posted(&self, index: u16) -> Option<Posted> {
-        self.posted.get(usize::from(index)).copied()
+        Some(self.slots.get(index)?.posted)
     }
 
     /// Whether somebody will look at the ring without being kicked.
@@ -213,6 +226,9 @@ impl State {
         in_flight: &InFlight,
         mut place: impl FnMut(&mut Self, u16, Lane),
     ) {
+        if self.dissolved {
+            return;
+        }
         let tail = shared.load(Word::SubTail);
         let mut rejected = 0;
         // More than the ring holds: what lies further back was overwritten, if ever posted.
@@ -235,15 +251,15 @@ impl State {
             }
             // CAST: Below MAX_ENTRIES, which fits u16.
             let index = index as u16;
-            let (Some(posted), Some(slot)) = (
-                shared.take(u32::from(index)),
-                self.posted.get_mut(usize::from(index)),
-            ) else {
+            let (Some(posted), Some(slot)) =
+                (shared.take(u32::from(index)), self.slots.get_mut(index))
+            else {
                 in_flight.clear(index);
                 rejected += 1;
                 continue;
             };
-            *slot = posted;
+            slot.posted = posted;
+            slot.cancelled = false;
             // An unknown call is handed back by whoever comes first.
             let lane = call::find(posted.nr).map_or(Lane::W, |call| call.lane());
             place(self, index, lane);
@@ -257,8 +273,8 @@ impl State {
     /// Takes posted entries and queues each for its lane.
     pub(crate) fn pull_for_lanes(&mut self, shared: &Shared, in_flight: &InFlight) {
         self.pull(shared, in_flight, |state, index, lane| match lane {
-            Lane::W => state.w.push(index),
-            Lane::T => state.t.push(index),
+            Lane::W => state.push_w(index),
+            Lane::T => state.push_t(index),
         });
     }
 
@@ -270,18 +286,95 @@ impl State {
         batch: &mut CallerBatch,
     ) -> usize {
         let mut count = 0;
-        self.pull(shared, in_flight, |_, index, _| {
+        self.pull(shared, in_flight, |state, index, _| {
             if let Some(place) = batch.get_mut(count) {
                 *place = index;
                 count += 1;
             }
+            state.slots.place(index, Place::Running);
         });
         count
     }
 
-    /// Queues an entry for lane T: no other lane can do it, or it has to be restarted there.
-    pub(crate) fn push_t(&mut self, index: u16) {
+    fn push_w(&mut self, index: u16) {
+        self.w.push(index);
+        self.slots.place(index, Place::Queued);
+    }
+
+    fn push_t(&mut self, index: u16) {
         self.t.push(index);
+        self.slots.place(index, Place::Queued);
+    }
+
+    /// A lane gives an entry back: done, or without any effect and for lane T to begin anew.
+    /// Returns what has to be published, unless it was queued.
+    ///
+    /// Whoever was told to end, or has nobody left to run it, gets `errno` instead.
+    pub(crate) fn end(&mut self, index: u16, verdict: Verdict, errno: Error) -> Option<Verdict> {
+        let Verdict::ToThread = verdict else {
+            self.slots.place(index, Place::Nowhere);
+            return Some(verdict);
+        };
+        let cancelled = self.slots.get(index).is_none_or(|slot| slot.cancelled)
+            && !cfg!(flexsc_mutant = "cancel_restart");
+        if cancelled || self.dissolved {
+            self.slots.place(index, Place::Nowhere);
+            return Some(Verdict::Did(i64::from(errno.to_errno())));
+        }
+        self.push_t(index);
+        None
+    }
+
+    /// Cancels an entry.
+    pub(crate) fn cancel(&mut self, index: u16) -> Cancelled {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return Cancelled::None;
+        };
+        match slot.place {
+            Place::Nowhere => Cancelled::None,
+            Place::Running => {
+                slot.cancelled = true;
+                self.interrupt(|running| running == index);
+                Cancelled::Running
+            }
+            Place::Queued => {
+                let posted = slot.posted;
+                slot.place = Place::Nowhere;
+                if !self.w.remove(index) {
+                    self.t.remove(index);
+                }
+                Cancelled::Taken(posted)
+            }
+        }
+    }
+
+    /// Takes an entry that has not begun, to cancel it.
+    pub(crate) fn take_queued(&mut self) -> Option<(u16, Posted)> {
+        let index = self.w.pop().or_else(|| self.t.pop())?;
+        self.slots.place(index, Place::Nowhere);
+        Some((index, self.posted(index)?))
+    }
+
+    /// Cancels all entries that are being executed; returns how many there are.
+    pub(crate) fn cancel_running(&mut self) -> u32 {
+        let count = self.slots.cancel_running();
+        self.interrupt(|_| true);
+        count
+    }
+
+    /// Interrupts the threads that execute one of `which`.
+    ///
+    /// What a thread executes changes under the same lock, and it looks for signals before it
+    /// begins the next entry, so none but those meant here sees the interruption.
+    fn interrupt(&self, which: impl Fn(u16) -> bool) {
+        if cfg!(flexsc_mutant = "cancel_interrupt") {
+            return;
+        }
+        for thread in self.threads.iter() {
+            if thread.in_call.is_some_and(&which) {
+                thread.handle.interrupt();
+            }
+        }
     }
 
     /// Takes an entry for a page worker, which is from now on inside a call.
@@ -291,6 +384,7 @@ impl State {
     /// return.
     pub(crate) fn begin_w(&mut self) -> Option<(u16, Posted, Option<Arc<Drain>>)> {
         let index = self.w.pop()?;
+        self.slots.place(index, Place::Running);
         let posted = self.posted(index)?;
         let successor = self.take_drain();
         self.active -= 1;
@@ -315,9 +409,10 @@ impl State {
     /// Takes an entry for the system call thread number `id`.
     pub(crate) fn begin_t(&mut self, id: usize) -> Option<(u16, Posted)> {
         let index = self.t.pop()?;
+        self.slots.place(index, Place::Running);
         let posted = self.posted(index)?;
         if let Some(thread) = self.threads.get_mut(id) {
-            thread.in_call = true;
+            thread.in_call = Some(index);
             thread.begun = thread.begun.wrapping_add(1);
         }
         Some((index, posted))
@@ -326,7 +421,7 @@ impl State {
     /// The system call thread number `id` is back from its call.
     pub(crate) fn end_t(&mut self, id: usize, shared: &Shared) {
         if let Some(thread) = self.threads.get_mut(id) {
-            thread.in_call = false;
+            thread.in_call = None;
             if thread.blocked {
                 thread.blocked = false;
                 self.enter(shared);
@@ -350,7 +445,7 @@ impl State {
             .push_within_capacity(ThreadState {
                 handle,
                 idle: true,
-                in_call: false,
+                in_call: None,
                 blocked: false,
                 begun: 0,
                 seen: 0,
@@ -407,6 +502,7 @@ impl State {
 
     /// Gives up everything that runs entries, for good.
     pub(crate) fn dissolve(&mut self) -> Workers {
+        self.dissolved = true;
         Workers {
             drains: core::mem::take(&mut self.drains),
             threads: core::mem::take(&mut self.threads),
@@ -441,7 +537,7 @@ impl State {
         let mut busy = false;
         let mut newly_blocked = 0;
         for thread in self.threads.iter_mut() {
-            if !thread.in_call || thread.blocked {
+            if thread.in_call.is_none() || thread.blocked {
                 busy |= !thread.idle && !thread.blocked;
                 continue;
             }

@@ -161,6 +161,14 @@ impl SyscallThread {
         }
     }
 
+    /// Breaks the thread out of an interruptible wait.
+    pub(crate) fn interrupt(&self) {
+        if let Some(task) = self.task() {
+            // SAFETY: `task` is a valid task.
+            unsafe { flexsc_interrupt(task.as_ptr()) };
+        }
+    }
+
     /// Ends the thread and waits for it. Its context must be dead, so that it begins nothing
     /// more; a call that it is inside is interrupted.
     pub(crate) fn stop(&self) {
@@ -169,10 +177,7 @@ impl SyscallThread {
             return;
         }
         self.vhost.store(ptr::null_mut(), Relaxed);
-        if let Some(task) = self.task() {
-            // SAFETY: `task` is a valid task.
-            unsafe { flexsc_interrupt(task.as_ptr()) };
-        }
+        self.interrupt();
         // SAFETY: By the type invariants `vhost` is a started task, and it is stopped once. The
         // caller is not this thread.
         unsafe { helpers::vhost_task_stop(vhost) };
@@ -324,14 +329,14 @@ impl Context {
     }
 
     fn end_t(&self, id: usize, index: u16, posted: &Posted, verdict: Verdict) {
-        if let Verdict::ToThread = verdict {
-            // Interrupted before any effect: it is begun anew, as the real call would be.
+        // Interrupted before any effect an entry is begun anew, as the real call would be.
+        let verdict = {
             let mut state = self.state();
-            state.push_t(index);
             state.end_t(id, self.shared());
-            return;
+            state.end(index, verdict, EINTR)
+        };
+        if let Some(verdict) = verdict {
+            self.finish(index, posted, verdict, Counter::EntriesT);
         }
-        self.finish(index, posted, verdict, Counter::EntriesT);
-        self.state().end_t(id, self.shared());
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod arena;
 pub mod calls;
+pub mod cancel;
 pub mod case;
 pub mod cases;
 pub mod client;

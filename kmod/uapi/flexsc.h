@@ -76,7 +76,8 @@ struct flexsc_counters {
 	__u64 idle_sleeps;	/* times that polling ended and NEED_WAKEUP was set */
 	__u64 threads;		/* system call threads that exist */
 	__u64 thread_wakes;	/* wake-ups sent to system call threads */
-	__u64 __reserved[4];
+	__u64 cancelled;	/* ended by FLEXSC_IOC_CANCEL or close before they began */
+	__u64 __reserved[3];
 };
 
 /* flexsc_control.wakeup */
@@ -119,6 +120,7 @@ struct flexsc_control {
 #define FLEXSC_FEAT_LANE_T	(1ULL << 1)	/* system call threads */
 #define FLEXSC_FEAT_LANE_C	(1ULL << 2)	/* the caller, inside wait */
 #define FLEXSC_FEAT_POLL	(1ULL << 3)	/* poll(2) on the context */
+#define FLEXSC_FEAT_CANCEL	(1ULL << 8)	/* FLEXSC_IOC_CANCEL */
 
 /* flexsc_setup.cpu: let the kernel choose. */
 #define FLEXSC_CPU_ANY		(-1)
@@ -174,10 +176,28 @@ struct flexsc_wait {
 	__s64 timeout_ns;	/* relative, CLOCK_MONOTONIC; negative: for ever */
 };
 
+/* flexsc_cancel.flags */
+#define FLEXSC_CANCEL_ALL	0x1	/* all entries of the context; index is 0 */
+
+/*
+ * FLEXSC_IOC_CANCEL: end entries early. One that nobody has begun completes with
+ * -ECANCELED; one that sleeps interruptibly in a system call thread is interrupted
+ * and completes with -EINTR, or with what it has got so far. Every entry still
+ * completes exactly once. For one entry: 0 if it had not begun, EALREADY if it is
+ * being executed (and perhaps ends soon), ENOENT if it is not in flight. For all:
+ * how many had not begun or are being executed.
+ */
+struct flexsc_cancel {
+	__u32 index;		/* of the entry */
+	__u32 flags;		/* FLEXSC_CANCEL_* */
+	__u64 __reserved[2];	/* 0 */
+};
+
 #define FLEXSC_IOC_TYPE		0xF5
 #define FLEXSC_IOC_SETUP	_IOWR(FLEXSC_IOC_TYPE, 0x10, struct flexsc_setup)
 #define FLEXSC_IOC_PROBE	_IOWR(FLEXSC_IOC_TYPE, 0x11, struct flexsc_probe)
 #define FLEXSC_IOC_KICK		_IO(FLEXSC_IOC_TYPE, 0x12)
 #define FLEXSC_IOC_WAIT		_IOW(FLEXSC_IOC_TYPE, 0x13, struct flexsc_wait)
+#define FLEXSC_IOC_CANCEL	_IOW(FLEXSC_IOC_TYPE, 0x18, struct flexsc_cancel)
 
 #endif /* _UAPI_FLEXSC_H */

@@ -17,15 +17,16 @@ pub mod guard;
 pub mod bindings;
 
 pub use bindings::{
-    FLEXSC_ABI_VERSION as ABI_VERSION, FLEXSC_CALL_GATED as CALL_GATED, FLEXSC_CPU_ANY as CPU_ANY,
+    FLEXSC_ABI_VERSION as ABI_VERSION, FLEXSC_CALL_GATED as CALL_GATED,
+    FLEXSC_CANCEL_ALL as CANCEL_ALL, FLEXSC_CPU_ANY as CPU_ANY, FLEXSC_FEAT_CANCEL as FEAT_CANCEL,
     FLEXSC_FEAT_LANE_C as FEAT_LANE_C, FLEXSC_FEAT_LANE_T as FEAT_LANE_T,
     FLEXSC_FEAT_LANE_W as FEAT_LANE_W, FLEXSC_FEAT_POLL as FEAT_POLL, FLEXSC_LANE_C as LANE_C,
     FLEXSC_LANE_T as LANE_T, FLEXSC_LANE_W as LANE_W, FLEXSC_MAGIC as MAGIC,
     FLEXSC_MAX_ENTRIES as MAX_ENTRIES, FLEXSC_MIN_ENTRIES as MIN_ENTRIES,
     FLEXSC_NEED_WAKEUP as NEED_WAKEUP, FLEXSC_SPIN_DEFAULT as SPIN_DEFAULT,
-    flexsc_control as Control, flexsc_counters as Counters, flexsc_entry as Entry,
-    flexsc_probe as Probe, flexsc_probe_call as ProbeCall, flexsc_setup as Setup,
-    flexsc_wait as Wait,
+    flexsc_cancel as Cancel, flexsc_control as Control, flexsc_counters as Counters,
+    flexsc_entry as Entry, flexsc_probe as Probe, flexsc_probe_call as ProbeCall,
+    flexsc_setup as Setup, flexsc_wait as Wait,
 };
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
@@ -69,6 +70,8 @@ pub const IOC_PROBE: u32 = ioc(IOC_READ | IOC_WRITE, 0x11, size_of::<Probe>());
 pub const IOC_KICK: u32 = ioc(0, 0x12, 0);
 /// ioctl: execute what is still submitted, then sleep. Argument: [`Wait`].
 pub const IOC_WAIT: u32 = ioc(IOC_WRITE, 0x13, size_of::<Wait>());
+/// ioctl: end entries early. Argument: [`Cancel`].
+pub const IOC_CANCEL: u32 = ioc(IOC_WRITE, 0x18, size_of::<Cancel>());
 
 /// Makes one plain system call and returns what the kernel returned, a negative errno included.
 ///

@@ -108,7 +108,7 @@ fn library() -> Facts {
     offsets!(
         facts, "flexsc_counters", flexsc_counters, entries_w, entries_t, entries_c, handed_back,
         rejected, kicks, waits, wait_sleeps, drains, idle_sleeps, threads, thread_wakes,
-        __reserved
+        cancelled, __reserved
     );
     offsets!(
         facts, "flexsc_control", flexsc_control, magic, abi_version, features, entries, ring_mask,
@@ -129,6 +129,9 @@ fn library() -> Facts {
     offsets!(
         facts, "flexsc_wait", flexsc_wait, min_complete, flags, timeout_ns
     );
+    offsets!(
+        facts, "flexsc_cancel", flexsc_cancel, index, flags, __reserved
+    );
     constants!(
         facts, libflexsc::sys::bindings, FLEXSC_ABI_VERSION = FLEXSC_ABI_VERSION,
         FLEXSC_MAGIC = FLEXSC_MAGIC, FLEXSC_MIN_ENTRIES = FLEXSC_MIN_ENTRIES,
@@ -140,11 +143,12 @@ fn library() -> Facts {
         FLEXSC_FEAT_POLL = FLEXSC_FEAT_POLL, FLEXSC_CPU_ANY = FLEXSC_CPU_ANY,
         FLEXSC_SPIN_DEFAULT = FLEXSC_SPIN_DEFAULT, FLEXSC_LANE_W = FLEXSC_LANE_W,
         FLEXSC_LANE_T = FLEXSC_LANE_T, FLEXSC_LANE_C = FLEXSC_LANE_C,
-        FLEXSC_CALL_GATED = FLEXSC_CALL_GATED, FLEXSC_IOC_TYPE = FLEXSC_IOC_TYPE
+        FLEXSC_CALL_GATED = FLEXSC_CALL_GATED, FLEXSC_IOC_TYPE = FLEXSC_IOC_TYPE,
+        FLEXSC_FEAT_CANCEL = FLEXSC_FEAT_CANCEL, FLEXSC_CANCEL_ALL = FLEXSC_CANCEL_ALL
     );
     constants!(
         facts, libflexsc::sys, FLEXSC_IOC_SETUP = IOC_SETUP, FLEXSC_IOC_PROBE = IOC_PROBE,
-        FLEXSC_IOC_KICK = IOC_KICK, FLEXSC_IOC_WAIT = IOC_WAIT
+        FLEXSC_IOC_KICK = IOC_KICK, FLEXSC_IOC_WAIT = IOC_WAIT, FLEXSC_IOC_CANCEL = IOC_CANCEL
     );
     facts
 }
@@ -159,7 +163,8 @@ fn module() -> Facts {
     );
     offsets!(
         facts, "flexsc_counters", abi::Counters, entries_w, entries_t, entries_c, handed_back,
-        rejected, kicks, waits, wait_sleeps, drains, idle_sleeps, threads, thread_wakes
+        rejected, kicks, waits, wait_sleeps, drains, idle_sleeps, threads, thread_wakes,
+        cancelled
     );
     offsets!(
         facts, "flexsc_control", abi::Control, magic, abi_version, features, entries, ring_mask,
@@ -177,6 +182,9 @@ fn module() -> Facts {
     offsets!(
         facts, "flexsc_wait", abi::Wait, min_complete, flags, timeout_ns
     );
+    offsets!(
+        facts, "flexsc_cancel", abi::Cancel, index, flags, __reserved = reserved
+    );
     constants!(
         facts, abi, FLEXSC_ABI_VERSION = ABI_VERSION, FLEXSC_MAGIC = MAGIC,
         FLEXSC_MIN_ENTRIES = MIN_ENTRIES, FLEXSC_MAX_ENTRIES = MAX_ENTRIES,
@@ -185,7 +193,8 @@ fn module() -> Facts {
         FLEXSC_NEED_WAKEUP = NEED_WAKEUP, FLEXSC_CPU_ANY = CPU_ANY,
         FLEXSC_SPIN_DEFAULT = SPIN_DEFAULT, FLEXSC_LANE_W = LANE_W, FLEXSC_LANE_T = LANE_T,
         FLEXSC_LANE_C = LANE_C, FLEXSC_CALL_GATED = CALL_GATED, FLEXSC_IOC_SETUP = IOC_SETUP,
-        FLEXSC_IOC_PROBE = IOC_PROBE, FLEXSC_IOC_KICK = IOC_KICK, FLEXSC_IOC_WAIT = IOC_WAIT
+        FLEXSC_IOC_PROBE = IOC_PROBE, FLEXSC_IOC_KICK = IOC_KICK, FLEXSC_IOC_WAIT = IOC_WAIT,
+        FLEXSC_IOC_CANCEL = IOC_CANCEL, FLEXSC_CANCEL_ALL = CANCEL_ALL
     );
     facts
 }
@@ -287,7 +296,7 @@ fn mirrors_agree_with_the_compiler() {
         "only {} names of kmod/abi.rs are compared",
         module.len()
     );
-    let features = ["LANE_W", "LANE_T", "LANE_C", "POLL"];
+    let features = ["LANE_W", "LANE_T", "LANE_C", "POLL", "CANCEL"];
     let features: i128 = features
         .iter()
         .map(|name| c[&format!("FLEXSC_FEAT_{name}")])
