@@ -36,9 +36,17 @@ static inline int flexsc_gated(const struct flexsc_frame *frame, u32 modules)
 	return frame->gate & (modules | FLEXSC_GATE_STRICT) ? FLEXSC_HAND_BACK : 0;
 }
 
+/* Besides READ and WRITE, what flexsc_file_get_rw() may be asked for: only a look. */
+#define FLEXSC_POLL	2
+
 int flexsc_file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwanted,
 		    struct file **filep);
+int flexsc_file_get_rw(struct flexsc_frame *frame, unsigned int fd, int rw,
+		       struct file **filep);
 void flexsc_file_put(struct file *file);
+void flexsc_file_release(struct flexsc_frame *frame, struct file *file, int rc);
+bool flexsc_would_wait(struct flexsc_frame *frame, struct file *file, int rw, ssize_t ret,
+		       size_t wanted);
 void flexsc_file_lock_pos(struct file *file);
 void flexsc_file_unlock_pos(struct file *file);
 int flexsc_file_ready(struct flexsc_frame *frame, struct file *file);

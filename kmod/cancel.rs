@@ -7,6 +7,7 @@ use crate::{
     call::Verdict,
     context::Context,
     shared::Counter,
+    slots::Run,
     state::{
         Cancelled,
         BATCH, //
@@ -30,13 +31,14 @@ impl Context {
         }
         self.take_posted();
         let result = if all {
-            let queued = self.cancel_queued();
-            Ok(queued + self.state().cancel_running())
+            let idle = self.cancel_idle();
+            Ok(idle + self.state().cancel_running())
         } else {
             self.cancel_one(cancel.index)
         };
         // Others may have been taken from the ring above, and have nobody yet.
         self.attend();
+        self.make_wanted_thread();
         result
     }
 
@@ -56,8 +58,8 @@ impl Context {
         let index = u16::try_from(index).map_err(|_| ENOENT)?;
         let found = self.state().cancel(index);
         match found {
-            Cancelled::Taken(posted) => {
-                self.finish_cancelled(index, &posted);
+            Cancelled::Taken(run) => {
+                self.finish_cancelled(run);
                 Ok(0)
             }
             Cancelled::Running => Err(EALREADY),
@@ -65,24 +67,24 @@ impl Context {
         }
     }
 
-    /// Cancels what is queued; returns how many entries that were.
-    pub(crate) fn cancel_queued(&self) -> u32 {
-        let mut count = 0;
+    /// Cancels what is queued and what waits for a file; returns how many entries that were.
+    pub(crate) fn cancel_idle(&self) -> u32 {
+        let (mut count, mut from) = (0, 0);
         // What is posted meanwhile need not be waited for.
         while count < self.shared().entries() {
-            let taken = self.state().take_queued();
-            let Some((index, posted)) = taken else {
+            let taken = self.state().take_idle(&mut from);
+            let Some(run) = taken else {
                 break;
             };
-            self.finish_cancelled(index, &posted);
+            self.finish_cancelled(run);
             count += 1;
         }
         count
     }
 
-    fn finish_cancelled(&self, index: u16, posted: &crate::shared::Posted) {
+    fn finish_cancelled(&self, run: Run) {
         let verdict = Verdict::Did(i64::from(ECANCELED.to_errno()));
-        self.finish(index, posted, verdict, Counter::Cancelled);
+        self.finish(run, verdict, Counter::Cancelled);
     }
 
     /// Sees to it that somebody comes for what is queued.
@@ -103,6 +105,5 @@ impl Context {
         if tell {
             self.wake_waiters();
         }
-        self.make_wanted_thread();
     }
 }

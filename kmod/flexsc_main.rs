@@ -14,6 +14,7 @@ use kernel::prelude::*;
 
 mod abi;
 mod adopt;
+mod arm;
 mod call;
 mod caller;
 mod cancel;

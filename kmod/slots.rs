@@ -4,6 +4,7 @@
 
 use crate::{
     abi,
+    arm::Arm,
     shared::Posted, //
 };
 use kernel::{
@@ -20,6 +21,16 @@ pub(crate) enum Place {
     Queued,
     /// In the hands of a lane.
     Running,
+    /// In the wait queues of its file.
+    Armed,
+}
+
+/// An entry in the hands of a lane.
+pub(crate) struct Run {
+    pub(crate) index: u16,
+    pub(crate) posted: Posted,
+    /// What it holds if it has waited. May only be dropped where one may sleep.
+    pub(crate) held: Option<Arm>,
 }
 
 /// One entry.
@@ -28,6 +39,8 @@ pub(crate) struct Slot {
     pub(crate) place: Place,
     /// Somebody wants it to end: whoever has it must not queue it again.
     pub(crate) cancelled: bool,
+    /// What it holds while it is armed, or queued after that.
+    pub(crate) held: Option<Arm>,
 }
 
 /// The records of all entries, by index.
@@ -52,6 +65,7 @@ impl Slots {
                     },
                     place: Place::Nowhere,
                     cancelled: false,
+                    held: None,
                 },
                 GFP_KERNEL,
             )?;
@@ -67,6 +81,24 @@ impl Slots {
     /// The record of an entry; `None` if there is no such entry.
     pub(crate) fn get_mut(&mut self, index: u16) -> Option<&mut Slot> {
         self.0.get_mut(usize::from(index))
+    }
+
+    /// Takes an entry from where it is, for a lane or for good.
+    pub(crate) fn take(&mut self, index: u16, place: Place) -> Option<Run> {
+        let slot = self.get_mut(index)?;
+        slot.place = place;
+        Some(Run {
+            index,
+            posted: slot.posted,
+            held: slot.held.take(),
+        })
+    }
+
+    /// The first entry that waits for its file, from `index` on.
+    pub(crate) fn next_armed(&self, index: u16) -> Option<u16> {
+        let rest = self.0.get(usize::from(index)..)?;
+        let step = rest.iter().position(|slot| slot.place == Place::Armed)?;
+        u16::try_from(usize::from(index) + step).ok()
     }
 
     /// Says where an entry is from now on.

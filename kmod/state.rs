@@ -7,6 +7,7 @@
 
 use crate::{
     abi::NEED_WAKEUP,
+    arm::Fired,
     call::{
         self,
         Lane,
@@ -16,12 +17,12 @@ use crate::{
     fifo::Fifo,
     shared::{
         Counter,
-        Posted,
         Shared,
         Word, //
     },
     slots::{
         Place,
+        Run,
         Slots, //
     },
     thread::SyscallThread, //
@@ -135,8 +136,8 @@ pub(crate) struct State {
 
 /// What there was to cancel.
 pub(crate) enum Cancelled {
-    /// It had not begun, and is the caller's to finish.
-    Taken(Posted),
+    /// It had not begun, or waited, and is the caller's to finish.
+    Taken(Run),
     /// It is being executed; if it can be interrupted, it is.
     Running,
     /// There is no such entry in flight.
@@ -199,9 +200,9 @@ impl State {
         self.active > 1
     }
 
-    /// The private copy of an entry that was taken.
-    pub(crate) fn posted(&self, index: u16) -> Option<Posted> {
-        Some(self.slots.get(index)?.posted)
+    /// An entry that [`State::pull_for_caller`] has handed out.
+    pub(crate) fn caller_run(&mut self, index: u16) -> Option<Run> {
+        self.slots.take(index, Place::Running)
     }
 
     /// Whether somebody will look at the ring without being kicked.
@@ -306,23 +307,72 @@ impl State {
         self.slots.place(index, Place::Queued);
     }
 
-    /// A lane gives an entry back: done, or without any effect and for lane T to begin anew.
-    /// Returns what has to be published, unless it was queued.
+    fn push(&mut self, index: u16, lane: Lane) {
+        match lane {
+            Lane::W => self.push_w(index),
+            Lane::T => self.push_t(index),
+        }
+    }
+
+    /// A lane gives an entry back. Returns it with what has to be published if it is over;
+    /// otherwise it was queued, for lane T to begin it anew, or waits for its file, unless that
+    /// is `ready`.
     ///
-    /// Whoever was told to end, or has nobody left to run it, gets `errno` instead.
-    pub(crate) fn end(&mut self, index: u16, verdict: Verdict, errno: Error) -> Option<Verdict> {
-        let Verdict::ToThread = verdict else {
-            self.slots.place(index, Place::Nowhere);
-            return Some(verdict);
+    /// Whoever was told to end, or of a context that is `dead`, gets `errno` instead.
+    pub(crate) fn end(
+        &mut self,
+        mut run: Run,
+        verdict: Verdict,
+        ready: bool,
+        dead: bool,
+        errno: Error,
+    ) -> Option<(Run, Verdict)> {
+        let index = run.index;
+        let errno = match verdict {
+            Verdict::Did(_) | Verdict::HandBack => {
+                self.slots.place(index, Place::Nowhere);
+                return Some((run, verdict));
+            }
+            Verdict::Wait(_) => ECANCELED,
+            Verdict::ToThread => errno,
         };
         let cancelled = self.slots.get(index).is_none_or(|slot| slot.cancelled)
             && !cfg!(flexsc_mutant = "cancel_restart");
-        if cancelled || self.dissolved {
+        if cancelled || dead || self.dissolved {
             self.slots.place(index, Place::Nowhere);
-            return Some(Verdict::Did(i64::from(errno.to_errno())));
+            return Some((run, Verdict::Did(i64::from(errno.to_errno()))));
         }
-        self.push_t(index);
+        let held = run.held.take();
+        let lane = match (&verdict, &held) {
+            (Verdict::Wait(_), Some(arm)) if ready || arm.publish() => Some(arm.lane()),
+            (Verdict::Wait(_), Some(_)) => None,
+            _ => Some(Lane::T),
+        };
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.held = held;
+            slot.place = Place::Armed;
+        }
+        if let Some(lane) = lane {
+            self.push(index, lane);
+        }
         None
+    }
+
+    /// Queues the entries whose files are ready.
+    pub(crate) fn take_fired(&mut self, fired: &Fired) {
+        fired.take(|index| {
+            let Some(slot) = self.slots.get(index) else {
+                return;
+            };
+            let Some(arm) = &slot.held else {
+                return;
+            };
+            // The mark may be that of an entry that was cancelled meanwhile.
+            if slot.place == Place::Armed && arm.has_fired() {
+                let lane = arm.lane();
+                self.push(index, lane);
+            }
+        });
     }
 
     /// Cancels an entry.
@@ -337,22 +387,27 @@ impl State {
                 self.interrupt(|running| running == index);
                 Cancelled::Running
             }
-            Place::Queued => {
-                let posted = slot.posted;
-                slot.place = Place::Nowhere;
-                if !self.w.remove(index) {
+            Place::Queued | Place::Armed => {
+                if slot.place == Place::Queued && !self.w.remove(index) {
                     self.t.remove(index);
                 }
-                Cancelled::Taken(posted)
+                match self.slots.take(index, Place::Nowhere) {
+                    Some(run) => Cancelled::Taken(run),
+                    None => Cancelled::None,
+                }
             }
         }
     }
 
-    /// Takes an entry that has not begun, to cancel it.
-    pub(crate) fn take_queued(&mut self) -> Option<(u16, Posted)> {
-        let index = self.w.pop().or_else(|| self.t.pop())?;
-        self.slots.place(index, Place::Nowhere);
-        Some((index, self.posted(index)?))
+    /// Takes an entry that has not begun, or that waits, to cancel it. Entries that wait are
+    /// looked for from `from` on.
+    pub(crate) fn take_idle(&mut self, from: &mut u16) -> Option<Run> {
+        if let Some(index) = self.w.pop().or_else(|| self.t.pop()) {
+            return self.slots.take(index, Place::Nowhere);
+        }
+        let index = self.slots.next_armed(*from)?;
+        *from = index;
+        self.slots.take(index, Place::Nowhere)
     }
 
     /// Cancels all entries that are being executed; returns how many there are.
@@ -382,13 +437,12 @@ impl State {
     /// The drain item, if any, has to be queued by the caller: it goes on if the call sleeps.
     /// When all items are inside calls there is none, and the page workers go on as they
     /// return.
-    pub(crate) fn begin_w(&mut self) -> Option<(u16, Posted, Option<Arc<Drain>>)> {
+    pub(crate) fn begin_w(&mut self) -> Option<(Run, Option<Arc<Drain>>)> {
         let index = self.w.pop()?;
-        self.slots.place(index, Place::Running);
-        let posted = self.posted(index)?;
+        let run = self.slots.take(index, Place::Running)?;
         let successor = self.take_drain();
         self.active -= 1;
-        Some((index, posted, successor))
+        Some((run, successor))
     }
 
     /// A drain item to queue, unless one is queued already.
@@ -407,15 +461,14 @@ impl State {
     }
 
     /// Takes an entry for the system call thread number `id`.
-    pub(crate) fn begin_t(&mut self, id: usize) -> Option<(u16, Posted)> {
+    pub(crate) fn begin_t(&mut self, id: usize) -> Option<Run> {
         let index = self.t.pop()?;
-        self.slots.place(index, Place::Running);
-        let posted = self.posted(index)?;
+        let run = self.slots.take(index, Place::Running)?;
         if let Some(thread) = self.threads.get_mut(id) {
             thread.in_call = Some(index);
             thread.begun = thread.begun.wrapping_add(1);
         }
-        Some((index, posted))
+        Some(run)
     }
 
     /// The system call thread number `id` is back from its call.

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod arena;
+pub mod arm;
 pub mod calls;
 pub mod cancel;
 pub mod case;

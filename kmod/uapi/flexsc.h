@@ -50,8 +50,15 @@
  */
 #define FLEXSC_ENTRY_HANDED_BACK	0x8000
 
-/* flexsc_entry.nr of the call that does nothing and returns 0, for measuring. */
+/* flexsc_entry.nr of what is no system call: this or a higher number. */
+#define FLEXSC_NR_OWN		0xfff0
+/* Does nothing and returns 0, for measuring. */
 #define FLEXSC_NR_NOP		0xffff
+/*
+ * Waits until a file is ready. args: file descriptor, POLL* events of poll(2); POLLERR
+ * and POLLHUP always count. Returns the events that are there, at least one; once.
+ */
+#define FLEXSC_NR_POLL		0xfffe
 
 /* One posted system call: one cache line. */
 struct flexsc_entry {
@@ -121,6 +128,8 @@ struct flexsc_control {
 #define FLEXSC_FEAT_LANE_C	(1ULL << 2)	/* the caller, inside wait */
 #define FLEXSC_FEAT_POLL	(1ULL << 3)	/* poll(2) on the context */
 #define FLEXSC_FEAT_CANCEL	(1ULL << 8)	/* FLEXSC_IOC_CANCEL */
+#define FLEXSC_FEAT_ARM		(1ULL << 9)	/* pipes, inet sockets, eventfds wait without a thread */
+#define FLEXSC_FEAT_POLL_FILE	(1ULL << 10)	/* FLEXSC_NR_POLL */
 
 /* flexsc_setup.cpu: let the kernel choose. */
 #define FLEXSC_CPU_ANY		(-1)

@@ -144,7 +144,9 @@ fn library() -> Facts {
         FLEXSC_SPIN_DEFAULT = FLEXSC_SPIN_DEFAULT, FLEXSC_LANE_W = FLEXSC_LANE_W,
         FLEXSC_LANE_T = FLEXSC_LANE_T, FLEXSC_LANE_C = FLEXSC_LANE_C,
         FLEXSC_CALL_GATED = FLEXSC_CALL_GATED, FLEXSC_IOC_TYPE = FLEXSC_IOC_TYPE,
-        FLEXSC_FEAT_CANCEL = FLEXSC_FEAT_CANCEL, FLEXSC_CANCEL_ALL = FLEXSC_CANCEL_ALL
+        FLEXSC_FEAT_POLL_FILE = FLEXSC_FEAT_POLL_FILE, FLEXSC_NR_POLL = FLEXSC_NR_POLL,
+        FLEXSC_NR_OWN = FLEXSC_NR_OWN,
+        FLEXSC_FEAT_CANCEL = FLEXSC_FEAT_CANCEL, FLEXSC_FEAT_ARM = FLEXSC_FEAT_ARM, FLEXSC_CANCEL_ALL = FLEXSC_CANCEL_ALL
     );
     constants!(
         facts, libflexsc::sys, FLEXSC_IOC_SETUP = IOC_SETUP, FLEXSC_IOC_PROBE = IOC_PROBE,
@@ -189,7 +191,7 @@ fn module() -> Facts {
         facts, abi, FLEXSC_ABI_VERSION = ABI_VERSION, FLEXSC_MAGIC = MAGIC,
         FLEXSC_MIN_ENTRIES = MIN_ENTRIES, FLEXSC_MAX_ENTRIES = MAX_ENTRIES,
         FLEXSC_SUBMITTED = SUBMITTED, FLEXSC_BUSY = BUSY, FLEXSC_DONE = DONE,
-        FLEXSC_ENTRY_HANDED_BACK = ENTRY_HANDED_BACK, FLEXSC_NR_NOP = NR_NOP,
+        FLEXSC_ENTRY_HANDED_BACK = ENTRY_HANDED_BACK, FLEXSC_NR_OWN = NR_OWN,
         FLEXSC_NEED_WAKEUP = NEED_WAKEUP, FLEXSC_CPU_ANY = CPU_ANY,
         FLEXSC_SPIN_DEFAULT = SPIN_DEFAULT, FLEXSC_LANE_W = LANE_W, FLEXSC_LANE_T = LANE_T,
         FLEXSC_LANE_C = LANE_C, FLEXSC_CALL_GATED = CALL_GATED, FLEXSC_IOC_SETUP = IOC_SETUP,
@@ -296,7 +298,15 @@ fn mirrors_agree_with_the_compiler() {
         "only {} names of kmod/abi.rs are compared",
         module.len()
     );
-    let features = ["LANE_W", "LANE_T", "LANE_C", "POLL", "CANCEL"];
+    let features = [
+        "LANE_W",
+        "LANE_T",
+        "LANE_C",
+        "POLL",
+        "CANCEL",
+        "ARM",
+        "POLL_FILE",
+    ];
     let features: i128 = features
         .iter()
         .map(|name| c[&format!("FLEXSC_FEAT_{name}")])
