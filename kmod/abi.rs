@@ -42,13 +42,14 @@ pub(crate) const DONE: u32 = 3;
 
 /// `FLEXSC_ENTRY_HANDED_BACK`.
 pub(crate) const ENTRY_HANDED_BACK: u16 = 0x8000;
-/// `FLEXSC_NR_NOP`.
-pub(crate) const NR_NOP: u16 = 0xffff;
+/// `FLEXSC_NR_OWN`: calls that are no system calls have this number or a higher one.
+pub(crate) const NR_OWN: u16 = 0xfff0;
 /// `FLEXSC_NEED_WAKEUP`.
 pub(crate) const NEED_WAKEUP: u32 = 1;
 
-/// `FLEXSC_FEAT_*`: the three lanes, poll(2) and restrictions.
-pub(crate) const FEATURES: u64 = 0x2f;
+/// `FLEXSC_FEAT_*`: the three lanes, poll(2), cancelling, restrictions, waiting without a thread,
+/// also for readiness.
+pub(crate) const FEATURES: u64 = 0xff;
 
 /// `FLEXSC_CPU_ANY`.
 pub(crate) const CPU_ANY: i32 = -1;
@@ -107,7 +108,8 @@ pub(crate) struct Counters {
     pub(crate) idle_sleeps: u64,
     pub(crate) threads: u64,
     pub(crate) thread_wakes: u64,
-    __reserved: [u64; 4],
+    pub(crate) cancelled: u64,
+    __reserved: [u64; 3],
 }
 static_assert!(size_of::<Counters>() == 128);
 
@@ -214,6 +216,21 @@ static_assert!(size_of::<Wait>() == 16);
 // SAFETY: All fields are integers and there is no padding (asserted by the size).
 unsafe impl FromBytes for Wait {}
 
+/// `FLEXSC_CANCEL_ALL`.
+pub(crate) const CANCEL_ALL: u32 = 1;
+
+/// `struct flexsc_cancel`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Cancel {
+    pub(crate) index: u32,
+    pub(crate) flags: u32,
+    pub(crate) reserved: [u64; 2],
+}
+static_assert!(size_of::<Cancel>() == 24);
+
+// SAFETY: All fields are integers and there is no padding (asserted by the size).
+unsafe impl FromBytes for Cancel {}
 /// `struct flexsc_restrict`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -241,5 +258,7 @@ pub(crate) const IOC_PROBE: u32 = _IOWR::<Probe>(IOC_TYPE, 0x11);
 pub(crate) const IOC_KICK: u32 = _IO(IOC_TYPE, 0x12);
 /// `FLEXSC_IOC_WAIT`.
 pub(crate) const IOC_WAIT: u32 = _IOW::<Wait>(IOC_TYPE, 0x13);
+/// `FLEXSC_IOC_CANCEL`.
+pub(crate) const IOC_CANCEL: u32 = _IOW::<Cancel>(IOC_TYPE, 0x14);
 /// `FLEXSC_IOC_RESTRICT`.
 pub(crate) const IOC_RESTRICT: u32 = _IOWR::<Restrict>(IOC_TYPE, 0x15);

@@ -48,13 +48,26 @@ struct flexsc_frame {
 	struct flexsc_acct *acct;	/* W: where to account; NULL in T and C */
 	u32 lane;			/* FLEXSC_LANE_W, _T or _C */
 	u32 gate;			/* FLEXSC_GATE_* */
+
+	/*
+	 * An entry that has waited for a file goes on with that file. With FLEXSC_WAIT the
+	 * handler says what to wait for; if the file was NULL its reference passes on.
+	 */
+	struct file *file;
+	u64 done;			/* in/out: bytes transferred before it had to wait */
+	u32 events;			/* out: EPOLL* to wait for */
+	u32 flags;			/* FLEXSC_FRAME_* */
 };
 
-/* A handler's verdict. All but FLEXSC_DID mean: no side effect has happened. */
+#define FLEXSC_FRAME_BLOCK	0x1	/* T: make the blocking call, waiting is no use */
+#define FLEXSC_FRAME_ATTEMPT	0x2	/* flexsc_file_get_rw(): try without blocking */
+
+/* A handler's verdict. FLEXSC_TO_T and _HAND_BACK mean: no side effect has happened. */
 enum flexsc_verdict {
 	FLEXSC_DID = 0,		/* executed; ret is what the real call returns */
 	FLEXSC_TO_T = 1,	/* from W or C: only lane T can do it, or it might block for long */
 	FLEXSC_HAND_BACK = 2,	/* no lane does it exactly */
+	FLEXSC_WAIT = 3,	/* once more when the file is ready; done says how far it is */
 };
 
 typedef int (*flexsc_handler)(struct flexsc_frame *frame);
@@ -135,6 +148,7 @@ int flexsc_call_accept4(struct flexsc_frame *frame);
 int flexsc_call_sendfile(struct flexsc_frame *frame);
 int flexsc_call_splice(struct flexsc_frame *frame);
 int flexsc_call_getppid(struct flexsc_frame *frame);
+int flexsc_call_poll(struct flexsc_frame *frame);
 int flexsc_call_nop(struct flexsc_frame *frame);
 
 /*

@@ -40,8 +40,15 @@ pub(crate) struct Frame {
     pub(crate) acct: *mut Acct,
     pub(crate) lane: u32,
     pub(crate) gate: u32,
+    pub(crate) file: *mut bindings::file,
+    pub(crate) done: u64,
+    pub(crate) events: u32,
+    pub(crate) flags: u32,
 }
-static_assert!(size_of::<Frame>() == 88);
+static_assert!(size_of::<Frame>() == 112);
+
+/// `FLEXSC_FRAME_BLOCK`: make the blocking call.
+pub(crate) const FRAME_BLOCK: u32 = 1;
 
 /// What became of an entry that a handler was given.
 pub(crate) enum Verdict {
@@ -51,6 +58,20 @@ pub(crate) enum Verdict {
     ToThread,
     /// No side effect: the application has to make the plain call.
     HandBack,
+    /// Once more when the file is ready for these events.
+    Wait(u32),
+}
+
+impl Verdict {
+    /// The outcome of a call that had transferred `done` bytes before.
+    pub(crate) fn after(self, done: u64) -> Self {
+        // CAST: No transfer is longer than MAX_RW_COUNT.
+        match (self, done as i64) {
+            (verdict, 0) => verdict,
+            (Verdict::Did(ret), done) if ret > 0 => Verdict::Did(done + ret),
+            (_, done) => Verdict::Did(done),
+        }
+    }
 }
 
 /// The kind of lane that an entry is queued for first.
@@ -109,6 +130,7 @@ impl Call {
         match unsafe { (self.handler)(frame) } {
             0 => Verdict::Did(frame.ret),
             1 => Verdict::ToThread,
+            3 => Verdict::Wait(frame.events),
             _ => Verdict::HandBack,
         }
     }
@@ -211,8 +233,12 @@ calls! {
     332 T false flexsc_call_statx,
     437 T false flexsc_call_openat2,
     452 T true flexsc_call_fchmodat2,
+    0xfffe W false flexsc_call_poll,
     0xffff W false flexsc_call_nop,
 }
+
+/// How many calls of our own there are, at the end of the table.
+const OWN: usize = 2;
 
 /// One more than the highest system call number in the table.
 pub(crate) const NUMBERS: usize = 453;
@@ -223,7 +249,7 @@ static BY_NUMBER: [u8; NUMBERS] = {
     let mut i = 0;
     while i < CALLS.len() {
         let nr = CALLS[i].nr;
-        if nr != abi::NR_NOP {
+        if nr < abi::NR_OWN {
             // CAST: There are fewer than 255 calls, and u16 fits usize.
             table[nr as usize] = i as u8 + 1;
         }
@@ -236,8 +262,8 @@ static BY_NUMBER: [u8; NUMBERS] = {
 ///
 /// `nr` comes from the application, so the look-up is safe against misspeculation.
 pub(crate) fn find(nr: u16) -> Option<&'static Call> {
-    if nr == abi::NR_NOP {
-        return CALLS.last();
+    if nr >= abi::NR_OWN {
+        return CALLS.iter().rev().take(OWN).find(|call| call.nr == nr);
     }
     let nr = u32::from(nr);
     // CAST: Both table lengths fit u32.

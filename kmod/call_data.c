@@ -42,33 +42,38 @@ static void account_write(struct flexsc_frame *frame, ssize_t put)
 }
 
 /* A kiocb for one synchronous transfer; SIGPIPE would go to whoever current is. */
-static void init_kiocb(struct kiocb *kiocb, struct file *file, const loff_t *ppos)
+static void init_kiocb(struct kiocb *kiocb, const struct flexsc_frame *frame,
+		       struct file *file, const loff_t *ppos)
 {
 	init_sync_kiocb(kiocb, file);
 #ifndef FLEXSC_MUTANT_nosignal
 	kiocb->ki_flags |= IOCB_NOSIGNAL;
 #endif
+	if (frame->flags & FLEXSC_FRAME_ATTEMPT)
+		kiocb->ki_flags |= IOCB_NOWAIT;
 	kiocb->ki_pos = ppos ? *ppos : 0;
 }
 
-static ssize_t iter_read(struct file *file, struct iov_iter *iter, loff_t *ppos)
+static ssize_t iter_read(const struct flexsc_frame *frame, struct file *file,
+			 struct iov_iter *iter, loff_t *ppos)
 {
 	struct kiocb kiocb;
 	ssize_t ret;
 
-	init_kiocb(&kiocb, file, ppos);
+	init_kiocb(&kiocb, frame, file, ppos);
 	ret = file->f_op->read_iter(&kiocb, iter);
 	if (ppos)
 		*ppos = kiocb.ki_pos;
 	return ret;
 }
 
-static ssize_t iter_write(struct file *file, struct iov_iter *iter, loff_t *ppos)
+static ssize_t iter_write(const struct flexsc_frame *frame, struct file *file,
+			  struct iov_iter *iter, loff_t *ppos)
 {
 	struct kiocb kiocb;
 	ssize_t ret;
 
-	init_kiocb(&kiocb, file, ppos);
+	init_kiocb(&kiocb, frame, file, ppos);
 	ret = file->f_op->write_iter(&kiocb, iter);
 	if (ppos)
 		*ppos = kiocb.ki_pos;
@@ -97,10 +102,12 @@ static ssize_t do_read(struct flexsc_frame *frame, struct file *file, char __use
 		ret = file->f_op->read(file, buf, count, ppos);
 	} else if (file->f_op->read_iter) {
 		iov_iter_ubuf(&iter, ITER_DEST, buf, count);
-		ret = iter_read(file, &iter, ppos);
+		ret = iter_read(frame, file, &iter, ppos);
 	} else {
 		ret = -EINVAL;
 	}
+	if (flexsc_would_wait(frame, file, READ, ret, count))
+		return ret;
 	if (ret > 0)
 		fsnotify_access(file);
 	account_read(frame, ret);
@@ -124,22 +131,26 @@ static ssize_t do_write(struct flexsc_frame *frame, struct file *file,
 	ret = rw_verify_area(WRITE, file, ppos, count);
 	if (ret)
 		return ret;
-	count = min_t(size_t, count, MAX_RW_COUNT);
+	/* What it has written before it had to wait. */
+	count = min_t(size_t, count, MAX_RW_COUNT) - frame->done;
+	buf += frame->done;
 
 	file_start_write(file);
 	if (file->f_op->write) {
 		ret = file->f_op->write(file, buf, count, ppos);
 	} else if (file->f_op->write_iter) {
 		iov_iter_ubuf(&iter, ITER_SOURCE, (void __user *)buf, count);
-		ret = iter_write(file, &iter, &end);
+		ret = iter_write(frame, file, &iter, &end);
 		if (ret > 0 && ppos)
 			*ppos = end;
 	} else {
 		ret = -EINVAL;
 	}
-	if (ret > 0)
-		fsnotify_modify(file);
-	account_write(frame, ret);
+	if (!flexsc_would_wait(frame, file, WRITE, ret, count)) {
+		if (ret > 0 || frame->done)
+			fsnotify_modify(file);
+		account_write(frame, max_t(ssize_t, ret, 0) + frame->done);
+	}
 	file_end_write(file);
 	return ret;
 }
@@ -185,7 +196,7 @@ static int call_single(struct flexsc_frame *frame, int rw)
 
 	if (too_long(frame, frame->args[2]) || (rw == WRITE && flexsc_fsize(frame)))
 		return FLEXSC_TO_T;
-	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	rc = flexsc_file_get_rw(frame, frame->args[0], rw, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = flexsc_file_ready(frame, file);
@@ -195,8 +206,10 @@ static int call_single(struct flexsc_frame *frame, int rw)
 		frame->ret = do_single(frame, file, rw, ppos);
 		store_pos(file, ppos, frame->ret);
 		flexsc_file_unlock_pos(file);
+		if (frame->events)
+			rc = FLEXSC_WAIT;
 	}
-	flexsc_file_put(file);
+	flexsc_file_release(frame, file, rc);
 	return rc;
 }
 
@@ -267,8 +280,8 @@ static ssize_t loop_read_write(struct file *file, struct iov_iter *iter, loff_t 
 }
 
 /*
- * vfs_readv() and vfs_writev(). Return: 0 with *@ret set, or FLEXSC_TO_T: the length
- * is known only when the segments have been read in.
+ * vfs_readv() and vfs_writev(). Return: 0 with *@ret set, or a verdict: the length is
+ * known only when the segments have been read in.
  */
 static int do_vector(struct flexsc_frame *frame, struct file *file, int rw, loff_t *ppos,
 		     ssize_t *ret)
@@ -305,15 +318,21 @@ static int do_vector(struct flexsc_frame *frame, struct file *file, int rw, loff
 	}
 	if (rw == READ) {
 		if (total)
-			*ret = file->f_op->read_iter ? iter_read(file, &iter, ppos) :
+			*ret = file->f_op->read_iter ? iter_read(frame, file, &iter, ppos) :
 			       loop_read_write(file, &iter, ppos, READ);
-		if (*ret >= 0)
+		if (flexsc_would_wait(frame, file, READ, *ret, total))
+			rc = FLEXSC_WAIT;
+		else if (*ret >= 0)
 			fsnotify_access(file);
 	} else if (total) {
+		total -= min_t(size_t, total, frame->done);
+		iov_iter_advance(&iter, frame->done);
 		file_start_write(file);
-		*ret = file->f_op->write_iter ? iter_write(file, &iter, ppos) :
+		*ret = file->f_op->write_iter ? iter_write(frame, file, &iter, ppos) :
 		       loop_read_write(file, &iter, ppos, WRITE);
-		if (*ret > 0)
+		if (flexsc_would_wait(frame, file, WRITE, *ret, total))
+			rc = FLEXSC_WAIT;
+		else if (*ret > 0 || frame->done)
 			fsnotify_modify(file);
 		file_end_write(file);
 	}
@@ -328,7 +347,7 @@ static int vector_done(struct flexsc_frame *frame, int rw, ssize_t ret)
 	if (rw == READ)
 		account_read(frame, ret);
 	else
-		account_write(frame, ret);
+		account_write(frame, max_t(ssize_t, ret, 0) + frame->done);
 	return flexsc_done(frame, ret);
 }
 
@@ -341,7 +360,7 @@ static int call_vector(struct flexsc_frame *frame, int rw)
 
 	if (rw == WRITE && flexsc_fsize(frame))
 		return FLEXSC_TO_T;
-	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	rc = flexsc_file_get_rw(frame, frame->args[0], rw, &file);
 	if (rc > 0)
 		return rc;
 	if (rc < 0)
@@ -355,7 +374,7 @@ static int call_vector(struct flexsc_frame *frame, int rw)
 			store_pos(file, ppos, ret);
 		flexsc_file_unlock_pos(file);
 	}
-	flexsc_file_put(file);
+	flexsc_file_release(frame, file, rc);
 	return rc ?: vector_done(frame, rw, ret);
 }
 

@@ -2,15 +2,19 @@
 /*
  * Open files: look-up in the process's table, kinds, release.
  */
+#include <linux/eventfd.h>
 #include <linux/fdtable.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/kdev_t.h>
 #include <linux/magic.h>
 #include <linux/major.h>
+#include <linux/net.h>
+#include <linux/poll.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/tty.h>
+#include <net/sock.h>
 
 #include "call_file.h"
 
@@ -18,6 +22,21 @@
 #define MEM_MINOR_NULL		3
 #define MEM_MINOR_ZERO		5
 #define MEM_MINOR_URANDOM	9
+
+/* Does this file system wait for nothing but a local disk? */
+static bool super_is_prompt(const struct super_block *sb)
+{
+	switch (sb->s_magic) {
+	case TMPFS_MAGIC:
+	case RAMFS_MAGIC:
+		return true;
+	case FUSE_SUPER_MAGIC:
+		/* fuseblk has a device, and a server all the same. */
+		return false;
+	default:
+		return sb->s_type->fs_flags & FS_REQUIRES_DEV;
+	}
+}
 
 /**
  * flexsc_inode_is_prompt - does this inode wait for nothing but a local disk?
@@ -30,19 +49,8 @@
  */
 bool flexsc_inode_is_prompt(struct inode *inode)
 {
-	const struct super_block *sb = inode->i_sb;
-
-	switch (sb->s_magic) {
-	case TMPFS_MAGIC:
-	case RAMFS_MAGIC:
-		break;
-	case FUSE_SUPER_MAGIC:
-		/* fuseblk has a device, and a server all the same. */
+	if (!super_is_prompt(inode->i_sb))
 		return false;
-	default:
-		if (!(sb->s_type->fs_flags & FS_REQUIRES_DEV))
-			return false;
-	}
 
 	switch (inode->i_mode & S_IFMT) {
 	case S_IFREG:
@@ -71,6 +79,71 @@ static bool file_is_prompt(const struct file *file)
 }
 
 /*
+ * An inet socket whose blocking call is one that does not block, made when poll says so.
+ * Not so with a time limit, or with a mark that poll knows and a call that does not block
+ * does not.
+ */
+static bool socket_waits(const struct file *file, int rw)
+{
+	const struct socket *sock = sock_from_file((struct file *)file);
+	const struct sock *sk = sock ? sock->sk : NULL;
+
+	if (!sk || (sk->sk_family != AF_INET && sk->sk_family != AF_INET6))
+		return false;
+	if (rw == FLEXSC_POLL)
+		return true;
+	if (rw == WRITE)
+		return READ_ONCE(sk->sk_sndtimeo) == MAX_SCHEDULE_TIMEOUT;
+	return READ_ONCE(sk->sk_rcvtimeo) == MAX_SCHEDULE_TIMEOUT &&
+	       READ_ONCE(sk->sk_rcvlowat) <= 1;
+}
+
+/*
+ * May a transfer be tried without blocking, in any lane, and waited for in the file's
+ * wait queue? True of pipes, inet sockets and eventfds, which also never ask who
+ * current is. Writing to an eventfd knows no way not to block but the file's own.
+ */
+static bool file_waits(struct file *file, int rw)
+{
+	const struct inode *inode = file_inode(file);
+	struct eventfd_ctx *eventfd;
+
+	if (FMODE_FSNOTIFY_HSM(file->f_mode))
+		return false;
+	if (rw == READ && (file->f_op->read || !file->f_op->read_iter))
+		return false;
+	if (rw == WRITE && (file->f_op->write || !file->f_op->write_iter))
+		return false;
+	switch (inode->i_mode & S_IFMT) {
+	case S_IFIFO:
+		/* The times of a named one are kept by its file system. */
+		return inode->i_sb->s_magic == PIPEFS_MAGIC ||
+		       super_is_prompt(inode->i_sb);
+	case S_IFSOCK:
+		return socket_waits(file, rw);
+	}
+	eventfd = eventfd_ctx_fileget(file);
+	if (IS_ERR(eventfd))
+		return false;
+	eventfd_ctx_put(eventfd);
+	return true;
+}
+
+/* What a call is going to do with a file, besides READ and WRITE. */
+#define NO_TRANSFER	(-1)
+
+/* May @frame's lane touch @file? Says also how. */
+static bool suits(struct flexsc_frame *frame, struct file *file, int rw)
+{
+	frame->flags &= ~FLEXSC_FRAME_ATTEMPT;
+	if (rw != NO_TRANSFER && !(frame->flags & FLEXSC_FRAME_BLOCK) && file_waits(file, rw)) {
+		frame->flags |= FLEXSC_FRAME_ATTEMPT;
+		return true;
+	}
+	return frame->lane != FLEXSC_LANE_W || file_is_prompt(file);
+}
+
+/*
  * Look @fd up in @files and take a reference, if the file may be touched.
  *
  * All under file_lock, not RCU: the slot then cannot change between the look at
@@ -79,7 +152,7 @@ static bool file_is_prompt(const struct file *file)
  * that runs this.
  */
 static int slot_get(struct flexsc_frame *frame, struct files_struct *files,
-		    unsigned int fd, fmode_t unwanted, struct file **filep)
+		    unsigned int fd, fmode_t unwanted, int rw, struct file **filep)
 {
 	struct file *file;
 	int rc = 0;
@@ -90,11 +163,36 @@ static int slot_get(struct flexsc_frame *frame, struct files_struct *files,
 		rc = -EBADF;
 	else if (file->f_op == &FLEXSC_FOPS)
 		rc = FLEXSC_HAND_BACK;
-	else if (frame->lane == FLEXSC_LANE_W && !file_is_prompt(file))
+	else if (!suits(frame, file, rw))
 		rc = FLEXSC_TO_T;
 	else
 		*filep = get_file(file);
 	spin_unlock(&files->file_lock);
+	return rc;
+}
+
+static int file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwanted, int rw,
+		    struct file **filep)
+{
+	struct files_struct *files;
+	int rc = FLEXSC_TO_T;
+
+	if (frame->lane != FLEXSC_LANE_W)
+		return slot_get(frame, current->files, fd, unwanted, rw, filep);
+
+	/* AppArmor takes names apart in current's mount namespace: a kworker's is empty. */
+	if (frame->gate & FLEXSC_GATE_APPARMOR)
+		return FLEXSC_TO_T;
+
+	/*
+	 * The thread's exit clears ->files under task_lock, so the table lives while
+	 * we look. Order: alloc_lock, file_lock (as __do_SAK() has it).
+	 */
+	task_lock(frame->thread);
+	files = frame->thread->files;
+	if (files)
+		rc = slot_get(frame, files, fd, unwanted, rw, filep);
+	task_unlock(frame->thread);
 	return rc;
 }
 
@@ -110,26 +208,72 @@ static int slot_get(struct flexsc_frame *frame, struct files_struct *files,
 int flexsc_file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwanted,
 		    struct file **filep)
 {
-	struct files_struct *files;
-	int rc = FLEXSC_TO_T;
+	return file_get(frame, fd, unwanted, NO_TRANSFER, filep);
+}
 
-	if (frame->lane != FLEXSC_LANE_W)
-		return slot_get(frame, current->files, fd, unwanted, filep);
-
-	/* AppArmor takes names apart in current's mount namespace: a kworker's is empty. */
-	if (frame->gate & FLEXSC_GATE_APPARMOR)
+/**
+ * flexsc_file_get_rw - the file that @fd names, to read from or write to
+ * @frame: the entry
+ * @fd: file descriptor
+ * @rw: READ, WRITE or FLEXSC_POLL
+ * @filep: out, with a reference for flexsc_file_release()
+ *
+ * An entry that has waited keeps its file, whatever @fd names by now. Sets
+ * FLEXSC_FRAME_ATTEMPT if the transfer has to be tried without blocking; where it is
+ * not set, flexsc_file_ready() has to be asked.
+ *
+ * Return: 0, -EBADF, or a verdict; *@filep is set only with 0.
+ */
+int flexsc_file_get_rw(struct flexsc_frame *frame, unsigned int fd, int rw,
+		       struct file **filep)
+{
+	if (!frame->file)
+		return file_get(frame, fd, FMODE_PATH, rw, filep);
+	if (frame->lane == FLEXSC_LANE_W && (frame->gate & FLEXSC_GATE_APPARMOR))
 		return FLEXSC_TO_T;
+	if (!suits(frame, frame->file, rw))
+		return FLEXSC_TO_T;
+	*filep = get_file(frame->file);
+	return 0;
+}
 
-	/*
-	 * The thread's exit clears ->files under task_lock, so the table lives while
-	 * we look. Order: alloc_lock, file_lock (as __do_SAK() has it).
-	 */
-	task_lock(frame->thread);
-	files = frame->thread->files;
-	if (files)
-		rc = slot_get(frame, files, fd, unwanted, filep);
-	task_unlock(frame->thread);
-	return rc;
+/**
+ * flexsc_would_wait - does the blocking call go on where an attempt has ended?
+ * @frame: the entry
+ * @file: its file
+ * @rw: READ or WRITE
+ * @ret: what the attempt returned
+ * @wanted: how many bytes it was asked for
+ *
+ * A read returns what there is, a write goes on until all is written. If it would
+ * wait, @frame says so, and the verdict has to be FLEXSC_WAIT.
+ */
+bool flexsc_would_wait(struct flexsc_frame *frame, struct file *file, int rw, ssize_t ret,
+		       size_t wanted)
+{
+	if (!(frame->flags & FLEXSC_FRAME_ATTEMPT) || (file->f_flags & O_NONBLOCK))
+		return false;
+	if (ret != -EAGAIN && !(rw == WRITE && ret > 0 && ret < wanted))
+		return false;
+	if (ret > 0)
+		frame->done += ret;
+	frame->events = (__force u32)(rw == READ ? EPOLLIN | EPOLLRDNORM | EPOLLRDHUP :
+						   EPOLLOUT | EPOLLWRNORM);
+	return true;
+}
+
+/**
+ * flexsc_file_release - give back what flexsc_file_get_rw() took
+ * @frame: the entry
+ * @file: the file
+ * @rc: the verdict: an entry that waits keeps the file
+ */
+void flexsc_file_release(struct flexsc_frame *frame, struct file *file, int rc)
+{
+	if (rc == FLEXSC_WAIT && !frame->file)
+		frame->file = file;
+	else
+		flexsc_file_put(file);
 }
 
 /**
@@ -203,7 +347,8 @@ int flexsc_file_ready(struct flexsc_frame *frame, struct file *file)
 {
 	umode_t mode = file_inode(file)->i_mode;
 
-	if (frame->lane == FLEXSC_LANE_W || file_is_prompt(file))
+	if (frame->lane == FLEXSC_LANE_W || (frame->flags & FLEXSC_FRAME_ATTEMPT) ||
+	    file_is_prompt(file))
 		return 0;
 	if (frame->lane == FLEXSC_LANE_C) {
 		/* A regular file waits with O_NONBLOCK too, and so does a fanotify listener. */

@@ -39,10 +39,18 @@ static inline int flexsc_gated(const struct flexsc_frame *frame, u32 modules)
 /* What a call does with its open file: returns a verdict. */
 typedef int (*flexsc_file_fn)(struct flexsc_frame *frame, struct file *file);
 
+/* Besides READ and WRITE, what flexsc_file_get_rw() may be asked for: only a look. */
+#define FLEXSC_POLL	2
+
 int flexsc_file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwanted,
 		    struct file **filep);
+int flexsc_file_get_rw(struct flexsc_frame *frame, unsigned int fd, int rw,
+		       struct file **filep);
 int flexsc_on_file(struct flexsc_frame *frame, fmode_t unwanted, flexsc_file_fn fn);
 void flexsc_file_put(struct file *file);
+void flexsc_file_release(struct flexsc_frame *frame, struct file *file, int rc);
+bool flexsc_would_wait(struct flexsc_frame *frame, struct file *file, int rw, ssize_t ret,
+		       size_t wanted);
 void flexsc_file_lock_pos(struct file *file);
 void flexsc_file_unlock_pos(struct file *file);
 int flexsc_file_ready(struct flexsc_frame *frame, struct file *file);

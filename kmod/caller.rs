@@ -6,7 +6,10 @@
 
 use crate::{
     abi,
-    call::Verdict,
+    call::{
+        Lane,
+        Verdict, //
+    },
     context::Context,
     helpers::{
         flexsc_fput_pending,
@@ -88,7 +91,7 @@ impl Context {
     }
 
     /// Executes in the caller what is still SUBMITTED.
-    fn run_posted(&self) {
+    fn run_posted(self: &Arc<Self>) {
         let shared = self.shared();
         let mut batch = [0; BATCH];
         loop {
@@ -100,22 +103,19 @@ impl Context {
             }
             // SAFETY: The current task is valid and wears its own credentials.
             let gate = unsafe { flexsc_gate(kernel::current!().as_ptr()) } | self.strict();
-            let mut to_thread = false;
+            let mut all = true;
             for &index in batch.iter().take(count) {
-                to_thread |= !self.run_one(index, gate);
+                all &= self.run_one(index, gate);
             }
-            if to_thread {
-                let tell = self.state().attend_t(shared);
-                if tell {
-                    self.wake_waiters();
-                }
+            if !all {
+                self.attend();
             }
         }
     }
 
-    /// Executes one entry in the caller; false if lane T has to.
-    fn run_one(&self, index: u16, gate: u32) -> bool {
-        let Some(posted) = self.state().posted(index) else {
+    /// Executes one entry in the caller; false if another lane has to.
+    fn run_one(self: &Arc<Self>, index: u16, gate: u32) -> bool {
+        let Some(mut run) = self.state().caller_run(index) else {
             return true;
         };
         // A caller that is to return to user mode begins nothing: the entry would only fail.
@@ -123,16 +123,19 @@ impl Context {
             Verdict::ToThread
         } else {
             let observer = self.shared().observer();
-            observer.started(index, posted.nr, abi::LANE_C);
+            observer.started(index, run.posted.nr, abi::LANE_C);
             // SAFETY: The caller of wait is a thread of the process, as the ioctl has checked,
             // and its own credentials, files and memory are in force.
-            unsafe { self.execute(&posted, abi::LANE_C, ptr::null_mut(), gate, ptr::null_mut()) }
+            unsafe {
+                self.execute(
+                    &mut run,
+                    abi::LANE_C,
+                    ptr::null_mut(),
+                    gate,
+                    ptr::null_mut(),
+                )
+            }
         };
-        if let Verdict::ToThread = verdict {
-            self.state().push_t(index);
-            return false;
-        }
-        self.finish(index, &posted, verdict, Counter::EntriesC);
-        true
+        self.conclude(run, verdict, Lane::W, Counter::EntriesC, |_| {})
     }
 }

@@ -22,10 +22,15 @@ use crate::{
     abi,
     account,
     adopt::Identity,
+    arm::{
+        Arm,
+        Fired, //
+    },
     call::{
         self,
         Acct,
         Frame,
+        Lane,
         Verdict, //
     },
     drain::Drain,
@@ -38,10 +43,10 @@ use crate::{
     restrict::Restriction,
     shared::{
         Counter,
-        Posted,
         Shared,
         Word, //
     },
+    slots::Run,
     state::{
         InFlight,
         State, //
@@ -49,6 +54,7 @@ use crate::{
     thread::SyscallThread,
     workqueue, //
 };
+use core::ptr;
 use kernel::{
     bindings,
     error::to_result,
@@ -114,6 +120,7 @@ pub(crate) struct Context {
     #[pin]
     shared: Shared,
     in_flight: InFlight,
+    fired: Fired,
     #[pin]
     state: SpinLock<State>,
     /// The kernel's own `comp_tail`.
@@ -147,6 +154,8 @@ pub(crate) struct Context {
     teardown: Work<Context, 0>,
     #[pin]
     minder: Work<Context, 1>,
+    #[pin]
+    waker: Work<Context, 2>,
     // Fields are dropped in declaration order: these last.
     _charge: account::Charge,
     _claim: workqueue::Claim,
@@ -155,6 +164,7 @@ pub(crate) struct Context {
 impl_has_work! {
     impl HasWork<Self, 0> for Context { self.teardown }
     impl HasWork<Self, 1> for Context { self.minder }
+    impl HasWork<Self, 2> for Context { self.waker }
 }
 
 /// Whether ring position `tail` is at or behind `position`.
@@ -184,6 +194,7 @@ impl Context {
         );
         let identity = Identity::of_current()?;
         let in_flight = InFlight::new(entries)?;
+        let fired = Fired::new(entries)?;
         let state = State::new(entries, drains, threads)?;
         // CAST: A CPU number is not negative here.
         let shared = Shared::new(options.entries, cpu as u32, spin_us)?;
@@ -194,6 +205,7 @@ impl Context {
                 restriction: options.restriction.clone(),
                 shared <- shared,
                 in_flight,
+                fired,
                 state <- new_spinlock!(state),
                 completions <- new_spinlock!(0),
                 acct <- new_spinlock!(Acct::default()),
@@ -213,6 +225,7 @@ impl Context {
                 max_threads: threads,
                 teardown <- new_work!("flexsc::Context::teardown"),
                 minder <- new_work!("flexsc::Context::minder"),
+                waker <- new_work!("flexsc::Context::waker"),
                 _charge: charge,
                 _claim: workqueue::Claim::new(),
             }? Error),
@@ -292,6 +305,11 @@ impl Context {
         &self.in_flight
     }
 
+    /// The entries whose files are ready.
+    pub(crate) fn fired(&self) -> &Fired {
+        &self.fired
+    }
+
     /// The state, locked.
     pub(crate) fn state(&self) -> SpinLockGuard<'_, State> {
         self.state.lock()
@@ -351,7 +369,7 @@ impl Context {
         let start = Instant::<Monotonic>::now();
         loop {
             for _ in 0..32 {
-                if self.shared.load(Word::SubTail) != lookout.head {
+                if self.shared.load(Word::SubTail) != lookout.head || self.fired.any() {
                     return true;
                 }
                 // SAFETY: A hint to the CPU, always safe.
@@ -372,13 +390,14 @@ impl Context {
     /// What `call.h` says of `lane` must be in force. `thread` must be as it says for that
     /// lane, and `acct` null or exclusive.
     pub(crate) unsafe fn execute(
-        &self,
-        posted: &Posted,
+        self: &Arc<Self>,
+        run: &mut Run,
         lane: u32,
         thread: *mut bindings::task_struct,
         gate: u32,
         acct: *mut Acct,
     ) -> Verdict {
+        let posted = &run.posted;
         if posted.flags != 0 && !cfg!(flexsc_mutant = "flags") {
             return Verdict::Did(i64::from(EINVAL.to_errno()));
         }
@@ -402,22 +421,86 @@ impl Context {
             acct,
             lane,
             gate,
+            file: ptr::null_mut(),
+            done: 0,
+            events: 0,
+            flags: 0,
         };
+        if let Some(arm) = &mut run.held {
+            arm.clear();
+            frame.file = arm.file();
+            frame.done = arm.done;
+            if arm.must_block() && lane == abi::LANE_T {
+                frame.flags = call::FRAME_BLOCK;
+            }
+        }
         // SAFETY: The caller promises what is in force; `owner` is a task that the identity
         // holds, or current.
         match unsafe { call.run(&mut frame) } {
             Verdict::Did(ret) if RESTART.contains(&ret) && !cfg!(flexsc_mutant = "restart") => {
                 Verdict::ToThread
             }
+            Verdict::Wait(events) => {
+                if run.held.is_none() {
+                    // SAFETY: The handler has passed its reference on with the verdict.
+                    run.held = unsafe { Arm::new(self, run.index, frame.file) };
+                }
+                match &mut run.held {
+                    Some(arm) => {
+                        if !cfg!(flexsc_mutant = "arm_done") {
+                            arm.done = frame.done;
+                        }
+                        Verdict::Wait(events)
+                    }
+                    None => Verdict::HandBack.after(frame.done),
+                }
+            }
             verdict => verdict,
         }
     }
 
+    /// A lane that entered the entry as `lane` is through with it, and leaves it by `leave`.
+    /// Returns whether it is complete; otherwise it was queued, or waits for its file.
+    pub(crate) fn conclude(
+        self: &Arc<Self>,
+        mut run: Run,
+        verdict: Verdict,
+        lane: Lane,
+        counter: Counter,
+        leave: impl FnOnce(&mut State),
+    ) -> bool {
+        let ready = match (&verdict, &mut run.held) {
+            (Verdict::Wait(events), Some(arm)) => arm.set(*events, lane),
+            _ => false,
+        };
+        // Interrupted before any effect an entry is begun anew, as the real call would be.
+        let errno = if lane == Lane::T { EINTR } else { ECANCELED };
+        let ended = {
+            let mut state = self.state();
+            leave(&mut state);
+            state.end(run, verdict, ready, self.is_dead(), errno)
+        };
+        match ended {
+            Some((run, verdict)) => {
+                self.finish(run, verdict, counter);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Publishes the outcome of an entry.
-    pub(crate) fn finish(&self, index: u16, posted: &Posted, verdict: Verdict, lane: Counter) {
-        let (flags, ret, counter) = match verdict {
+    pub(crate) fn finish(&self, run: Run, verdict: Verdict, lane: Counter) {
+        let Run {
+            index,
+            posted,
+            held,
+        } = run;
+        // The file is given back before the entry is done.
+        let done = held.map_or(0, |arm| arm.done);
+        let (flags, ret, counter) = match verdict.after(done) {
             Verdict::Did(ret) => (0, ret, lane),
-            Verdict::HandBack | Verdict::ToThread => (
+            Verdict::HandBack | Verdict::ToThread | Verdict::Wait(_) => (
                 abi::ENTRY_HANDED_BACK,
                 i64::from(ENOSYS.to_errno()),
                 Counter::HandedBack,
@@ -551,6 +634,11 @@ impl Context {
         let _ = workqueue::housekeeping().enqueue::<_, 1>(self.clone());
     }
 
+    /// Queues the work item that queues entries whose files are ready. Callable in any context.
+    pub(crate) fn queue_waker(self: &Arc<Self>) {
+        let _ = workqueue::page_workers().enqueue_on::<_, 2>(self.cpu, self.clone());
+    }
+
     /// Adds what a page worker transferred.
     pub(crate) fn add_acct(&self, more: &Acct) {
         let mut acct = self.acct.lock();
@@ -571,9 +659,11 @@ impl Context {
         let _ = workqueue::housekeeping().enqueue::<_, 0>(this);
     }
 
-    /// Ends the threads and breaks the circle of references.
+    /// Ends the threads, completes what has not begun and breaks the circle of references.
     fn tear_down(&self) {
+        self.take_posted();
         let workers = self.state().dissolve();
+        self.cancel_idle();
         for thread in workers.threads() {
             thread.stop();
         }
@@ -615,5 +705,14 @@ impl WorkItem<1> for Context {
 
     fn run(this: Arc<Self>) {
         this.mind();
+    }
+}
+
+impl WorkItem<2> for Context {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.state().take_fired(&this.fired);
+        this.attend();
     }
 }

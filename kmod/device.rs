@@ -123,6 +123,13 @@ impl MiscDevice for Device {
                 // CAST: At most the number of entries.
                 Ok(device.context()?.wait(&wait)? as isize)
             }
+            abi::IOC_CANCEL => {
+                let cancel = user(size_of::<abi::Cancel>())
+                    .reader()
+                    .read::<abi::Cancel>()?;
+                // CAST: At most the number of entries.
+                Ok(device.context()?.cancel(&cancel)? as isize)
+            }
             _ => Err(ENOTTY),
         }
     }

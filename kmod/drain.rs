@@ -13,6 +13,7 @@ use crate::{
     adopt::Adoption,
     call::{
         Acct,
+        Lane,
         Verdict, //
     },
     context::{
@@ -21,7 +22,11 @@ use crate::{
     },
     helpers::flexsc_cond_resched,
     shared::Counter,
-    state::Leave,
+    slots::Run,
+    state::{
+        Leave,
+        State, //
+    },
     workqueue, //
 };
 use kernel::{
@@ -88,7 +93,7 @@ impl WorkItem for Drain {
 
 /// What a page worker does next.
 enum Step {
-    Run(u16, crate::shared::Posted, Option<Arc<Drain>>),
+    Run(Run, Option<Arc<Drain>>),
     Poll(Lookout),
     Again,
     Done,
@@ -96,7 +101,7 @@ enum Step {
 
 impl Context {
     /// Runs entries in lane W until there are none and polling has brought none.
-    fn drain(&self) {
+    fn drain(self: &Arc<Self>) {
         let shared = self.shared();
         shared.count(Counter::Drains, 1);
         self.state().start_drain(shared);
@@ -116,14 +121,16 @@ impl Context {
                 start = Instant::now();
             }
             match self.next_w(worked) {
-                Step::Run(index, posted, successor) => {
+                Step::Run(mut run, successor) => {
                     if let Some(drain) = successor {
                         drain.queue();
                     }
                     worked = true;
-                    shared.observer().started(index, posted.nr, abi::LANE_W);
-                    let verdict = self.execute_w(&posted, &mut adoption, &mut acct);
-                    self.end_w(index, &posted, verdict);
+                    shared
+                        .observer()
+                        .started(run.index, run.posted.nr, abi::LANE_W);
+                    let verdict = self.execute_w(&mut run, &mut adoption, &mut acct);
+                    self.conclude(run, verdict, Lane::W, Counter::EntriesW, State::end_w);
                     flexsc_cond_resched();
                 }
                 Step::Poll(lookout) => {
@@ -143,9 +150,10 @@ impl Context {
         let shared = self.shared();
         let mut state = self.state();
         state.pull_for_lanes(shared, self.in_flight());
+        state.take_fired(self.fired());
         let tell = state.attend_t(shared);
-        let step = if let Some((index, posted, successor)) = state.begin_w() {
-            Step::Run(index, posted, successor)
+        let step = if let Some((run, successor)) = state.begin_w() {
+            Step::Run(run, successor)
         } else if worked && !state.others_active() && self.spins() {
             // A thread at work would poll in our stead.
             Step::Poll(self.lookout(&state))
@@ -172,8 +180,8 @@ impl Context {
     }
 
     fn execute_w(
-        &self,
-        posted: &crate::shared::Posted,
+        self: &Arc<Self>,
+        run: &mut Run,
         adoption: &mut Option<Adoption>,
         acct: &mut Acct,
     ) -> Verdict {
@@ -195,21 +203,7 @@ impl Context {
         let gate = adoption.wear_current(self.identity()) | self.strict();
         // SAFETY: The memory and the credentials of the process are worn, and `task` is a
         // thread of the process that has taken its fd table and is kept valid by the context.
-        unsafe { self.execute(posted, abi::LANE_W, task.as_ptr(), gate, acct) }
-    }
-
-    fn end_w(&self, index: u16, posted: &crate::shared::Posted, verdict: Verdict) {
-        match verdict {
-            Verdict::ToThread => {
-                let mut state = self.state();
-                state.end_w();
-                state.push_t(index);
-            }
-            verdict => {
-                self.finish(index, posted, verdict, Counter::EntriesW);
-                self.state().end_w();
-            }
-        }
+        unsafe { self.execute(run, abi::LANE_W, task.as_ptr(), gate, acct) }
     }
 
     /// Puts a drain item that has run back among those that are not queued.

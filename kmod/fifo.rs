@@ -46,6 +46,19 @@ impl Fifo {
         }
     }
 
+    /// Takes an index out of the middle; false if it is not queued.
+    pub(crate) fn remove(&mut self, index: u16) -> bool {
+        let mut found = false;
+        for _ in 0..self.len {
+            match self.pop() {
+                Some(other) if other == index => found = true,
+                Some(other) => self.push(other),
+                None => {}
+            }
+        }
+        found
+    }
+
     /// Takes the oldest index.
     pub(crate) fn pop(&mut self) -> Option<u16> {
         if self.len == 0 {

@@ -134,8 +134,10 @@ void flexsc_fput_soon(void)
 void flexsc_interrupt(struct task_struct *task)
 {
 	set_tsk_thread_flag(task, TIF_NOTIFY_SIGNAL);
+	/* Pairs with set_current_state(): the flag is seen there, or the sleeper here. */
 	smp_mb__after_atomic();
-	wake_up_process(task);
+	if (READ_ONCE(task->__state) & TASK_INTERRUPTIBLE)
+		wake_up_process(task);
 }
 
 void flexsc_set_running(void)

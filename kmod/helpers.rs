@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Declarations of the C half: `helpers.h`, `policy.h`, `observe.h`, `call.h` and the kernel's `vhost_task.h`, which
+//! Declarations of the C half: `helpers.h`, `policy.h`, `observe.h`, `call.h`, `arm.h` and the kernel's `vhost_task.h`, which
 //! the generated bindings do not cover.
 
 use crate::call::{
@@ -19,6 +19,12 @@ use kernel::{
 /// `struct vhost_task`; only ever seen through a pointer.
 #[repr(C)]
 pub(crate) struct VhostTask {
+    _opaque: [u8; 0],
+}
+
+/// `struct flexsc_arm`; only ever seen through a pointer.
+#[repr(C)]
+pub(crate) struct RawArm {
     _opaque: [u8; 0],
 }
 
@@ -89,6 +95,19 @@ unsafe extern "C" {
 
     pub(crate) safe fn flexsc_gate_init();
     pub(crate) fn flexsc_gate(owner: *mut bindings::task_struct) -> u32;
+
+    pub(crate) fn flexsc_arm_new(
+        file: *mut bindings::file,
+        fire: unsafe extern "C" fn(*const c_void, u16),
+        context: *const c_void,
+        index: u16,
+    ) -> *mut RawArm;
+    pub(crate) fn flexsc_arm_set(arm: *mut RawArm, events: u32) -> u32;
+    pub(crate) fn flexsc_arm_publish(arm: *mut RawArm) -> bool;
+    pub(crate) fn flexsc_arm_fired(arm: *const RawArm) -> bool;
+    pub(crate) fn flexsc_arm_clear(arm: *mut RawArm);
+    pub(crate) fn flexsc_arm_free(arm: *mut RawArm);
+    pub(crate) fn flexsc_arm_file(arm: *const RawArm) -> *mut bindings::file;
 
     pub(crate) fn vhost_task_create(
         run: unsafe extern "C" fn(*mut c_void) -> bool,

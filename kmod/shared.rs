@@ -79,6 +79,7 @@ pub(crate) enum Counter {
     IdleSleeps,
     Threads,
     ThreadWakes,
+    Cancelled,
 }
 
 impl Counter {
@@ -282,6 +283,7 @@ impl Shared {
                 Counter::IdleSleeps => core::mem::offset_of!(Counters, idle_sleeps),
                 Counter::Threads => core::mem::offset_of!(Counters, threads),
                 Counter::ThreadWakes => core::mem::offset_of!(Counters, thread_wakes),
+                Counter::Cancelled => core::mem::offset_of!(Counters, cancelled),
             };
         // SAFETY: The offset is that of a 64-bit counter in `Control`.
         unsafe { self.at(offset) }

@@ -7,17 +7,23 @@
 
 use crate::{
     abi::NEED_WAKEUP,
+    arm::Fired,
     call::{
         self,
-        Lane, //
+        Lane,
+        Verdict, //
     },
     drain::Drain,
     fifo::Fifo,
     shared::{
         Counter,
-        Posted,
         Shared,
         Word, //
+    },
+    slots::{
+        Place,
+        Run,
+        Slots, //
     },
     thread::SyscallThread, //
 };
@@ -89,8 +95,8 @@ struct ThreadState {
     handle: Arc<SyscallThread>,
     /// Sleeps, or is about to; a wake-up makes it look at the queue.
     idle: bool,
-    /// Executes an entry.
-    in_call: bool,
+    /// The entry that it executes.
+    in_call: Option<u16>,
     /// Has been in one entry for a whole tick of the minder: no longer counted as active.
     blocked: bool,
     /// Counts the entries begun, so that the minder sees progress.
@@ -118,7 +124,7 @@ pub(crate) enum Leave {
 ///   so that nobody will look at the ring unless kicked, or `want_thread` is true.
 /// - `drains` are the items that are neither queued nor running.
 pub(crate) struct State {
-    posted: KVVec<Posted>,
+    slots: Slots,
     w: Fifo,
     t: Fifo,
     sub_head: u32,
@@ -130,6 +136,18 @@ pub(crate) struct State {
     minding: bool,
     /// Every thread is blocked and entries wait for one: the next ioctl makes another.
     want_thread: bool,
+    /// The context is torn down: nothing is taken or queued any more.
+    dissolved: bool,
+}
+
+/// What there was to cancel.
+pub(crate) enum Cancelled {
+    /// It had not begun, or waited, and is the caller's to finish.
+    Taken(Run),
+    /// It is being executed; if it can be interrupted, it is.
+    Running,
+    /// There is no such entry in flight.
+    None,
 }
 
 /// The drain items and threads of a context that is being torn down.
@@ -151,13 +169,8 @@ impl State {
     /// The state of a context with `entries` entries and room for that many drain items and
     /// threads.
     pub(crate) fn new(entries: usize, drains: usize, threads: usize) -> Result<Self> {
-        let empty = Posted {
-            nr: 0,
-            flags: 0,
-            args: [0; 6],
-        };
         Ok(Self {
-            posted: KVVec::from_elem(empty, entries, GFP_KERNEL_ACCOUNT)?,
+            slots: Slots::new(entries)?,
             w: Fifo::new(entries)?,
             t: Fifo::new(entries)?,
             sub_head: 0,
@@ -167,6 +180,7 @@ impl State {
             threads: KVVec::with_capacity(threads, GFP_KERNEL_ACCOUNT)?,
             minding: false,
             want_thread: false,
+            dissolved: false,
         })
     }
 
@@ -192,9 +206,9 @@ impl State {
         self.active > 1
     }
 
-    /// The private copy of an entry that was taken.
-    pub(crate) fn posted(&self, index: u16) -> Option<Posted> {
-        self.posted.get(usize::from(index)).copied()
+    /// An entry that [`State::pull_for_caller`] has handed out.
+    pub(crate) fn caller_run(&mut self, index: u16) -> Option<Run> {
+        self.slots.take(index, Place::Running)
     }
 
     /// Whether somebody will look at the ring without being kicked.
@@ -219,6 +233,9 @@ impl State {
         in_flight: &InFlight,
         mut place: impl FnMut(&mut Self, u16, Lane),
     ) {
+        if self.dissolved {
+            return;
+        }
         let tail = shared.load(Word::SubTail);
         let mut rejected = 0;
         // More than the ring holds: what lies further back was overwritten, if ever posted.
@@ -246,15 +263,15 @@ impl State {
             }
             // CAST: Below MAX_ENTRIES, which fits u16.
             let index = index as u16;
-            let (Some(posted), Some(slot)) = (
-                shared.take(u32::from(index)),
-                self.posted.get_mut(usize::from(index)),
-            ) else {
+            let (Some(posted), Some(slot)) =
+                (shared.take(u32::from(index)), self.slots.get_mut(index))
+            else {
                 in_flight.clear(index);
                 rejected += 1;
                 continue;
             };
-            *slot = posted;
+            slot.posted = posted;
+            slot.cancelled = false;
             // An unknown call is handed back by whoever comes first.
             let lane = call::find(posted.nr).map_or(Lane::W, |call| call.lane());
             place(self, index, lane);
@@ -268,8 +285,8 @@ impl State {
     /// Takes posted entries and queues each for its lane.
     pub(crate) fn pull_for_lanes(&mut self, shared: &Shared, in_flight: &InFlight) {
         self.pull(shared, in_flight, |state, index, lane| match lane {
-            Lane::W => state.w.push(index),
-            Lane::T => state.t.push(index),
+            Lane::W => state.push_w(index),
+            Lane::T => state.push_t(index),
         });
     }
 
@@ -281,18 +298,149 @@ impl State {
         batch: &mut CallerBatch,
     ) -> usize {
         let mut count = 0;
-        self.pull(shared, in_flight, |_, index, _| {
+        self.pull(shared, in_flight, |state, index, _| {
             if let Some(place) = batch.get_mut(count) {
                 *place = index;
                 count += 1;
             }
+            state.slots.place(index, Place::Running);
         });
         count
     }
 
-    /// Queues an entry for lane T: no other lane can do it, or it has to be restarted there.
-    pub(crate) fn push_t(&mut self, index: u16) {
+    fn push_w(&mut self, index: u16) {
+        self.w.push(index);
+        self.slots.place(index, Place::Queued);
+    }
+
+    fn push_t(&mut self, index: u16) {
         self.t.push(index);
+        self.slots.place(index, Place::Queued);
+    }
+
+    fn push(&mut self, index: u16, lane: Lane) {
+        match lane {
+            Lane::W => self.push_w(index),
+            Lane::T => self.push_t(index),
+        }
+    }
+
+    /// A lane gives an entry back. Returns it with what has to be published if it is over;
+    /// otherwise it was queued, for lane T to begin it anew, or waits for its file, unless that
+    /// is `ready`.
+    ///
+    /// Whoever was told to end, or of a context that is `dead`, gets `errno` instead.
+    pub(crate) fn end(
+        &mut self,
+        mut run: Run,
+        verdict: Verdict,
+        ready: bool,
+        dead: bool,
+        errno: Error,
+    ) -> Option<(Run, Verdict)> {
+        let index = run.index;
+        let errno = match verdict {
+            Verdict::Did(_) | Verdict::HandBack => {
+                self.slots.place(index, Place::Nowhere);
+                return Some((run, verdict));
+            }
+            Verdict::Wait(_) => ECANCELED,
+            Verdict::ToThread => errno,
+        };
+        let cancelled = self.slots.get(index).is_none_or(|slot| slot.cancelled)
+            && !cfg!(flexsc_mutant = "cancel_restart");
+        if cancelled || dead || self.dissolved {
+            self.slots.place(index, Place::Nowhere);
+            return Some((run, Verdict::Did(i64::from(errno.to_errno()))));
+        }
+        let held = run.held.take();
+        let lane = match (&verdict, &held) {
+            (Verdict::Wait(_), Some(arm)) if ready || arm.publish() => Some(arm.lane()),
+            (Verdict::Wait(_), Some(_)) => None,
+            _ => Some(Lane::T),
+        };
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.held = held;
+            slot.place = Place::Armed;
+        }
+        if let Some(lane) = lane {
+            self.push(index, lane);
+        }
+        None
+    }
+
+    /// Queues the entries whose files are ready.
+    pub(crate) fn take_fired(&mut self, fired: &Fired) {
+        fired.take(|index| {
+            let Some(slot) = self.slots.get(index) else {
+                return;
+            };
+            let Some(arm) = &slot.held else {
+                return;
+            };
+            // The mark may be that of an entry that was cancelled meanwhile.
+            if slot.place == Place::Armed && arm.has_fired() {
+                let lane = arm.lane();
+                self.push(index, lane);
+            }
+        });
+    }
+
+    /// Cancels an entry.
+    pub(crate) fn cancel(&mut self, index: u16) -> Cancelled {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return Cancelled::None;
+        };
+        match slot.place {
+            Place::Nowhere => Cancelled::None,
+            Place::Running => {
+                slot.cancelled = true;
+                self.interrupt(|running| running == index);
+                Cancelled::Running
+            }
+            Place::Queued | Place::Armed => {
+                if slot.place == Place::Queued && !self.w.remove(index) {
+                    self.t.remove(index);
+                }
+                match self.slots.take(index, Place::Nowhere) {
+                    Some(run) => Cancelled::Taken(run),
+                    None => Cancelled::None,
+                }
+            }
+        }
+    }
+
+    /// Takes an entry that has not begun, or that waits, to cancel it. Entries that wait are
+    /// looked for from `from` on.
+    pub(crate) fn take_idle(&mut self, from: &mut u16) -> Option<Run> {
+        if let Some(index) = self.w.pop().or_else(|| self.t.pop()) {
+            return self.slots.take(index, Place::Nowhere);
+        }
+        let index = self.slots.next_armed(*from)?;
+        *from = index;
+        self.slots.take(index, Place::Nowhere)
+    }
+
+    /// Cancels all entries that are being executed; returns how many there are.
+    pub(crate) fn cancel_running(&mut self) -> u32 {
+        let count = self.slots.cancel_running();
+        self.interrupt(|_| true);
+        count
+    }
+
+    /// Interrupts the threads that execute one of `which`.
+    ///
+    /// What a thread executes changes under the same lock, and it looks for signals before it
+    /// begins the next entry, so none but those meant here sees the interruption.
+    fn interrupt(&self, which: impl Fn(u16) -> bool) {
+        if cfg!(flexsc_mutant = "cancel_interrupt") {
+            return;
+        }
+        for thread in self.threads.iter() {
+            if thread.in_call.is_some_and(&which) {
+                thread.handle.interrupt();
+            }
+        }
     }
 
     /// Takes an entry for a page worker, which is from now on inside a call.
@@ -300,12 +448,12 @@ impl State {
     /// The drain item, if any, has to be queued by the caller: it goes on if the call sleeps.
     /// When all items are inside calls there is none, and the page workers go on as they
     /// return.
-    pub(crate) fn begin_w(&mut self) -> Option<(u16, Posted, Option<Arc<Drain>>)> {
+    pub(crate) fn begin_w(&mut self) -> Option<(Run, Option<Arc<Drain>>)> {
         let index = self.w.pop()?;
-        let posted = self.posted(index)?;
+        let run = self.slots.take(index, Place::Running)?;
         let successor = self.take_drain();
         self.active -= 1;
-        Some((index, posted, successor))
+        Some((run, successor))
     }
 
     /// A drain item to queue, unless one is queued already.
@@ -324,20 +472,20 @@ impl State {
     }
 
     /// Takes an entry for the system call thread number `id`.
-    pub(crate) fn begin_t(&mut self, id: usize) -> Option<(u16, Posted)> {
+    pub(crate) fn begin_t(&mut self, id: usize) -> Option<Run> {
         let index = self.t.pop()?;
-        let posted = self.posted(index)?;
+        let run = self.slots.take(index, Place::Running)?;
         if let Some(thread) = self.threads.get_mut(id) {
-            thread.in_call = true;
+            thread.in_call = Some(index);
             thread.begun = thread.begun.wrapping_add(1);
         }
-        Some((index, posted))
+        Some(run)
     }
 
     /// The system call thread number `id` is back from its call.
     pub(crate) fn end_t(&mut self, id: usize, shared: &Shared) {
         if let Some(thread) = self.threads.get_mut(id) {
-            thread.in_call = false;
+            thread.in_call = None;
             if thread.blocked {
                 thread.blocked = false;
                 self.enter(shared);
@@ -361,7 +509,7 @@ impl State {
             .push_within_capacity(ThreadState {
                 handle,
                 idle: true,
-                in_call: false,
+                in_call: None,
                 blocked: false,
                 begun: 0,
                 seen: 0,
@@ -418,6 +566,7 @@ impl State {
 
     /// Gives up everything that runs entries, for good.
     pub(crate) fn dissolve(&mut self) -> Workers {
+        self.dissolved = true;
         Workers {
             drains: core::mem::take(&mut self.drains),
             threads: core::mem::take(&mut self.threads),
@@ -452,7 +601,7 @@ impl State {
         let mut busy = false;
         let mut newly_blocked = 0;
         for thread in self.threads.iter_mut() {
-            if !thread.in_call || thread.blocked {
+            if thread.in_call.is_none() || thread.blocked {
                 busy |= !thread.idle && !thread.blocked;
                 continue;
             }

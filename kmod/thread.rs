@@ -14,6 +14,7 @@ use crate::{
     adopt,
     call::{
         Acct,
+        Lane,
         Verdict, //
     },
     context::{
@@ -33,10 +34,8 @@ use crate::{
         flexsc_set_running,
         VhostTask, //
     },
-    shared::{
-        Counter,
-        Posted, //
-    },
+    shared::Counter,
+    slots::Run,
     state::Leave, //
 };
 use core::ptr;
@@ -161,6 +160,14 @@ impl SyscallThread {
         }
     }
 
+    /// Breaks the thread out of an interruptible wait.
+    pub(crate) fn interrupt(&self) {
+        if let Some(task) = self.task() {
+            // SAFETY: `task` is a valid task.
+            unsafe { flexsc_interrupt(task.as_ptr()) };
+        }
+    }
+
     /// Ends the thread and waits for it. Its context must be dead, so that it begins nothing
     /// more; a call that it is inside is interrupted.
     pub(crate) fn stop(&self) {
@@ -169,10 +176,7 @@ impl SyscallThread {
             return;
         }
         self.vhost.store(ptr::null_mut(), Relaxed);
-        if let Some(task) = self.task() {
-            // SAFETY: `task` is a valid task.
-            unsafe { flexsc_interrupt(task.as_ptr()) };
-        }
+        self.interrupt();
         // SAFETY: By the type invariants `vhost` is a started task, and it is stopped once. The
         // caller is not this thread.
         unsafe { helpers::vhost_task_stop(vhost) };
@@ -218,11 +222,13 @@ unsafe extern "C" fn handle_sigkill(data: *mut c_void) {
     // Even a thread that never ran must own its count of the table, or the table would leak.
     this.adopt();
     this.context.kill();
+    // What waits for a file holds it, and a file may hold this very context.
+    this.context.cancel_idle();
 }
 
 /// What a system call thread does next.
 enum Step {
-    Run(u16, Posted),
+    Run(Run),
     Poll(Lookout),
     Again,
     Done,
@@ -260,10 +266,14 @@ impl Context {
                 return true;
             }
             match self.next_t(id) {
-                Step::Run(index, posted) => {
-                    shared.observer().started(index, posted.nr, abi::LANE_T);
-                    let verdict = self.execute_t(&posted, &mut creds);
-                    self.end_t(id, index, &posted, verdict);
+                Step::Run(mut run) => {
+                    shared
+                        .observer()
+                        .started(run.index, run.posted.nr, abi::LANE_T);
+                    let verdict = self.execute_t(&mut run, &mut creds);
+                    self.conclude(run, verdict, Lane::T, Counter::EntriesT, |state| {
+                        state.end_t(id, shared);
+                    });
                 }
                 Step::Poll(lookout) => {
                     // The creds come off first: nothing is worn while idle.
@@ -282,15 +292,16 @@ impl Context {
         let shared = self.shared();
         let mut state = self.state();
         state.pull_for_lanes(shared, self.in_flight());
+        state.take_fired(self.fired());
         let drain = if state.has_w() {
             state.want_drain(shared)
         } else {
             None
         };
         let mut mind = false;
-        let step = if let Some((index, posted)) = state.begin_t(id) {
+        let step = if let Some(run) = state.begin_t(id) {
             mind = state.start_minding();
-            Step::Run(index, posted)
+            Step::Run(run)
         } else if !state.others_active() && self.spins() {
             Step::Poll(self.lookout(&state))
         } else {
@@ -314,25 +325,13 @@ impl Context {
         matches!(self.state().stop_thread(id, self.shared()), Leave::Gone)
     }
 
-    fn execute_t(&self, posted: &Posted, creds: &mut Option<adopt::Creds>) -> Verdict {
+    fn execute_t(self: &Arc<Self>, run: &mut Run, creds: &mut Option<adopt::Creds>) -> Verdict {
         if !self.identity().tables_match(&*kernel::current!()) {
             return Verdict::HandBack;
         }
         let gate = adopt::wear_current(creds, self.identity()) | self.strict();
         // SAFETY: This is a system call thread of the process with its fd table, which
         // `tables_match` has compared, and the credentials are worn.
-        unsafe { self.execute(posted, abi::LANE_T, ptr::null_mut(), gate, ptr::null_mut()) }
-    }
-
-    fn end_t(&self, id: usize, index: u16, posted: &Posted, verdict: Verdict) {
-        if let Verdict::ToThread = verdict {
-            // Interrupted before any effect: it is begun anew, as the real call would be.
-            let mut state = self.state();
-            state.push_t(index);
-            state.end_t(id, self.shared());
-            return;
-        }
-        self.finish(index, posted, verdict, Counter::EntriesT);
-        self.state().end_t(id, self.shared());
+        unsafe { self.execute(run, abi::LANE_T, ptr::null_mut(), gate, ptr::null_mut()) }
     }
 }

@@ -7,7 +7,9 @@
 #![warn(missing_docs)]
 
 pub mod arena;
+pub mod arm;
 pub mod calls;
+pub mod cancel;
 pub mod case;
 pub mod cases;
 pub mod client;

@@ -50,8 +50,15 @@
  */
 #define FLEXSC_ENTRY_HANDED_BACK	0x8000
 
-/* flexsc_entry.nr of the call that does nothing and returns 0, for measuring. */
+/* flexsc_entry.nr of what is no system call: this or a higher number. */
+#define FLEXSC_NR_OWN		0xfff0
+/* Does nothing and returns 0, for measuring. */
 #define FLEXSC_NR_NOP		0xffff
+/*
+ * Waits until a file is ready. args: file descriptor, POLL* events of poll(2); POLLERR
+ * and POLLHUP always count. Returns the events that are there, at least one; once.
+ */
+#define FLEXSC_NR_POLL		0xfffe
 
 /* One posted system call: one cache line. */
 struct flexsc_entry {
@@ -76,7 +83,8 @@ struct flexsc_counters {
 	__u64 idle_sleeps;	/* times that polling ended and NEED_WAKEUP was set */
 	__u64 threads;		/* system call threads that exist */
 	__u64 thread_wakes;	/* wake-ups sent to system call threads */
-	__u64 __reserved[4];
+	__u64 cancelled;	/* ended by FLEXSC_IOC_CANCEL or close before they began */
+	__u64 __reserved[3];
 };
 
 /* flexsc_control.wakeup */
@@ -119,7 +127,10 @@ struct flexsc_control {
 #define FLEXSC_FEAT_LANE_T	(1ULL << 1)	/* system call threads */
 #define FLEXSC_FEAT_LANE_C	(1ULL << 2)	/* the caller, inside wait */
 #define FLEXSC_FEAT_POLL	(1ULL << 3)	/* poll(2) on the context */
+#define FLEXSC_FEAT_CANCEL	(1ULL << 4)	/* FLEXSC_IOC_CANCEL */
 #define FLEXSC_FEAT_RESTRICT	(1ULL << 5)	/* FLEXSC_IOC_RESTRICT */
+#define FLEXSC_FEAT_ARM		(1ULL << 6)	/* pipes, inet sockets, eventfds wait without a thread */
+#define FLEXSC_FEAT_POLL_FILE	(1ULL << 7)	/* FLEXSC_NR_POLL */
 
 /* flexsc_setup.cpu: let the kernel choose. */
 #define FLEXSC_CPU_ANY		(-1)
@@ -198,11 +209,29 @@ struct flexsc_restrict {
 	__u64 __reserved[2];	/* in: 0 */
 };
 
+/* flexsc_cancel.flags */
+#define FLEXSC_CANCEL_ALL	0x1	/* all entries of the context; index is 0 */
+
+/*
+ * FLEXSC_IOC_CANCEL: end entries early. One that nobody has begun completes with
+ * -ECANCELED; one that sleeps interruptibly in a system call thread is interrupted
+ * and completes with -EINTR, or with what it has got so far. Every entry still
+ * completes exactly once. For one entry: 0 if it had not begun, EALREADY if it is
+ * being executed (and perhaps ends soon), ENOENT if it is not in flight. For all:
+ * how many had not begun or are being executed.
+ */
+struct flexsc_cancel {
+	__u32 index;		/* of the entry */
+	__u32 flags;		/* FLEXSC_CANCEL_* */
+	__u64 __reserved[2];	/* 0 */
+};
+
 #define FLEXSC_IOC_TYPE		0xF5
 #define FLEXSC_IOC_SETUP	_IOWR(FLEXSC_IOC_TYPE, 0x10, struct flexsc_setup)
 #define FLEXSC_IOC_PROBE	_IOWR(FLEXSC_IOC_TYPE, 0x11, struct flexsc_probe)
 #define FLEXSC_IOC_KICK		_IO(FLEXSC_IOC_TYPE, 0x12)
 #define FLEXSC_IOC_WAIT		_IOW(FLEXSC_IOC_TYPE, 0x13, struct flexsc_wait)
+#define FLEXSC_IOC_CANCEL	_IOW(FLEXSC_IOC_TYPE, 0x14, struct flexsc_cancel)
 #define FLEXSC_IOC_RESTRICT	_IOWR(FLEXSC_IOC_TYPE, 0x15, struct flexsc_restrict)
 
 #endif /* _UAPI_FLEXSC_H */

@@ -17,17 +17,19 @@ pub mod guard;
 pub mod bindings;
 
 pub use bindings::{
-    FLEXSC_ABI_VERSION as ABI_VERSION, FLEXSC_CALL_GATED as CALL_GATED, FLEXSC_CPU_ANY as CPU_ANY,
-    FLEXSC_FEAT_LANE_C as FEAT_LANE_C, FLEXSC_FEAT_LANE_T as FEAT_LANE_T,
-    FLEXSC_FEAT_LANE_W as FEAT_LANE_W, FLEXSC_FEAT_POLL as FEAT_POLL,
+    FLEXSC_ABI_VERSION as ABI_VERSION, FLEXSC_CALL_GATED as CALL_GATED,
+    FLEXSC_CANCEL_ALL as CANCEL_ALL, FLEXSC_CPU_ANY as CPU_ANY, FLEXSC_FEAT_ARM as FEAT_ARM,
+    FLEXSC_FEAT_CANCEL as FEAT_CANCEL, FLEXSC_FEAT_LANE_C as FEAT_LANE_C,
+    FLEXSC_FEAT_LANE_T as FEAT_LANE_T, FLEXSC_FEAT_LANE_W as FEAT_LANE_W,
+    FLEXSC_FEAT_POLL as FEAT_POLL, FLEXSC_FEAT_POLL_FILE as FEAT_POLL_FILE,
     FLEXSC_FEAT_RESTRICT as FEAT_RESTRICT, FLEXSC_LANE_C as LANE_C, FLEXSC_LANE_T as LANE_T,
     FLEXSC_LANE_W as LANE_W, FLEXSC_MAGIC as MAGIC, FLEXSC_MAX_ENTRIES as MAX_ENTRIES,
     FLEXSC_MIN_ENTRIES as MIN_ENTRIES, FLEXSC_NEED_WAKEUP as NEED_WAKEUP,
     FLEXSC_RESTRICT_CALLS as RESTRICT_CALLS, FLEXSC_RESTRICT_FREEZE as RESTRICT_FREEZE,
     FLEXSC_RESTRICT_MAX as RESTRICT_MAX, FLEXSC_SPIN_DEFAULT as SPIN_DEFAULT,
-    flexsc_control as Control, flexsc_counters as Counters, flexsc_entry as Entry,
-    flexsc_probe as Probe, flexsc_probe_call as ProbeCall, flexsc_restrict as Restrict,
-    flexsc_setup as Setup, flexsc_wait as Wait,
+    flexsc_cancel as Cancel, flexsc_control as Control, flexsc_counters as Counters,
+    flexsc_entry as Entry, flexsc_probe as Probe, flexsc_probe_call as ProbeCall,
+    flexsc_restrict as Restrict, flexsc_setup as Setup, flexsc_wait as Wait,
 };
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
@@ -54,6 +56,12 @@ pub const ENTRY_HANDED_BACK: u16 = bindings::FLEXSC_ENTRY_HANDED_BACK as u16;
 /// The call number that does nothing and returns 0, for measuring.
 pub const NR_NOP: u16 = bindings::FLEXSC_NR_NOP as u16;
 
+/// The call number that waits until a file is ready: descriptor, `POLL*` events.
+pub const NR_POLL: u16 = bindings::FLEXSC_NR_POLL as u16;
+
+/// What is no system call has this number or a higher one.
+pub const NR_OWN: u16 = bindings::FLEXSC_NR_OWN as u16;
+
 const IOC_WRITE: u32 = 1;
 const IOC_READ: u32 = 2;
 
@@ -71,12 +79,14 @@ pub const IOC_PROBE: u32 = ioc(IOC_READ | IOC_WRITE, 0x11, size_of::<Probe>());
 pub const IOC_KICK: u32 = ioc(0, 0x12, 0);
 /// ioctl: execute what is still submitted, then sleep. Argument: [`Wait`].
 pub const IOC_WAIT: u32 = ioc(IOC_WRITE, 0x13, size_of::<Wait>());
+/// ioctl: end entries early. Argument: [`Cancel`].
+pub const IOC_CANCEL: u32 = ioc(IOC_WRITE, 0x14, size_of::<Cancel>());
 /// ioctl: narrow the set of calls that may be posted. Argument: [`Restrict`].
 pub const IOC_RESTRICT: u32 = ioc(IOC_READ | IOC_WRITE, 0x15, size_of::<Restrict>());
 
 /// Makes one plain system call and returns what the kernel returned, a negative errno included.
 ///
-/// [`NR_NOP`] returns 0 without entering the kernel.
+/// [`NR_NOP`] returns 0 without entering the kernel; [`NR_POLL`] is made by `poll(2)`.
 ///
 /// # Safety
 ///
@@ -87,6 +97,9 @@ pub const IOC_RESTRICT: u32 = ioc(IOC_READ | IOC_WRITE, 0x15, size_of::<Restrict
 pub unsafe fn syscall(nr: u16, args: &[u64; 6]) -> i64 {
     if nr == NR_NOP {
         return 0;
+    }
+    if nr == NR_POLL {
+        return poll_file(args);
     }
     let ret: i64;
     // SAFETY: The caller promises that the call itself is fine. The instruction clobbers rcx and
@@ -107,6 +120,32 @@ pub unsafe fn syscall(nr: u16, args: &[u64; 6]) -> i64 {
         );
     }
     ret
+}
+
+/// [`NR_POLL`] by the plain call.
+fn poll_file(args: &[u64; 6]) -> i64 {
+    // As the kernel takes an int from a register.
+    let fd = args[0] as i32;
+    let Ok(events) = u16::try_from(args[1]) else {
+        return -i64::from(libc::EINVAL);
+    };
+    if fd < 0 {
+        // poll(2) would leave it out.
+        return -i64::from(libc::EBADF);
+    }
+    let mut file = libc::pollfd {
+        fd,
+        events: events as i16,
+        revents: 0,
+    };
+    let plain = [&raw mut file as u64, 1, -1_i64 as u64, 0, 0, 0];
+    // SAFETY: The array of one is valid for reads and writes until the call returns.
+    let ret = unsafe { syscall(libc::SYS_poll as u16, &plain) };
+    match file.revents {
+        _ if ret < 0 => ret,
+        libc::POLLNVAL => -i64::from(libc::EBADF),
+        ready => i64::from(ready as u16),
+    }
 }
 
 /// The number of CPUs that this thread may run on, at least 1. See `sched_getaffinity(2)`.

@@ -108,7 +108,7 @@ fn library() -> Facts {
     offsets!(
         facts, "flexsc_counters", flexsc_counters, entries_w, entries_t, entries_c, handed_back,
         rejected, kicks, waits, wait_sleeps, drains, idle_sleeps, threads, thread_wakes,
-        __reserved
+        cancelled, __reserved
     );
     offsets!(
         facts, "flexsc_control", flexsc_control, magic, abi_version, features, entries, ring_mask,
@@ -130,6 +130,9 @@ fn library() -> Facts {
         facts, "flexsc_wait", flexsc_wait, min_complete, flags, timeout_ns
     );
     offsets!(
+        facts, "flexsc_cancel", flexsc_cancel, index, flags, __reserved
+    );
+    offsets!(
         facts, "flexsc_restrict", flexsc_restrict, flags, count, calls, allowed, frozen, __reserved
     );
     constants!(
@@ -146,11 +149,14 @@ fn library() -> Facts {
         FLEXSC_CALL_GATED = FLEXSC_CALL_GATED, FLEXSC_IOC_TYPE = FLEXSC_IOC_TYPE,
         FLEXSC_FEAT_RESTRICT = FLEXSC_FEAT_RESTRICT, FLEXSC_RESTRICT_MAX = FLEXSC_RESTRICT_MAX,
         FLEXSC_RESTRICT_CALLS = FLEXSC_RESTRICT_CALLS,
-        FLEXSC_RESTRICT_FREEZE = FLEXSC_RESTRICT_FREEZE
+        FLEXSC_RESTRICT_FREEZE = FLEXSC_RESTRICT_FREEZE,
+        FLEXSC_FEAT_POLL_FILE = FLEXSC_FEAT_POLL_FILE, FLEXSC_NR_POLL = FLEXSC_NR_POLL,
+        FLEXSC_NR_OWN = FLEXSC_NR_OWN,
+        FLEXSC_FEAT_CANCEL = FLEXSC_FEAT_CANCEL, FLEXSC_FEAT_ARM = FLEXSC_FEAT_ARM, FLEXSC_CANCEL_ALL = FLEXSC_CANCEL_ALL
     );
     constants!(
         facts, libflexsc::sys, FLEXSC_IOC_SETUP = IOC_SETUP, FLEXSC_IOC_PROBE = IOC_PROBE,
-        FLEXSC_IOC_KICK = IOC_KICK, FLEXSC_IOC_WAIT = IOC_WAIT, FLEXSC_IOC_RESTRICT = IOC_RESTRICT
+        FLEXSC_IOC_KICK = IOC_KICK, FLEXSC_IOC_WAIT = IOC_WAIT, FLEXSC_IOC_RESTRICT = IOC_RESTRICT, FLEXSC_IOC_CANCEL = IOC_CANCEL
     );
     facts
 }
@@ -165,7 +171,8 @@ fn module() -> Facts {
     );
     offsets!(
         facts, "flexsc_counters", abi::Counters, entries_w, entries_t, entries_c, handed_back,
-        rejected, kicks, waits, wait_sleeps, drains, idle_sleeps, threads, thread_wakes
+        rejected, kicks, waits, wait_sleeps, drains, idle_sleeps, threads, thread_wakes,
+        cancelled
     );
     offsets!(
         facts, "flexsc_control", abi::Control, magic, abi_version, features, entries, ring_mask,
@@ -184,6 +191,9 @@ fn module() -> Facts {
         facts, "flexsc_wait", abi::Wait, min_complete, flags, timeout_ns
     );
     offsets!(
+        facts, "flexsc_cancel", abi::Cancel, index, flags, __reserved = reserved
+    );
+    offsets!(
         facts, "flexsc_restrict", abi::Restrict, flags, count, calls, allowed, frozen,
         __reserved = reserved
     );
@@ -191,13 +201,14 @@ fn module() -> Facts {
         facts, abi, FLEXSC_ABI_VERSION = ABI_VERSION, FLEXSC_MAGIC = MAGIC,
         FLEXSC_MIN_ENTRIES = MIN_ENTRIES, FLEXSC_MAX_ENTRIES = MAX_ENTRIES,
         FLEXSC_SUBMITTED = SUBMITTED, FLEXSC_BUSY = BUSY, FLEXSC_DONE = DONE,
-        FLEXSC_ENTRY_HANDED_BACK = ENTRY_HANDED_BACK, FLEXSC_NR_NOP = NR_NOP,
+        FLEXSC_ENTRY_HANDED_BACK = ENTRY_HANDED_BACK, FLEXSC_NR_OWN = NR_OWN,
         FLEXSC_NEED_WAKEUP = NEED_WAKEUP, FLEXSC_CPU_ANY = CPU_ANY,
         FLEXSC_SPIN_DEFAULT = SPIN_DEFAULT, FLEXSC_LANE_W = LANE_W, FLEXSC_LANE_T = LANE_T,
         FLEXSC_LANE_C = LANE_C, FLEXSC_CALL_GATED = CALL_GATED, FLEXSC_IOC_SETUP = IOC_SETUP,
         FLEXSC_IOC_PROBE = IOC_PROBE, FLEXSC_IOC_KICK = IOC_KICK, FLEXSC_IOC_WAIT = IOC_WAIT,
         FLEXSC_IOC_RESTRICT = IOC_RESTRICT, FLEXSC_RESTRICT_CALLS = RESTRICT_CALLS,
-        FLEXSC_RESTRICT_FREEZE = RESTRICT_FREEZE, FLEXSC_RESTRICT_MAX = RESTRICT_MAX
+        FLEXSC_RESTRICT_FREEZE = RESTRICT_FREEZE, FLEXSC_RESTRICT_MAX = RESTRICT_MAX,
+        FLEXSC_IOC_CANCEL = IOC_CANCEL, FLEXSC_CANCEL_ALL = CANCEL_ALL
     );
     facts
 }
@@ -299,7 +310,16 @@ fn mirrors_agree_with_the_compiler() {
         "only {} names of kmod/abi.rs are compared",
         module.len()
     );
-    let features = ["LANE_W", "LANE_T", "LANE_C", "POLL", "RESTRICT"];
+    let features = [
+        "LANE_W",
+        "LANE_T",
+        "LANE_C",
+        "POLL",
+        "CANCEL",
+        "RESTRICT",
+        "ARM",
+        "POLL_FILE",
+    ];
     let features: i128 = features
         .iter()
         .map(|name| c[&format!("FLEXSC_FEAT_{name}")])

@@ -9,7 +9,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::Ordering;
 
-use libflexsc::sys::{MIN_ENTRIES, NR_NOP};
+use libflexsc::sys::{MIN_ENTRIES, NR_NOP, NR_POLL};
 
 use super::requests::works;
 use crate::arena::{Arena, IN_SIZE};
@@ -31,6 +31,8 @@ pub fn add(list: &mut Vec<Behaviour>) {
 enum Kind {
     /// A descriptor for data.
     Fd,
+    /// A descriptor that is none.
+    NoFd,
     /// A descriptor of a scratch file or directory, for what changes the file itself.
     Own,
     /// A directory to start from.
@@ -47,7 +49,7 @@ enum Kind {
     Any,
 }
 
-use Kind::{Any, Buffer, Dir, Fd, Len, Own, Path, Small};
+use Kind::{Any, Buffer, Dir, Fd, Len, NoFd, Own, Path, Small};
 
 /// The calls by what their arguments are.
 const CALLS: &[(i64, &[Kind])] = &[
@@ -89,6 +91,8 @@ const CALLS: &[(i64, &[Kind])] = &[
     ),
     (libc::SYS_statx, &[Dir, Path, Any, Any, Buffer]),
     (libc::SYS_openat2, &[Dir, Path, Buffer, Len]),
+    // Of a file it might wait for ever.
+    (NR_POLL as i64, &[NoFd, Any]),
     (NR_NOP as i64, &[Any, Any, Any, Any, Any, Any]),
 ];
 
@@ -208,6 +212,7 @@ fn argument(kind: Kind, rng: &mut Rng, arena: &Arena, fds: &Descriptors) -> u64 
     };
     match kind {
         Fd => from(&fds.all, rng),
+        NoFd => no_descriptor(rng),
         Own => from(&fds.own, rng),
         Dir if rng.one_in(2) => libc::AT_FDCWD as u64,
         Dir => from(&fds.own, rng),

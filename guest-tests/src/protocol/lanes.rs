@@ -82,11 +82,11 @@ fn pipes(_: &mut Place) -> Result<(), String> {
     let mut bytes = vec![7_u8; 4];
     let args = [write.as_raw_fd() as u64, bytes.as_ptr() as u64, 4];
     let done = call(&mut context, Mode::Lanes, libc::SYS_write, &args)?;
-    expect_lane("write", done, 4, Lane::Thread)?;
+    expect_lane("write", done, 4, Lane::Worker)?;
     bytes.fill(0);
     let args = [read.as_raw_fd() as u64, bytes.as_mut_ptr() as u64, 4];
     let done = call(&mut context, Mode::Lanes, libc::SYS_read, &args)?;
-    expect_lane("read", done, 4, Lane::Thread)?;
+    expect_lane("read", done, 4, Lane::Worker)?;
     ensure(bytes == [7; 4], "the pipe gave other bytes")
 }
 

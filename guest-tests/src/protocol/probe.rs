@@ -48,6 +48,7 @@ fn documented() -> Result<BTreeMap<u16, Row>, String> {
         let nr = match number {
             "number" | "---" => continue,
             "FLEXSC_NR_NOP" => abi::NR_NOP,
+            "FLEXSC_NR_POLL" => abi::NR_POLL,
             number => number.parse().map_err(|_| format!("docs/abi.md: {line}"))?,
         };
         let lane = match lane {

@@ -12,13 +12,18 @@ pub const FLEXSC_SUBMITTED: u32 = 1;
 pub const FLEXSC_BUSY: u32 = 2;
 pub const FLEXSC_DONE: u32 = 3;
 pub const FLEXSC_ENTRY_HANDED_BACK: u32 = 32768;
+pub const FLEXSC_NR_OWN: u32 = 65520;
 pub const FLEXSC_NR_NOP: u32 = 65535;
+pub const FLEXSC_NR_POLL: u32 = 65534;
 pub const FLEXSC_NEED_WAKEUP: u32 = 1;
 pub const FLEXSC_FEAT_LANE_W: u32 = 1;
 pub const FLEXSC_FEAT_LANE_T: u32 = 2;
 pub const FLEXSC_FEAT_LANE_C: u32 = 4;
 pub const FLEXSC_FEAT_POLL: u32 = 8;
+pub const FLEXSC_FEAT_CANCEL: u32 = 16;
 pub const FLEXSC_FEAT_RESTRICT: u32 = 32;
+pub const FLEXSC_FEAT_ARM: u32 = 64;
+pub const FLEXSC_FEAT_POLL_FILE: u32 = 128;
 pub const FLEXSC_CPU_ANY: i32 = -1;
 pub const FLEXSC_SPIN_DEFAULT: u32 = 4294967295;
 pub const FLEXSC_LANE_W: u32 = 1;
@@ -28,6 +33,7 @@ pub const FLEXSC_CALL_GATED: u32 = 1;
 pub const FLEXSC_RESTRICT_CALLS: u32 = 1;
 pub const FLEXSC_RESTRICT_FREEZE: u32 = 2;
 pub const FLEXSC_RESTRICT_MAX: u32 = 1024;
+pub const FLEXSC_CANCEL_ALL: u32 = 1;
 pub const FLEXSC_IOC_TYPE: u32 = 245;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
@@ -79,7 +85,8 @@ pub struct flexsc_counters {
     pub idle_sleeps: __u64,
     pub threads: __u64,
     pub thread_wakes: __u64,
-    pub __reserved: [__u64; 4usize],
+    pub cancelled: __u64,
+    pub __reserved: [__u64; 3usize],
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -124,8 +131,11 @@ const _: () = {
         "Offset of field: flexsc_counters::thread_wakes",
     ][::core::mem::offset_of!(flexsc_counters, thread_wakes) - 88usize];
     [
+        "Offset of field: flexsc_counters::cancelled",
+    ][::core::mem::offset_of!(flexsc_counters, cancelled) - 96usize];
+    [
         "Offset of field: flexsc_counters::__reserved",
-    ][::core::mem::offset_of!(flexsc_counters, __reserved) - 96usize];
+    ][::core::mem::offset_of!(flexsc_counters, __reserved) - 104usize];
 };
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -384,4 +394,25 @@ const _: () = {
     [
         "Offset of field: flexsc_restrict::__reserved",
     ][::core::mem::offset_of!(flexsc_restrict, __reserved) - 24usize];
+};
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct flexsc_cancel {
+    pub index: __u32,
+    pub flags: __u32,
+    pub __reserved: [__u64; 2usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of flexsc_cancel"][::core::mem::size_of::<flexsc_cancel>() - 24usize];
+    ["Alignment of flexsc_cancel"][::core::mem::align_of::<flexsc_cancel>() - 8usize];
+    [
+        "Offset of field: flexsc_cancel::index",
+    ][::core::mem::offset_of!(flexsc_cancel, index) - 0usize];
+    [
+        "Offset of field: flexsc_cancel::flags",
+    ][::core::mem::offset_of!(flexsc_cancel, flags) - 4usize];
+    [
+        "Offset of field: flexsc_cancel::__reserved",
+    ][::core::mem::offset_of!(flexsc_cancel, __reserved) - 8usize];
 };

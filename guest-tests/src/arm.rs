@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Calls that wait for a file in its wait queue, without a worker or a thread.
+
+use std::process::ExitCode;
+
+use crate::options::Options;
+use crate::suite;
+
+pub mod ends;
+pub mod idle;
+pub mod poll;
+pub mod transfer;
+
+/// Runs the whole program.
+pub fn run(options: &Options) -> ExitCode {
+    let mut list = Vec::new();
+    idle::add(&mut list);
+    transfer::add(&mut list);
+    ends::add(&mut list);
+    poll::add(&mut list);
+    suite::run("arm", &list, options)
+}

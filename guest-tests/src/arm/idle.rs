@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What waits costs no worker, and is cancelled and forgotten like everything else.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use libflexsc::sys as abi;
+
+use super::ends::{all, put};
+use crate::cancel::request::{cancel, result_of, single, take};
+use crate::client::{Context, Mode, open_device, setup_request};
+use crate::posted::{Poster, ensure, expect, six};
+use crate::process::pipe;
+use crate::suite::{Behaviour, Place, until};
+
+/// This file's behaviours.
+pub fn add(list: &mut Vec<Behaviour>) {
+    let mut one = |name, run| list.push(Behaviour { name, run });
+    one("a_blocked_read_holds_no_lane", no_lane);
+    one("a_caller_is_free_of_it", caller);
+    one("a_full_page_of_reads_is_ended_by_its_own_writes", full_page);
+    one("thousands_of_idle_reads_cost_nothing", thousands);
+    one("what_waits_is_cancelled", cancelled);
+    one("what_waits_is_forgotten_at_close", closed);
+    one("what_waits_keeps_its_file", keeps);
+    one("what_waits_does_not_keep_the_process", ended);
+}
+
+/// Posts a read of one byte into memory that is never freed.
+fn post_read(poster: &mut Poster, fd: &OwnedFd, len: usize) -> Result<u32, String> {
+    let memory: &'static mut [u8] = Box::leak(vec![0_u8; len].into_boxed_slice());
+    let args = [
+        fd.as_raw_fd() as u64,
+        memory.as_mut_ptr() as u64,
+        len as u64,
+    ];
+    poster.post(libc::SYS_read, &args)
+}
+
+/// Waits until the kernel has taken everything and sleeps.
+pub fn settled(context: &Context) -> Result<(), String> {
+    until("an idle page", || {
+        let head = context.sub_head().load(Ordering::Acquire);
+        let asleep = context.wakeup().load(Ordering::Acquire) & abi::NEED_WAKEUP != 0;
+        head == context.sub_tail().load(Ordering::Relaxed) && asleep
+    })
+}
+
+fn no_lane(_: &mut Place) -> Result<(), String> {
+    for ends in all()? {
+        let mut poster = single()?;
+        for _ in 0..3 {
+            let index = post_read(&mut poster, &ends.read, 8)?;
+            settled(&poster.context)?;
+            let before = poster.context.counters();
+            // The only thread is free.
+            expect("open", poster.open(c"none", 0)?, -i64::from(libc::ENOENT))?;
+            put(&ends.write, ends.len)?;
+            let done = poster.complete()?;
+            expect("the entry that completes", done.index.into(), index.into())?;
+            expect(ends.kind, done.ret, ends.len as i64)?;
+            let after = poster.context.counters();
+            ensure(
+                after.entries_w == before.entries_w + 1 && after.entries_t == before.entries_t + 1,
+                format!("{}: the read was not executed in lane W", ends.kind),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn caller(_: &mut Place) -> Result<(), String> {
+    for ends in all()? {
+        let mut poster = Poster::new(Mode::Caller)?;
+        let memory: &'static mut [u8] = Box::leak(vec![0_u8; 8].into_boxed_slice());
+        let args = six(&[ends.read.as_raw_fd() as u64, memory.as_mut_ptr() as u64, 8]);
+        let read = poster.context.post(libc::SYS_read as u16, args);
+        let read = read.ok_or("no entry is free")?;
+        poster
+            .context
+            .post(abi::NR_NOP, [0; 6])
+            .ok_or("no entry is free")?;
+        let done = poster.complete()?;
+        ensure(done.index != read, "an empty file was read")?;
+        put(&ends.write, ends.len)?;
+        let done = poster.complete()?;
+        expect(ends.kind, done.ret, ends.len as i64)?;
+        expect("threads", poster.context.counters().threads as i64, 1)?;
+    }
+    Ok(())
+}
+
+fn full_page(_: &mut Place) -> Result<(), String> {
+    let mut poster = single()?;
+    let mut pipes = Vec::new();
+    let count = poster.context.room() - 1;
+    let mut reads = Vec::new();
+    for _ in 0..count {
+        let (read, write) = pipe().map_err(|why| why.to_string())?;
+        reads.push(post_read(&mut poster, &read, 8)?);
+        pipes.push((read, write));
+    }
+    for (which, (_, write)) in pipes.iter().enumerate() {
+        let args = [write.as_raw_fd() as u64, b"word".as_ptr() as u64, 4];
+        let index = poster.post(libc::SYS_write, &args)?;
+        let done = take(&mut poster, 2)?;
+        expect("write", result_of(&done, index)?, 4)?;
+        expect("read", result_of(&done, reads[which])?, 4)?;
+    }
+    Ok(())
+}
+
+fn big() -> Result<Poster, String> {
+    let context = open_device()
+        .and_then(|device| Context::new(device, setup_request(abi::MAX_ENTRIES)))
+        .map_err(|why| why.to_string())?;
+    Ok(Poster::with(context, Mode::Lanes))
+}
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
+fn thousands(_: &mut Place) -> Result<(), String> {
+    let mut contexts = Vec::new();
+    for _ in 0..3 {
+        let (read, write) = pipe().map_err(|why| why.to_string())?;
+        let mut poster = big()?;
+        while poster.context.room() > 0 {
+            post_read(&mut poster, &read, 1)?;
+        }
+        settled(&poster.context)?;
+        contexts.push((poster, read, write));
+    }
+    // One of ours, and one for each context.
+    expect("threads", threads() as i64, 4)?;
+    let before: Vec<_> = contexts
+        .iter()
+        .map(|one| one.0.context.counters())
+        .collect();
+    std::thread::sleep(Duration::from_millis(100));
+    for ((poster, ..), before) in contexts.iter().zip(before) {
+        let after = poster.context.counters();
+        expect("drains meanwhile", (after.drains - before.drains) as i64, 0)?;
+        expect("threads", after.threads as i64, 1)?;
+    }
+    let count = abi::MAX_ENTRIES as usize;
+    let (poster, _, write) = &mut contexts[0];
+    put(write, count)?;
+    for index in 0..count {
+        expect(&format!("read {index}"), poster.complete()?.ret, 1)?;
+    }
+    let (poster, ..) = &mut contexts[1];
+    let answer = cancel(&poster.context, 0, abi::CANCEL_ALL);
+    expect("cancelled", answer, count as i64)?;
+    for _ in 0..count {
+        expect("read", poster.complete()?.ret, -i64::from(libc::ECANCELED))?;
+    }
+    // The third ends with the process.
+    Ok(())
+}
+
+fn cancelled(_: &mut Place) -> Result<(), String> {
+    let mut poster = single()?;
+    for ends in all()? {
+        let stays = post_read(&mut poster, &ends.read, 8)?;
+        let goes = post_read(&mut poster, &ends.read, 8)?;
+        settled(&poster.context)?;
+        expect("cancel", cancel(&poster.context, goes, 0), 0)?;
+        let done = poster.complete()?;
+        expect("the entry that completes", done.index.into(), goes.into())?;
+        expect(ends.kind, done.ret, -i64::from(libc::ECANCELED))?;
+        put(&ends.write, ends.len)?;
+        let done = poster.complete()?;
+        expect("the entry that completes", done.index.into(), stays.into())?;
+        expect(ends.kind, done.ret, ends.len as i64)?;
+    }
+    // A write says how far it came.
+    let (_read, write) = pipe().map_err(|why| why.to_string())?;
+    let bytes = vec![7_u8; 100_000];
+    let args = [
+        write.as_raw_fd() as u64,
+        bytes.as_ptr() as u64,
+        bytes.len() as u64,
+    ];
+    let index = poster.post(libc::SYS_write, &args)?;
+    settled(&poster.context)?;
+    expect("cancel", cancel(&poster.context, index, 0), 0)?;
+    expect("write", poster.complete()?.ret, 65_536)
+}
+
+fn closed(_: &mut Place) -> Result<(), String> {
+    let (read, write) = pipe().map_err(|why| why.to_string())?;
+    let mut poster = single()?;
+    for _ in 0..20 {
+        post_read(&mut poster, &read, 8)?;
+    }
+    settled(&poster.context)?;
+    drop(read);
+    put(&write, 1)?;
+    expect("read", poster.complete()?.ret, 1)?;
+    drop(poster);
+    // Nobody holds the reading end any more.
+    until("the pipe is broken", || {
+        // SAFETY: one byte to write; the runtime ignores SIGPIPE.
+        let ret = unsafe { libc::write(write.as_raw_fd(), b"x".as_ptr().cast(), 1) };
+        let why = std::io::Error::last_os_error();
+        ret < 0 && why.raw_os_error() == Some(libc::EPIPE)
+    })
+}
+
+fn keeps(_: &mut Place) -> Result<(), String> {
+    let (read, write) = pipe().map_err(|why| why.to_string())?;
+    let mut poster = single()?;
+    let number = read.as_raw_fd();
+    let index = post_read(&mut poster, &read, 8)?;
+    settled(&poster.context)?;
+    drop(read);
+    // The number now names something that is ready.
+    let null = std::fs::File::open("/dev/zero").map_err(|why| why.to_string())?;
+    expect("the new descriptor", null.as_raw_fd().into(), number.into())?;
+    put(&write, 3)?;
+    let done = poster.complete()?;
+    expect("the entry that completes", done.index.into(), index.into())?;
+    expect("read", done.ret, 3)
+}
+
+fn ended(_: &mut Place) -> Result<(), String> {
+    use crate::process::{Child, End};
+    let (read, _write) = pipe().map_err(|why| why.to_string())?;
+    for signal in [None, Some(libc::SIGKILL)] {
+        let (ready, tell) = pipe().map_err(|why| why.to_string())?;
+        let mut child = Child::spawn(|| {
+            let wait = || -> Result<(), String> {
+                let mut poster = single()?;
+                for _ in 0..20 {
+                    post_read(&mut poster, &read, 8)?;
+                }
+                settled(&poster.context)?;
+                put(&tell, 1)?;
+                if signal.is_some() {
+                    std::thread::sleep(Duration::from_secs(60));
+                }
+                // Not closed before the process ends.
+                std::mem::forget(poster);
+                Ok(())
+            };
+            wait().map_or(1, |()| 0)
+        })
+        .map_err(|why| why.to_string())?;
+        let mut byte = [0_u8];
+        // SAFETY: one byte of room.
+        let got = unsafe { libc::read(ready.as_raw_fd(), byte.as_mut_ptr().cast(), 1) };
+        expect("bytes from the child", got as i64, 1)?;
+        if let Some(signal) = signal {
+            child.signal(signal);
+        }
+        let end = child.wait(*crate::client::PATIENCE);
+        let want = signal.map_or(End::Exit(0), End::Signal);
+        ensure(end == Some(want), format!("ended by {end:?}"))?;
+        crate::process::module_unused()?;
+    }
+    Ok(())
+}

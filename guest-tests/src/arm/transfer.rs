@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Transfers that wait in the middle are as those of the plain call.
+
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use super::ends::tcp;
+use crate::client::Mode;
+use crate::posted::{Poster, ensure, expect};
+use crate::process::pipe;
+use crate::suite::{Behaviour, Place};
+
+/// This file's behaviours.
+pub fn add(list: &mut Vec<Behaviour>) {
+    let mut one = |name, run| list.push(Behaviour { name, run });
+    one("a_long_write_goes_on", long);
+    one("a_long_vectored_write_goes_on", vectored);
+    one("readers_share_what_is_written", shared);
+}
+
+const LEN: usize = 3_000_000;
+
+fn pattern() -> Vec<u8> {
+    (0..LEN).map(|at| (at * 7 + at / 251) as u8).collect()
+}
+
+/// Reads to the end, slowly.
+fn reader(from: OwnedFd) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut file = std::fs::File::from(from);
+        let (mut all, mut part) = (Vec::new(), vec![0_u8; 50_000]);
+        while let Ok(got @ 1..) = file.read(&mut part) {
+            all.extend_from_slice(&part[..got]);
+            std::thread::sleep(Duration::from_micros(300));
+        }
+        all
+    })
+}
+
+fn both() -> Result<[(OwnedFd, OwnedFd); 2], String> {
+    Ok([pipe().map_err(|why| why.to_string())?, tcp("127.0.0.1")?])
+}
+
+fn check(reader: std::thread::JoinHandle<Vec<u8>>, bytes: &[u8]) -> Result<(), String> {
+    let got = reader.join().map_err(|_| "the reader panicked")?;
+    let differs = got.iter().zip(bytes).position(|(got, want)| got != want);
+    ensure(
+        differs.is_none(),
+        format!("wrong bytes from {differs:?} on"),
+    )?;
+    expect("bytes read", got.len() as i64, bytes.len() as i64)
+}
+
+fn long(_: &mut Place) -> Result<(), String> {
+    let bytes = pattern();
+    for mode in crate::posted::MODES {
+        for (read, write) in both()? {
+            let mut poster = Poster::new(mode)?;
+            let reader = reader(read);
+            expect(
+                "write",
+                poster.write(write.as_raw_fd(), &bytes)?,
+                LEN as i64,
+            )?;
+            expect("threads", poster.context.counters().threads as i64, 1)?;
+            drop(write);
+            check(reader, &bytes)?;
+        }
+    }
+    Ok(())
+}
+
+fn vectored(_: &mut Place) -> Result<(), String> {
+    let bytes = pattern();
+    for (read, write) in both()? {
+        let mut poster = Poster::new(Mode::Lanes)?;
+        let segments: Vec<libc::iovec> = bytes
+            .chunks(77_777)
+            .map(|part| libc::iovec {
+                iov_base: part.as_ptr().cast_mut().cast(),
+                iov_len: part.len(),
+            })
+            .collect();
+        let reader = reader(read);
+        let args = [
+            write.as_raw_fd() as u64,
+            segments.as_ptr() as u64,
+            segments.len() as u64,
+        ];
+        expect("writev", poster.call(libc::SYS_writev, &args)?, LEN as i64)?;
+        drop(write);
+        check(reader, &bytes)?;
+    }
+    Ok(())
+}
+
+/// Many reads wait on one pipe; every byte goes to exactly one of them.
+fn shared(place: &mut Place) -> Result<(), String> {
+    let (read, write) = pipe().map_err(|why| why.to_string())?;
+    let mut poster = Poster::new(Mode::Lanes)?;
+    let count = poster.context.room();
+    let mut memory = vec![0_u8; count];
+    for at in 0..count {
+        let args = [
+            read.as_raw_fd() as u64,
+            memory.as_mut_ptr() as u64 + at as u64,
+            1,
+        ];
+        poster.post(libc::SYS_read, &args)?;
+    }
+    let mut put = 0;
+    while put < count {
+        let len = (place.rng.below(7) as usize + 1).min(count - put);
+        let bytes: Vec<u8> = (put..put + len).map(|at| at as u8 + 1).collect();
+        // SAFETY: `len` bytes to write.
+        let ret = unsafe { libc::write(write.as_raw_fd(), bytes.as_ptr().cast(), len) };
+        expect("write", ret as i64, len as i64)?;
+        for _ in 0..len {
+            expect("read", poster.complete()?.ret, 1)?;
+        }
+        put += len;
+    }
+    memory.sort_unstable();
+    let want: Vec<u8> = (0..count).map(|at| at as u8 + 1).collect();
+    ensure(memory == want, "bytes were lost or read twice")
+}

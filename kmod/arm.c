@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Waiting for a file without a thread.
+ */
+#include <linux/atomic.h>
+#include <linux/file.h>
+#include <linux/poll.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <linux/wait.h>
+
+#include "arm.h"
+#include "call_file.h"
+
+/* The state of an arm: it fires once, and only what is published is told of. */
+#define ARM_FIRED	0x1
+#define ARM_PUBLISHED	0x2
+
+struct arm_queue {
+	struct wait_queue_entry wait;
+	struct wait_queue_head *head;	/* NULL once the entry is off the queue */
+	struct flexsc_arm *arm;
+};
+
+struct flexsc_arm {
+	/* Most files have one queue, some one for each direction. */
+	struct arm_queue queues[2];
+	unsigned int count;
+	atomic_t state;
+	__poll_t events;
+	poll_table table;
+	struct file *file;
+	flexsc_arm_fire fire;
+	const void *context;
+	u16 index;
+};
+
+static void fire(struct flexsc_arm *arm)
+{
+	if (atomic_fetch_or(ARM_FIRED, &arm->state) == ARM_PUBLISHED)
+		arm->fire(arm->context, arm->index);
+}
+
+static int arm_wake(struct wait_queue_entry *wait, unsigned int mode, int sync, void *key)
+{
+	struct arm_queue *queue = container_of(wait, struct arm_queue, wait);
+	__poll_t mask = key_to_poll(key);
+
+	if (mask && !(mask & (queue->arm->events | POLLFREE)))
+		return 0;
+	fire(queue->arm);
+	if (mask & POLLFREE) {
+		/* The queue is about to go. Nothing of the arm may be touched after this. */
+		list_del_init(&wait->entry);
+		smp_store_release(&queue->head, NULL);
+	}
+	return 1;
+}
+
+static void arm_queue(struct file *file, struct wait_queue_head *head, poll_table *table)
+{
+	struct flexsc_arm *arm = container_of(table, struct flexsc_arm, table);
+	struct arm_queue *queue;
+
+	if (arm->count == ARRAY_SIZE(arm->queues)) {
+		/* More than can be waited for: look again at once. */
+		fire(arm);
+		return;
+	}
+	queue = &arm->queues[arm->count++];
+	queue->arm = arm;
+	queue->head = head;
+	init_waitqueue_func_entry(&queue->wait, arm_wake);
+	add_wait_queue(head, &queue->wait);
+}
+
+/**
+ * flexsc_arm_new - prepare to wait for @file
+ * @file: the file; the caller's reference passes on, also if this fails
+ * @fire: called once when the file is ready, if the arm was published before
+ * @context: for @fire; must stay valid until flexsc_arm_free()
+ * @index: for @fire
+ *
+ * Return: the arm, or NULL without memory.
+ */
+struct flexsc_arm *flexsc_arm_new(struct file *file, flexsc_arm_fire fire,
+				  const void *context, u16 index)
+{
+	struct flexsc_arm *arm = kzalloc(sizeof(*arm), GFP_KERNEL_ACCOUNT);
+
+	if (!arm) {
+		flexsc_file_put(file);
+		return NULL;
+	}
+	arm->file = file;
+	arm->fire = fire;
+	arm->context = context;
+	arm->index = index;
+	return arm;
+}
+
+/**
+ * flexsc_arm_set - get into the file's wait queues
+ * @arm: an arm that is in none
+ * @events: what to wait for; errors and hang-ups always count
+ *
+ * Looks at the file after that, so that nothing is missed in between.
+ *
+ * Return: what is ready already, of @events.
+ */
+u32 flexsc_arm_set(struct flexsc_arm *arm, u32 events)
+{
+	arm->count = 0;
+	atomic_set(&arm->state, 0);
+	arm->events = (__force __poll_t)events | EPOLLERR | EPOLLHUP;
+	init_poll_funcptr(&arm->table, arm_queue);
+	arm->table._key = arm->events;
+	return (__force u32)(vfs_poll(arm->file, &arm->table) & arm->events);
+}
+
+/**
+ * flexsc_arm_publish - from now on tell when the file is ready
+ * @arm: an arm that was set
+ *
+ * Return: whether it was ready since it was set; then nothing is told.
+ */
+bool flexsc_arm_publish(struct flexsc_arm *arm)
+{
+	return atomic_fetch_or(ARM_PUBLISHED, &arm->state) & ARM_FIRED;
+}
+
+bool flexsc_arm_fired(const struct flexsc_arm *arm)
+{
+	return atomic_read(&arm->state) & ARM_FIRED;
+}
+
+/**
+ * flexsc_arm_clear - leave the wait queues
+ * @arm: an arm, in queues or not
+ *
+ * Whoever frees a queue before its file (wake_up_pollfree()) does so after a grace
+ * period, so a head that is seen here under RCU can be locked.
+ */
+void flexsc_arm_clear(struct flexsc_arm *arm)
+{
+	unsigned int i;
+
+	rcu_read_lock();
+	for (i = 0; i < arm->count; i++) {
+		struct arm_queue *queue = &arm->queues[i];
+		struct wait_queue_head *head = smp_load_acquire(&queue->head);
+
+		if (!head)
+			continue;
+		spin_lock_irq(&head->lock);
+		list_del_init(&queue->wait.entry);
+		spin_unlock_irq(&head->lock);
+	}
+	rcu_read_unlock();
+	arm->count = 0;
+}
+
+/* Leave the queues and give the file back. May sleep. */
+void flexsc_arm_free(struct flexsc_arm *arm)
+{
+	flexsc_arm_clear(arm);
+	flexsc_file_put(arm->file);
+	kfree(arm);
+}
+
+struct file *flexsc_arm_file(const struct flexsc_arm *arm)
+{
+	return arm->file;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Waiting for a file without a thread: an entry's places in the file's wait queues.
+ * Owned by struct Arm in arm.rs, one entry at a time.
+ */
+#ifndef FLEXSC_ARM_H
+#define FLEXSC_ARM_H
+
+#include <linux/types.h>
+
+struct file;
+struct flexsc_arm;
+
+/* Runs in any context, with the lock of a wait queue held. */
+typedef void (*flexsc_arm_fire)(const void *context, u16 index);
+
+struct flexsc_arm *flexsc_arm_new(struct file *file, flexsc_arm_fire fire,
+				  const void *context, u16 index);
+u32 flexsc_arm_set(struct flexsc_arm *arm, u32 events);
+bool flexsc_arm_publish(struct flexsc_arm *arm);
+bool flexsc_arm_fired(const struct flexsc_arm *arm);
+void flexsc_arm_clear(struct flexsc_arm *arm);
+void flexsc_arm_free(struct flexsc_arm *arm);
+struct file *flexsc_arm_file(const struct flexsc_arm *arm);
+
+#endif /* FLEXSC_ARM_H */

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Entries that wait for a file without a lane: the file's wait queue has them.
+//!
+//! A handler that would block answers [`Verdict::Wait`](crate::call::Verdict). The entry then
+//! goes into the wait queues of its file and is queued again for a lane when the file is
+//! ready, with the file that it has held since it was first begun, and with what it has
+//! transferred so far.
+
+use crate::{
+    call::Lane,
+    context::Context,
+    helpers::{
+        flexsc_arm_clear,
+        flexsc_arm_file,
+        flexsc_arm_fired,
+        flexsc_arm_free,
+        flexsc_arm_new,
+        flexsc_arm_publish,
+        flexsc_arm_set,
+        RawArm, //
+    },
+};
+use core::ptr::NonNull;
+use kernel::{
+    bindings,
+    bitmap::BitmapVec,
+    ffi::c_void,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Release, //
+        },
+        Arc, //
+    },
+};
+
+/// How often in a row a file may claim to be ready and then not be, before a system call
+/// thread makes the blocking call: it has something else to wait for than its queue tells.
+const PATIENCE: u32 = 8;
+
+/// What an entry that waits, or has waited, holds.
+///
+/// # Invariants
+///
+/// `raw` is an arm that this object owns, whose context pointer is `context`'s.
+pub(crate) struct Arm {
+    raw: NonNull<RawArm>,
+    /// Only kept alive.
+    _context: Arc<Context>,
+    /// What was transferred before it had to wait.
+    pub(crate) done: u64,
+    /// How often in a row it was ready at once.
+    eager: u32,
+    /// Where it goes when the file is ready.
+    lane: Lane,
+}
+
+// SAFETY: The arm belongs to nobody else, and its functions may be called from any thread.
+unsafe impl Send for Arm {}
+
+impl Arm {
+    /// Prepares entry `index` of `context` to wait for `file`; `None` without memory.
+    ///
+    /// # Safety
+    ///
+    /// `file` must be a valid file, and the caller's reference passes on.
+    pub(crate) unsafe fn new(
+        context: &Arc<Context>,
+        index: u16,
+        file: *mut bindings::file,
+    ) -> Option<Self> {
+        let told = Arc::as_ptr(context).cast::<c_void>();
+        // SAFETY: The caller promises what is said of `file`. `fire` expects a context, which
+        // the object keeps until it has freed the arm.
+        let raw = unsafe { flexsc_arm_new(file, fire, told, index) };
+        // INVARIANT: It was just made for this object.
+        Some(Self {
+            raw: NonNull::new(raw)?,
+            _context: context.clone(),
+            done: 0,
+            eager: 0,
+            lane: Lane::W,
+        })
+    }
+
+    /// The file, referenced while this object lives.
+    pub(crate) fn file(&self) -> *mut bindings::file {
+        // SAFETY: By the type invariants it is a valid arm.
+        unsafe { flexsc_arm_file(self.raw.as_ptr()) }
+    }
+
+    /// Gets into the file's wait queues, to go to `lane` later; true if it is ready already.
+    pub(crate) fn set(&mut self, events: u32, lane: Lane) -> bool {
+        self.lane = lane;
+        // SAFETY: By the type invariants it is a valid arm; before this it was cleared, or new.
+        let ready = unsafe { flexsc_arm_set(self.raw.as_ptr(), events) } != 0;
+        self.eager = if ready { self.eager + 1 } else { 0 };
+        if self.must_block() {
+            self.lane = Lane::T;
+        }
+        ready
+    }
+
+    /// Whether the blocking call has to be made.
+    pub(crate) fn must_block(&self) -> bool {
+        self.eager > PATIENCE
+    }
+
+    /// Where it goes when the file is ready.
+    pub(crate) fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    /// Wants to be told; true if the file was ready meanwhile, of which nobody is told.
+    pub(crate) fn publish(&self) -> bool {
+        // SAFETY: By the type invariants it is a valid arm.
+        unsafe { flexsc_arm_publish(self.raw.as_ptr()) }
+    }
+
+    /// Whether the file was ready since it was last set.
+    pub(crate) fn has_fired(&self) -> bool {
+        // SAFETY: By the type invariants it is a valid arm.
+        unsafe { flexsc_arm_fired(self.raw.as_ptr()) }
+    }
+
+    /// Leaves the wait queues.
+    pub(crate) fn clear(&mut self) {
+        // SAFETY: By the type invariants it is a valid arm.
+        unsafe { flexsc_arm_clear(self.raw.as_ptr()) }
+    }
+}
+
+impl Drop for Arm {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants it is this object's arm. The context outlives it.
+        unsafe { flexsc_arm_free(self.raw.as_ptr()) };
+    }
+}
+
+/// A file is ready for an entry.
+///
+/// # Safety
+///
+/// `context` must be the valid context of an [`Arm`]. May be called in any context.
+unsafe extern "C" fn fire(context: *const c_void, index: u16) {
+    if cfg!(flexsc_mutant = "arm_wake") {
+        return;
+    }
+    // SAFETY: The caller promises it. The reference that `from_raw` would drop is not ours, so
+    // that it is kept from being dropped.
+    let context = unsafe { core::mem::ManuallyDrop::new(Arc::from_raw(context.cast::<Context>())) };
+    context.fired().tell(index);
+    // Whoever polls sees that by itself; this is for when nobody does.
+    context.queue_waker();
+}
+
+/// Which entries' files are ready; written to in any context.
+pub(crate) struct Fired {
+    entries: BitmapVec,
+    any: Atomic<u32>,
+}
+
+impl Fired {
+    /// None of `entries` entries.
+    pub(crate) fn new(entries: usize) -> Result<Self> {
+        Ok(Self {
+            entries: BitmapVec::new(entries, GFP_KERNEL)?,
+            any: Atomic::new(0),
+        })
+    }
+
+    fn tell(&self, index: u16) {
+        self.entries.set_bit_atomic(usize::from(index));
+        self.any.store(1, Release);
+    }
+
+    /// Whether there are any.
+    pub(crate) fn any(&self) -> bool {
+        self.any.load(Acquire) != 0
+    }
+
+    /// Takes all of them. An entry that comes later sets the mark again.
+    pub(crate) fn take(&self, mut each: impl FnMut(u16)) {
+        if !self.any() || self.any.xchg(0, Full) == 0 {
+            return;
+        }
+        let mut from = 0;
+        while let Some(index) = self.entries.next_bit(from) {
+            self.entries.clear_bit_atomic(index);
+            // CAST: Below MAX_ENTRIES, which fits u16.
+            each(index as u16);
+            from = index + 1;
+            if from >= self.entries.len() {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Ending entries early: by request, and when the context ends.
+
+use crate::{
+    abi,
+    call::Verdict,
+    context::Context,
+    shared::Counter,
+    slots::Run,
+    state::{
+        Cancelled,
+        BATCH, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+impl Context {
+    /// `FLEXSC_IOC_CANCEL`, called in the process.
+    pub(crate) fn cancel(self: &Arc<Self>, cancel: &abi::Cancel) -> Result<u32> {
+        let all = cancel.flags & abi::CANCEL_ALL != 0;
+        let known = cancel.flags & !abi::CANCEL_ALL == 0 && cancel.reserved == [0; 2];
+        if !known || (all && cancel.index != 0) {
+            return Err(EINVAL);
+        }
+        if self.is_dead() {
+            return Err(ESRCH);
+        }
+        self.take_posted();
+        let result = if all {
+            let idle = self.cancel_idle();
+            Ok(idle + self.state().cancel_running())
+        } else {
+            self.cancel_one(cancel.index)
+        };
+        // Others may have been taken from the ring above, and have nobody yet.
+        self.attend();
+        self.make_wanted_thread();
+        result
+    }
+
+    /// Takes what is posted by now, so that it can be found.
+    pub(crate) fn take_posted(&self) {
+        // CAST: `BATCH` is small.
+        for _ in 0..=self.shared().entries() / BATCH as u32 {
+            let mut state = self.state();
+            if !state.ring_ready(self.shared()) {
+                return;
+            }
+            state.pull_for_lanes(self.shared(), self.in_flight());
+        }
+    }
+
+    fn cancel_one(&self, index: u32) -> Result<u32> {
+        let index = u16::try_from(index).map_err(|_| ENOENT)?;
+        let found = self.state().cancel(index);
+        match found {
+            Cancelled::Taken(run) => {
+                self.finish_cancelled(run);
+                Ok(0)
+            }
+            Cancelled::Running => Err(EALREADY),
+            Cancelled::None => Err(ENOENT),
+        }
+    }
+
+    /// Cancels what is queued and what waits for a file; returns how many entries that were.
+    pub(crate) fn cancel_idle(&self) -> u32 {
+        let (mut count, mut from) = (0, 0);
+        // What is posted meanwhile need not be waited for.
+        while count < self.shared().entries() {
+            let taken = self.state().take_idle(&mut from);
+            let Some(run) = taken else {
+                break;
+            };
+            self.finish_cancelled(run);
+            count += 1;
+        }
+        count
+    }
+
+    fn finish_cancelled(&self, run: Run) {
+        let verdict = Verdict::Did(i64::from(ECANCELED.to_errno()));
+        self.finish(run, verdict, Counter::Cancelled);
+    }
+
+    /// Sees to it that somebody comes for what is queued.
+    pub(crate) fn attend(self: &Arc<Self>) {
+        let (drain, tell) = {
+            let mut state = self.state();
+            let tell = state.attend_t(self.shared());
+            let drain = if state.has_w() {
+                state.want_drain(self.shared())
+            } else {
+                None
+            };
+            (drain, tell)
+        };
+        if let Some(drain) = drain {
+            drain.queue();
+        }
+        if tell {
+            self.wake_waiters();
+        }
+    }
+}

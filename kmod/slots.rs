@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel's own record of each entry that it has taken.
+
+use crate::{
+    abi,
+    arm::Arm,
+    shared::Posted, //
+};
+use kernel::{
+    alloc::KVVec,
+    prelude::*, //
+};
+
+/// Where an entry is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Not taken, or its outcome is being published.
+    Nowhere,
+    /// In a lane's queue.
+    Queued,
+    /// In the hands of a lane.
+    Running,
+    /// In the wait queues of its file.
+    Armed,
+}
+
+/// An entry in the hands of a lane.
+pub(crate) struct Run {
+    pub(crate) index: u16,
+    pub(crate) posted: Posted,
+    /// What it holds if it has waited. May only be dropped where one may sleep.
+    pub(crate) held: Option<Arm>,
+}
+
+/// One entry.
+pub(crate) struct Slot {
+    pub(crate) posted: Posted,
+    pub(crate) place: Place,
+    /// Somebody wants it to end: whoever has it must not queue it again.
+    pub(crate) cancelled: bool,
+    /// What it holds while it is armed, or queued after that.
+    pub(crate) held: Option<Arm>,
+}
+
+/// The records of all entries, by index.
+///
+/// # Invariants
+///
+/// An index is in exactly one queue if its place is `Queued`, and in none otherwise.
+pub(crate) struct Slots(KVVec<Slot>);
+
+impl Slots {
+    /// Records of `entries` entries that were not taken.
+    pub(crate) fn new(entries: usize) -> Result<Self> {
+        debug_assert!(entries <= abi::MAX_ENTRIES as usize);
+        let mut slots = KVVec::with_capacity(entries, GFP_KERNEL_ACCOUNT)?;
+        for _ in 0..entries {
+            slots.push(
+                Slot {
+                    posted: Posted {
+                        nr: 0,
+                        flags: 0,
+                        args: [0; 6],
+                    },
+                    place: Place::Nowhere,
+                    cancelled: false,
+                    held: None,
+                },
+                GFP_KERNEL_ACCOUNT,
+            )?;
+        }
+        Ok(Self(slots))
+    }
+
+    /// The record of an entry; `None` if there is no such entry.
+    pub(crate) fn get(&self, index: u16) -> Option<&Slot> {
+        self.0.get(usize::from(index))
+    }
+
+    /// The record of an entry; `None` if there is no such entry.
+    pub(crate) fn get_mut(&mut self, index: u16) -> Option<&mut Slot> {
+        self.0.get_mut(usize::from(index))
+    }
+
+    /// Takes an entry from where it is, for a lane or for good.
+    pub(crate) fn take(&mut self, index: u16, place: Place) -> Option<Run> {
+        let slot = self.get_mut(index)?;
+        slot.place = place;
+        Some(Run {
+            index,
+            posted: slot.posted,
+            held: slot.held.take(),
+        })
+    }
+
+    /// The first entry that waits for its file, from `index` on.
+    pub(crate) fn next_armed(&self, index: u16) -> Option<u16> {
+        let rest = self.0.get(usize::from(index)..)?;
+        let step = rest.iter().position(|slot| slot.place == Place::Armed)?;
+        u16::try_from(usize::from(index) + step).ok()
+    }
+
+    /// Says where an entry is from now on.
+    pub(crate) fn place(&mut self, index: u16, place: Place) {
+        if let Some(slot) = self.get_mut(index) {
+            slot.place = place;
+        }
+    }
+
+    /// Marks all that is in the hands of a lane as cancelled; returns how many there are.
+    pub(crate) fn cancel_running(&mut self) -> u32 {
+        let mut count = 0;
+        for slot in self.0.iter_mut() {
+            if slot.place == Place::Running {
+                slot.cancelled = true;
+                count += 1;
+            }
+        }
+        count
+    }
+}
