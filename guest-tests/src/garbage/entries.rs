@@ -45,11 +45,26 @@ enum Kind {
     Len,
     /// A length that allocates.
     Small,
+    /// A family of sockets that needs no module.
+    Family,
+    /// Flags, or a type, with the bit that keeps the call or the socket from waiting.
+    Quiet(u64),
+    /// The mode of a new node that nobody waits for and that is no device.
+    Node,
+    /// One of these.
+    One(&'static [u64]),
     /// Anything.
     Any,
 }
 
-use Kind::{Any, Buffer, Dir, Fd, Len, NoFd, Own, Path, Small};
+use Kind::{Any, Buffer, Dir, Family, Fd, Len, NoFd, Node, One, Own, Path, Quiet, Small};
+
+const NONBLOCK: u64 = libc::O_NONBLOCK as u64;
+const DONTWAIT: u64 = libc::MSG_DONTWAIT as u64;
+/// FICLONE, FICLONERANGE, FIDEDUPERANGE, and one that is handed back.
+const REQUESTS: &[u64] = &[0x4004_9409, 0x4020_940d, 0xc018_9436, 0x5421];
+/// F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, and one that is handed back.
+const COMMANDS: &[u64] = &[1, 2, 3, 4, 1030, 5];
 
 /// The calls by what their arguments are.
 const CALLS: &[(i64, &[Kind])] = &[
@@ -94,6 +109,59 @@ const CALLS: &[(i64, &[Kind])] = &[
     // Of a file it might wait for ever.
     (NR_POLL as i64, &[NoFd, Any]),
     (NR_NOP as i64, &[Any, Any, Any, Any, Any, Any]),
+    (libc::SYS_ioctl, &[Own, One(REQUESTS), Buffer]),
+    (libc::SYS_sendfile, &[Own, Own, Buffer, Small]),
+    (libc::SYS_socket, &[Family, Quiet(NONBLOCK), Any]),
+    (libc::SYS_connect, &[Fd, Buffer, Any]),
+    (
+        libc::SYS_sendto,
+        &[Fd, Buffer, Len, Quiet(DONTWAIT), Buffer, Any],
+    ),
+    (
+        libc::SYS_recvfrom,
+        &[Fd, Buffer, Len, Quiet(DONTWAIT), Buffer, Buffer],
+    ),
+    (libc::SYS_sendmsg, &[Fd, Buffer, Quiet(DONTWAIT)]),
+    (libc::SYS_recvmsg, &[Fd, Buffer, Quiet(DONTWAIT)]),
+    (libc::SYS_shutdown, &[Fd, Any]),
+    (libc::SYS_bind, &[Fd, Buffer, Any]),
+    (libc::SYS_listen, &[Fd, Any]),
+    (
+        libc::SYS_socketpair,
+        &[Family, Quiet(NONBLOCK), Any, Buffer],
+    ),
+    (
+        libc::SYS_setsockopt,
+        &[Fd, One(&[1, 1, 0, 77]), Any, Buffer, Any],
+    ),
+    (
+        libc::SYS_getsockopt,
+        &[Fd, One(&[1, 1, 0, 77]), Any, Buffer, Buffer],
+    ),
+    (libc::SYS_accept4, &[Fd, Buffer, Buffer, Quiet(NONBLOCK)]),
+    (libc::SYS_fcntl, &[Fd, One(COMMANDS), Quiet(NONBLOCK)]),
+    (libc::SYS_flock, &[Own, Quiet(libc::LOCK_NB as u64)]),
+    (libc::SYS_truncate, &[Path, Small]),
+    (libc::SYS_statfs, &[Path, Buffer]),
+    (libc::SYS_fstatfs, &[Fd, Buffer]),
+    (libc::SYS_setxattr, &[Path, Path, Buffer, Len, Any]),
+    (libc::SYS_lsetxattr, &[Path, Path, Buffer, Len, Any]),
+    (libc::SYS_fsetxattr, &[Own, Path, Buffer, Len, Any]),
+    (libc::SYS_getxattr, &[Path, Path, Buffer, Len]),
+    (libc::SYS_lgetxattr, &[Path, Path, Buffer, Len]),
+    (libc::SYS_fgetxattr, &[Own, Path, Buffer, Len]),
+    (libc::SYS_listxattr, &[Path, Buffer, Len]),
+    (libc::SYS_llistxattr, &[Path, Buffer, Len]),
+    (libc::SYS_flistxattr, &[Own, Buffer, Len]),
+    (libc::SYS_removexattr, &[Path, Path]),
+    (libc::SYS_lremovexattr, &[Path, Path]),
+    (libc::SYS_fremovexattr, &[Own, Path]),
+    (libc::SYS_mknodat, &[Dir, Path, Node, Any]),
+    (libc::SYS_splice, &[Fd, Buffer, Fd, Buffer, Small, Quiet(2)]),
+    (libc::SYS_sync_file_range, &[Own, Any, Any, Any]),
+    (libc::SYS_syncfs, &[Own]),
+    (libc::SYS_getrandom, &[Buffer, Len, Any]),
+    (libc::SYS_fchmodat2, &[Dir, Path, Any, Any]),
 ];
 
 /// Names in the scratch directory, at multiples of 16 of the arena's input.
@@ -145,6 +213,11 @@ impl Descriptors {
         let mut ends = [0; 2];
         // SAFETY: room for two descriptors.
         if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK) } == 0 {
+            this.all.extend(ends);
+        }
+        let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK;
+        // SAFETY: as above.
+        if unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) } == 0 {
             this.all.extend(ends);
         }
         Ok(this)
@@ -224,6 +297,14 @@ fn argument(kind: Kind, rng: &mut Rng, arena: &Arena, fds: &Descriptors) -> u64 
             0 => any(rng) | 1 << 63,
             _ => rng.below(1 << 20),
         },
+        Family => *rng.pick(&[1, 1, 1, 99, u64::MAX]),
+        // Few of the other bits, or nothing would ever be valid.
+        Quiet(bits) if rng.one_in(3) => any(rng) | bits,
+        Quiet(bits) => rng.below(4) | bits,
+        Node => {
+            any(rng) & 0o7777 | *rng.pick(&[0o140_000, 0o140_000, 0o100_000, 0o040_000, 0o030_000])
+        }
+        One(list) => *rng.pick(list),
         Any => any(rng),
     }
 }
