@@ -48,7 +48,7 @@ pub(crate) const NR_NOP: u16 = 0xffff;
 pub(crate) const NEED_WAKEUP: u32 = 1;
 
 /// `FLEXSC_FEAT_*`: the three lanes, poll(2) and restrictions.
-pub(crate) const FEATURES: u64 = 0x10f;
+pub(crate) const FEATURES: u64 = 0x1f;
 
 /// `FLEXSC_CPU_ANY`.
 pub(crate) const CPU_ANY: i32 = -1;
@@ -242,4 +242,4 @@ pub(crate) const IOC_KICK: u32 = _IO(IOC_TYPE, 0x12);
 /// `FLEXSC_IOC_WAIT`.
 pub(crate) const IOC_WAIT: u32 = _IOW::<Wait>(IOC_TYPE, 0x13);
 /// `FLEXSC_IOC_RESTRICT`.
-pub(crate) const IOC_RESTRICT: u32 = _IOWR::<Restrict>(IOC_TYPE, 0x18);
+pub(crate) const IOC_RESTRICT: u32 = _IOWR::<Restrict>(IOC_TYPE, 0x14);

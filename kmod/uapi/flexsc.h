@@ -119,7 +119,7 @@ struct flexsc_control {
 #define FLEXSC_FEAT_LANE_T	(1ULL << 1)	/* system call threads */
 #define FLEXSC_FEAT_LANE_C	(1ULL << 2)	/* the caller, inside wait */
 #define FLEXSC_FEAT_POLL	(1ULL << 3)	/* poll(2) on the context */
-#define FLEXSC_FEAT_RESTRICT	(1ULL << 8)	/* FLEXSC_IOC_RESTRICT */
+#define FLEXSC_FEAT_RESTRICT	(1ULL << 4)	/* FLEXSC_IOC_RESTRICT */
 
 /* flexsc_setup.cpu: let the kernel choose. */
 #define FLEXSC_CPU_ANY		(-1)
@@ -203,6 +203,6 @@ struct flexsc_restrict {
 #define FLEXSC_IOC_PROBE	_IOWR(FLEXSC_IOC_TYPE, 0x11, struct flexsc_probe)
 #define FLEXSC_IOC_KICK		_IO(FLEXSC_IOC_TYPE, 0x12)
 #define FLEXSC_IOC_WAIT		_IOW(FLEXSC_IOC_TYPE, 0x13, struct flexsc_wait)
-#define FLEXSC_IOC_RESTRICT	_IOWR(FLEXSC_IOC_TYPE, 0x18, struct flexsc_restrict)
+#define FLEXSC_IOC_RESTRICT	_IOWR(FLEXSC_IOC_TYPE, 0x14, struct flexsc_restrict)
 
 #endif /* _UAPI_FLEXSC_H */

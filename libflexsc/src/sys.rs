@@ -72,7 +72,7 @@ pub const IOC_KICK: u32 = ioc(0, 0x12, 0);
 /// ioctl: execute what is still submitted, then sleep. Argument: [`Wait`].
 pub const IOC_WAIT: u32 = ioc(IOC_WRITE, 0x13, size_of::<Wait>());
 /// ioctl: narrow the set of calls that may be posted. Argument: [`Restrict`].
-pub const IOC_RESTRICT: u32 = ioc(IOC_READ | IOC_WRITE, 0x18, size_of::<Restrict>());
+pub const IOC_RESTRICT: u32 = ioc(IOC_READ | IOC_WRITE, 0x14, size_of::<Restrict>());
 
 /// Makes one plain system call and returns what the kernel returned, a negative errno included.
 ///
