@@ -1,0 +1,66 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# guest: --disk 2G --no-module
+#
+# docs/install.md, step by step: install, modprobe with parameters, a group, an ordinary
+# user of that group syncs a directory over the module, unload, uninstall. The guest has
+# no udev, so its rule is applied by hand here; and no lockdown, so nothing is signed. The
+# module goes to a tree of its own, since depmod takes minutes over the guest's.
+dir=/opt/flexsc
+root=$PWD/root
+modules=$root/lib/modules/$(uname -r)
+status=0
+
+step() { # NAME CMD...: passes if CMD succeeds
+	local name=$1
+	shift
+	if "$@" >output 2>&1; then
+		echo "PASS install.$name"
+	else
+		echo "FAIL install.$name: $(tail -n 1 output)"
+		status=1
+	fi
+}
+refused() { ! "$@"; }
+parameter() { [ "$(cat "/sys/module/flexsc/parameters/$1")" = "$2" ]; }
+sync() { # GROUP: the copy is equal
+	rm -rf copy && install -d -o 1000 copy
+	setpriv --reuid 1000 --regid 1000 --groups "$1" \
+		"$dir/bin/flexsync" -a --backend module tree/ copy/ && diff -r --no-dereference tree copy
+}
+
+install_module() {
+	install -D -m 644 "$dir/flexsc.ko" "$modules/extra/flexsc.ko" && depmod -b "$root"
+}
+load() {
+	mkdir -p /etc/modprobe.d
+	echo "options flexsc max_contexts=16 calls=$1" >/etc/modprobe.d/flexsc.conf
+	modprobe -d "$root" flexsc
+	for _ in {1..100}; do [ ! -e /dev/flexsc ] || return 0; sleep 0.1; done
+	return 1
+}
+rule() { # what kmod/udev/60-flexsc.rules does
+	groupadd --system flexsc && chgrp flexsc /dev/flexsc && chmod 660 /dev/flexsc
+}
+uninstall() {
+	rm "$modules/extra/flexsc.ko" /etc/modprobe.d/flexsc.conf && depmod -b "$root" && groupdel flexsc &&
+		refused modprobe -d "$root" flexsc
+}
+
+chmod 755 . && mkdir tree && cp -r /etc/security /etc/skel /etc/*.conf tree/ && chown -R 1000:1000 tree
+# Reached by the ordinary user.
+chmod a+x /root
+
+step installs install_module
+step loads_with_its_parameters load 0,1,3,5,257,332,65535
+step shows_its_parameters parameter max_contexts 16
+step has_the_device_for_root_alone refused sync 1000
+step takes_a_group rule
+step still_asks_for_privileges refused sync flexsc
+echo N >/sys/module/flexsc/parameters/privileged
+step serves_a_member_of_the_group sync flexsc
+step refuses_who_is_no_member refused sync 1000
+step unloads rmmod flexsc
+step uninstalls uninstall
+chmod 700 /root
+exit $status
