@@ -72,11 +72,11 @@ fn write(round: u64, mode: Mode, words: &SharedWords) -> Result<(), String> {
             // SAFETY: the bytes live until the end of this block.
             unsafe { plain(libc::SYS_pwrite64 as u16, args) }
         } else {
-            words[BY_MODULE].fetch_add(1, Ordering::Relaxed);
             done.ret
         };
         ensure(ret == RECORD as i64, format!("record {which}: {ret}"))?;
         words[FIRST + which].store(1, Ordering::Relaxed);
+        words[BY_MODULE].fetch_add(u64::from(!done.handed_back()), Ordering::Relaxed);
         words[COMPLETED].fetch_add(1, Ordering::Release);
     }
 }
