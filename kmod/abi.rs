@@ -42,14 +42,16 @@ pub(crate) const DONE: u32 = 3;
 
 /// `FLEXSC_ENTRY_HANDED_BACK`.
 pub(crate) const ENTRY_HANDED_BACK: u16 = 0x8000;
+/// `FLEXSC_ENTRY_TIMEOUT`.
+pub(crate) const ENTRY_TIMEOUT: u16 = 1;
 /// `FLEXSC_NR_OWN`: calls that are no system calls have this number or a higher one.
 pub(crate) const NR_OWN: u16 = 0xfff0;
 /// `FLEXSC_NEED_WAKEUP`.
 pub(crate) const NEED_WAKEUP: u32 = 1;
 
 /// `FLEXSC_FEAT_*`: the three lanes, poll(2), cancelling, restrictions, waiting without a thread,
-/// also for readiness.
-pub(crate) const FEATURES: u64 = 0xff;
+/// also for readiness, and time limits.
+pub(crate) const FEATURES: u64 = 0x1ff;
 
 /// `FLEXSC_CPU_ANY`.
 pub(crate) const CPU_ANY: i32 = -1;

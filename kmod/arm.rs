@@ -20,6 +20,7 @@ use crate::{
         flexsc_arm_set,
         RawArm, //
     },
+    workqueue, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -36,6 +37,7 @@ use kernel::{
         },
         Arc, //
     },
+    workqueue::WorkItem, //
 };
 
 /// How often in a row a file may claim to be ready and then not be, before a system call
@@ -198,5 +200,21 @@ impl Fired {
                 break;
             }
         }
+    }
+}
+
+impl Context {
+    /// Queues the work item that queues entries whose files are ready. Callable in any context.
+    pub(crate) fn queue_waker(self: &Arc<Self>) {
+        let _ = workqueue::page_workers().enqueue_on::<_, 2>(self.cpu(), self.clone());
+    }
+}
+
+impl WorkItem<2> for Context {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.state().take_fired(this.fired());
+        this.attend();
     }
 }

@@ -68,6 +68,7 @@ enum flexsc_verdict {
 	FLEXSC_TO_T = 1,	/* from W or C: only lane T can do it, or it might block for long */
 	FLEXSC_HAND_BACK = 2,	/* no lane does it exactly */
 	FLEXSC_WAIT = 3,	/* once more when the file is ready; done says how far it is */
+	FLEXSC_SLEEP = 4,	/* done, with result 0, after ret nanoseconds */
 };
 
 typedef int (*flexsc_handler)(struct flexsc_frame *frame);
@@ -148,6 +149,7 @@ int flexsc_call_accept4(struct flexsc_frame *frame);
 int flexsc_call_sendfile(struct flexsc_frame *frame);
 int flexsc_call_splice(struct flexsc_frame *frame);
 int flexsc_call_getppid(struct flexsc_frame *frame);
+int flexsc_call_clock_nanosleep(struct flexsc_frame *frame);
 int flexsc_call_poll(struct flexsc_frame *frame);
 int flexsc_call_nop(struct flexsc_frame *frame);
 

@@ -60,6 +60,8 @@ pub(crate) enum Verdict {
     HandBack,
     /// Once more when the file is ready for these events.
     Wait(u32),
+    /// Executed with result 0 when as many nanoseconds are over.
+    Sleep(i64),
 }
 
 impl Verdict {
@@ -131,6 +133,7 @@ impl Call {
             0 => Verdict::Did(frame.ret),
             1 => Verdict::ToThread,
             3 => Verdict::Wait(frame.events),
+            4 => Verdict::Sleep(frame.ret),
             _ => Verdict::HandBack,
         }
     }
@@ -208,6 +211,7 @@ calls! {
     199 W false flexsc_call_fremovexattr,
     217 W false flexsc_call_getdents64,
     221 W false flexsc_call_fadvise64,
+    230 W false flexsc_call_clock_nanosleep,
     257 T false flexsc_call_openat,
     258 T false flexsc_call_mkdirat,
     259 T false flexsc_call_mknodat,

@@ -33,6 +33,7 @@ use crate::{
         Lane,
         Verdict, //
     },
+    clock::Clock,
     drain::Drain,
     helpers::{
         flexsc_cond_resched,
@@ -46,11 +47,11 @@ use crate::{
         Shared,
         Word, //
     },
-    slots::Run,
-    state::{
+    slots::{
         InFlight,
-        State, //
+        Run, //
     },
+    state::State,
     thread::SyscallThread,
     workqueue, //
 };
@@ -156,6 +157,8 @@ pub(crate) struct Context {
     minder: Work<Context, 1>,
     #[pin]
     waker: Work<Context, 2>,
+    #[pin]
+    timekeeper: Work<Context, 3>,
     // Fields are dropped in declaration order: these last.
     _charge: account::Charge,
     _claim: workqueue::Claim,
@@ -165,6 +168,7 @@ impl_has_work! {
     impl HasWork<Self, 0> for Context { self.teardown }
     impl HasWork<Self, 1> for Context { self.minder }
     impl HasWork<Self, 2> for Context { self.waker }
+    impl HasWork<Self, 3> for Context { self.timekeeper }
 }
 
 /// Whether ring position `tail` is at or behind `position`.
@@ -226,6 +230,7 @@ impl Context {
                 teardown <- new_work!("flexsc::Context::teardown"),
                 minder <- new_work!("flexsc::Context::minder"),
                 waker <- new_work!("flexsc::Context::waker"),
+                timekeeper <- new_work!("flexsc::Context::timekeeper"),
                 _charge: charge,
                 _claim: workqueue::Claim::new(),
             }? Error),
@@ -241,6 +246,8 @@ impl Context {
     }
 
     fn populate(self: &Arc<Self>, drains: usize) -> Result {
+        let clock = Clock::new(self)?;
+        self.state().set_clock(clock);
         for _ in 0..drains {
             let drain = Drain::new(self.clone())?;
             self.state().add_drain(drain)?;
@@ -398,7 +405,7 @@ impl Context {
         acct: *mut Acct,
     ) -> Verdict {
         let posted = &run.posted;
-        if posted.flags != 0 && !cfg!(flexsc_mutant = "flags") {
+        if posted.flags & !abi::ENTRY_TIMEOUT != 0 && !cfg!(flexsc_mutant = "flags") {
             return Verdict::Did(i64::from(EINVAL.to_errno()));
         }
         let Some(call) = call::find(posted.nr) else {
@@ -500,7 +507,7 @@ impl Context {
         let done = held.map_or(0, |arm| arm.done);
         let (flags, ret, counter) = match verdict.after(done) {
             Verdict::Did(ret) => (0, ret, lane),
-            Verdict::HandBack | Verdict::ToThread | Verdict::Wait(_) => (
+            Verdict::HandBack | Verdict::ToThread | Verdict::Wait(_) | Verdict::Sleep(_) => (
                 abi::ENTRY_HANDED_BACK,
                 i64::from(ENOSYS.to_errno()),
                 Counter::HandedBack,
@@ -634,11 +641,6 @@ impl Context {
         let _ = workqueue::housekeeping().enqueue::<_, 1>(self.clone());
     }
 
-    /// Queues the work item that queues entries whose files are ready. Callable in any context.
-    pub(crate) fn queue_waker(self: &Arc<Self>) {
-        let _ = workqueue::page_workers().enqueue_on::<_, 2>(self.cpu, self.clone());
-    }
-
     /// Adds what a page worker transferred.
     pub(crate) fn add_acct(&self, more: &Acct) {
         let mut acct = self.acct.lock();
@@ -705,14 +707,5 @@ impl WorkItem<1> for Context {
 
     fn run(this: Arc<Self>) {
         this.mind();
-    }
-}
-
-impl WorkItem<2> for Context {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        this.state().take_fired(&this.fired);
-        this.attend();
     }
 }

@@ -19,6 +19,7 @@ mod arm;
 mod call;
 mod caller;
 mod cancel;
+mod clock;
 mod context;
 mod device;
 mod drain;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Declarations of the C half: `helpers.h`, `policy.h`, `observe.h`, `call.h`, `arm.h` and the kernel's `vhost_task.h`, which
+//! Declarations of the C half: `helpers.h`, `policy.h`, `observe.h`, `call.h`, `arm.h`, `clock.h` and the kernel's `vhost_task.h`, which
 //! the generated bindings do not cover.
 
 use crate::call::{
@@ -25,6 +25,12 @@ pub(crate) struct VhostTask {
 /// `struct flexsc_arm`; only ever seen through a pointer.
 #[repr(C)]
 pub(crate) struct RawArm {
+    _opaque: [u8; 0],
+}
+
+/// `struct flexsc_clock`; only ever seen through a pointer.
+#[repr(C)]
+pub(crate) struct RawClock {
     _opaque: [u8; 0],
 }
 
@@ -108,6 +114,14 @@ unsafe extern "C" {
     pub(crate) fn flexsc_arm_clear(arm: *mut RawArm);
     pub(crate) fn flexsc_arm_free(arm: *mut RawArm);
     pub(crate) fn flexsc_arm_file(arm: *const RawArm) -> *mut bindings::file;
+
+    pub(crate) fn flexsc_clock_new(
+        ring: unsafe extern "C" fn(*const c_void),
+        context: *const c_void,
+    ) -> *mut RawClock;
+    pub(crate) fn flexsc_clock_start(clock: *mut RawClock, at: i64);
+    pub(crate) safe fn flexsc_clock_now() -> i64;
+    pub(crate) fn flexsc_clock_free(clock: *mut RawClock);
 
     pub(crate) fn vhost_task_create(
         run: unsafe extern "C" fn(*mut c_void) -> bool,

@@ -52,6 +52,8 @@ pub(crate) struct Posted {
     pub(crate) nr: u16,
     pub(crate) flags: u16,
     pub(crate) args: [u64; 6],
+    /// With `ENTRY_TIMEOUT`: how many nanoseconds it may take.
+    pub(crate) time: i64,
 }
 
 /// The words of the control page that the kernel and the application exchange.
@@ -329,6 +331,9 @@ impl Shared {
             // SAFETY: The offset is that of the i-th argument of an entry.
             *arg = unsafe { self.at::<u64>(offset) }.load(Relaxed);
         }
+        // SAFETY: `ret` is the i64 of an entry.
+        let time = unsafe { self.at::<i64>(entry + core::mem::offset_of!(Entry, ret)) };
+        let time = time.load(Relaxed);
         status.store(abi::BUSY, Relaxed);
         // CAST: The lower half of the word.
         self.observer.submitted(index, word as u16);
@@ -337,6 +342,7 @@ impl Shared {
             nr: word as u16,
             flags: (word >> 16) as u16,
             args,
+            time,
         })
     }
 

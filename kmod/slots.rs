@@ -5,11 +5,18 @@
 use crate::{
     abi,
     arm::Arm,
+    clock::NEVER,
     shared::Posted, //
 };
 use kernel::{
     alloc::KVVec,
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    }, //
 };
 
 /// Where an entry is.
@@ -41,6 +48,22 @@ pub(crate) struct Slot {
     pub(crate) cancelled: bool,
     /// What it holds while it is armed, or queued after that.
     pub(crate) held: Option<Arm>,
+    /// When it has to be over.
+    pub(crate) deadline: i64,
+    /// It is not, and that is why it was cancelled.
+    pub(crate) late: bool,
+    /// When it has slept long enough.
+    pub(crate) wake: i64,
+}
+
+impl Slot {
+    fn place(&mut self, place: Place) {
+        self.place = place;
+        if place == Place::Nowhere {
+            self.deadline = NEVER;
+            self.wake = NEVER;
+        }
+    }
 }
 
 /// The records of all entries, by index.
@@ -62,10 +85,14 @@ impl Slots {
                         nr: 0,
                         flags: 0,
                         args: [0; 6],
+                        time: 0,
                     },
                     place: Place::Nowhere,
                     cancelled: false,
                     held: None,
+                    deadline: NEVER,
+                    late: false,
+                    wake: NEVER,
                 },
                 GFP_KERNEL_ACCOUNT,
             )?;
@@ -86,7 +113,7 @@ impl Slots {
     /// Takes an entry from where it is, for a lane or for good.
     pub(crate) fn take(&mut self, index: u16, place: Place) -> Option<Run> {
         let slot = self.get_mut(index)?;
-        slot.place = place;
+        slot.place(place);
         Some(Run {
             index,
             posted: slot.posted,
@@ -101,10 +128,25 @@ impl Slots {
         u16::try_from(usize::from(index) + step).ok()
     }
 
+    /// The first entry whose time has come, from `index` on.
+    pub(crate) fn next_due(&self, index: u16, now: i64) -> Option<u16> {
+        let rest = self.0.get(usize::from(index)..)?;
+        let step = rest
+            .iter()
+            .position(|slot| slot.deadline.min(slot.wake) <= now)?;
+        u16::try_from(usize::from(index) + step).ok()
+    }
+
+    /// The earliest time of all entries.
+    pub(crate) fn earliest(&self) -> i64 {
+        let times = self.0.iter().map(|slot| slot.deadline.min(slot.wake));
+        times.min().unwrap_or(NEVER)
+    }
+
     /// Says where an entry is from now on.
     pub(crate) fn place(&mut self, index: u16, place: Place) {
         if let Some(slot) = self.get_mut(index) {
-            slot.place = place;
+            slot.place(place);
         }
     }
 
@@ -118,5 +160,46 @@ impl Slots {
             }
         }
         count
+    }
+}
+
+/// Which entries are in flight, one flag each; not behind the lock.
+///
+/// A flag is set when an entry is taken and cleared just before it becomes DONE, so an
+/// application cannot have one entry executed twice at a time, whatever it writes to the page.
+pub(crate) struct InFlight(KVVec<Atomic<u32>>);
+
+impl InFlight {
+    pub(crate) fn new(entries: usize) -> Result<Self> {
+        let mut flags = KVVec::with_capacity(entries, GFP_KERNEL_ACCOUNT)?;
+        for _ in 0..entries {
+            flags.push(Atomic::new(0), GFP_KERNEL_ACCOUNT)?;
+        }
+        Ok(Self(flags))
+    }
+
+    /// Marks an entry; false if it is in flight already or there is no such entry.
+    pub(crate) fn mark(&self, index: u32) -> bool {
+        // CAST: u32 fits usize.
+        match self.0.get(index as usize) {
+            Some(flag) if flag.load(Acquire) == 0 || cfg!(flexsc_mutant = "in_flight") => {
+                flag.store(1, Relaxed);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// How many entries are in flight.
+    pub(crate) fn count(&self) -> usize {
+        let marked = |flag: &&Atomic<u32>| flag.load(Relaxed) != 0;
+        self.0.iter().filter(marked).count()
+    }
+
+    /// Unmarks an entry, before its DONE is published.
+    pub(crate) fn clear(&self, index: u16) {
+        if let Some(flag) = self.0.get(usize::from(index)) {
+            flag.store(0, Release);
+        }
     }
 }

@@ -6,12 +6,20 @@
 //! innermost lock of the module: nothing else is taken while it is held and nothing sleeps.
 
 use crate::{
-    abi::NEED_WAKEUP,
+    abi::{
+        ENTRY_TIMEOUT,
+        NEED_WAKEUP, //
+    },
     arm::Fired,
     call::{
         self,
         Lane,
         Verdict, //
+    },
+    clock::{
+        self,
+        Clock,
+        NEVER, //
     },
     drain::Drain,
     fifo::Fifo,
@@ -21,6 +29,7 @@ use crate::{
         Word, //
     },
     slots::{
+        InFlight,
         Place,
         Run,
         Slots, //
@@ -31,13 +40,7 @@ use kernel::{
     alloc::KVVec,
     prelude::*,
     sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Full,
-            Relaxed,
-            Release, //
-        },
+        atomic::Full,
         barrier::smp_mb,
         Arc, //
     },
@@ -48,47 +51,6 @@ pub(crate) const BATCH: usize = 64;
 
 /// An index that [`State::pull_for_caller`] hands to lane C.
 pub(crate) type CallerBatch = [u16; BATCH];
-
-/// Which entries are in flight, one flag each; not behind the lock.
-///
-/// A flag is set when an entry is taken and cleared just before it becomes DONE, so an
-/// application cannot have one entry executed twice at a time, whatever it writes to the page.
-pub(crate) struct InFlight(KVVec<Atomic<u32>>);
-
-impl InFlight {
-    pub(crate) fn new(entries: usize) -> Result<Self> {
-        let mut flags = KVVec::with_capacity(entries, GFP_KERNEL_ACCOUNT)?;
-        for _ in 0..entries {
-            flags.push(Atomic::new(0), GFP_KERNEL_ACCOUNT)?;
-        }
-        Ok(Self(flags))
-    }
-
-    /// Marks an entry; false if it is in flight already or there is no such entry.
-    fn mark(&self, index: u32) -> bool {
-        // CAST: u32 fits usize.
-        match self.0.get(index as usize) {
-            Some(flag) if flag.load(Acquire) == 0 || cfg!(flexsc_mutant = "in_flight") => {
-                flag.store(1, Relaxed);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// How many entries are in flight.
-    pub(crate) fn count(&self) -> usize {
-        let marked = |flag: &&Atomic<u32>| flag.load(Relaxed) != 0;
-        self.0.iter().filter(marked).count()
-    }
-
-    /// Unmarks an entry, before its DONE is published.
-    pub(crate) fn clear(&self, index: u16) {
-        if let Some(flag) = self.0.get(usize::from(index)) {
-            flag.store(0, Release);
-        }
-    }
-}
 
 /// What a system call thread is doing, as the minder sees it.
 struct ThreadState {
@@ -124,7 +86,7 @@ pub(crate) enum Leave {
 ///   so that nobody will look at the ring unless kicked, or `want_thread` is true.
 /// - `drains` are the items that are neither queued nor running.
 pub(crate) struct State {
-    slots: Slots,
+    pub(crate) slots: Slots,
     w: Fifo,
     t: Fifo,
     sub_head: u32,
@@ -138,6 +100,9 @@ pub(crate) struct State {
     want_thread: bool,
     /// The context is torn down: nothing is taken or queued any more.
     dissolved: bool,
+    pub(crate) clock: Option<Clock>,
+    /// What the clock is set to.
+    pub(crate) alarm: i64,
 }
 
 /// What there was to cancel.
@@ -156,6 +121,8 @@ pub(crate) struct Workers {
     #[expect(dead_code)]
     drains: KVVec<Arc<Drain>>,
     threads: KVVec<ThreadState>,
+    #[expect(dead_code)]
+    clock: Option<Clock>,
 }
 
 impl Workers {
@@ -181,6 +148,8 @@ impl State {
             minding: false,
             want_thread: false,
             dissolved: false,
+            clock: None,
+            alarm: NEVER,
         })
     }
 
@@ -272,6 +241,12 @@ impl State {
             };
             slot.posted = posted;
             slot.cancelled = false;
+            slot.late = false;
+            if posted.flags & ENTRY_TIMEOUT != 0 {
+                slot.deadline = clock::after(posted.time);
+            }
+            let deadline = slot.deadline;
+            self.set_alarm(deadline);
             // An unknown call is handed back by whoever comes first.
             let lane = call::find(posted.nr).map_or(Lane::W, |call| call.lane());
             place(self, index, lane);
@@ -344,14 +319,25 @@ impl State {
                 self.slots.place(index, Place::Nowhere);
                 return Some((run, verdict));
             }
-            Verdict::Wait(_) => ECANCELED,
+            Verdict::Wait(_) | Verdict::Sleep(_) => ECANCELED,
             Verdict::ToThread => errno,
         };
         let cancelled = self.slots.get(index).is_none_or(|slot| slot.cancelled)
             && !cfg!(flexsc_mutant = "cancel_restart");
         if cancelled || dead || self.dissolved {
+            let late = self.slots.get(index).is_some_and(|slot| slot.late);
+            let errno = if late { ETIME } else { errno };
             self.slots.place(index, Place::Nowhere);
             return Some((run, Verdict::Did(i64::from(errno.to_errno()))));
+        }
+        if let Verdict::Sleep(span) = verdict {
+            let wake = clock::after(span);
+            if let Some(slot) = self.slots.get_mut(index) {
+                slot.wake = wake;
+                slot.place = Place::Armed;
+            }
+            self.set_alarm(wake);
+            return None;
         }
         let held = run.held.take();
         let lane = match (&verdict, &held) {
@@ -570,6 +556,7 @@ impl State {
         Workers {
             drains: core::mem::take(&mut self.drains),
             threads: core::mem::take(&mut self.threads),
+            clock: self.clock.take(),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::suite;
 pub mod ends;
 pub mod idle;
 pub mod poll;
+pub mod time;
 pub mod transfer;
 
 /// Runs the whole program.
@@ -18,5 +19,6 @@ pub fn run(options: &Options) -> ExitCode {
     transfer::add(&mut list);
     ends::add(&mut list);
     poll::add(&mut list);
+    time::add(&mut list);
     suite::run("arm", &list, options)
 }

@@ -44,10 +44,15 @@
 #define FLEXSC_DONE		3	/* ret and flags are valid */
 
 /*
- * flexsc_entry.flags. The application writes 0. The kernel sets HANDED_BACK when
- * it declined the call before any side effect: the application then makes the
- * plain system call itself; ret holds -ENOSYS and means nothing.
+ * flexsc_entry.flags. The application writes 0 or TIMEOUT: ret then holds the
+ * nanoseconds after which the entry is cancelled, counted from when it is taken; it
+ * completes with -ETIME where FLEXSC_IOC_CANCEL would give -ECANCELED or -EINTR.
+ *
+ * The kernel sets HANDED_BACK when it declined the call before any side effect: the
+ * application then makes the plain system call itself; ret holds -ENOSYS and means
+ * nothing.
  */
+#define FLEXSC_ENTRY_TIMEOUT		0x0001
 #define FLEXSC_ENTRY_HANDED_BACK	0x8000
 
 /* flexsc_entry.nr of what is no system call: this or a higher number. */
@@ -65,7 +70,7 @@ struct flexsc_entry {
 	__u32 status;	/* FLEXSC_FREE ... FLEXSC_DONE */
 	__u16 nr;	/* system call number, x86-64 table */
 	__u16 flags;	/* FLEXSC_ENTRY_* */
-	__s64 ret;	/* what the system call returned, or -errno */
+	__s64 ret;	/* what the system call returned, or -errno; in: see TIMEOUT */
 	__u64 args[6];	/* its arguments, as in registers */
 };
 
@@ -131,6 +136,7 @@ struct flexsc_control {
 #define FLEXSC_FEAT_RESTRICT	(1ULL << 5)	/* FLEXSC_IOC_RESTRICT */
 #define FLEXSC_FEAT_ARM		(1ULL << 6)	/* pipes, inet sockets, eventfds wait without a thread */
 #define FLEXSC_FEAT_POLL_FILE	(1ULL << 7)	/* FLEXSC_NR_POLL */
+#define FLEXSC_FEAT_TIMEOUT	(1ULL << 8)	/* FLEXSC_ENTRY_TIMEOUT */
 
 /* flexsc_setup.cpu: let the kernel choose. */
 #define FLEXSC_CPU_ANY		(-1)

@@ -28,7 +28,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
 }
 
 /// Posts a read of one byte into memory that is never freed.
-fn post_read(poster: &mut Poster, fd: &OwnedFd, len: usize) -> Result<u32, String> {
+pub fn post_read(poster: &mut Poster, fd: &OwnedFd, len: usize) -> Result<u32, String> {
     let memory: &'static mut [u8] = Box::leak(vec![0_u8; len].into_boxed_slice());
     let args = [
         fd.as_raw_fd() as u64,

@@ -9,7 +9,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::Ordering;
 
-use libflexsc::sys::{MIN_ENTRIES, NR_NOP, NR_POLL};
+use libflexsc::sys::{ENTRY_TIMEOUT, MIN_ENTRIES, NR_NOP, NR_POLL};
 
 use super::requests::works;
 use crate::arena::{Arena, IN_SIZE};
@@ -106,6 +106,8 @@ const CALLS: &[(i64, &[Kind])] = &[
     ),
     (libc::SYS_statx, &[Dir, Path, Any, Any, Buffer]),
     (libc::SYS_openat2, &[Dir, Path, Buffer, Len]),
+    // A clock would be slept on.
+    (libc::SYS_clock_nanosleep, &[NoFd, Any, Buffer, Buffer]),
     // Of a file it might wait for ever.
     (NR_POLL as i64, &[NoFd, Any]),
     (NR_NOP as i64, &[Any, Any, Any, Any, Any, Any]),
@@ -355,7 +357,8 @@ fn numbers(place: &mut Place) -> Result<(), String> {
                 // A listed call would be executed: not without flags.
                 let flags = match (rng.below(2), listed.contains(&nr)) {
                     (0, false) => 0,
-                    _ => (rng.bits() as u16).max(1),
+                    // Nor with a time limit, which is none of the unknown ones.
+                    _ => (rng.bits() as u16 & !ENTRY_TIMEOUT).max(2),
                 };
                 let args = std::array::from_fn(|_| any(rng));
                 let index = context.prepare(nr, args).ok_or("no entry is free")?;

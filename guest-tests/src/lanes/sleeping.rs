@@ -24,7 +24,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
             killed_asleep,
         ),
         ("a_blocking_call_leaves_the_caller_free", blocking_caller),
-        ("flags_other_than_zero_are_refused", flags),
+        ("unknown_flags_are_refused", flags),
     ] {
         list.push(Behaviour { name, run });
     }
@@ -271,7 +271,7 @@ fn flags(_: &Place) -> Result<(), String> {
     use std::sync::atomic::Ordering;
     for mode in crate::posted::MODES {
         let mut poster = Poster::new(mode)?;
-        for flags in [1, 2, 0x4000, abi::ENTRY_HANDED_BACK, 0xffff] {
+        for flags in [2, 3, 0x4000, abi::ENTRY_HANDED_BACK, 0xffff] {
             let index = poster
                 .context
                 .prepare(abi::NR_NOP, [0; 6])
