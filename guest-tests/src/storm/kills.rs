@@ -25,7 +25,9 @@ const DEPTH: usize = 100;
 /// How many processes are killed before the figures are taken.
 const WARM_UP: u64 = 12;
 /// Bytes of the buffer that each posted call has for itself.
-const BUFFER: usize = 128 << 10;
+const BUFFER: usize = 8 << 10;
+/// Bytes that fit into no pipe and no socket.
+const MUCH: usize = 512 << 10;
 
 /// The victim has posted all its entries.
 const POSTED: usize = 0;
@@ -46,6 +48,7 @@ struct Things {
     busy: Vec<(OwnedFd, OwnedFd)>,
     names: Vec<CString>,
     buffers: Vec<Vec<u8>>,
+    much: Vec<u8>,
     directory: OwnedFd,
 }
 
@@ -67,7 +70,8 @@ impl Things {
             silent: Vec::new(),
             busy: Vec::new(),
             names: Vec::new(),
-            buffers: vec![vec![7; BUFFER]; entries],
+            buffers: vec![vec![0; BUFFER]; entries],
+            much: vec![0; MUCH],
             directory: fs::File::open(".")?.into(),
         };
         for which in 0..8 {
@@ -101,7 +105,11 @@ impl Things {
                 // More than fits, and nobody reads.
                 0 => (
                     libc::SYS_write,
-                    six(&[silent.1.as_raw_fd() as u64, buffer, BUFFER as u64]),
+                    six(&[
+                        silent.1.as_raw_fd() as u64,
+                        self.much.as_ptr() as u64,
+                        MUCH as u64,
+                    ]),
                 ),
                 _ => (
                     libc::SYS_read,
@@ -116,7 +124,7 @@ impl Things {
             ),
             2 => (
                 libc::SYS_pread64,
-                six(&[file, buffer, 65536, rng.below(64) * 4096]),
+                six(&[file, buffer, BUFFER as u64, rng.below(64) * 4096]),
             ),
             3 => (libc::SYS_fsync, six(&[file])),
             4 => (libc::SYS_ftruncate, six(&[file, rng.below(1 << 18)])),
