@@ -120,6 +120,10 @@ impl Process {
         if ret == NONE {
             return false;
         }
+        if self.shared.0.nr(index).load(Ordering::Acquire) != self.tally.calls()[which] {
+            // A page that was mapped over: nothing of it was posted.
+            return true;
+        }
         // No call of the table gives ENOSYS by itself.
         let came = match ret as i64 {
             ret if ret == -i64::from(libc::ENOSYS) => Came::Back,
@@ -154,7 +158,9 @@ impl Process {
                 *age = 0;
             }
             if *age == 0 {
-                let args = self.memory.arguments(find(calls[call_of(index)]), &mut rng);
+                let nr = calls[call_of(index)];
+                let args = self.memory.arguments(find(nr), &mut rng);
+                context.nr(index).store(nr, Ordering::Relaxed);
                 for (which, value) in args.iter().enumerate() {
                     context.arg(index, which).store(*value, Ordering::Relaxed);
                 }
