@@ -417,8 +417,11 @@ impl Context {
         } else {
             self.identity.who()
         };
-        if let Some(verdict) = policy::judge(&self.restriction, owner, posted.nr) {
-            return verdict;
+        // An entry that waits has been let in, and may have an effect by now.
+        if run.held.is_none() {
+            if let Some(verdict) = policy::judge(&self.restriction, owner, posted.nr) {
+                return verdict;
+            }
         }
         let mut frame = Frame {
             args: posted.args,

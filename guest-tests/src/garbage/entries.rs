@@ -468,7 +468,17 @@ fn descriptors(place: &mut Place) -> Result<(), String> {
             }
             for _ in 0..place.rounds.unwrap_or(4) {
                 let fd = no_descriptor(&mut place.rng);
-                let args = [fd, arena.output(0), 0, 0, 0, 0];
+                let mut args = [fd, arena.output(0), 0, 0, 0, 0];
+                // So that nothing else is wrong with the call, or makes it end before.
+                for (arg, kind) in args.iter_mut().zip(kinds).skip(1) {
+                    match kind {
+                        One(list) => *arg = list[0],
+                        Quiet(bits) => *arg = *bits | libc::LOCK_EX as u64,
+                        Path => *arg = c"user.name".as_ptr() as u64,
+                        Small => *arg = 1,
+                        _ => {}
+                    }
+                }
                 let done = context
                     .call(mode, nr as u16, args)
                     .map_err(|why| why.to_string())?;
