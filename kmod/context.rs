@@ -447,9 +447,7 @@ impl Context {
         // SAFETY: The caller promises what is in force; `owner` is a task that the identity
         // holds, or current.
         match unsafe { call.run(&mut frame) } {
-            Verdict::Did(ret) if RESTART.contains(&ret) && !cfg!(flexsc_mutant = "restart") => {
-                Verdict::ToThread
-            }
+            Verdict::Did(ret) if RESTART.contains(&ret) => Verdict::ToThread,
             Verdict::Wait(events) => {
                 if run.held.is_none() {
                     // SAFETY: The handler has passed its reference on with the verdict.

@@ -212,9 +212,7 @@ impl Shared {
             return Err(EINVAL);
         }
         vma.set_io();
-        if !cfg!(flexsc_mutant = "dontcopy") {
-            vma.set_dontcopy();
-        }
+        vma.set_dontcopy();
         vma.set_dontexpand();
         vma.set_dontdump();
         let mixed = vma.set_mixedmap();

@@ -220,11 +220,6 @@ impl State {
                 break;
             }
             let index = shared.submitted(self.sub_head);
-            let index = if cfg!(flexsc_mutant = "bounds") {
-                index % shared.entries()
-            } else {
-                index
-            };
             self.sub_head = self.sub_head.wrapping_add(1);
             if index >= shared.entries() || !in_flight.mark(index) {
                 rejected += 1;
