@@ -81,7 +81,6 @@ use kernel::{
     },
     task::Task,
     time::{
-        delay::fsleep,
         Delta,
         Instant,
         Monotonic, //
@@ -93,11 +92,6 @@ use kernel::{
         WorkItem, //
     },
 };
-
-/// The minder's tick. A thread that is inside one call for longer is taken for blocked.
-const TICK: Delta = Delta::from_millis(4);
-/// How many quiet ticks end the minder.
-const QUIET_TICKS: u32 = 25;
 
 /// Results that mean "interrupted before any effect": never shown to an application.
 const RESTART: core::ops::RangeInclusive<i64> = -516..=-512;
@@ -637,11 +631,6 @@ impl Context {
         }
     }
 
-    /// Queues the minder, which looks after blocked threads.
-    pub(crate) fn queue_minder(self: &Arc<Self>) {
-        let _ = workqueue::housekeeping().enqueue::<_, 1>(self.clone());
-    }
-
     /// Adds what a page worker transferred.
     pub(crate) fn add_acct(&self, more: &Acct) {
         let mut acct = self.acct.lock();
@@ -671,28 +660,6 @@ impl Context {
             thread.stop();
         }
     }
-
-    /// Looks every tick whether a thread is stuck in a call, and lets others take over.
-    fn mind(&self) {
-        let mut quiet = 0;
-        while !self.is_dead() && quiet < QUIET_TICKS {
-            fsleep(TICK);
-            let (busy, drain, tell) = {
-                let mut state = self.state();
-                let (busy, drain) = state.mind(&self.shared);
-                let tell = state.attend_t(&self.shared);
-                (busy, drain, tell)
-            };
-            if let Some(drain) = drain {
-                drain.queue();
-            }
-            if tell {
-                self.wake_waiters();
-            }
-            quiet = if busy { 0 } else { quiet + 1 };
-        }
-        self.state().stop_minding();
-    }
 }
 
 impl WorkItem<0> for Context {
@@ -700,13 +667,5 @@ impl WorkItem<0> for Context {
 
     fn run(this: Arc<Self>) {
         this.tear_down();
-    }
-}
-
-impl WorkItem<1> for Context {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        this.mind();
     }
 }

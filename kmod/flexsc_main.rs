@@ -27,6 +27,7 @@ mod fdinfo;
 mod fifo;
 mod helpers;
 mod lsm;
+mod minder;
 mod observe;
 mod policy;
 mod restrict;
