@@ -44,6 +44,8 @@ pub(crate) const DONE: u32 = 3;
 pub(crate) const ENTRY_HANDED_BACK: u16 = 0x8000;
 /// `FLEXSC_ENTRY_TIMEOUT`.
 pub(crate) const ENTRY_TIMEOUT: u16 = 1;
+/// `FLEXSC_ENTRY_MULTI`.
+pub(crate) const ENTRY_MULTI: u16 = 8;
 /// `FLEXSC_NR_OWN`: calls that are no system calls have this number or a higher one.
 pub(crate) const NR_OWN: u16 = 0xfff0;
 /// `FLEXSC_NEED_WAKEUP`.

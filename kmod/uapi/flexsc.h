@@ -44,15 +44,18 @@
 #define FLEXSC_DONE		3	/* ret and flags are valid */
 
 /*
- * flexsc_entry.flags. The application writes 0 or TIMEOUT: ret then holds the
+ * flexsc_entry.flags. With TIMEOUT, which the application writes, ret holds the
  * nanoseconds after which the entry is cancelled, counted from when it is taken; it
  * completes with -ETIME where FLEXSC_IOC_CANCEL would give -ECANCELED or -EINTR.
+ *
+ * With MULTI, a FLEXSC_NR_POLL goes on: see there.
  *
  * The kernel sets HANDED_BACK when it declined the call before any side effect: the
  * application then makes the plain system call itself; ret holds -ENOSYS and means
  * nothing.
  */
 #define FLEXSC_ENTRY_TIMEOUT		0x0001
+#define FLEXSC_ENTRY_MULTI		0x0008
 #define FLEXSC_ENTRY_HANDED_BACK	0x8000
 
 /* flexsc_entry.nr of what is no system call: this or a higher number. */
@@ -62,6 +65,14 @@
 /*
  * Waits until a file is ready. args: file descriptor, POLL* events of poll(2); POLLERR
  * and POLLHUP always count. Returns the events that are there, at least one; once.
+ *
+ * With MULTI the entry stays BUSY. The kernel stores 0 to ret when it takes the entry;
+ * each time the file gets ready, or is ready to begin with, it adds the events to ret in
+ * one atomic step, and publishes the index if ret was 0. Whoever reaps the index takes
+ * the events by an atomic exchange with 0. So there is at most one completion of the
+ * entry to reap, and what comes before it is reaped is merged. At the end (an error,
+ * -ECANCELED, -ETIME ...) the kernel stores flags and DONE and then exchanges ret for a
+ * negative result, and publishes the index if ret was 0: only then is the entry free.
  */
 #define FLEXSC_NR_POLL		0xfffe
 
@@ -137,6 +148,7 @@ struct flexsc_control {
 #define FLEXSC_FEAT_ARM		(1ULL << 6)	/* pipes, inet sockets, eventfds wait without a thread */
 #define FLEXSC_FEAT_POLL_FILE	(1ULL << 7)	/* FLEXSC_NR_POLL */
 #define FLEXSC_FEAT_TIMEOUT	(1ULL << 8)	/* FLEXSC_ENTRY_TIMEOUT */
+#define FLEXSC_FEAT_MULTI	(1ULL << 10)	/* FLEXSC_ENTRY_MULTI */
 
 /* flexsc_setup.cpu: let the kernel choose. */
 #define FLEXSC_CPU_ANY		(-1)

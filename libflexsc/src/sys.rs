@@ -21,16 +21,16 @@ pub use bindings::{
     FLEXSC_CANCEL_ALL as CANCEL_ALL, FLEXSC_CPU_ANY as CPU_ANY, FLEXSC_FEAT_ARM as FEAT_ARM,
     FLEXSC_FEAT_CANCEL as FEAT_CANCEL, FLEXSC_FEAT_LANE_C as FEAT_LANE_C,
     FLEXSC_FEAT_LANE_T as FEAT_LANE_T, FLEXSC_FEAT_LANE_W as FEAT_LANE_W,
-    FLEXSC_FEAT_POLL as FEAT_POLL, FLEXSC_FEAT_POLL_FILE as FEAT_POLL_FILE,
-    FLEXSC_FEAT_RESTRICT as FEAT_RESTRICT, FLEXSC_FEAT_TIMEOUT as FEAT_TIMEOUT,
-    FLEXSC_LANE_C as LANE_C, FLEXSC_LANE_T as LANE_T, FLEXSC_LANE_W as LANE_W,
-    FLEXSC_MAGIC as MAGIC, FLEXSC_MAX_ENTRIES as MAX_ENTRIES, FLEXSC_MIN_ENTRIES as MIN_ENTRIES,
-    FLEXSC_NEED_WAKEUP as NEED_WAKEUP, FLEXSC_RESTRICT_CALLS as RESTRICT_CALLS,
-    FLEXSC_RESTRICT_FREEZE as RESTRICT_FREEZE, FLEXSC_RESTRICT_MAX as RESTRICT_MAX,
-    FLEXSC_SPIN_DEFAULT as SPIN_DEFAULT, flexsc_cancel as Cancel, flexsc_control as Control,
-    flexsc_counters as Counters, flexsc_entry as Entry, flexsc_probe as Probe,
-    flexsc_probe_call as ProbeCall, flexsc_restrict as Restrict, flexsc_setup as Setup,
-    flexsc_wait as Wait,
+    FLEXSC_FEAT_MULTI as FEAT_MULTI, FLEXSC_FEAT_POLL as FEAT_POLL,
+    FLEXSC_FEAT_POLL_FILE as FEAT_POLL_FILE, FLEXSC_FEAT_RESTRICT as FEAT_RESTRICT,
+    FLEXSC_FEAT_TIMEOUT as FEAT_TIMEOUT, FLEXSC_LANE_C as LANE_C, FLEXSC_LANE_T as LANE_T,
+    FLEXSC_LANE_W as LANE_W, FLEXSC_MAGIC as MAGIC, FLEXSC_MAX_ENTRIES as MAX_ENTRIES,
+    FLEXSC_MIN_ENTRIES as MIN_ENTRIES, FLEXSC_NEED_WAKEUP as NEED_WAKEUP,
+    FLEXSC_RESTRICT_CALLS as RESTRICT_CALLS, FLEXSC_RESTRICT_FREEZE as RESTRICT_FREEZE,
+    FLEXSC_RESTRICT_MAX as RESTRICT_MAX, FLEXSC_SPIN_DEFAULT as SPIN_DEFAULT,
+    flexsc_cancel as Cancel, flexsc_control as Control, flexsc_counters as Counters,
+    flexsc_entry as Entry, flexsc_probe as Probe, flexsc_probe_call as ProbeCall,
+    flexsc_restrict as Restrict, flexsc_setup as Setup, flexsc_wait as Wait,
 };
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
@@ -56,6 +56,9 @@ pub const ENTRY_HANDED_BACK: u16 = bindings::FLEXSC_ENTRY_HANDED_BACK as u16;
 
 /// Entry flag: `ret` holds the nanoseconds after which the entry is cancelled.
 pub const ENTRY_TIMEOUT: u16 = bindings::FLEXSC_ENTRY_TIMEOUT as u16;
+
+/// Entry flag: [`NR_POLL`] goes on until it fails, with events exchanged through `ret`.
+pub const ENTRY_MULTI: u16 = bindings::FLEXSC_ENTRY_MULTI as u16;
 
 /// The call number that does nothing and returns 0, for measuring.
 pub const NR_NOP: u16 = bindings::FLEXSC_NR_NOP as u16;
