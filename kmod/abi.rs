@@ -48,12 +48,14 @@ pub(crate) const ENTRY_TIMEOUT: u16 = 1;
 pub(crate) const ENTRY_MULTI: u16 = 8;
 /// `FLEXSC_NR_OWN`: calls that are no system calls have this number or a higher one.
 pub(crate) const NR_OWN: u16 = 0xfff0;
+/// `FLEXSC_NR_POLL`.
+pub(crate) const NR_POLL: u16 = 0xfffe;
 /// `FLEXSC_NEED_WAKEUP`.
 pub(crate) const NEED_WAKEUP: u32 = 1;
 
 /// `FLEXSC_FEAT_*`: the three lanes, poll(2), cancelling, restrictions, waiting without a thread,
-/// also for readiness, and time limits.
-pub(crate) const FEATURES: u64 = 0x1ff;
+/// also for readiness, time limits, and waiting for readiness that goes on.
+pub(crate) const FEATURES: u64 = 0x1ff | 1 << 10;
 
 /// `FLEXSC_CPU_ANY`.
 pub(crate) const CPU_ANY: i32 = -1;

@@ -12,9 +12,14 @@
 #include "arm.h"
 #include "call_file.h"
 
-/* The state of an arm: it fires once, and only what is published is told of. */
+/*
+ * The state of an arm: it fires once until it is reset, and only what is published is
+ * told of. Some things stay: a queue is gone, or there are more than it can be in.
+ */
 #define ARM_FIRED	0x1
 #define ARM_PUBLISHED	0x2
+#define ARM_FREED	0x4
+#define ARM_CROWDED	0x8
 
 struct arm_queue {
 	struct wait_queue_entry wait;
@@ -37,7 +42,9 @@ struct flexsc_arm {
 
 static void fire(struct flexsc_arm *arm)
 {
-	if (atomic_fetch_or(ARM_FIRED, &arm->state) == ARM_PUBLISHED)
+	int old = atomic_fetch_or(ARM_FIRED, &arm->state);
+
+	if ((old & (ARM_FIRED | ARM_PUBLISHED)) == ARM_PUBLISHED)
 		arm->fire(arm->context, arm->index);
 }
 
@@ -48,7 +55,12 @@ static int arm_wake(struct wait_queue_entry *wait, unsigned int mode, int sync, 
 
 	if (mask && !(mask & (queue->arm->events | POLLFREE)))
 		return 0;
+	if (mask & POLLFREE)
+		atomic_or(ARM_FREED, &queue->arm->state);
 	fire(queue->arm);
+#ifdef FLEXSC_MUTANT_multi_stay
+	list_del_init(&wait->entry);
+#endif
 	if (mask & POLLFREE) {
 		/* The queue is about to go. Nothing of the arm may be touched after this. */
 		list_del_init(&wait->entry);
@@ -64,6 +76,7 @@ static void arm_queue(struct file *file, struct wait_queue_head *head, poll_tabl
 
 	if (arm->count == ARRAY_SIZE(arm->queues)) {
 		/* More than can be waited for: look again at once. */
+		atomic_or(ARM_CROWDED, &arm->state);
 		fire(arm);
 		return;
 	}
@@ -116,6 +129,32 @@ u32 flexsc_arm_set(struct flexsc_arm *arm, u32 events)
 	init_poll_funcptr(&arm->table, arm_queue);
 	arm->table._key = arm->events;
 	return (__force u32)(vfs_poll(arm->file, &arm->table) & arm->events);
+}
+
+/**
+ * flexsc_arm_look - look at the file and stay in its wait queues
+ * @arm: an arm that was set
+ *
+ * The arm can fire anew before the look, so that nothing is missed after it.
+ *
+ * Return: the POLL* events that are there of those that it was set for; -ECANCELED when
+ * a queue is gone, -EOPNOTSUPP when it is not in all of them.
+ */
+int flexsc_arm_look(struct flexsc_arm *arm)
+{
+	poll_table table = { ._key = arm->events };
+	int old;
+
+#ifdef FLEXSC_MUTANT_multi_reset
+	old = atomic_read(&arm->state);
+#else
+	old = atomic_fetch_andnot(ARM_FIRED | ARM_PUBLISHED, &arm->state);
+#endif
+	if (old & ARM_FREED)
+		return -ECANCELED;
+	if (old & ARM_CROWDED)
+		return -EOPNOTSUPP;
+	return mangle_poll(vfs_poll(arm->file, &table) & arm->events);
 }
 
 /**

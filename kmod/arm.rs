@@ -15,6 +15,7 @@ use crate::{
         flexsc_arm_file,
         flexsc_arm_fired,
         flexsc_arm_free,
+        flexsc_arm_look,
         flexsc_arm_new,
         flexsc_arm_publish,
         flexsc_arm_set,
@@ -26,6 +27,7 @@ use core::ptr::NonNull;
 use kernel::{
     bindings,
     bitmap::BitmapVec,
+    error::to_result,
     ffi::c_void,
     prelude::*,
     sync::{
@@ -55,6 +57,10 @@ pub(crate) struct Arm {
     _context: Arc<Context>,
     /// What was transferred before it had to wait.
     pub(crate) done: u64,
+    /// What the handler wants to find again.
+    pub(crate) note: u64,
+    /// It stays in the wait queues.
+    watching: bool,
     /// How often in a row it was ready at once.
     eager: u32,
     /// Where it goes when the file is ready.
@@ -84,6 +90,8 @@ impl Arm {
             raw: NonNull::new(raw)?,
             _context: context.clone(),
             done: 0,
+            note: 0,
+            watching: false,
             eager: 0,
             lane: Lane::W,
         })
@@ -105,6 +113,23 @@ impl Arm {
             self.lane = Lane::T;
         }
         ready
+    }
+
+    /// Gets into the file's wait queues to stay there, to go to `lane` each time it is ready;
+    /// the `POLL*` events that are there now.
+    ///
+    /// Fails with `ECANCELED` when a queue has ended before the file, and with `EOPNOTSUPP` when
+    /// the file has more of them than can be waited in.
+    pub(crate) fn watch(&mut self, events: u32, lane: Lane) -> Result<i64> {
+        if !self.watching {
+            self.set(events, lane);
+            self.watching = true;
+        }
+        self.lane = lane;
+        // SAFETY: By the type invariants it is a valid arm, and it was set.
+        let found = unsafe { flexsc_arm_look(self.raw.as_ptr()) };
+        to_result(found.min(0))?;
+        Ok(found.into())
     }
 
     /// Whether the blocking call has to be made.
@@ -131,6 +156,7 @@ impl Arm {
 
     /// Leaves the wait queues.
     pub(crate) fn clear(&mut self) {
+        self.watching = false;
         // SAFETY: By the type invariants it is a valid arm.
         unsafe { flexsc_arm_clear(self.raw.as_ptr()) }
     }

@@ -55,12 +55,16 @@ struct flexsc_frame {
 	 */
 	struct file *file;
 	u64 done;			/* in/out: bytes transferred before it had to wait */
+	u64 note;			/* in/out: what the handler wants to find again */
 	u32 events;			/* out: EPOLL* to wait for */
 	u32 flags;			/* FLEXSC_FRAME_* */
 };
 
+#define FLEXSC_ALL_LANES	(FLEXSC_LANE_W | FLEXSC_LANE_T | FLEXSC_LANE_C)
+
 #define FLEXSC_FRAME_BLOCK	0x1	/* T: make the blocking call, waiting is no use */
 #define FLEXSC_FRAME_ATTEMPT	0x2	/* flexsc_file_get_rw(): try without blocking */
+#define FLEXSC_FRAME_MULTI	0x4	/* poll: wait, whatever is there */
 
 /* A handler's verdict. FLEXSC_TO_T and _HAND_BACK mean: no side effect has happened. */
 enum flexsc_verdict {

@@ -42,13 +42,16 @@ pub(crate) struct Frame {
     pub(crate) gate: u32,
     pub(crate) file: *mut bindings::file,
     pub(crate) done: u64,
+    pub(crate) note: u64,
     pub(crate) events: u32,
     pub(crate) flags: u32,
 }
-static_assert!(size_of::<Frame>() == 112);
+static_assert!(size_of::<Frame>() == 120);
 
 /// `FLEXSC_FRAME_BLOCK`: make the blocking call.
 pub(crate) const FRAME_BLOCK: u32 = 1;
+/// `FLEXSC_FRAME_MULTI`: wait, whatever is there.
+pub(crate) const FRAME_MULTI: u32 = 4;
 
 /// What became of an entry that a handler was given.
 pub(crate) enum Verdict {

@@ -15,6 +15,7 @@
 #include <linux/uio.h>
 
 #include "call_file.h"
+#include "call_socket.h"
 
 /* One read that got @got bytes, or failed; in lane W current is not the process. */
 static void account_read(struct flexsc_frame *frame, ssize_t got)
@@ -70,9 +71,13 @@ static ssize_t iter_read(const struct flexsc_frame *frame, struct file *file,
 static ssize_t iter_write(const struct flexsc_frame *frame, struct file *file,
 			  struct iov_iter *iter, loff_t *ppos)
 {
+	struct socket *sock = frame->file ? sock_from_file(file) : NULL;
 	struct kiocb kiocb;
 	ssize_t ret;
 
+	ret = sock ? flexsc_socket_resumes(frame, sock) : 0;
+	if (ret)
+		return ret;
 	init_kiocb(&kiocb, frame, file, ppos);
 	ret = file->f_op->write_iter(&kiocb, iter);
 	if (ppos)

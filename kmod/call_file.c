@@ -17,6 +17,7 @@
 #include <net/sock.h>
 
 #include "call_file.h"
+#include "call_socket.h"
 
 /* Minors of MEM_MAJOR, as drivers/char/mem.c numbers them. */
 #define MEM_MINOR_NULL		3
@@ -78,55 +79,46 @@ static bool file_is_prompt(const struct file *file)
 	return !FMODE_FSNOTIFY_HSM(file->f_mode) && flexsc_inode_is_prompt(file_inode(file));
 }
 
-/*
- * An inet socket whose blocking call is one that does not block, made when poll says so.
- * Not so with a time limit, or with a mark that poll knows and a call that does not block
- * does not.
- */
-static bool socket_waits(const struct file *file, int rw)
+static bool is_eventfd(struct file *file)
 {
-	const struct socket *sock = sock_from_file((struct file *)file);
-	const struct sock *sk = sock ? sock->sk : NULL;
+	struct eventfd_ctx *eventfd = eventfd_ctx_fileget(file);
 
-	if (!sk || (sk->sk_family != AF_INET && sk->sk_family != AF_INET6))
-		return false;
-	if (rw == FLEXSC_POLL)
-		return true;
-	if (rw == WRITE)
-		return READ_ONCE(sk->sk_sndtimeo) == MAX_SCHEDULE_TIMEOUT;
-	return READ_ONCE(sk->sk_rcvtimeo) == MAX_SCHEDULE_TIMEOUT &&
-	       READ_ONCE(sk->sk_rcvlowat) <= 1;
-}
-
-/*
- * May a transfer be tried without blocking, in any lane, and waited for in the file's
- * wait queue? True of pipes, inet sockets and eventfds, which also never ask who
- * current is. Writing to an eventfd knows no way not to block but the file's own.
- */
-static bool file_waits(struct file *file, int rw)
-{
-	const struct inode *inode = file_inode(file);
-	struct eventfd_ctx *eventfd;
-
-	if (FMODE_FSNOTIFY_HSM(file->f_mode))
-		return false;
-	if (rw == READ && (file->f_op->read || !file->f_op->read_iter))
-		return false;
-	if (rw == WRITE && (file->f_op->write || !file->f_op->write_iter))
-		return false;
-	switch (inode->i_mode & S_IFMT) {
-	case S_IFIFO:
-		/* The times of a named one are kept by its file system. */
-		return inode->i_sb->s_magic == PIPEFS_MAGIC ||
-		       super_is_prompt(inode->i_sb);
-	case S_IFSOCK:
-		return socket_waits(file, rw);
-	}
-	eventfd = eventfd_ctx_fileget(file);
 	if (IS_ERR(eventfd))
 		return false;
 	eventfd_ctx_put(eventfd);
 	return true;
+}
+
+/*
+ * In which lanes may a transfer be tried without blocking, and waited for in the file's
+ * wait queue? All for pipes, inet sockets and eventfds, which never ask who current is.
+ * Writing to an eventfd knows no way not to block but the file's own.
+ */
+static u32 waiting_lanes(const struct flexsc_frame *frame, struct file *file, int rw)
+{
+	const struct inode *inode = file_inode(file);
+
+	if (FMODE_FSNOTIFY_HSM(file->f_mode))
+		return 0;
+	if (rw == READ && (file->f_op->read || !file->f_op->read_iter))
+		return 0;
+	if (rw == WRITE && (file->f_op->write || !file->f_op->write_iter))
+		return 0;
+	switch (inode->i_mode & S_IFMT) {
+	case S_IFIFO:
+		/* The times of a named one are kept by its file system. */
+		return inode->i_sb->s_magic == PIPEFS_MAGIC ||
+		       super_is_prompt(inode->i_sb) ? FLEXSC_ALL_LANES : 0;
+	case S_IFSOCK:
+		return flexsc_socket_lanes(frame, sock_from_file(file), rw);
+	}
+	if (is_eventfd(file))
+		return FLEXSC_ALL_LANES;
+	/* timerfd and signalfd; the signals are those of the process. */
+	if (rw == READ && inode->i_sb->s_magic == ANON_INODE_FS_MAGIC &&
+	    (file->f_mode & FMODE_NOWAIT) && file_can_poll(file))
+		return FLEXSC_LANE_T;
+	return 0;
 }
 
 /* What a call is going to do with a file, besides READ and WRITE. */
@@ -136,7 +128,8 @@ static bool file_waits(struct file *file, int rw)
 static bool suits(struct flexsc_frame *frame, struct file *file, int rw)
 {
 	frame->flags &= ~FLEXSC_FRAME_ATTEMPT;
-	if (rw != NO_TRANSFER && !(frame->flags & FLEXSC_FRAME_BLOCK) && file_waits(file, rw)) {
+	if (rw != NO_TRANSFER && !(frame->flags & FLEXSC_FRAME_BLOCK) &&
+	    (waiting_lanes(frame, file, rw) & frame->lane)) {
 		frame->flags |= FLEXSC_FRAME_ATTEMPT;
 		return true;
 	}
@@ -238,6 +231,26 @@ int flexsc_file_get_rw(struct flexsc_frame *frame, unsigned int fd, int rw,
 }
 
 /**
+ * flexsc_file_get_again - the file that @fd names, unless the entry has one
+ * @frame: the entry
+ * @fd: file descriptor, not of an O_PATH file
+ * @filep: out, with a reference for flexsc_file_release()
+ *
+ * For calls that know for themselves whether they can wait; not in W.
+ *
+ * Return: 0, -EBADF, or a verdict; *@filep is set only with 0.
+ */
+int flexsc_file_get_again(struct flexsc_frame *frame, unsigned int fd, struct file **filep)
+{
+	if (frame->lane == FLEXSC_LANE_W)
+		return FLEXSC_TO_T;
+	if (!frame->file)
+		return flexsc_file_get(frame, fd, FMODE_PATH, filep);
+	*filep = get_file(frame->file);
+	return 0;
+}
+
+/**
  * flexsc_would_wait - does the blocking call go on where an attempt has ended?
  * @frame: the entry
  * @file: its file
@@ -251,7 +264,10 @@ int flexsc_file_get_rw(struct flexsc_frame *frame, unsigned int fd, int rw,
 bool flexsc_would_wait(struct flexsc_frame *frame, struct file *file, int rw, ssize_t ret,
 		       size_t wanted)
 {
-	if (!(frame->flags & FLEXSC_FRAME_ATTEMPT) || (file->f_flags & O_NONBLOCK))
+	if (!(frame->flags & FLEXSC_FRAME_ATTEMPT))
+		return false;
+	/* A call that has begun to wait does not look at that any more. */
+	if (!frame->file && (file->f_flags & O_NONBLOCK))
 		return false;
 	if (ret != -EAGAIN && !(rw == WRITE && ret > 0 && ret < wanted))
 		return false;

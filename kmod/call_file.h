@@ -46,6 +46,7 @@ int flexsc_file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwante
 		    struct file **filep);
 int flexsc_file_get_rw(struct flexsc_frame *frame, unsigned int fd, int rw,
 		       struct file **filep);
+int flexsc_file_get_again(struct flexsc_frame *frame, unsigned int fd, struct file **filep);
 int flexsc_on_file(struct flexsc_frame *frame, fmode_t unwanted, flexsc_file_fn fn);
 void flexsc_file_put(struct file *file);
 void flexsc_file_release(struct flexsc_frame *frame, struct file *file, int rc);

@@ -15,17 +15,51 @@
 #include "call_fs.h"
 #include "call_socket.h"
 
-/* MSG_DONTWAIT, also where the file says so. */
-static unsigned int waiting_flags(const struct socket *sock, unsigned int flags)
+/*
+ * Flags with which a call that blocks is one that does not, made when poll says so. Not so
+ * of MSG_WAITALL, nor of MSG_OOB and MSG_ERRQUEUE, which do not wait for what poll says.
+ */
+#define READ_FLAGS	(MSG_PEEK | MSG_TRUNC | MSG_CMSG_CLOEXEC | MSG_NOSIGNAL)
+#define WRITE_FLAGS	MSG_NOSIGNAL
+
+/*
+ * Say in @frame whether the call is to be tried without blocking, if it may be made @again.
+ * Return: 0, or FLEXSC_TO_T where it would keep the caller of wait from its other entries.
+ */
+static int choose(struct flexsc_frame *frame, const struct socket *sock, int rw,
+		  unsigned int flags, bool again)
 {
-	return sock->file->f_flags & O_NONBLOCK ? flags | MSG_DONTWAIT : flags;
+	unsigned int known = rw == READ ? READ_FLAGS : WRITE_FLAGS;
+
+	frame->flags &= ~FLEXSC_FRAME_ATTEMPT;
+	if (flags & MSG_DONTWAIT)
+		return 0;
+	if (!frame->file && (sock->file->f_flags & O_NONBLOCK))
+		return 0;
+	if (again && !(flags & ~known) && !(frame->flags & FLEXSC_FRAME_BLOCK) &&
+	    (flexsc_socket_lanes(frame, sock, rw) & frame->lane)) {
+		frame->flags |= FLEXSC_FRAME_ATTEMPT;
+		return 0;
+	}
+	return flexsc_socket_waits(frame, sock) ? FLEXSC_TO_T : 0;
 }
 
-/* Would a transfer with these flags keep the caller of wait from its other entries? */
-static bool may_wait(const struct flexsc_frame *frame, const struct socket *sock,
-		     unsigned int flags)
+/* MSG_DONTWAIT, also where the file or choose() says so. */
+static unsigned int waiting_flags(const struct flexsc_frame *frame, const struct socket *sock,
+				  unsigned int flags)
 {
-	return !(flags & MSG_DONTWAIT) && flexsc_socket_waits(frame, sock);
+	if ((frame->flags & FLEXSC_FRAME_ATTEMPT) ||
+	    (!frame->file && (sock->file->f_flags & O_NONBLOCK)))
+		flags |= MSG_DONTWAIT;
+	return flags;
+}
+
+/* The end of a call that receives. Return: a verdict. */
+static int received(struct flexsc_frame *frame, ssize_t ret)
+{
+	if ((frame->flags & FLEXSC_FRAME_ATTEMPT) && ret == -EAGAIN)
+		return flexsc_socket_wait_to_read(frame);
+	return flexsc_done(frame, ret);
 }
 
 /*
@@ -49,6 +83,7 @@ static bool knows_nosignal(const struct socket *sock)
 static int send(struct flexsc_frame *frame, struct socket *sock, struct msghdr *msg,
 		unsigned int flags)
 {
+	size_t left = msg_data_left(msg);
 	struct flexsc_fs fs;
 	int rc;
 
@@ -59,12 +94,17 @@ static int send(struct flexsc_frame *frame, struct socket *sock, struct msghdr *
 			return FLEXSC_TO_T;
 		flags |= MSG_NOSIGNAL;
 	}
-	msg->msg_flags = waiting_flags(sock, flags);
+	msg->msg_flags = waiting_flags(frame, sock, flags);
+	/* What it has sent before it had to wait. */
+	left -= min_t(u64, left, frame->done);
+	iov_iter_advance(&msg->msg_iter, frame->done);
 	rc = flexsc_fs_enter(&fs, frame);
 	if (rc)
 		return rc;
-	frame->ret = sock_sendmsg(sock, msg);
+	frame->ret = flexsc_socket_resumes(frame, sock) ?: sock_sendmsg(sock, msg);
 	flexsc_fs_leave(&fs);
+	if (flexsc_would_wait(frame, sock->file, WRITE, frame->ret, left))
+		return FLEXSC_WAIT;
 	return FLEXSC_DID;
 }
 
@@ -89,9 +129,7 @@ static int sendto_socket(struct flexsc_frame *frame, struct socket *sock)
 		msg.msg_name = &address;
 		msg.msg_namelen = len;
 	}
-	if (may_wait(frame, sock, flags))
-		return FLEXSC_TO_T;
-	return send(frame, sock, &msg, flags);
+	return choose(frame, sock, WRITE, flags, true) ?: send(frame, sock, &msg, flags);
 }
 
 /* A buffer outside the user's half is found before the descriptor is looked at. */
@@ -106,7 +144,7 @@ int flexsc_call_sendto(struct flexsc_frame *frame)
 {
 	int rc = check_buffer(frame);
 
-	return rc ? flexsc_done(frame, rc) : flexsc_on_socket(frame, sendto_socket);
+	return rc ? flexsc_done(frame, rc) : flexsc_on_waiting_socket(frame, sendto_socket);
 }
 
 static int recvfrom_socket(struct flexsc_frame *frame, struct socket *sock)
@@ -119,27 +157,29 @@ static int recvfrom_socket(struct flexsc_frame *frame, struct socket *sock)
 	struct msghdr msg = {
 		.msg_name = uaddr ? &address : NULL,
 	};
+	ssize_t ret;
 	int rc;
 
 	rc = import_ubuf(ITER_DEST, ubuf, frame->args[2], &msg.msg_iter);
 	if (rc)
 		return flexsc_done(frame, rc);
-	if (may_wait(frame, sock, flags))
-		return FLEXSC_TO_T;
-	frame->ret = sock_recvmsg(sock, &msg, waiting_flags(sock, flags));
-	if (frame->ret >= 0 && uaddr) {
+	rc = choose(frame, sock, READ, flags, true);
+	if (rc)
+		return rc;
+	ret = sock_recvmsg(sock, &msg, waiting_flags(frame, sock, flags));
+	if (ret >= 0 && uaddr) {
 		rc = flexsc_address_out(&address, msg.msg_namelen, uaddr, ulen);
 		if (rc)
-			frame->ret = rc;
+			ret = rc;
 	}
-	return FLEXSC_DID;
+	return received(frame, ret);
 }
 
 int flexsc_call_recvfrom(struct flexsc_frame *frame)
 {
 	int rc = check_buffer(frame);
 
-	return rc ? flexsc_done(frame, rc) : flexsc_on_socket(frame, recvfrom_socket);
+	return rc ? flexsc_done(frame, rc) : flexsc_on_waiting_socket(frame, recvfrom_socket);
 }
 
 /*
@@ -235,12 +275,13 @@ static int sendmsg_socket(struct flexsc_frame *frame, struct socket *sock)
 	struct user_msghdr user;
 	int rc;
 
-	if (may_wait(frame, sock, frame->args[2]))
-		return FLEXSC_TO_T;
 	rc = get_header(&user, umsg, &msg, &address, &iov);
 	if (rc)
 		return flexsc_done(frame, rc);
-	rc = send_message(frame, sock, &msg);
+	/* Descriptors are sent as they are now, and stamps asked for once. */
+	rc = choose(frame, sock, WRITE, frame->args[2], !msg.msg_controllen);
+	if (!rc)
+		rc = send_message(frame, sock, &msg);
 	kfree(iov);
 	return rc;
 }
@@ -249,7 +290,7 @@ int flexsc_call_sendmsg(struct flexsc_frame *frame)
 {
 	if ((unsigned int)frame->args[2] & MSG_CMSG_COMPAT)
 		return flexsc_done(frame, -EINVAL);
-	return flexsc_on_socket(frame, sendmsg_socket);
+	return flexsc_on_waiting_socket(frame, sendmsg_socket);
 }
 
 /* ____sys_recvmsg() */
@@ -265,7 +306,7 @@ static ssize_t receive_message(struct socket *sock, struct msghdr *msg,
 	msg->msg_name = &address;
 	msg->msg_namelen = 0;
 	msg->msg_flags = flags & MSG_CMSG_CLOEXEC;
-	ret = sock_recvmsg(sock, msg, waiting_flags(sock, flags));
+	ret = sock_recvmsg(sock, msg, flags);
 	if (ret < 0)
 		return ret;
 	if (user->msg_name) {
@@ -286,21 +327,23 @@ static int recvmsg_socket(struct flexsc_frame *frame, struct socket *sock)
 	unsigned int flags = frame->args[2];
 	struct user_msghdr user;
 	struct msghdr msg = { };
+	ssize_t ret;
 	int rc;
 
-	if (may_wait(frame, sock, flags))
-		return FLEXSC_TO_T;
+	rc = choose(frame, sock, READ, flags, true);
+	if (rc)
+		return rc;
 	rc = get_header(&user, umsg, &msg, NULL, &iov);
 	if (rc)
 		return flexsc_done(frame, rc);
-	frame->ret = receive_message(sock, &msg, &user, umsg, flags);
+	ret = receive_message(sock, &msg, &user, umsg, waiting_flags(frame, sock, flags));
 	kfree(iov);
-	return FLEXSC_DID;
+	return received(frame, ret);
 }
 
 int flexsc_call_recvmsg(struct flexsc_frame *frame)
 {
 	if ((unsigned int)frame->args[2] & MSG_CMSG_COMPAT)
 		return flexsc_done(frame, -EINVAL);
-	return flexsc_on_socket(frame, recvmsg_socket);
+	return flexsc_on_waiting_socket(frame, recvmsg_socket);
 }

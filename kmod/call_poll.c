@@ -24,18 +24,20 @@ int flexsc_call_poll(struct flexsc_frame *frame)
 	rc = flexsc_file_ready(frame, file);
 	if (rc)
 		goto out;
+	frame->events = (__force u32)events;
+	if (frame->flags & FLEXSC_FRAME_MULTI) {
+		/* Whoever has it in the file's queues looks, and tells. */
+		rc = FLEXSC_WAIT;
+		goto out;
+	}
 	/* Without a function to queue it this only looks. */
 	table._key = events;
 	mask = vfs_poll(file, &table) & events;
-	if (mask) {
+	if (mask)
 		frame->ret = mangle_poll(mask);
-	} else if (frame->flags & FLEXSC_FRAME_BLOCK) {
-		/* It cannot be waited for. */
-		rc = FLEXSC_HAND_BACK;
-	} else {
-		frame->events = (__force u32)events;
-		rc = FLEXSC_WAIT;
-	}
+	else
+		/* With the former it cannot be waited for. */
+		rc = frame->flags & FLEXSC_FRAME_BLOCK ? FLEXSC_HAND_BACK : FLEXSC_WAIT;
 out:
 	flexsc_file_release(frame, file, rc);
 	return rc;

@@ -8,10 +8,15 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/module.h>
+#include <linux/poll.h>
 #include <linux/security.h>
 #include <linux/uaccess.h>
+#include <linux/udp.h>
+#include <net/inet_common.h>
+#include <net/inet_connection_sock.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
+#include <net/tcp_states.h>
 
 #include "call_file.h"
 #include "call_fs.h"
@@ -46,6 +51,118 @@ int flexsc_on_socket(struct flexsc_frame *frame, flexsc_socket_fn fn)
 }
 
 /**
+ * flexsc_on_waiting_socket - flexsc_on_socket() for calls that may have to wait
+ * @frame: the entry
+ * @fn: the rest of the call
+ *
+ * Return: a verdict.
+ */
+int flexsc_on_waiting_socket(struct flexsc_frame *frame, flexsc_socket_fn fn)
+{
+	struct socket *sock;
+	struct file *file;
+	int rc;
+
+	rc = flexsc_file_get_again(frame, frame->args[0], &file);
+	if (rc)
+		return flexsc_stop(frame, rc);
+	sock = sock_from_file(file);
+	rc = sock ? fn(frame, sock) : flexsc_done(frame, -ENOTSOCK);
+	flexsc_file_release(frame, file, rc);
+	return rc;
+}
+
+/* A TCP socket without a protocol in between. */
+static bool is_plain_tcp(const struct sock *sk)
+{
+	return sk_is_tcp(sk) && !inet_csk_has_ulp(sk);
+}
+
+static u32 reading_lanes(const struct sock *sk)
+{
+	switch (sk->sk_family) {
+	case AF_INET:
+	case AF_INET6:
+		if (is_plain_tcp(sk) || sk_is_udp(sk) || sk->sk_type == SOCK_RAW)
+			return FLEXSC_ALL_LANES;
+		return 0;
+	case AF_UNIX:
+	case AF_NETLINK:
+		return FLEXSC_LANE_T | FLEXSC_LANE_C;
+	default:
+		return 0;
+	}
+}
+
+/*
+ * Where the second half of a transfer would not be as the blocking call has it:
+ * time stamps of each half; what was corked would be lost when there is no room.
+ */
+static u32 writing_lanes(const struct sock *sk)
+{
+	if (is_plain_tcp(sk))
+		return !inet_test_bit(DEFER_CONNECT, sk) &&
+		       !(READ_ONCE(sk->sk_tsflags) & SOF_TIMESTAMPING_TX_RECORD_MASK) ?
+		       FLEXSC_ALL_LANES : 0;
+	if (sk_is_udp(sk))
+		return !udp_test_bit(CORK, sk) && !READ_ONCE(udp_sk(sk)->pending) ?
+		       FLEXSC_ALL_LANES : 0;
+	/* Each part carries the sender's credentials: all have to be made by one lane. */
+	return sk_is_stream_unix(sk) ? FLEXSC_LANE_T : 0;
+}
+
+/**
+ * flexsc_socket_lanes - in which lanes can a call wait for @sock in its wait queue?
+ * @frame: the entry
+ * @sock: its socket
+ * @rw: READ, WRITE or FLEXSC_POLL
+ *
+ * That is so where the blocking call is one that does not block, made when poll says
+ * so. Not with a time limit, nor with a mark that poll knows and a call that does not
+ * block does not. Those are looked at once, as by the real call.
+ *
+ * Return: FLEXSC_LANE_*.
+ */
+u32 flexsc_socket_lanes(const struct flexsc_frame *frame, const struct socket *sock, int rw)
+{
+	const struct sock *sk = sock ? sock->sk : NULL;
+
+	if (!sk)
+		return 0;
+	if (rw == FLEXSC_POLL)
+		return sk_is_inet(sk) ? FLEXSC_ALL_LANES : 0;
+	if (rw == WRITE)
+		return frame->file || READ_ONCE(sk->sk_sndtimeo) == MAX_SCHEDULE_TIMEOUT ?
+		       writing_lanes(sk) : 0;
+	return frame->file || (READ_ONCE(sk->sk_rcvtimeo) == MAX_SCHEDULE_TIMEOUT &&
+			       READ_ONCE(sk->sk_rcvlowat) <= 1) ? reading_lanes(sk) : 0;
+}
+
+/**
+ * flexsc_socket_resumes - what does the blocking call find when it wakes up to send?
+ * @frame: the entry
+ * @sock: its socket
+ *
+ * A call begun anew would not find it: AF_UNIX looks for an error only where it waits,
+ * and TCP leaves an error to the next call if it has sent something.
+ *
+ * Return: 0 to go on, or -errno.
+ */
+int flexsc_socket_resumes(const struct flexsc_frame *frame, struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+
+	if (!frame->file)
+		return 0;
+	if (sk_is_stream_unix(sk))
+		return sock_error(sk);
+	if (frame->done && (READ_ONCE(sk->sk_err) ||
+			    (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)))
+		return -EPIPE;
+	return 0;
+}
+
+/**
  * flexsc_socket_waits - might a call on @sock keep this lane from its other entries?
  * @frame: the entry
  * @sock: its socket
@@ -55,6 +172,23 @@ int flexsc_on_socket(struct flexsc_frame *frame, flexsc_socket_fn fn)
 bool flexsc_socket_waits(const struct flexsc_frame *frame, const struct socket *sock)
 {
 	return frame->lane != FLEXSC_LANE_T && !(sock->file->f_flags & O_NONBLOCK);
+}
+
+/**
+ * flexsc_socket_wait_to_read - an attempt has found nothing
+ * @frame: the entry
+ *
+ * What a thread gets may be descriptors, for the table that it shares with the process;
+ * the caller's could be another.
+ *
+ * Return: a verdict.
+ */
+int flexsc_socket_wait_to_read(struct flexsc_frame *frame)
+{
+	if (frame->lane != FLEXSC_LANE_T)
+		return FLEXSC_TO_T;
+	frame->events = (__force u32)(EPOLLIN | EPOLLRDNORM | EPOLLRDHUP);
+	return FLEXSC_WAIT;
 }
 
 /**
@@ -234,6 +368,51 @@ int flexsc_call_bind(struct flexsc_frame *frame)
 	       flexsc_on_socket(frame, bind_socket);
 }
 
+/* A connect of which the first half, without blocking, leads to the second. */
+static bool connects_in_halves(const struct flexsc_frame *frame, const struct socket *sock)
+{
+	const struct sock *sk = sock->sk;
+
+	return frame->lane == FLEXSC_LANE_T && is_plain_tcp(sk) &&
+	       READ_ONCE(sock->ops)->connect == inet_stream_connect &&
+	       !(sock->file->f_flags & O_NONBLOCK) &&
+	       READ_ONCE(sk->sk_sndtimeo) == MAX_SCHEDULE_TIMEOUT;
+}
+
+/*
+ * inet_stream_connect() up to where it waits, or, without an address, from there on. Who
+ * made it unconnected meanwhile is told by sk_disconnects. Return: a verdict.
+ */
+static int connect_half(struct flexsc_frame *frame, struct socket *sock,
+			struct sockaddr_storage *address, int len)
+{
+	bool block = frame->flags & FLEXSC_FRAME_BLOCK;
+	struct sock *sk = sock->sk;
+	bool waits;
+	int rc;
+
+	lock_sock(sk);
+	if (!address) {
+		if (sk->sk_disconnects != (int)frame->note) {
+			rc = flexsc_done(frame, -EPIPE);
+			goto out;
+		}
+		/* If another connect has found it connected, this one has as well. */
+		if (sock->state == SS_CONNECTED)
+			sock->state = SS_CONNECTING;
+	}
+	rc = __inet_stream_connect(sock, (struct sockaddr_unsized *)address, len,
+				   block ? 0 : O_NONBLOCK, 0);
+	waits = (rc == -EINPROGRESS || rc == -EALREADY) &&
+		(1 << sk->sk_state) & (TCPF_SYN_SENT | TCPF_SYN_RECV);
+	frame->note = sk->sk_disconnects;
+	frame->events = (__force u32)(EPOLLOUT | EPOLLWRNORM);
+	rc = waits && !block ? FLEXSC_WAIT : flexsc_done(frame, rc);
+out:
+	release_sock(sk);
+	return rc;
+}
+
 static int connect_file(struct flexsc_frame *frame, struct file *file)
 {
 	const void __user *uaddr = u64_to_user_ptr(frame->args[1]);
@@ -243,6 +422,8 @@ static int connect_file(struct flexsc_frame *frame, struct file *file)
 	struct flexsc_fs fs;
 	int rc;
 
+	if (frame->file)
+		return connect_half(frame, sock_from_file(file), NULL, 0);
 	/* Unlike bind, connect reads the address before it asks for a socket. */
 	rc = flexsc_address_in(&address, uaddr, len);
 	if (rc)
@@ -252,6 +433,8 @@ static int connect_file(struct flexsc_frame *frame, struct file *file)
 		return flexsc_done(frame, -ENOTSOCK);
 	if (flexsc_socket_waits(frame, sock))
 		return FLEXSC_TO_T;
+	if (connects_in_halves(frame, sock))
+		return connect_half(frame, sock, &address, len);
 	rc = flexsc_fs_enter(&fs, frame);
 	if (rc)
 		return rc;
@@ -263,10 +446,18 @@ static int connect_file(struct flexsc_frame *frame, struct file *file)
 
 int flexsc_call_connect(struct flexsc_frame *frame)
 {
+	struct file *file;
+	int rc;
+
 	if (frame->lane == FLEXSC_LANE_W)
 		return FLEXSC_TO_T;
-	return flexsc_gated(frame, GATE_SOCKET | FLEXSC_GATE_NNP) ?:
-	       flexsc_on_file(frame, FMODE_PATH, connect_file);
+	rc = flexsc_gated(frame, GATE_SOCKET | FLEXSC_GATE_NNP) ?:
+	     flexsc_file_get_again(frame, frame->args[0], &file);
+	if (rc)
+		return flexsc_stop(frame, rc);
+	rc = connect_file(frame, file);
+	flexsc_file_release(frame, file, rc);
+	return rc;
 }
 
 static int listen_socket(struct flexsc_frame *frame, struct socket *sock)
@@ -297,7 +488,8 @@ int flexsc_call_shutdown(struct flexsc_frame *frame)
 }
 
 /* do_accept(): a file with the next connection, or an ERR_PTR. */
-static struct file *accept_file(struct flexsc_frame *frame, struct socket *sock, int flags)
+static struct file *accept_file(struct flexsc_frame *frame, struct socket *sock, int flags,
+				bool attempt)
 {
 	void __user *uaddr = u64_to_user_ptr(frame->args[1]);
 	int __user *ulen = u64_to_user_ptr(frame->args[2]);
@@ -319,7 +511,7 @@ static struct file *accept_file(struct flexsc_frame *frame, struct socket *sock,
 	if (IS_ERR(file))
 		return file;
 
-	arg.flags = sock->file->f_flags;
+	arg.flags = sock->file->f_flags | (attempt ? O_NONBLOCK : 0);
 	rc = ops->accept(sock, newsock, &arg);
 	if (rc >= 0 && uaddr) {
 		rc = ops->getname(newsock, (struct sockaddr *)&address, 2);
@@ -334,6 +526,7 @@ static struct file *accept_file(struct flexsc_frame *frame, struct socket *sock,
 static int accept_on(struct flexsc_frame *frame, struct file *listener)
 {
 	int flags = frame->args[3];
+	bool attempt = false;
 	struct socket *sock;
 	struct file *file;
 	int fd;
@@ -341,25 +534,40 @@ static int accept_on(struct flexsc_frame *frame, struct file *listener)
 	if (flags & ~TYPE_FLAGS)
 		return flexsc_done(frame, -EINVAL);
 	sock = sock_from_file(listener);
-	if (sock && flexsc_socket_waits(frame, sock))
-		return FLEXSC_TO_T;
+	if (sock && (frame->file || !(listener->f_flags & O_NONBLOCK))) {
+		attempt = !(frame->flags & FLEXSC_FRAME_BLOCK) &&
+			  (flexsc_socket_lanes(frame, sock, READ) & frame->lane);
+		if (!attempt && flexsc_socket_waits(frame, sock))
+			return FLEXSC_TO_T;
+	}
 	fd = get_unused_fd_flags(flags);
 	if (fd < 0)
 		return flexsc_done(frame, fd);
-	file = sock ? accept_file(frame, sock, flags) : ERR_PTR(-ENOTSOCK);
-	if (IS_ERR(file)) {
-		put_unused_fd(fd);
-		return flexsc_done(frame, PTR_ERR(file));
+	file = sock ? accept_file(frame, sock, flags, attempt) : ERR_PTR(-ENOTSOCK);
+	if (!IS_ERR(file)) {
+		fd_install(fd, file);
+		return flexsc_done(frame, fd);
 	}
-	fd_install(fd, file);
-	return flexsc_done(frame, fd);
+	put_unused_fd(fd);
+	if (attempt && PTR_ERR(file) == -EAGAIN)
+		return flexsc_socket_wait_to_read(frame);
+	return flexsc_done(frame, PTR_ERR(file));
 }
 
 int flexsc_call_accept4(struct flexsc_frame *frame)
 {
+	struct file *file;
+	int rc;
+
 	if (frame->lane == FLEXSC_LANE_W)
 		return FLEXSC_TO_T;
-	return flexsc_gated(frame, GATE_SOCKET) ?: flexsc_on_file(frame, FMODE_PATH, accept_on);
+	rc = flexsc_gated(frame, GATE_SOCKET) ?:
+	     flexsc_file_get_again(frame, frame->args[0], &file);
+	if (rc)
+		return flexsc_stop(frame, rc);
+	rc = accept_on(frame, file);
+	flexsc_file_release(frame, file, rc);
+	return rc;
 }
 
 /* Some options make descriptors, take them, or tell pids: never in W. */

@@ -399,7 +399,9 @@ impl Context {
         acct: *mut Acct,
     ) -> Verdict {
         let posted = &run.posted;
-        if posted.flags & !abi::ENTRY_TIMEOUT != 0 && !cfg!(flexsc_mutant = "flags") {
+        let known = abi::ENTRY_TIMEOUT | abi::ENTRY_MULTI;
+        let unfit = posted.is_multi() && posted.nr != abi::NR_POLL;
+        if (posted.flags & !known != 0 && !cfg!(flexsc_mutant = "flags")) || unfit {
             return Verdict::Did(i64::from(EINVAL.to_errno()));
         }
         let Some(call) = call::find(posted.nr) else {
@@ -427,13 +429,21 @@ impl Context {
             gate,
             file: ptr::null_mut(),
             done: 0,
+            note: 0,
             events: 0,
-            flags: 0,
+            flags: if posted.is_multi() {
+                call::FRAME_MULTI
+            } else {
+                0
+            },
         };
         if let Some(arm) = &mut run.held {
-            arm.clear();
+            if !posted.is_multi() {
+                arm.clear();
+            }
             frame.file = arm.file();
             frame.done = arm.done;
+            frame.note = arm.note;
             if arm.must_block() && lane == abi::LANE_T {
                 frame.flags = call::FRAME_BLOCK;
             }
@@ -452,6 +462,7 @@ impl Context {
                         if !cfg!(flexsc_mutant = "arm_done") {
                             arm.done = frame.done;
                         }
+                        arm.note = frame.note;
                         Verdict::Wait(events)
                     }
                     None => Verdict::HandBack.after(frame.done),
@@ -471,10 +482,7 @@ impl Context {
         counter: Counter,
         leave: impl FnOnce(&mut State),
     ) -> bool {
-        let ready = match (&verdict, &mut run.held) {
-            (Verdict::Wait(events), Some(arm)) => arm.set(*events, lane),
-            _ => false,
-        };
+        let (verdict, ready) = self.wait_in_queue(&mut run, verdict, lane);
         // Interrupted before any effect an entry is begun anew, as the real call would be.
         let errno = if lane == Lane::T { EINTR } else { ECANCELED };
         let ended = {
@@ -513,7 +521,16 @@ impl Context {
         observer.completed(index, posted.nr, lane.lane(), flags, ret);
         self.in_flight.clear(index);
         let index = u32::from(index);
-        self.shared.finish(index, posted.nr, flags, ret);
+        if !posted.is_multi() {
+            self.shared.finish(index, posted.nr, flags, ret);
+        } else if !self.shared.finish_multi(index, posted.nr, flags, ret) {
+            return;
+        }
+        self.publish(index);
+    }
+
+    /// Publishes the index of an entry whose result is there.
+    pub(crate) fn publish(&self, index: u32) {
         let tail = {
             let mut tail = self.completions.lock();
             self.shared.complete(*tail, index);

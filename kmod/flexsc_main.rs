@@ -28,6 +28,7 @@ mod fifo;
 mod helpers;
 mod lsm;
 mod minder;
+mod multi;
 mod observe;
 mod policy;
 mod restrict;

@@ -37,6 +37,7 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
+            Full,
             Relaxed,
             Release, //
         },
@@ -46,6 +47,10 @@ use kernel::{
 
 type PageWords = [u64; PAGE_SIZE / 8];
 
+/// How often the result of an entry is added to before it is overwritten. Whoever keeps to the
+/// protocol writes to it once per completion.
+const TRIES: u32 = 4;
+
 /// A copy of what an application wrote into an entry.
 #[derive(Clone, Copy)]
 pub(crate) struct Posted {
@@ -54,6 +59,13 @@ pub(crate) struct Posted {
     pub(crate) args: [u64; 6],
     /// With `ENTRY_TIMEOUT`: how many nanoseconds it may take.
     pub(crate) time: i64,
+}
+
+impl Posted {
+    /// Whether the entry goes on after it has told of something.
+    pub(crate) fn is_multi(&self) -> bool {
+        self.flags & abi::ENTRY_MULTI != 0
+    }
 }
 
 /// The words of the control page that the kernel and the application exchange.
@@ -329,31 +341,64 @@ impl Shared {
             // SAFETY: The offset is that of the i-th argument of an entry.
             *arg = unsafe { self.at::<u64>(offset) }.load(Relaxed);
         }
-        // SAFETY: `ret` is the i64 of an entry.
-        let time = unsafe { self.at::<i64>(entry + core::mem::offset_of!(Entry, ret)) };
-        let time = time.load(Relaxed);
+        let time = self.ret(index).load(Relaxed);
         status.store(abi::BUSY, Relaxed);
         // CAST: The lower half of the word.
         self.observer.submitted(index, word as u16);
-        Some(Posted {
+        let posted = Posted {
             // CAST: The two halves of the word.
             nr: word as u16,
             flags: (word >> 16) as u16,
             args,
             time,
-        })
+        };
+        if posted.is_multi() {
+            self.ret(index).store(0, Relaxed);
+        }
+        Some(posted)
+    }
+
+    /// The result of an entry.
+    fn ret(&self, index: u32) -> &Atomic<i64> {
+        // SAFETY: `ret` is the i64 of an entry.
+        unsafe { self.at(self.entry(index) + core::mem::offset_of!(Entry, ret)) }
     }
 
     /// Writes the outcome of an entry and marks it done.
     pub(crate) fn finish(&self, index: u32, nr: u16, flags: u16, ret: i64) {
+        self.ret(index).store(ret, Relaxed);
+        self.mark_done(index, nr, flags);
+    }
+
+    fn mark_done(&self, index: u32, nr: u16, flags: u16) {
         let entry = self.entry(index);
         let word = u32::from(nr) | u32::from(flags) << 16;
-        // SAFETY: `ret` is the i64 of an entry.
-        unsafe { self.at::<i64>(entry + core::mem::offset_of!(Entry, ret)) }.store(ret, Relaxed);
         // SAFETY: `word` is a u32 of an entry.
         unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, word)) }.store(word, Relaxed);
         // SAFETY: `status` is a u32 of an entry.
         unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, status)) }
             .store(abi::DONE, Release);
+    }
+
+    /// Adds events to the result of an entry that goes on. Returns whether its index has to be
+    /// published: not if it was, and nobody has taken what was there.
+    pub(crate) fn tell(&self, index: u32, events: i64) -> bool {
+        let ret = self.ret(index);
+        let mut old = ret.load(Relaxed);
+        for _ in 0..TRIES {
+            match ret.cmpxchg(old, old | events, Full) {
+                Ok(_) => return old == 0 || cfg!(flexsc_mutant = "multi_merge"),
+                Err(now) => old = now,
+            }
+        }
+        ret.xchg(events, Full) == 0
+    }
+
+    /// As [`Shared::finish`], of an entry that went on. Returns what [`Shared::tell`] does.
+    ///
+    /// Whoever finds the result finds the entry done.
+    pub(crate) fn finish_multi(&self, index: u32, nr: u16, flags: u16, ret: i64) -> bool {
+        self.mark_done(index, nr, flags);
+        self.ret(index).xchg(ret, Full) == 0
     }
 }

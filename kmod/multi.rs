@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Waiting in a file's wait queue, once or again and again.
+//!
+//! An entry that goes on stays in the queue. A wake-up queues it for a lane, which looks at the
+//! file once and tells the application what it has found, and whatever wakes it meanwhile
+//! queues it once more, behind the others.
+
+use crate::{
+    call::{
+        Lane,
+        Verdict, //
+    },
+    context::Context,
+    slots::Run, //
+};
+use kernel::prelude::*;
+
+impl Context {
+    /// Gets an entry whose handler wants to wait into the wait queue of its file, to go to `lane`
+    /// later. Returns the verdict as it is then, and whether the file is ready already.
+    pub(crate) fn wait_in_queue(
+        &self,
+        run: &mut Run,
+        verdict: Verdict,
+        lane: Lane,
+    ) -> (Verdict, bool) {
+        let (events, arm) = match (&verdict, &mut run.held) {
+            (Verdict::Wait(events), Some(arm)) => (*events, arm),
+            _ => return (verdict, false),
+        };
+        if !run.posted.is_multi() {
+            let ready = arm.set(events, lane);
+            return (verdict, ready);
+        }
+        let verdict = match arm.watch(events, lane) {
+            Ok(0) => verdict,
+            Ok(found) => {
+                let index = u32::from(run.index);
+                if self.shared().tell(index, found) {
+                    self.publish(index);
+                }
+                verdict
+            }
+            Err(error) if error == EOPNOTSUPP => Verdict::HandBack,
+            Err(error) => Verdict::Did(i64::from(error.to_errno())),
+        };
+        (verdict, false)
+    }
+}
