@@ -55,8 +55,10 @@ static int arm_wake(struct wait_queue_entry *wait, unsigned int mode, int sync, 
 
 	if (mask && !(mask & (queue->arm->events | POLLFREE)))
 		return 0;
+#ifndef FLEXSC_MUTANT_multi_freed
 	if (mask & POLLFREE)
 		atomic_or(ARM_FREED, &queue->arm->state);
+#endif
 	fire(queue->arm);
 #ifdef FLEXSC_MUTANT_multi_stay
 	list_del_init(&wait->entry);

@@ -31,6 +31,9 @@ static int choose(struct flexsc_frame *frame, const struct socket *sock, int rw,
 {
 	unsigned int known = rw == READ ? READ_FLAGS : WRITE_FLAGS;
 
+#ifdef FLEXSC_MUTANT_message_flags
+	known = ~0U;
+#endif
 	frame->flags &= ~FLEXSC_FRAME_ATTEMPT;
 	if (flags & MSG_DONTWAIT)
 		return 0;

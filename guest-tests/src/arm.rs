@@ -8,7 +8,10 @@ use crate::suite;
 
 pub mod ends;
 pub mod idle;
+pub mod multi;
 pub mod poll;
+pub mod same;
+pub mod sockets;
 pub mod time;
 pub mod transfer;
 
@@ -20,5 +23,8 @@ pub fn run(options: &Options) -> ExitCode {
     ends::add(&mut list);
     poll::add(&mut list);
     time::add(&mut list);
+    multi::add(&mut list);
+    sockets::add(&mut list);
+    same::add(&mut list);
     suite::run("arm", &list, options)
 }

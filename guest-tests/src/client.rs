@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A raw client of `/dev/flexsc`: the protocol of `kmod/uapi/flexsc.h` with nothing on top.
 
+use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::fmt;
 use std::io;
@@ -203,6 +204,7 @@ pub struct Context {
     setup: abi::Setup,
     map: NonNull<u8>,
     free: Vec<u32>,
+    going_on: BTreeSet<u32>,
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread, and every access to it is atomic.
@@ -251,6 +253,7 @@ impl Context {
             setup: request,
             map,
             free: (0..request.entries).rev().collect(),
+            going_on: BTreeSet::new(),
         };
         context.check_control_page()?;
         Ok(context)
@@ -449,6 +452,17 @@ impl Context {
         Some(index)
     }
 
+    /// Posts one call with `ENTRY_MULTI`, which completes again and again until it fails.
+    pub fn post_multi(&mut self, nr: u16, args: [u64; 6], flags: u16, ret: u64) -> Option<u32> {
+        let index = self.prepare(nr, args)?;
+        self.ret(index).store(ret, Ordering::Relaxed);
+        self.flags(index)
+            .store(flags | abi::ENTRY_MULTI, Ordering::Release);
+        self.going_on.insert(index);
+        self.publish(index);
+        Some(index)
+    }
+
     /// Whether a kick is due; orders the look after everything posted before.
     pub fn needs_wakeup(&self) -> bool {
         fence(Ordering::SeqCst);
@@ -494,7 +508,7 @@ impl Context {
         ioctl(self.fd(), abi::IOC_WAIT, &mut request)
     }
 
-    /// The oldest unreaped completion, if any; its entry is free afterwards.
+    /// The oldest unreaped completion, if any; its entry is free afterwards, unless it goes on.
     ///
     /// # Errors
     /// [`ClientError::Protocol`] when the completion ring names what is not done.
@@ -510,6 +524,22 @@ impl Context {
                 self.setup.entries
             )));
         }
+        let advance = || {
+            self.comp_head()
+                .store(head.wrapping_add(1), Ordering::Release)
+        };
+        let mut ret = self.ret(index).load(Ordering::Relaxed) as i64;
+        if self.going_on.contains(&index) {
+            ret = self.ret(index).swap(0, Ordering::SeqCst) as i64;
+            if ret > 0 {
+                advance();
+                return Ok(Some(Completion {
+                    index,
+                    ret,
+                    flags: 0,
+                }));
+            }
+        }
         let status = self.status(index).load(Ordering::Acquire);
         if status != abi::DONE {
             return Err(ClientError::Protocol(format!(
@@ -518,12 +548,12 @@ impl Context {
         }
         let completion = Completion {
             index,
-            ret: self.ret(index).load(Ordering::Relaxed) as i64,
+            ret,
             flags: self.flags(index).load(Ordering::Relaxed),
         };
         self.status(index).store(abi::FREE, Ordering::Relaxed);
-        self.comp_head()
-            .store(head.wrapping_add(1), Ordering::Release);
+        advance();
+        self.going_on.remove(&index);
         self.free.push(index);
         Ok(Some(completion))
     }
@@ -621,8 +651,11 @@ impl Context {
         let this = std::mem::ManuallyDrop::new(self);
         this.unmap_now();
         // SAFETY: `this` is never dropped and its fields are not used again.
-        let (device, free) = unsafe { (ptr::read(&this.device), ptr::read(&this.free)) };
-        drop(free);
+        let (device, rest) = unsafe {
+            let rest = (ptr::read(&this.free), ptr::read(&this.going_on));
+            (ptr::read(&this.device), rest)
+        };
+        drop(rest);
         device
     }
 

@@ -37,7 +37,10 @@ pub fn tcp(host: &str) -> Result<(OwnedFd, OwnedFd), String> {
 }
 
 /// Brings the loopback interface up: nobody else does in the guest.
-fn loopback() -> Result<(), String> {
+///
+/// # Errors
+/// The ioctl's error, as text.
+pub fn loopback() -> Result<(), String> {
     // SAFETY: a plain structure of integers and bytes, for which zeroes are fine.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     request.ifr_name[0] = b'l' as libc::c_char;

@@ -111,14 +111,19 @@ fn full_page(_: &mut Place) -> Result<(), String> {
     Ok(())
 }
 
-fn big() -> Result<Poster, String> {
+/// A context of as many entries as there may be.
+///
+/// # Errors
+/// The client's, as text.
+pub fn big() -> Result<Poster, String> {
     let context = open_device()
         .and_then(|device| Context::new(device, setup_request(abi::MAX_ENTRIES)))
         .map_err(|why| why.to_string())?;
     Ok(Poster::with(context, Mode::Lanes))
 }
 
-fn threads() -> usize {
+/// How many threads this process has.
+pub fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
 

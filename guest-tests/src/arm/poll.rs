@@ -30,7 +30,11 @@ pub fn add(list: &mut Vec<Behaviour>) {
 const POLL: libc::c_long = abi::NR_POLL as libc::c_long;
 const IN: u64 = libc::POLLIN as u64;
 
-fn kinds() -> Result<Vec<Ends>, String> {
+/// One of each kind that can be polled without a thread, local sockets among them.
+///
+/// # Errors
+/// The error of making one, as text.
+pub fn kinds() -> Result<Vec<Ends>, String> {
     let mut list = all()?;
     let (read, write) = sockets()?;
     list.push(Ends {

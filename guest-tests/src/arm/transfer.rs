@@ -19,14 +19,16 @@ pub fn add(list: &mut Vec<Behaviour>) {
     one("readers_share_what_is_written", shared);
 }
 
-const LEN: usize = 3_000_000;
+/// How long a long transfer is.
+pub const LEN: usize = 3_000_000;
 
-fn pattern() -> Vec<u8> {
+/// That many bytes.
+pub fn pattern() -> Vec<u8> {
     (0..LEN).map(|at| (at * 7 + at / 251) as u8).collect()
 }
 
 /// Reads to the end, slowly.
-fn reader(from: OwnedFd) -> std::thread::JoinHandle<Vec<u8>> {
+pub fn reader(from: OwnedFd) -> std::thread::JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut file = std::fs::File::from(from);
         let (mut all, mut part) = (Vec::new(), vec![0_u8; 50_000]);
@@ -42,7 +44,11 @@ fn both() -> Result<[(OwnedFd, OwnedFd); 2], String> {
     Ok([pipe().map_err(|why| why.to_string())?, tcp("127.0.0.1")?])
 }
 
-fn check(reader: std::thread::JoinHandle<Vec<u8>>, bytes: &[u8]) -> Result<(), String> {
+/// Whether a reader has read `bytes`.
+///
+/// # Errors
+/// What it has read instead.
+pub fn check(reader: std::thread::JoinHandle<Vec<u8>>, bytes: &[u8]) -> Result<(), String> {
     let got = reader.join().map_err(|_| "the reader panicked")?;
     let differs = got.iter().zip(bytes).position(|(got, want)| got != want);
     ensure(

@@ -58,12 +58,13 @@ fn entry(context: &Context, memory: &Memory, calls: &[u16], rng: &mut Rng) {
     };
     let args = memory.arguments(find(nr), rng);
     context.nr(index).store(nr, Ordering::Relaxed);
-    let flags = if rng.one_in(4) {
-        rng.bits() & rng.bits()
-    } else {
-        0
+    let flags = match rng.below(8) {
+        0 | 1 => (rng.bits() & rng.bits()) as u16,
+        2 => abi::ENTRY_MULTI,
+        3 => abi::ENTRY_MULTI | abi::ENTRY_TIMEOUT,
+        _ => 0,
     };
-    context.flags(index).store(flags as u16, Ordering::Relaxed);
+    context.flags(index).store(flags, Ordering::Relaxed);
     for (which, value) in args.iter().enumerate() {
         context.arg(index, which).store(*value, Ordering::Relaxed);
     }

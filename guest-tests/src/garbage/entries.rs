@@ -9,7 +9,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::Ordering;
 
-use libflexsc::sys::{ENTRY_TIMEOUT, MIN_ENTRIES, NR_NOP, NR_POLL};
+use libflexsc::sys::{ENTRY_MULTI, ENTRY_TIMEOUT, MIN_ENTRIES, NR_NOP, NR_POLL};
 
 use super::requests::works;
 use crate::arena::{Arena, IN_SIZE};
@@ -357,8 +357,8 @@ fn numbers(place: &mut Place) -> Result<(), String> {
                 // A listed call would be executed: not without flags.
                 let flags = match (rng.below(2), listed.contains(&nr)) {
                     (0, false) => 0,
-                    // Nor with a time limit, which is none of the unknown ones.
-                    _ => (rng.bits() as u16 & !ENTRY_TIMEOUT).max(2),
+                    // Nor with what is none of the unknown ones.
+                    _ => (rng.bits() as u16 & !(ENTRY_TIMEOUT | ENTRY_MULTI)).max(2),
                 };
                 let args = std::array::from_fn(|_| any(rng));
                 let index = context.prepare(nr, args).ok_or("no entry is free")?;
@@ -424,7 +424,12 @@ fn arguments(place: &mut Place) -> Result<(), String> {
                 }
                 let nr = nr as u16;
                 let index = context.prepare(nr, args).ok_or("no entry is free")?;
-                let flags = if place.rng.one_in(20) { 0x4000 } else { 0 };
+                let flags = match place.rng.below(40) {
+                    0 | 1 => 0x4000,
+                    // Only a poll takes it, and then it would not end.
+                    2 | 3 if nr != NR_POLL => ENTRY_MULTI,
+                    _ => 0,
+                };
                 context.flags(index).store(flags, Ordering::Relaxed);
                 context.publish(index);
                 posted[index as usize] = Some((nr, flags));
