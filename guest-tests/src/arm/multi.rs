@@ -14,7 +14,7 @@ use crate::cancel::request::{cancel, single, sockets};
 use crate::client::{Context, Mode};
 use crate::posted::{MODES, Poster, ensure, expect, libc_ok, six};
 use crate::process::{module_unused, pipe};
-use crate::suite::{Behaviour, Place, skip};
+use crate::suite::{Behaviour, Place, skip, until};
 
 /// This file's behaviours.
 pub fn add(list: &mut Vec<Behaviour>) {
@@ -63,19 +63,33 @@ fn told(poster: &mut Poster, index: u32) -> Result<i64, String> {
     Ok(one.ret)
 }
 
-fn none_told(context: &mut Context, what: &str) -> Result<(), String> {
-    settled(context)?;
-    match context.reap().map_err(|why| why.to_string())? {
+/// After what was written so far nothing more is told: what is queued behind it completes.
+fn none_told(poster: &mut Poster, what: &str) -> Result<(), String> {
+    let nop = poster.nop();
+    nop.map_err(|why| format!("{what}: {why}"))?;
+    let open = poster.open(c"none", 0);
+    let open = open.map_err(|why| format!("{what}: {why}"))?;
+    expect("open", open, -i64::from(libc::ENOENT))?;
+    settled(&poster.context)?;
+    match poster.context.reap().map_err(|why| why.to_string())? {
         None => Ok(()),
         Some(one) => Err(format!("{what}: {one:?}")),
     }
+}
+
+/// Waits until there is something to reap.
+fn unreaped(context: &Context) -> Result<(), String> {
+    until("a completion", || {
+        let tail = context.comp_tail().load(Ordering::Acquire);
+        tail != context.comp_head().load(Ordering::Acquire)
+    })
 }
 
 /// Ends it, and takes its end, which is the only completion.
 fn end(poster: &mut Poster, index: u32) -> Result<(), String> {
     expect("cancel", cancel(&poster.context, index, 0), 0)?;
     expect("the end", told(poster, index)?, -i64::from(libc::ECANCELED))?;
-    none_told(&mut poster.context, "after the end")
+    none_told(poster, "after the end")
 }
 
 /// read(2) of what there is, without waiting: how much that was.
@@ -91,13 +105,13 @@ fn once(_: &mut Place) -> Result<(), String> {
         for ends in kinds()? {
             let mut poster = Poster::new(mode)?;
             let index = post(&mut poster, ends.read.as_raw_fd(), IN)?;
-            none_told(&mut poster.context, "an empty file")?;
+            none_told(&mut poster, "an empty file")?;
             for _ in 0..5 {
                 put(&ends.write, ends.len)?;
                 expect(ends.kind, told(&mut poster, index)?, IN)?;
-                none_told(&mut poster.context, ends.kind)?;
+                none_told(&mut poster, ends.kind)?;
                 expect(ends.kind, get(&ends.read)? as i64, ends.len as i64)?;
-                none_told(&mut poster.context, ends.kind)?;
+                none_told(&mut poster, ends.kind)?;
             }
             end(&mut poster, index)?;
             expect("threads", poster.context.counters().threads as i64, 1)?;
@@ -120,13 +134,13 @@ fn at_once(place: &mut Place) -> Result<(), String> {
             put(&write, len)?;
             let index = post(&mut poster, read.as_raw_fd(), IN)?;
             expect(kind, told(&mut poster, index)?, IN)?;
-            none_told(&mut poster.context, kind)?;
+            none_told(&mut poster, kind)?;
             end(&mut poster, index)?;
         }
         // A file that is always ready tells so once.
         let index = post(&mut poster, file.as_raw_fd(), IN)?;
         expect("a file", told(&mut poster, index)?, IN)?;
-        none_told(&mut poster.context, "a file")?;
+        none_told(&mut poster, "a file")?;
         end(&mut poster, index)?;
     }
     Ok(())
@@ -136,13 +150,27 @@ fn merged(_: &mut Place) -> Result<(), String> {
     let mut poster = single()?;
     for ends in kinds()? {
         let index = post(&mut poster, ends.read.as_raw_fd(), IN)?;
-        settled(&poster.context)?;
+        none_told(&mut poster, "an empty file")?;
+        put(&ends.write, ends.len)?;
+        unreaped(&poster.context)?;
         for _ in 0..20 {
             put(&ends.write, ends.len)?;
-            settled(&poster.context)?;
+            // Behind the entry in whichever lane it is.
+            let nop = poster.post(libc::c_long::from(abi::NR_NOP), &[])?;
+            let args = [libc::AT_FDCWD as u64, c"none".as_ptr() as u64, 0, 0];
+            let open = poster.post(libc::SYS_openat, &args)?;
+            for other in [nop, open] {
+                until("what is behind it completes", || {
+                    poster.context.status(other).load(Ordering::Acquire) == abi::DONE
+                })?;
+            }
         }
         expect(ends.kind, told(&mut poster, index)?, IN)?;
-        none_told(&mut poster.context, ends.kind)?;
+        for _ in 0..40 {
+            let one = poster.complete()?;
+            ensure(one.index != index, format!("told twice: {one:?}"))?;
+        }
+        none_told(&mut poster, ends.kind)?;
         end(&mut poster, index)?;
     }
     // Events of different kinds add up.
@@ -234,11 +262,12 @@ fn storm(place: &mut Place) -> Result<(), String> {
 fn full_page(_: &mut Place) -> Result<(), String> {
     let (read, write) = eventfd(0)?;
     let mut poster = single()?;
-    let count = poster.context.room();
+    // One is left for others.
+    let count = poster.context.room() - 1;
     for _ in 0..count {
         post(&mut poster, read.as_raw_fd(), IN)?;
     }
-    none_told(&mut poster.context, "nothing written")?;
+    none_told(&mut poster, "nothing written")?;
     for _ in 0..50 {
         put(&write, 8)?;
         let mut seen = std::collections::BTreeSet::new();
@@ -248,7 +277,7 @@ fn full_page(_: &mut Place) -> Result<(), String> {
             ensure(seen.insert(one.index), "an entry told twice")?;
         }
         get(&read)?;
-        none_told(&mut poster.context, "all told")?;
+        none_told(&mut poster, "all told")?;
     }
     let answer = cancel(&poster.context, 0, abi::CANCEL_ALL);
     expect("cancelled", answer, count as i64)?;
@@ -267,7 +296,7 @@ fn thousands(_: &mut Place) -> Result<(), String> {
     let mut contexts = Vec::new();
     for _ in 0..3 {
         let mut poster = big()?;
-        while poster.context.room() > 0 {
+        while poster.context.room() > 1 {
             post(&mut poster, read.as_raw_fd(), IN)?;
         }
         settled(&poster.context)?;
@@ -284,10 +313,10 @@ fn thousands(_: &mut Place) -> Result<(), String> {
     ensure(before == after, format!("{before:?}, then {after:?}"))?;
     put(&write, 8)?;
     for poster in &mut contexts {
-        for _ in 0..abi::MAX_ENTRIES {
+        for _ in 1..abi::MAX_ENTRIES {
             expect("poll", poster.complete()?.ret, IN)?;
         }
-        none_told(&mut poster.context, "all told")?;
+        none_told(poster, "all told")?;
     }
     Ok(())
 }
@@ -302,10 +331,7 @@ fn cancelled(_: &mut Place) -> Result<(), String> {
         let index = post(&mut poster, ends.read.as_raw_fd(), IN)?;
         settled(&poster.context)?;
         put(&ends.write, ends.len)?;
-        settled(&poster.context)?;
-        let tail = poster.context.comp_tail().load(Ordering::Acquire);
-        let head = poster.context.comp_head().load(Ordering::Acquire);
-        expect("unreaped", tail.wrapping_sub(head).into(), 1)?;
+        unreaped(&poster.context)?;
         end(&mut poster, index)?;
         let done = poster.entry(libc::c_long::from(abi::NR_NOP), &[])?;
         expect("the entry is of use again", done.ret, 0)?;
@@ -340,7 +366,7 @@ fn limited(_: &mut Place) -> Result<(), String> {
                 told(&mut poster, index)?,
                 -i64::from(libc::ETIME),
             )?;
-            none_told(&mut poster.context, "after the end")?;
+            none_told(&mut poster, "after the end")?;
         }
     }
     Ok(())
@@ -355,7 +381,7 @@ fn hang_up(_: &mut Place) -> Result<(), String> {
     expect("read", get(&read)? as i64, 1)?;
     drop(write);
     expect("poll", told(&mut poster, index)?, libc::POLLHUP.into())?;
-    none_told(&mut poster.context, "told already")?;
+    none_told(&mut poster, "told already")?;
     end(&mut poster, index)?;
     let (read, write) = sockets()?;
     let index = post(&mut poster, read.as_raw_fd(), IN)?;
@@ -392,17 +418,17 @@ fn pollfree(_: &mut Place) -> Result<(), String> {
     let binder = unsafe { OwnedFd::from_raw_fd(fd) };
     // The queue is that of whoever polls, so the caller has to.
     let mut poster = Poster::new(Mode::Caller)?;
+    // A thread that comes for the first time is told to return.
     let index = post(&mut poster, binder.as_raw_fd(), IN)?;
-    none_told(&mut poster.context, "nobody has sent anything")?;
-    let by_threads = poster.context.counters().entries_t;
-    expect("executed in T", by_threads as i64, 0)?;
+    expect("poll", told(&mut poster, index)?, IN)?;
+    none_told(&mut poster, "nobody has sent anything")?;
     let zero = 0_i32;
     // SAFETY: the request reads one number.
     let ret = unsafe { libc::ioctl(binder.as_raw_fd(), THREAD_EXIT, &raw const zero) };
     libc_ok("BINDER_THREAD_EXIT", ret.into())?;
     let ret = told(&mut poster, index)?;
     expect("the end", ret, -i64::from(libc::ECANCELED))?;
-    none_told(&mut poster.context, "after the end")?;
+    none_told(&mut poster, "after the end")?;
     poster.nop()
 }
 
@@ -445,7 +471,7 @@ fn others(_: &mut Place) -> Result<(), String> {
                 expect(name, told(&mut poster, index)?, -i64::from(libc::EINVAL))?;
             }
         }
-        none_told(&mut poster.context, "after all of them")?;
+        none_told(&mut poster, "after all of them")?;
     }
     Ok(())
 }
@@ -493,7 +519,12 @@ fn scribbled(place: &mut Place) -> Result<(), String> {
                 word.store(if bits % 3 == 0 { 0 } else { bits }, Ordering::Relaxed);
             }
         });
-        let result = (0..writes).try_for_each(|_| put(&write, 8));
+        let one = 1_u64.to_ne_bytes();
+        let result = (0..writes).try_for_each(|_| {
+            // SAFETY: eight bytes to write.
+            let ret = unsafe { libc::write(write.as_raw_fd(), one.as_ptr().cast(), 8) };
+            expect("write", ret as i64, 8)
+        });
         stop.store(true, Ordering::Relaxed);
         result
     })?;

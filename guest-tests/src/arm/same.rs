@@ -344,6 +344,7 @@ fn same(_: &mut Place) -> Result<(), String> {
     // SAFETY: ignoring a signal installs no handler.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     for (name, story) in STORIES {
+        eprintln!("# {name}");
         let want = story(&mut in_a_thread).map_err(|why| format!("{name}, plain: {why}"))?;
         for mode in MODES {
             let mut poster = Poster::new(mode)?;
