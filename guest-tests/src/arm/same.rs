@@ -3,14 +3,17 @@
 
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use libflexsc::sys as abi;
+
 use super::ends::{loopback, put, tcp};
-use super::idle::settled;
 use super::sockets::{address, full_listener, leak};
-use crate::client::{Mode, plain};
-use crate::posted::{MODES, Poster, ensure, libc_ok, six};
+use crate::cancel::request::{result_of, single, take};
+use crate::client::plain;
+use crate::posted::{Poster, ensure, libc_ok, six};
 use crate::suite::{Behaviour, Place, until};
 use crate::world::Ret;
 
@@ -49,25 +52,37 @@ fn in_a_thread(nr: libc::c_long, args: &[u64], then: &mut dyn FnMut()) -> Result
     thread.join().map_err(|_| "the thread panicked".into())
 }
 
-/// Through a page.
+/// Whether a system call thread sleeps in a call.
+fn blocks_a_thread() -> bool {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
+        return false;
+    };
+    tasks.flatten().any(|task| {
+        let text = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        // Between two entries they sleep in the loop that calls the module.
+        text("comm").starts_with("flexsc")
+            && !["", "0", "vhost_task_fn"].contains(&text("wchan").trim())
+    })
+}
+
+/// Through a page with one thread.
 fn posted(
     poster: &mut Poster,
     nr: libc::c_long,
     args: &[u64],
     then: &mut dyn FnMut(),
 ) -> Result<i64, String> {
-    poster.post(nr, args)?;
-    if poster.mode() == Mode::Caller {
-        poster
-            .context
-            .wait(0, None)
-            .map_err(|why| why.to_string())?;
-    }
-    settled(&poster.context)?;
+    let index = poster.post(nr, args)?;
+    let open = [libc::AT_FDCWD as u64, c"none".as_ptr() as u64, 0, 0];
+    let behind = poster.post(libc::SYS_openat, &open)?;
+    until("it waits, or blocks the thread", || {
+        let status = poster.context.status(behind).load(Ordering::Acquire);
+        status == abi::DONE || blocks_a_thread()
+    })?;
     then();
-    let done = poster.complete()?;
-    ensure(!done.handed_back(), format!("handed back: {done:?}"))?;
-    Ok(done.ret)
+    let done = take(poster, 2)?;
+    result_of(&done, behind)?;
+    result_of(&done, index)
 }
 
 fn fd(file: &impl AsRawFd) -> u64 {
@@ -343,26 +358,19 @@ fn same(_: &mut Place) -> Result<(), String> {
     // The plain call raises it.
     // SAFETY: ignoring a signal installs no handler.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    let mut poster = single()?;
     for (name, story) in STORIES {
-        eprintln!("# {name}");
         let want = story(&mut in_a_thread).map_err(|why| format!("{name}, plain: {why}"))?;
-        for mode in MODES {
-            let mut poster = Poster::new(mode)?;
-            let is = story(&mut |nr, args, then| posted(&mut poster, nr, args, then))
-                .map_err(|why| format!("{name}, posted: {why}"))?;
-            let text = |list: &[i64]| {
-                let list: Vec<_> = list.iter().map(|one| Ret(*one).to_string()).collect();
-                list.join(", ")
-            };
-            ensure(
-                is == want,
-                format!(
-                    "{name}, {mode:?}: {}; plain calls: {}",
-                    text(&is),
-                    text(&want)
-                ),
-            )?;
-        }
+        let is = story(&mut |nr, args, then| posted(&mut poster, nr, args, then))
+            .map_err(|why| format!("{name}, posted: {why}"))?;
+        let text = |list: &[i64]| {
+            let list: Vec<_> = list.iter().map(|one| Ret(*one).to_string()).collect();
+            list.join(", ")
+        };
+        ensure(
+            is == want,
+            format!("{name}: {}; plain calls: {}", text(&is), text(&want)),
+        )?;
     }
     Ok(())
 }
