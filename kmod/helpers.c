@@ -140,6 +140,16 @@ void flexsc_interrupt(struct task_struct *task)
 		wake_up_process(task);
 }
 
+/*
+ * Whether @task, were it woken, would stop at once, or is stopped, traced or frozen
+ * already. Stale as soon as it is told.
+ */
+bool flexsc_held(struct task_struct *task)
+{
+	return READ_ONCE(task->jobctl) & (JOBCTL_PENDING_MASK | JOBCTL_TRAP_FREEZE |
+					  JOBCTL_STOPPED | JOBCTL_TRACED);
+}
+
 void flexsc_set_running(void)
 {
 	__set_current_state(TASK_RUNNING);
