@@ -90,6 +90,9 @@ bool flexsc_shares_tables(struct task_struct *owner, struct task_struct *thread)
 	nsproxy = owner->nsproxy;
 	task_unlock(owner);
 
+#ifdef FLEXSC_MUTANT_namespaces
+	nsproxy = READ_ONCE(thread->nsproxy);
+#endif
 	return READ_ONCE(thread->files) == files &&
 	       READ_ONCE(thread->nsproxy) == nsproxy;
 }
