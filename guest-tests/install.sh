@@ -56,10 +56,10 @@ step loads_with_its_parameters load 0,1,3,5,257,332,65535
 step shows_its_parameters parameter max_contexts 16
 step has_the_device_for_root_alone refused sync 1000
 step takes_a_group rule
-step still_asks_for_privileges refused sync flexsc
-echo N >/sys/module/flexsc/parameters/privileged
 step serves_a_member_of_the_group sync flexsc
 step refuses_who_is_no_member refused sync 1000
+echo Y >/sys/module/flexsc/parameters/privileged
+step asks_for_privileges_where_told_to refused sync flexsc
 step unloads rmmod flexsc
 step uninstalls uninstall
 chmod 700 /root

@@ -135,7 +135,7 @@ impl State {
             }
         }
         self.alarm = NEVER;
-        let earliest = self.slots.earliest();
+        let earliest = self.slots.earliest().min(self.crew.next_due(now));
         self.set_alarm(earliest);
         None
     }
@@ -147,16 +147,17 @@ impl Context {
         let _ = workqueue::housekeeping().enqueue::<_, 3>(self.clone());
     }
 
-    /// Ends what has slept long enough or has taken too long.
-    pub(crate) fn keep_time(&self) {
+    /// Ends what has slept long enough or has taken too long, and threads that are not needed.
+    pub(crate) fn keep_time(self: &Arc<Self>) {
         let (now, mut from) = (now(), 0);
         loop {
             let expired = self.state().take_expired(now, &mut from);
             let Some((run, verdict)) = expired else {
-                return;
+                break;
             };
             self.finish(run, verdict, Counter::EntriesW);
         }
+        self.dismiss_idlers(now);
     }
 }
 

@@ -8,6 +8,8 @@
 //! context holds those in its state. [`Context::release`], at the last close, breaks that
 //! circle from a work item of its own: it may be called from a system call thread that drops
 //! the last reference to the process's fd table, and that thread must not wait for itself.
+//! A thread that cannot end yet, because it is inside a call, keeps the context until it does;
+//! nobody waits for it.
 //! Of the process the context holds two task structs and the mm struct, but no users of the
 //! mm and no files, so that it never keeps a process's memory or descriptors alive; only a
 //! thread of the process does, by being one.
@@ -153,6 +155,8 @@ pub(crate) struct Context {
     waker: Work<Context, 2>,
     #[pin]
     timekeeper: Work<Context, 3>,
+    #[pin]
+    reaper: Work<Context, 4>,
     // Fields are dropped in declaration order: these last.
     _charge: account::Charge,
     _claim: workqueue::Claim,
@@ -163,6 +167,7 @@ impl_has_work! {
     impl HasWork<Self, 1> for Context { self.minder }
     impl HasWork<Self, 2> for Context { self.waker }
     impl HasWork<Self, 3> for Context { self.timekeeper }
+    impl HasWork<Self, 4> for Context { self.reaper }
 }
 
 /// Whether ring position `tail` is at or behind `position`.
@@ -225,6 +230,7 @@ impl Context {
                 minder <- new_work!("flexsc::Context::minder"),
                 waker <- new_work!("flexsc::Context::waker"),
                 timekeeper <- new_work!("flexsc::Context::timekeeper"),
+                reaper <- new_work!("flexsc::Context::reaper"),
                 _charge: charge,
                 _claim: workqueue::Claim::new(),
             }? Error),
@@ -252,17 +258,20 @@ impl Context {
     /// Makes one more system call thread, if there is room. Called in the process.
     pub(crate) fn make_thread(self: &Arc<Self>) -> Result {
         let _making = self.making.lock();
-        let id = self.state().thread_count();
-        if id >= self.max_threads || self.is_dead() {
-            return Err(EAGAIN);
-        }
+        let id = {
+            let mut state = self.state();
+            if state.crew.is_full() || self.is_dead() {
+                return Err(EAGAIN);
+            }
+            state.crew.number()
+        };
         let thread = SyscallThread::spawn(self.clone(), id)?;
-        let added = self.state().add_thread(thread.clone(), &self.shared);
+        let added = self.state().add_thread(id, thread.clone(), &self.shared);
         if added.is_err() {
             thread.stop();
             return added;
         }
-        if let (0, Some(task)) = (id, thread.task()) {
+        if let (None, Some(task)) = (self.table_task(), thread.task()) {
             self.table_task.populate(ARef::from(task));
         }
         self.shared.count(Counter::Threads, 1);
@@ -668,14 +677,14 @@ impl Context {
         let _ = workqueue::housekeeping().enqueue::<_, 0>(this);
     }
 
-    /// Ends the threads, completes what has not begun and breaks the circle of references.
-    fn tear_down(&self) {
+    /// Completes what has not begun, ends the threads and breaks the circle of references.
+    fn tear_down(self: &Arc<Self>) {
         self.take_posted();
-        let workers = self.state().dissolve();
+        let remains = self.state().dissolve();
+        drop(remains);
         self.cancel_idle();
-        for thread in workers.threads() {
-            thread.stop();
-        }
+        self.state().crew.interrupt();
+        self.queue_reaper();
     }
 }
 

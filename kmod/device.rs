@@ -102,9 +102,8 @@ impl MiscDevice for Device {
             }
             abi::IOC_SETUP => {
                 let (mut reader, mut writer) = user(size_of::<abi::Setup>()).reader_writer();
-                let mut setup = reader.read::<abi::Setup>()?;
-                device.set_up(&mut setup)?;
-                writer.write(&setup)?;
+                let setup = reader.read::<abi::Setup>()?;
+                device.set_up(setup, |answer| writer.write(answer))?;
                 Ok(0)
             }
             abi::IOC_RESTRICT => {
@@ -172,8 +171,9 @@ impl Device {
         self.restriction.restrict(request)
     }
 
-    /// Makes the context, if the administrator's policy allows this process to have one.
-    fn set_up(&self, setup: &mut abi::Setup) -> Result {
+    /// Makes the context, if the administrator's policy allows this process to have one, and
+    /// gives `answer` what to tell the application.
+    fn set_up(&self, mut setup: abi::Setup, answer: impl FnOnce(&abi::Setup) -> Result) -> Result {
         policy::may_set_up()?;
         // A system call thread of a 32-bit caller would take user structures for 32-bit ones.
         if flexsc_compat() {
@@ -210,7 +210,9 @@ impl Device {
             lsm_strict: module_parameters::lsm_strict.value(),
             restriction: self.restriction.clone(),
         })?;
-        context.describe(setup);
+        context.describe(&mut setup);
+        // An application that cannot be told has no context.
+        answer(&setup).inspect_err(|_| Context::release(context.clone()))?;
         self.context.populate(context);
         Ok(())
     }

@@ -50,7 +50,7 @@ impl Context {
     /// Shows what the context is and has done.
     pub(crate) fn show(&self, m: &SeqFile) {
         let shared = self.shared();
-        let threads = self.state().thread_count();
+        let threads = self.state().crew.len();
         seq_print!(m, "flexsc-context:\t{}\n", shared.observer().context());
         seq_print!(m, "flexsc-entries:\t{}\n", shared.entries());
         seq_print!(m, "flexsc-in-flight:\t{}\n", self.in_flight().count());

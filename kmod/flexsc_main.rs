@@ -21,6 +21,7 @@ mod caller;
 mod cancel;
 mod clock;
 mod context;
+mod crew;
 mod device;
 mod drain;
 mod fdinfo;

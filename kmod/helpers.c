@@ -90,6 +90,9 @@ bool flexsc_shares_tables(struct task_struct *owner, struct task_struct *thread)
 	nsproxy = owner->nsproxy;
 	task_unlock(owner);
 
+#ifdef FLEXSC_MUTANT_namespaces
+	nsproxy = READ_ONCE(thread->nsproxy);
+#endif
 	return READ_ONCE(thread->files) == files &&
 	       READ_ONCE(thread->nsproxy) == nsproxy;
 }
@@ -138,6 +141,16 @@ void flexsc_interrupt(struct task_struct *task)
 	smp_mb__after_atomic();
 	if (READ_ONCE(task->__state) & TASK_INTERRUPTIBLE)
 		wake_up_process(task);
+}
+
+/*
+ * Whether @task, were it woken, would stop at once, or is stopped, traced or frozen
+ * already. Stale as soon as it is told.
+ */
+bool flexsc_held(struct task_struct *task)
+{
+	return READ_ONCE(task->jobctl) & (JOBCTL_PENDING_MASK | JOBCTL_TRAP_FREEZE |
+					  JOBCTL_STOPPED | JOBCTL_TRACED);
 }
 
 void flexsc_set_running(void)

@@ -32,6 +32,7 @@ void flexsc_files_adopt(struct files_struct *files);
 bool flexsc_fput_pending(void);
 void flexsc_fput_soon(void);
 void flexsc_interrupt(struct task_struct *task);
+bool flexsc_held(struct task_struct *task);
 void flexsc_set_running(void);
 void flexsc_cond_resched(void);
 void flexsc_account(const struct flexsc_acct *acct);

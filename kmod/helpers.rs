@@ -65,6 +65,7 @@ unsafe extern "C" {
     pub(crate) safe fn flexsc_fput_pending() -> bool;
     pub(crate) safe fn flexsc_fput_soon();
     pub(crate) fn flexsc_interrupt(task: *mut bindings::task_struct);
+    pub(crate) fn flexsc_held(task: *mut bindings::task_struct) -> bool;
     pub(crate) safe fn flexsc_set_running();
     pub(crate) safe fn flexsc_cond_resched();
     pub(crate) safe fn flexsc_account(acct: &Acct);

@@ -14,9 +14,9 @@
 
 #include "policy.h"
 
-static bool privileged = true;
+static bool privileged;
 module_param(privileged, bool, 0644);
-MODULE_PARM_DESC(privileged, "Set-up needs CAP_SYS_ADMIN; if not, whoever may open the device may (default: Y)");
+MODULE_PARM_DESC(privileged, "Set-up needs CAP_SYS_ADMIN as well as the right to open the device (default: N)");
 
 static bool allow_seccomp;
 module_param(allow_seccomp, bool, 0644);

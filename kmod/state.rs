@@ -21,6 +21,7 @@ use crate::{
         Clock,
         NEVER, //
     },
+    crew::Crew,
     drain::Drain,
     fifo::Fifo,
     shared::{
@@ -52,21 +53,6 @@ pub(crate) const BATCH: usize = 64;
 /// An index that [`State::pull_for_caller`] hands to lane C.
 pub(crate) type CallerBatch = [u16; BATCH];
 
-/// What a system call thread is doing, as the minder sees it.
-struct ThreadState {
-    handle: Arc<SyscallThread>,
-    /// Sleeps, or is about to; a wake-up makes it look at the queue.
-    idle: bool,
-    /// The entry that it executes.
-    in_call: Option<u16>,
-    /// Has been in one entry for a whole tick of the minder: no longer counted as active.
-    blocked: bool,
-    /// Counts the entries begun, so that the minder sees progress.
-    begun: u32,
-    /// `begun` at the minder's last look.
-    seen: u32,
-}
-
 /// What somebody who found nothing to do is told.
 pub(crate) enum Leave {
     /// Something was posted meanwhile: go on.
@@ -93,7 +79,7 @@ pub(crate) struct State {
     active: u32,
     pending: u32,
     drains: KVVec<Arc<Drain>>,
-    threads: KVVec<ThreadState>,
+    pub(crate) crew: Crew,
     /// Whether the minder is queued or running.
     minding: bool,
     /// Every thread is blocked and entries wait for one: the next ioctl makes another.
@@ -115,21 +101,11 @@ pub(crate) enum Cancelled {
     None,
 }
 
-/// The drain items and threads of a context that is being torn down.
-pub(crate) struct Workers {
-    /// Only dropped: the reference of each item to the context goes with it.
-    #[expect(dead_code)]
-    drains: KVVec<Arc<Drain>>,
-    threads: KVVec<ThreadState>,
-    #[expect(dead_code)]
-    clock: Option<Clock>,
-}
-
-impl Workers {
-    /// The threads, which have to be stopped.
-    pub(crate) fn threads(&self) -> impl Iterator<Item = &Arc<SyscallThread>> {
-        self.threads.iter().map(|thread| &thread.handle)
-    }
+/// What a context that is being torn down gives up. Only dropped: the references to the context
+/// go with it.
+pub(crate) struct Remains {
+    _drains: KVVec<Arc<Drain>>,
+    _clock: Option<Clock>,
 }
 
 impl State {
@@ -144,7 +120,7 @@ impl State {
             active: 0,
             pending: 0,
             drains: KVVec::with_capacity(drains, GFP_KERNEL_ACCOUNT)?,
-            threads: KVVec::with_capacity(threads, GFP_KERNEL_ACCOUNT)?,
+            crew: Crew::new(threads)?,
             minding: false,
             want_thread: false,
             dissolved: false,
@@ -165,7 +141,7 @@ impl State {
 
     /// Whether a system call thread is at work and will look at the ring again.
     pub(crate) fn thread_active(&self) -> bool {
-        self.threads
+        self.crew
             .iter()
             .any(|thread| !thread.idle && !thread.blocked)
     }
@@ -417,7 +393,7 @@ impl State {
         if cfg!(flexsc_mutant = "cancel_interrupt") {
             return;
         }
-        for thread in self.threads.iter() {
+        for thread in self.crew.iter() {
             if thread.in_call.is_some_and(&which) {
                 thread.handle.interrupt();
             }
@@ -453,10 +429,10 @@ impl State {
     }
 
     /// Takes an entry for the system call thread number `id`.
-    pub(crate) fn begin_t(&mut self, id: usize) -> Option<Run> {
+    pub(crate) fn begin_t(&mut self, id: u64) -> Option<Run> {
         let index = self.t.pop()?;
         let run = self.slots.take(index, Place::Running)?;
-        if let Some(thread) = self.threads.get_mut(id) {
+        if let Some(thread) = self.crew.get_mut(id) {
             thread.in_call = Some(index);
             thread.begun = thread.begun.wrapping_add(1);
         }
@@ -464,8 +440,8 @@ impl State {
     }
 
     /// The system call thread number `id` is back from its call.
-    pub(crate) fn end_t(&mut self, id: usize, shared: &Shared) {
-        if let Some(thread) = self.threads.get_mut(id) {
+    pub(crate) fn end_t(&mut self, id: u64, shared: &Shared) {
+        if let Some(thread) = self.crew.get_mut(id) {
             thread.in_call = None;
             if thread.blocked {
                 thread.blocked = false;
@@ -479,31 +455,26 @@ impl State {
         self.drains.push_within_capacity(drain).map_err(|_| EAGAIN)
     }
 
-    /// How many system call threads there are; also the number of the next.
-    pub(crate) fn thread_count(&self) -> usize {
-        self.threads.len()
-    }
-
-    /// Adds a system call thread, which has the number [`State::thread_count`].
-    pub(crate) fn add_thread(&mut self, handle: Arc<SyscallThread>, shared: &Shared) -> Result {
-        self.threads
-            .push_within_capacity(ThreadState {
-                handle,
-                idle: true,
-                in_call: None,
-                blocked: false,
-                begun: 0,
-                seen: 0,
-            })
-            .map_err(|_| EAGAIN)?;
+    /// Adds the system call thread number `id`.
+    pub(crate) fn add_thread(
+        &mut self,
+        id: u64,
+        handle: Arc<SyscallThread>,
+        shared: &Shared,
+    ) -> Result {
+        if self.dissolved {
+            return Err(EAGAIN);
+        }
+        let idle_until = self.crew.add(id, handle)?;
+        self.set_alarm(idle_until);
         self.want_thread = false;
         self.publish(shared);
         Ok(())
     }
 
     /// Whether the thread number `id` is to go on by itself: there is something for it.
-    pub(crate) fn thread_wanted(&self, id: usize) -> bool {
-        self.threads
+    pub(crate) fn thread_wanted(&self, id: u64) -> bool {
+        self.crew
             .get(id)
             .is_some_and(|thread| !thread.idle || self.has_t())
     }
@@ -517,14 +488,14 @@ impl State {
         if !self.has_t() || self.thread_active() {
             return false;
         }
-        if let Some(thread) = self.threads.iter_mut().find(|thread| thread.idle) {
-            thread.idle = false;
+        if let Some(thread) = self.crew.idler() {
+            thread.rouse();
             thread.handle.wake();
             shared.count(Counter::ThreadWakes, 1);
             self.enter(shared);
             return false;
         }
-        let news = !self.want_thread && self.threads.len() < self.threads.capacity();
+        let news = !self.want_thread && !self.crew.is_full();
         self.want_thread |= news;
         self.publish(shared);
         news
@@ -545,34 +516,40 @@ impl State {
         self.minding = false;
     }
 
-    /// Gives up everything that runs entries, for good.
-    pub(crate) fn dissolve(&mut self) -> Workers {
+    /// Nothing is taken or queued from now on, and no thread is added. The threads that there
+    /// are the reaper ends.
+    pub(crate) fn dissolve(&mut self) -> Remains {
         self.dissolved = true;
-        Workers {
-            drains: core::mem::take(&mut self.drains),
-            threads: core::mem::take(&mut self.threads),
-            clock: self.clock.take(),
+        Remains {
+            _drains: core::mem::take(&mut self.drains),
+            _clock: self.clock.take(),
         }
     }
 
+    /// Whether the context is torn down.
+    pub(crate) fn is_dissolved(&self) -> bool {
+        self.dissolved
+    }
+
     /// The thread number `id` starts to work, unless it was counted when it was woken.
-    pub(crate) fn start_thread(&mut self, id: usize, shared: &Shared) {
-        if let Some(thread) = self.threads.get_mut(id) {
+    pub(crate) fn start_thread(&mut self, id: u64, shared: &Shared) {
+        if let Some(thread) = self.crew.get_mut(id) {
             if thread.idle {
-                thread.idle = false;
+                thread.rouse();
                 self.enter(shared);
             }
         }
     }
 
     /// The thread number `id` would sleep.
-    pub(crate) fn stop_thread(&mut self, id: usize, shared: &Shared) -> Leave {
+    pub(crate) fn stop_thread(&mut self, id: u64, shared: &Shared) -> Leave {
         if !self.t.is_empty() {
             return Leave::Stay;
         }
         let leave = self.leave(shared);
-        if let (Leave::Gone, Some(thread)) = (&leave, self.threads.get_mut(id)) {
-            thread.idle = true;
+        if let (Leave::Gone, Some(thread)) = (&leave, self.crew.get_mut(id)) {
+            let idle_until = thread.rest();
+            self.set_alarm(idle_until);
         }
         leave
     }
@@ -582,7 +559,7 @@ impl State {
     pub(crate) fn mind(&mut self, shared: &Shared) -> (bool, Option<Arc<Drain>>) {
         let mut busy = false;
         let mut newly_blocked = 0;
-        for thread in self.threads.iter_mut() {
+        for thread in self.crew.iter_mut() {
             if thread.in_call.is_none() || thread.blocked {
                 busy |= !thread.idle && !thread.blocked;
                 continue;

@@ -29,6 +29,7 @@ use crate::{
         flexsc_files_unshare,
         flexsc_fput_pending,
         flexsc_fput_soon,
+        flexsc_held,
         flexsc_interrupt,
         flexsc_pin,
         flexsc_set_running,
@@ -74,13 +75,14 @@ use kernel::{
 #[pin_data]
 pub(crate) struct SyscallThread {
     context: Arc<Context>,
-    id: usize,
+    id: u64,
     files: *mut bindings::files_struct,
     has_files: Atomic<u32>,
     #[pin]
     adopted: Completion,
     task: SetOnce<ARef<Task>>,
     vhost: Atomic<*mut VhostTask>,
+    gone: Atomic<u32>,
 }
 
 // SAFETY: `files` is only touched by the thread itself, once, and the rest is `Send`.
@@ -93,7 +95,7 @@ impl SyscallThread {
     ///
     /// Must be called from a thread of the process. Fails with what `clone(2)` fails with
     /// (`EAGAIN` at the limit of processes, `-ERESTARTNOINTR` when a signal is due).
-    pub(crate) fn spawn(context: Arc<Context>, id: usize) -> Result<Arc<Self>> {
+    pub(crate) fn spawn(context: Arc<Context>, id: u64) -> Result<Arc<Self>> {
         let cpu = context.thread_cpu();
         // SAFETY: The calling thread has an fd table.
         let files = unsafe { flexsc_files_share() };
@@ -110,6 +112,7 @@ impl SyscallThread {
                 adopted <- Completion::new(),
                 task: SetOnce::new(),
                 vhost: Atomic::new(ptr::null_mut()),
+                gone: Atomic::new(0),
             }),
             GFP_KERNEL_ACCOUNT,
         )?;
@@ -168,8 +171,23 @@ impl SyscallThread {
         }
     }
 
-    /// Ends the thread and waits for it. Its context must be dead, so that it begins nothing
-    /// more; a call that it is inside is interrupted.
+    /// Whether the thread has left its loop, because the process dies or executes another
+    /// program.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Acquire) != 0
+    }
+
+    /// Whether somebody keeps the thread from running: it is stopped, traced or frozen.
+    pub(crate) fn is_held(&self) -> bool {
+        match self.task() {
+            // SAFETY: `task` is a valid task.
+            Some(task) => unsafe { flexsc_held(task.as_ptr()) },
+            None => false,
+        }
+    }
+
+    /// Ends the thread and waits for it. It must not be, or no longer be, in its context's
+    /// state, so that it begins nothing more; a call that it is inside is interrupted.
     pub(crate) fn stop(&self) {
         let vhost = self.vhost.load(Acquire);
         if vhost.is_null() {
@@ -224,6 +242,8 @@ unsafe extern "C" fn handle_sigkill(data: *mut c_void) {
     this.context.kill();
     // What waits for a file holds it, and a file may hold this very context.
     this.context.cancel_idle();
+    this.gone.store(1, Release);
+    this.context.queue_reaper();
 }
 
 /// What a system call thread does next.
@@ -237,9 +257,11 @@ enum Step {
 impl Context {
     /// Runs entries in lane T; called in system call thread number `id`, in state
     /// TASK_INTERRUPTIBLE, which must stand when false is returned without having worked.
-    fn serve(self: &Arc<Self>, id: usize) -> bool {
+    fn serve(self: &Arc<Self>, id: u64) -> bool {
         let shared = self.shared();
         if self.is_dead() {
+            // If the context is torn down already, the reaper has left this thread alone.
+            self.queue_reaper();
             return false;
         }
         {
@@ -288,7 +310,7 @@ impl Context {
         }
     }
 
-    fn next_t(self: &Arc<Self>, id: usize) -> Step {
+    fn next_t(self: &Arc<Self>, id: u64) -> Step {
         let shared = self.shared();
         let mut state = self.state();
         state.pull_for_lanes(shared, self.in_flight());
@@ -321,7 +343,7 @@ impl Context {
     }
 
     /// After polling in vain: true if the thread may sleep.
-    fn retire(&self, id: usize) -> bool {
+    fn retire(&self, id: u64) -> bool {
         matches!(self.state().stop_thread(id, self.shared()), Leave::Gone)
     }
 

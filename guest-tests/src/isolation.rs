@@ -9,6 +9,7 @@ use crate::options::Options;
 use crate::report::Report;
 use crate::scratch::{directories, private_mounts};
 
+pub mod apparmor;
 pub mod files;
 pub mod landlock;
 pub mod processes;
@@ -17,6 +18,7 @@ fn all() -> Vec<Behaviour> {
     let mut list = Vec::new();
     files::add(&mut list);
     landlock::add(&mut list);
+    apparmor::add(&mut list);
     processes::add(&mut list);
     list
 }

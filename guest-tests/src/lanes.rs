@@ -10,12 +10,14 @@ use crate::scratch::directories;
 
 pub mod files;
 pub mod sleeping;
+pub mod threads;
 pub mod waiting;
 
 fn all() -> Vec<Behaviour> {
     let mut list = Vec::new();
     files::add(&mut list);
     sleeping::add(&mut list);
+    threads::add(&mut list);
     waiting::add(&mut list);
     list
 }

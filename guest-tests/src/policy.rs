@@ -42,6 +42,11 @@ impl Parameter {
         Ok(this)
     }
 
+    /// Whether it had this value before.
+    pub fn was(&self, value: &str) -> bool {
+        self.before.trim() == value
+    }
+
     /// Gives it another value.
     ///
     /// # Errors

@@ -5,8 +5,11 @@
 use std::process::ExitCode;
 
 use guest_tests::options::Options;
-use guest_tests::policy::run;
+use guest_tests::policy::{inside, run};
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("--observed") {
+        return ExitCode::from(inside::observed());
+    }
     run(&Options::from_arguments())
 }

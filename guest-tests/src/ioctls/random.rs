@@ -176,9 +176,7 @@ fn one(
             if ret == 0 {
                 model::answer(&request, &edges.back(address), cpus)?;
             }
-            // Also where the answer could not be told.
-            made = state == State::Fresh
-                && (ret == 0 || reach == Reach::ReadOnly && ret != -i64::from(libc::EINVAL));
+            made = state == State::Fresh && ret == 0;
             ("setup", ret)
         }
         4 | 5 => {

@@ -120,7 +120,7 @@ fn sleep_in_w(
 }
 
 /// Calls of lane W and of lane T complete while those in `asleep` do not.
-fn others_go_on(
+pub fn others_go_on(
     poster: &mut Poster,
     file: &fs::File,
     asleep: &[u32],

@@ -56,7 +56,7 @@ pub fn post_blocking_open(poster: &mut Poster, name: &std::ffi::CStr) -> Result<
 }
 
 /// Posts path calls and takes their completions, which must all come although `blocked` does not.
-fn others_complete(poster: &mut Poster, blocked: &[u32], rounds: u32) -> Result<(), String> {
+pub fn others_complete(poster: &mut Poster, blocked: &[u32], rounds: u32) -> Result<(), String> {
     let mut stats = vec![[0_u8; 256]; 8];
     for _ in 0..rounds {
         for stat in &mut stats {

@@ -3,8 +3,8 @@
 //! descriptor table, namespaces, umask.
 
 use std::fs;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::{Behaviour, Place};
 use crate::client::Lane;
@@ -25,6 +25,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
         ("unshare_of_descriptors_is_right", unshare_files),
         ("unshare_of_directories_is_right", unshare_fs),
         ("unshare_of_mounts_is_right", unshare_mounts),
+        ("unshare_of_the_network_is_right", unshare_network),
         ("descriptors_made_later_are_seen", later_descriptors),
     ] {
         list.push(Behaviour { name, run });
@@ -335,6 +336,61 @@ fn unshare_mounts(place: &Place) -> Result<(), String> {
         // SAFETY: a NUL-terminated path.
         let ret = unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
         libc_ok("umount", ret.into())?;
+    }
+    Ok(())
+}
+
+/// The network namespace of a socket, as (device, inode).
+fn network_of(socket: i32) -> Result<(u64, u64), String> {
+    const SIOCGSKNS: libc::c_ulong = 0x894c;
+    // SAFETY: the request takes no memory.
+    let fd = libc_ok(
+        "SIOCGSKNS",
+        unsafe { libc::ioctl(socket, SIOCGSKNS) }.into(),
+    )?;
+    // SAFETY: the ioctl has just returned this descriptor to us.
+    let namespace = unsafe { fs::File::from_raw_fd(fd as i32) };
+    let stat = namespace.metadata().map_err(|why| why.to_string())?;
+    Ok((stat.dev(), stat.ino()))
+}
+
+fn unshare_network(_: &Place) -> Result<(), String> {
+    let here = || -> Result<(u64, u64), String> {
+        let stat = fs::metadata("/proc/thread-self/ns/net").map_err(|why| why.to_string())?;
+        Ok((stat.dev(), stat.ino()))
+    };
+    let kinds = [
+        (libc::AF_INET, libc::SOCK_STREAM),
+        (libc::AF_INET6, libc::SOCK_DGRAM),
+        (libc::AF_UNIX, libc::SOCK_STREAM),
+    ];
+    for mode in MODES {
+        let mut poster = Poster::new(mode)?;
+        for unshared in [false, true] {
+            let before = here()?;
+            if unshared {
+                unshare(libc::CLONE_NEWNET)?;
+                ensure(here()? != before, "the namespace is the old one")?;
+            }
+            for (family, kind) in kinds {
+                let args = [family as u64, kind as u64, 0];
+                let done = poster.entry(libc::SYS_socket, &args)?;
+                let went = done.lane != Lane::HandedBack;
+                ensure(
+                    went || unshared,
+                    format!("a socket of family {family} was handed back"),
+                )?;
+                if went {
+                    ensure(done.ret >= 0, format!("socket gave {}", done.ret))?;
+                    let of = network_of(done.ret as i32)?;
+                    expect("close", poster.close(done.ret as i32)?, 0)?;
+                    ensure(
+                        of == here()?,
+                        format!("{mode:?}: it is in the namespace that was left"),
+                    )?;
+                }
+            }
+        }
     }
     Ok(())
 }

@@ -42,7 +42,17 @@ pub fn after_exec(fd: i32) -> i32 {
 }
 
 /// Runs `body` in a child that tells when it is ready, then `end`s it; it must be over soon, and the module unused.
-fn ended(
+pub fn ended(
+    body: impl FnOnce() -> Result<(), String>,
+    end: impl FnOnce(&Child),
+    expected: End,
+) -> Result<(), String> {
+    over(body, end, expected)?;
+    module_unused()
+}
+
+/// The same, but others may use the module.
+pub fn over(
     body: impl FnOnce() -> Result<(), String>,
     end: impl FnOnce(&Child),
     expected: End,
@@ -61,15 +71,14 @@ fn ended(
     // At its end without a byte the child has exited by itself, as some bodies do.
     let _ = std::fs::File::from(ready).read(&mut [0]);
     end(&child);
-    let over = child.wait(*crate::client::PATIENCE);
-    match over {
+    let limit = *crate::client::PATIENCE;
+    match child.wait(limit) {
         Some(over) => ensure(
             over == expected,
             format!("ended by {over:?}, not {expected:?}"),
-        )?,
-        None => return Err("does not end within 30 s".into()),
+        ),
+        None => Err(format!("does not end within {} s", limit.as_secs())),
     }
-    module_unused()
 }
 
 fn kill(place: &Place) -> Result<(), String> {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::client::{Context, Lane, Mode, open_device, setup_request};
 use crate::lifecycle::{Behaviour, Place, SKIP};
-use crate::posted::{Poster, ensure, expect};
+use crate::posted::{MODES, Poster, ensure, expect};
 use crate::snapshot::c_path;
 use crate::tree::mount_tmpfs;
 
@@ -20,6 +20,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
             charged as fn(&Place) -> _,
         ),
         ("page_workers_charge_the_cgroup", workers),
+        ("threads_and_callers_charge_the_cgroup", threads),
         ("page_workers_transfer_for_the_cgroup", transfers),
     ] {
         list.push(Behaviour { name, run });
@@ -161,6 +162,36 @@ fn workers(place: &Place) -> Result<(), String> {
         nodes > count as i64 * 400,
         format!("{nodes} bytes of slab were charged for {count} nodes"),
     )
+}
+
+fn threads(place: &Place) -> Result<(), String> {
+    let group = Group::new(place)?;
+    let dir = place.dir.join("tmpfs");
+    fs::create_dir_all(&dir).map_err(|why| why.to_string())?;
+    mount_tmpfs(&dir, "size=64m").map_err(|why| why.to_string())?;
+    for mode in MODES {
+        let mut poster = Poster::new(mode)?;
+        let before = group.stat("slab ")?;
+        let count = 1500;
+        for which in 0..count {
+            let name = c_path(&dir.join(format!("{mode:?}{which}")));
+            let args = [libc::AT_FDCWD as u64, name.as_ptr() as u64, 0o700];
+            let done = poster.entry(libc::SYS_mkdirat, &args)?;
+            expect("mkdirat", done.ret, 0)?;
+            let lane = match mode {
+                Mode::Lanes => Lane::Thread,
+                Mode::Caller => Lane::Caller,
+            };
+            ensure(done.lane == lane, format!("made in lane {:?}", done.lane))?;
+        }
+        let charged = group.stat("slab ")? - before;
+        // Each has an inode of more than 500 bytes and a dentry; some of it may not be counted yet.
+        ensure(
+            charged > count * 250,
+            format!("{mode:?}: {charged} bytes of slab were charged for {count} directories"),
+        )?;
+    }
+    Ok(())
 }
 
 /// How many bytes the group has read from disks.

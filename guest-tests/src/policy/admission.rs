@@ -65,7 +65,9 @@ fn secret(place: &Place) -> Result<(), String> {
 
 fn unprivileged(place: &Place) -> Result<(), String> {
     secret(place)?;
+    // As the module was loaded.
     let mut parameter = Parameter::set("privileged", "N")?;
+    ensure(parameter.was("N"), "that is not the default")?;
     let devices = [device()?, device()?, device()?];
     become_user().map_err(|why| why.to_string())?;
     let [one, two, three] = devices;
@@ -82,7 +84,6 @@ fn unprivileged(place: &Place) -> Result<(), String> {
 
 fn group(place: &Place) -> Result<(), String> {
     secret(place)?;
-    let _parameter = Parameter::set("privileged", "N")?;
     let path = crate::client::DEVICE;
     let change = |owner: u32, mode: u32| {
         // SAFETY: a NUL-terminated path.
@@ -122,7 +123,6 @@ fn group(place: &Place) -> Result<(), String> {
 }
 
 fn bounded(_: &Place) -> Result<(), String> {
-    let _privileged = Parameter::set("privileged", "N")?;
     let _limit = Parameter::set("max_contexts", "3")?;
     let failed = |errno: i64| format!("set-up below the limit gave {errno}");
     let mut contexts = Vec::new();
@@ -273,7 +273,6 @@ fn seccomp_frozen(_: &Place) -> Result<(), String> {
 
 /// The recipe for containers: a helper opens and freezes, a service without rights and under seccomp sets up.
 fn service(_: &Place) -> Result<(), String> {
-    let _privileged = Parameter::set("privileged", "N")?;
     let _seccomp = Parameter::set("allow_seccomp", "Y")?;
     let device = device()?;
     restrict(device.as_raw_fd(), Some(&[libc::SYS_getppid]), true)

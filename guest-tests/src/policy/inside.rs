@@ -4,12 +4,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::Ordering;
+
+use libflexsc::sys::NEED_WAKEUP;
 
 use super::restrict;
 use crate::client::Mode;
 use crate::lifecycle::{Behaviour, Place, SKIP};
 use crate::posted::{MODES, Poster, ensure, expect};
 use crate::snapshot::c_path;
+use crate::suite::until;
 
 /// Adds the behaviours.
 pub fn add(list: &mut Vec<Behaviour>) {
@@ -17,6 +22,8 @@ pub fn add(list: &mut Vec<Behaviour>) {
         ("fdinfo_shows_a_context", fdinfo as fn(&Place) -> _),
         ("the_histogram_counts_while_measuring", histogram),
         ("tracepoints_tell_of_every_entry", tracepoints),
+        ("perf_record_sees_the_tracepoints", recorded),
+        ("perf_trace_sees_the_tracepoints", traced_by_perf),
     ] {
         list.push(Behaviour { name, run });
     }
@@ -71,7 +78,7 @@ fn fdinfo(_: &Place) -> Result<(), String> {
 }
 
 /// A file system of the kernel's, mounted below the test's directory.
-fn mounted(place: &Place, kind: &std::ffi::CStr) -> Result<PathBuf, String> {
+pub fn mounted(place: &Place, kind: &std::ffi::CStr) -> Result<PathBuf, String> {
     let dir = place.dir.join(kind.to_string_lossy().as_ref());
     fs::create_dir_all(&dir).map_err(|why| why.to_string())?;
     // SAFETY: NUL-terminated strings.
@@ -190,4 +197,121 @@ fn traced(instance: &Path) -> Result<(), String> {
         ensure(kick, "no kick")?;
     }
     Ok(())
+}
+
+/// What a program does that is looked at from outside: entries in each lane, one that is handed back, sleep and kick.
+fn work() -> Result<(), String> {
+    for mode in MODES {
+        let mut poster = Poster::new(mode)?;
+        poster.nop()?;
+        poster.open(c"none", 0)?;
+        poster.entry(1000, &[])?;
+        until("nobody looks at the ring", || {
+            poster.context.wakeup().load(Ordering::Acquire) & NEED_WAKEUP != 0
+        })?;
+        poster.context.kick().map_err(|why| why.to_string())?;
+    }
+    Ok(())
+}
+
+/// Does that alone, for a tool that runs the program.
+pub fn observed() -> u8 {
+    match work() {
+        Ok(()) => 0,
+        Err(why) => {
+            eprintln!("{why}");
+            1
+        }
+    }
+}
+
+/// What a tool prints.
+fn tool(args: &[&str]) -> Result<String, String> {
+    let output = Command::new("perf").args(args).output();
+    let output = output.map_err(|why| format!("{SKIP}no perf: {why}"))?;
+    ensure(
+        output.status.success(),
+        format!("perf {args:?}: {}", String::from_utf8_lossy(&output.stderr)),
+    )?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Fails unless each list of words is in a line of the output.
+fn tells(output: &str, lines: &[&[&str]]) -> Result<(), String> {
+    for words in lines {
+        let told = output
+            .lines()
+            .any(|line| words.iter().all(|word| line.contains(word)));
+        ensure(
+            told,
+            format!(
+                "no line has {words:?}; the first of {}: {:?}",
+                output.lines().count(),
+                output.lines().next()
+            ),
+        )?;
+    }
+    Ok(())
+}
+
+fn recorded(_: &Place) -> Result<(), String> {
+    let program = std::env::current_exe().map_err(|why| why.to_string())?;
+    let program = program.to_string_lossy();
+    // Every CPU: page workers are nobody's children.
+    let what = ["record", "-q", "-a", "-e", "flexsc:*", "-o", "perf.data"];
+    let run = ["--", program.as_ref(), "--observed"];
+    tool(&[what.as_slice(), &run].concat())?;
+    let script = tool(&["script", "-i", "perf.data"])?;
+    tells(
+        &script,
+        &[
+            &["flexsc_submit:", "context=", "entry=", "nr=65535"],
+            &["flexsc_start:", "nr=65535 lane=W"],
+            &["flexsc_start:", "nr=257 lane=T"],
+            &[
+                "flexsc_complete:",
+                "nr=65535 lane=W handed_back=0 ret=0 queued_ns=",
+                " ran_ns=",
+            ],
+            &["flexsc_complete:", "nr=257 lane=T handed_back=0 ret=-2 "],
+            &["flexsc_complete:", "nr=257 lane=C handed_back=0 ret=-2 "],
+            &["flexsc_complete:", "nr=1000 ", "handed_back=1"],
+            &["flexsc_sleep:", "context="],
+            &["flexsc_kick:", "context="],
+        ],
+    )
+}
+
+fn traced_by_perf(_: &Place) -> Result<(), String> {
+    let program = std::env::current_exe().map_err(|why| why.to_string())?;
+    let program = program.to_string_lossy();
+    let what = ["trace", "-a", "-e", "flexsc:*", "-o", "trace"];
+    let run = ["--", program.as_ref(), "--observed"];
+    tool(&[what.as_slice(), &run].concat())?;
+    // It leaves fields out that are 0.
+    tells(
+        &read("trace")?,
+        &[
+            &["flexsc:flexsc_submit(context: ", "nr: 65535)"],
+            &["flexsc:flexsc_start(context: ", "nr: 257, lane: 2)"],
+            &["flexsc:flexsc_start(context: ", "nr: 257, lane: 4)"],
+            &[
+                "flexsc:flexsc_complete(context: ",
+                "nr: 65535, lane: 1, queued: ",
+                "ran: ",
+            ],
+            &[
+                "flexsc:flexsc_complete(context: ",
+                "nr: 257, lane: 2, ret: -2, queued: ",
+                "ran: ",
+            ],
+            &[
+                "flexsc:flexsc_complete(context: ",
+                "nr: 1000, ",
+                "handed_back: 1",
+            ],
+            &["flexsc:flexsc_sleep(context: "],
+            &["flexsc:flexsc_kick(context: "],
+        ],
+    )
 }

@@ -76,8 +76,8 @@ impl fmt::Display for Error {
             }
             Self::SetupDenied => write!(
                 f,
-                "{device} refuses this process: set-up needs CAP_SYS_ADMIN; run as root, or have the \
-                 administrator write N to {PARAMETERS}/privileged"
+                "{device} refuses this process: the administrator wants CAP_SYS_ADMIN for set-up; run as \
+                 root, or have N written to {PARAMETERS}/privileged"
             ),
             Self::Seccomp => write!(
                 f,
