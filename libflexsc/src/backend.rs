@@ -9,11 +9,15 @@
 
 #![allow(unsafe_code)]
 
+mod attempt;
 mod auto;
 mod bell;
+mod calls;
 mod error;
+mod job;
 mod module;
 mod options;
+mod poller;
 mod ring;
 mod threads;
 
@@ -21,8 +25,11 @@ use core::fmt;
 
 pub use error::Error;
 pub use options::Options;
+pub use ring::Cancel;
 
+pub(crate) use attempt::plain;
 pub(crate) use bell::Bell;
+pub(crate) use calls::opens;
 pub(crate) use ring::{Driver, Ring};
 
 /// Who executes what is posted.
@@ -152,7 +159,7 @@ impl Backend {
     ///
     /// When the page cannot be mapped or no thread made.
     pub fn threads(options: &Options) -> Result<Self, Error> {
-        let engine = Engine::Ring(threads::open(options, None, false)?);
+        let engine = Engine::Ring(threads::open(options, None, None)?);
         Ok(Self::chosen(
             engine,
             options.clone(),
@@ -180,12 +187,13 @@ impl Backend {
     /// A pool that hands every entry back.
     #[cfg(test)]
     pub(crate) fn declining() -> Self {
-        Self::declining_with(Options::new())
+        Self::declining_some(Options::new(), |_| true)
     }
 
+    /// A pool that hands some calls back.
     #[cfg(test)]
-    pub(crate) fn declining_with(options: Options) -> Self {
-        let ring = threads::open(&options, None, true).expect("a pool");
+    pub(crate) fn declining_some(options: Options, declines: threads::Declines) -> Self {
+        let ring = threads::open(&options, None, Some(declines)).expect("a pool");
         Self::chosen(
             Engine::Ring(ring),
             options,

@@ -13,11 +13,13 @@ use std::{
 };
 
 use crate::{
-    backend::{Backend, Bell, Choice, Engine, Error},
-    op::Operation,
+    Errno,
+    backend::{Backend, Bell, Cancel, Choice, Engine, Error, Kind},
+    op::{Access, Chain, Operation, ops_of},
     poster::{Poster, Submitted},
     slab::{Outcome, RawOp},
     stats::Stats,
+    sys,
 };
 
 /// A poster of operations, and the owner of all that are in progress.
@@ -34,6 +36,9 @@ use crate::{
 /// - post many, wait for some, in any order: [`Self::post`] with tickets, or a
 ///   [`Batch`](crate::Batch) of operations of different types;
 /// - futures: a [`Handle`](crate::Handle).
+///
+/// Operations have no order unless they are posted as a [`Chain`](crate::op::Chain). One that takes
+/// too long can be [cancelled](Self::cancel), or be given a [limit](Operation::timeout).
 ///
 /// A context can move to another thread but is not shared between threads; each has one of its own:
 ///
@@ -163,6 +168,57 @@ impl Context {
         }
     }
 
+    /// Posts operations that are executed one after the other.
+    pub fn post_chain<C: Chain>(&self, chain: C) -> C::Tickets {
+        let mut links = ops_of(chain);
+        let ops = links.take_ops();
+        let keys = self.with(|poster| poster.insert_chain(ops, false));
+        (links.keys, links.context) = (keys.into_iter(), self.id);
+        C::tickets(&mut links, Access::new())
+    }
+
+    /// Makes calls one after the other, and waits for all of them: see
+    /// [`Chain`](crate::op::Chain).
+    pub fn run_chain<C: Chain>(&self, chain: C) -> C::Outputs {
+        C::wait(self.post_chain(chain), self, Access::new())
+    }
+
+    /// Ends an operation early, if it can be ended. Its output comes in any case, and says what has
+    /// happened.
+    ///
+    /// An operation that has not begun, or waits for a pipe, a socket, an eventfd or in a
+    /// [`Poll`](crate::op::Poll), is ended without effect. A call that is being executed is
+    /// interrupted by the module only, and only where it sleeps; plain calls are over before they
+    /// could be cancelled. In a [chain](crate::op::Chain) what comes after the operation is
+    /// cancelled too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{Backend, Cancel, Context, Errno, SharedFd, backend::Options, op::Read};
+    /// use std::os::fd::OwnedFd;
+    /// let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let context = Context::new(Backend::threads(&Options::new())?);
+    /// let ticket = context.post(Read::new(SharedFd::new(OwnedFd::from(reader)), vec![0; 16]));
+    /// if context.cancel(&ticket) == Cancel::Cancelled {
+    ///     assert_eq!(ticket.wait(&context).0, Err(Errno::ECANCELED));
+    /// }
+    /// # drop(writer);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn cancel<O: Operation>(&self, ticket: &Ticket<O>) -> Cancel {
+        match ticket.state {
+            TicketState::Slot(key) if ticket.context == self.id => self.cancel_slot(key),
+            _ => Cancel::Over,
+        }
+    }
+
+    /// Ends all operations early that can be ended, as [`Self::cancel`]. Returns how many were not
+    /// over.
+    pub fn cancel_all(&self) -> usize {
+        self.with(Poster::cancel_all)
+    }
+
     /// Lets the other side see all that was posted, and wakes it if it sleeps.
     pub fn flush(&self) {
         self.with(Poster::flush);
@@ -233,6 +289,19 @@ impl Context {
         result
     }
 
+    pub(crate) fn cancel_slot(&self, key: u32) -> Cancel {
+        self.with(|poster| poster.cancel(key))
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether calls are over when they are posted.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.choice.kind == Kind::Direct
+    }
+
     /// Takes the output from a slot whose operation is over.
     pub(crate) fn take<O: Operation>(&self, key: u32) -> Option<O::Output> {
         let (op, outcome) = self.with(|poster| poster.take(key))?;
@@ -276,6 +345,19 @@ impl Context {
         }
         stuck
     }
+}
+
+/// The events that a file is ready for, by a plain call that may wait for one.
+pub(crate) fn plain_poll(fd: i32, events: i16, wait: bool) -> crate::Result<Option<i16>> {
+    let mut file = libc::pollfd {
+        fd,
+        events,
+        revents: 0,
+    };
+    let time = (!wait).then_some(Duration::ZERO);
+    let ret = sys::poll(core::slice::from_mut(&mut file), time);
+    Errno::result(ret)?;
+    Ok((file.revents != 0).then_some(file.revents))
 }
 
 /// Drops an operation that is over, whose output nobody wants.
@@ -343,6 +425,11 @@ enum TicketState<O: Operation> {
 }
 
 impl<O: Operation> Ticket<O> {
+    pub(crate) fn of_slot(key: u32, context: u64) -> Self {
+        let state = TicketState::Slot(key);
+        Self { state, context }
+    }
+
     /// The output, if the operation is over; `None` before, when it was taken already, and for a
     /// context that the operation was not posted to. Does not wait.
     pub fn take(&mut self, context: &Context) -> Option<O::Output> {
@@ -523,7 +610,7 @@ mod tests {
         // Handed back at once: more than the stand-in takes, then what blocks, then what ends that.
         let mut options = crate::backend::Options::new();
         options.entries(1024).threads(1);
-        let handle = Handle::new(Context::new(Backend::declining_with(options)));
+        let handle = Handle::new(Context::new(Backend::declining_some(options, |_| true)));
         let (reader, writer) = pipe();
         let calls: Vec<_> = (0..600).map(|_| handle.submit(Getppid::new())).collect();
         let read = handle.submit(Read::new(reader, vec![0; 1]));

@@ -108,6 +108,39 @@ impl TryFrom<SharedFd> for File {
     }
 }
 
+/// The file that an operation works on.
+#[derive(Clone, Debug)]
+pub enum On {
+    /// This one.
+    Fd(SharedFd),
+    /// That of the operation's [chain](crate::op::Chain): the one that the last
+    /// [`ForChain`](crate::op::ForChain) before it has opened. Without such a file the result is
+    /// `EBADF`.
+    Chain,
+}
+
+impl On {
+    /// The number as a system call takes it.
+    pub(crate) fn arg(&self) -> u64 {
+        match self {
+            Self::Fd(fd) => fd.arg(),
+            Self::Chain => fd_arg(-1),
+        }
+    }
+}
+
+impl From<SharedFd> for On {
+    fn from(fd: SharedFd) -> Self {
+        Self::Fd(fd)
+    }
+}
+
+impl From<&SharedFd> for On {
+    fn from(fd: &SharedFd) -> Self {
+        Self::Fd(fd.clone())
+    }
+}
+
 /// What a relative path starts from.
 #[derive(Clone, Debug)]
 pub enum At {

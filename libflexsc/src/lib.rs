@@ -8,7 +8,8 @@
 //! # Overview
 //!
 //! - [`Context`]: post [operations](op), take their outputs; [`Batch`] for operations of different
-//!   types; [`Handle`] and [`task`] for futures.
+//!   types; [`Handle`] and [`task`] for futures; [`Chain`] for operations in order, [`Watch`] for
+//!   readiness that is told again and again.
 //! - [`op`]: the operations, one type per system call, with owned buffers ([`IoBuf`]) and shared
 //!   files ([`SharedFd`]).
 //! - [`Backend`]: who executes them: the module, a pool of threads over the same page, or the caller
@@ -60,6 +61,8 @@ mod slab;
 mod stats;
 #[cfg(not(loom))]
 mod statx;
+#[cfg(not(loom))]
+mod watch;
 
 #[cfg(not(loom))]
 pub mod backend;
@@ -70,16 +73,17 @@ pub mod task;
 
 #[cfg(not(loom))]
 pub use self::{
-    backend::Backend,
+    backend::{Backend, Cancel},
     batch::{AnyOutput, Batch, Done, WrongOperation},
     buf::{IoBuf, IoBufMut, Slice},
     context::{CloseError, Context, Ticket},
     errno::{BufResult, Errno, Result},
-    fd::{At, SharedFd},
-    op::{Dirent, Dirents, Operation, Timespec},
+    fd::{At, On, SharedFd},
+    op::{Chain, Dirent, Dirents, Operation, Timespec},
     pending::{Handle, Pending},
     stats::Stats,
     statx::{FileType, Statx},
+    watch::{Watch, Watching},
 };
 
 #[cfg(doctest)]

@@ -6,7 +6,7 @@
 //! [`Operation::Output`] comes back, for a buffer also when the call failed.
 //!
 //! Operations are unordered, also on one file: two posted writes at the file's own position, or on
-//! a pipe, may swap. Wait for the one before posting the other.
+//! a pipe, may swap. Wait for the one before posting the other, or post both as a [`Chain`].
 //!
 //! Flags and modes are those of the `libc` crate and are passed on as given: an [`Openat`] without
 //! `O_CLOEXEC` gives a file that children inherit.
@@ -18,6 +18,7 @@
 //! | opening | [`Openat`] [`Openat2`] |
 //! | attributes | [`Fstat`] [`Newfstatat`] [`Statx`] [`Fchmod`] [`Fchmodat`] [`Fchown`] [`Fchownat`] [`Utimensat`] [`Faccessat`] |
 //! | names | [`Getdents64`] [`Readlinkat`] [`Mkdirat`] [`Unlinkat`] [`Renameat2`] [`Symlinkat`] [`Linkat`] |
+//! | waiting | [`Poll`]; any with a [`Timeout`] |
 //! | measuring | [`Nop`] [`Getppid`] [`Raw`] |
 //!
 //! A buffer given to an operation is out of reach:
@@ -42,15 +43,19 @@
 //! ```
 
 mod attr;
+mod chain;
 mod dirents;
 mod file;
 mod io;
 mod misc;
 mod path;
+mod poll;
 mod stat;
+mod timeout;
 mod vectored;
 
 pub use attr::{Fchmod, Fchmodat, Fchown, Fchownat, Timespec, Utimensat};
+pub use chain::{Chain, ForChain};
 pub use dirents::{Dirent, Dirents, DirentsIter, Getdents64};
 pub use file::{
     CopyFileRange, Fadvise, Fallocate, Fdatasync, Fsync, Ftruncate, Lseek, OpenHow, Openat, Openat2,
@@ -58,10 +63,15 @@ pub use file::{
 pub use io::{Pread, Pwrite, Read, Write};
 pub use misc::{Close, Getppid, Nop, Raw};
 pub use path::{Faccessat, Linkat, Mkdirat, Readlinkat, Renameat2, Symlinkat, Unlinkat};
+pub use poll::Poll;
 pub use stat::{Fstat, Newfstatat, Statx};
+pub use timeout::Timeout;
 pub use vectored::{Preadv, Pwritev, Readv, Writev};
 
-pub(crate) use private::{Access, Call, Sealed};
+pub(crate) use chain::ops_of;
+pub(crate) use private::{Access, Call, Role, Sealed};
+
+use crate::On;
 
 mod private {
     /// Names the trait that keeps [`Operation`](super::Operation) to this crate.
@@ -86,9 +96,24 @@ mod private {
             nr: u16,
             /// Its arguments, as in registers.
             args: [u64; 6],
+            /// What it has to do with the file of its chain.
+            role: Role,
+            /// How long it may take.
+            limit: Option<core::time::Duration>,
         },
         /// Nothing; this is what it returns.
         Ready(i64),
+    }
+
+    /// What a call has to do with the file of its chain.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Role {
+        /// Nothing.
+        Plain,
+        /// It opens that file.
+        Opens,
+        /// Its first argument stands for that file.
+        OnFile,
     }
 }
 
@@ -113,6 +138,25 @@ pub trait Operation: Sealed + Send + Sized + 'static {
     fn cancel(self, errno: crate::Errno, access: Access) -> Self::Output {
         self.finish(-i64::from(errno.raw()), access)
     }
+
+    /// The operation with a limit to its time, see [`Timeout`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{Context, Errno, Operation, SharedFd, op::Read};
+    /// use std::{os::fd::OwnedFd, time::Duration};
+    /// let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let reader = SharedFd::new(OwnedFd::from(reader));
+    /// let context = Context::auto()?;
+    /// let read = Read::new(reader, vec![0; 16]).timeout(Duration::from_millis(1));
+    /// assert_eq!(context.run(read).0, Err(Errno::ETIME));
+    /// # drop(writer);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    fn timeout(self, limit: core::time::Duration) -> Timeout<Self> {
+        Timeout::new(self, limit)
+    }
 }
 
 /// A call with up to six arguments.
@@ -120,15 +164,49 @@ pub(crate) fn system<const N: usize>(nr: libc::c_long, given: [u64; N]) -> Call 
     const { assert!(N <= 6) };
     let mut args = [0; 6];
     args[..N].copy_from_slice(&given);
+    plain_call(nr as u16, args)
+}
+
+/// A call of which nothing more is to be said.
+pub(crate) fn plain_call(nr: u16, args: [u64; 6]) -> Call {
+    Call::System {
+        nr,
+        args,
+        role: Role::Plain,
+        limit: None,
+    }
+}
+
+/// A call on a file, with up to five more arguments.
+pub(crate) fn file_call<const N: usize>(nr: libc::c_long, file: &On, given: [u64; N]) -> Call {
+    const { assert!(N <= 5) };
+    let mut args = [0; 6];
+    args[0] = file.arg();
+    args[1..=N].copy_from_slice(&given);
     Call::System {
         nr: nr as u16,
         args,
+        role: match file {
+            On::Fd(_) => Role::Plain,
+            On::Chain => Role::OnFile,
+        },
+        limit: None,
     }
 }
 
 /// The operations whose value is `()` and that take plain arguments only.
 macro_rules! unit_operation {
+    ($name:ident, $nr:ident, |$this:ident| $fd:expr; [$($arg:expr),* $(,)?]) => {
+        $crate::op::unit_operation!(@ $name, |$this| $crate::op::file_call(
+            libc::$nr,
+            $fd,
+            [$($arg),*],
+        ));
+    };
     ($name:ident, $nr:ident, |$this:ident| [$($arg:expr),* $(,)?]) => {
+        $crate::op::unit_operation!(@ $name, |$this| $crate::op::system(libc::$nr, [$($arg),*]));
+    };
+    (@ $name:ident, |$this:ident| $call:expr) => {
         impl $crate::op::Sealed for $name {}
 
         impl $crate::op::Operation for $name {
@@ -136,7 +214,7 @@ macro_rules! unit_operation {
 
             fn call(&mut self, _: $crate::op::Access) -> $crate::op::Call {
                 let $this = &*self;
-                $crate::op::system(libc::$nr, [$($arg),*])
+                $call
             }
 
             fn finish(self, ret: i64, _: $crate::op::Access) -> Self::Output {

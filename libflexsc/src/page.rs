@@ -16,6 +16,11 @@
 //!       DONE -> FREE
 //! ```
 //!
+//! Entries that are linked to one another are published by one store, taken by one exchange, and
+//! completed in their order. An entry that goes on after it has told of something (`MULTI`) is in
+//! the completion ring at most once: the executor adds events to `ret` and publishes the index
+//! if there were none, the submitter takes the events and leaves none, each in one step.
+//!
 //! An idle executor stores `NEED_WAKEUP`, then looks at the ring once more; the submitter publishes
 //! and then looks at `NEED_WAKEUP`. With a full barrier between the two steps on both sides one of
 //! them sees the other, and no entry waits for somebody who sleeps. `tests/loom.rs` checks it, and
@@ -45,13 +50,15 @@
 
 mod event;
 mod executor;
+mod parking;
 mod region;
 mod submitter;
 
 pub use event::Event;
 pub use executor::{Executor, Taken};
+pub use parking::Parking;
 pub use region::{Counter, Region};
-pub use submitter::{Completion, Submitter};
+pub use submitter::{Completion, Submitter, Terms};
 
 #[cfg(not(loom))]
 pub(crate) use region::{Layout, Mapping};

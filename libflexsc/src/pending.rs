@@ -12,9 +12,10 @@ use core::{
 use std::rc::Rc;
 
 use crate::{
+    Cancel, SharedFd, Watching,
     backend::Error,
     context::Context,
-    op::Operation,
+    op::{Access, Chain, Operation, ops_of},
     poster::Submitted,
     task::{Task, Tasks},
 };
@@ -74,6 +75,23 @@ impl Handle {
         }
     }
 
+    /// Gives operations to the backend that are executed one after the other.
+    pub fn submit_chain<C: Chain>(&self, chain: C) -> C::Pendings {
+        let mut links = ops_of(chain);
+        let ops = links.take_ops();
+        let keys = self.context.with(|poster| poster.insert_chain(ops, true));
+        links.keys = keys.into_iter();
+        links.shared = Some(self.context.clone());
+        C::pendings(&mut links, Access::new())
+    }
+
+    /// Watches a file for events, `libc::POLL*`, as [`Context::watch`]. With plain calls a task that
+    /// waits for events holds up the others.
+    pub fn watch(&self, fd: &SharedFd, events: i16) -> Watching {
+        let watch = self.context.watch_for(fd, events, true);
+        Watching::new(watch, self.context.clone())
+    }
+
     /// Starts a task beside those that [`block_on`](crate::task::block_on) runs for this handle.
     ///
     /// A task that is not over when the outermost `block_on` returns is dropped, as is one whose
@@ -120,6 +138,21 @@ enum PendingState<O: Operation> {
     Ready(O::Output),
     Slot(u32),
     Taken,
+}
+
+impl<O: Operation> Pending<O> {
+    pub(crate) fn of_slot(key: u32, context: Rc<Context>) -> Self {
+        let state = PendingState::Slot(key);
+        Self { state, context }
+    }
+
+    /// Ends the operation early, if it can be ended: [`Context::cancel`]. The output still comes.
+    pub fn cancel(&self) -> Cancel {
+        match self.state {
+            PendingState::Slot(key) => self.context.cancel_slot(key),
+            _ => Cancel::Over,
+        }
+    }
 }
 
 // Nothing in it is ever pinned: the operation lives in the context.

@@ -6,18 +6,27 @@
 
 #![allow(unsafe_code)]
 
+mod chains;
+mod ending;
+mod hand_back;
+mod watch;
+
 use core::time::Duration;
 use std::{collections::VecDeque, sync::Arc, task::Waker, time::Instant};
 
 use crate::{
     Errno,
-    backend::{Bell, Driver, Engine, Ring},
-    op::{Call, Operation},
-    page::{Completion, Counter, Event},
-    slab::{NIL, Outcome, Owner, RawOp, Slab, State},
+    backend::{Bell, Cancel, Driver, Engine, Ring, plain},
+    op::{Call, Operation, Role},
+    page::{Completion, Counter, Event, Terms},
+    slab::{NIL, Outcome, Owner, Place, RawOp, Slab, State},
     stats::Stats,
     sys,
 };
+
+use chains::Chains;
+
+pub(crate) use watch::Told;
 
 /// Entries that are pushed before the other side gets to see them, unless somebody waits.
 const PUBLISH_EACH: u32 = 32;
@@ -34,8 +43,12 @@ pub(crate) struct Poster {
     bell: Option<Arc<Bell>>,
     /// Operations for which no entry was free, first in, first out.
     queue: VecDeque<u32>,
+    /// Chains of which something is not over.
+    chains: Chains,
     /// Operations in the page.
     posted: usize,
+    /// Operations that are not over.
+    alive: usize,
     batches: Vec<BatchList>,
     /// What user code there is to run when the cell is free.
     pub(crate) deferred: Deferred,
@@ -91,7 +104,9 @@ impl Poster {
             declined: VecDeque::new(),
             bell: None,
             queue: VecDeque::new(),
+            chains: Chains::default(),
             posted: 0,
+            alive: 0,
             batches: Vec::new(),
             deferred: Deferred::default(),
             stats: Stats::default(),
@@ -102,21 +117,52 @@ impl Poster {
     /// Gives an operation to the backend. A plain call is made at once.
     pub(crate) fn submit<O: Operation>(&mut self, mut op: O, for_future: bool) -> Submitted<O> {
         if let Engine::Direct = self.engine {
-            self.stats.submitted += 1;
             let call = op.call(crate::op::Access::new());
-            // SAFETY: The operation made the call's arguments of what it owns, and stays where it
-            // is and untouched until the call has returned.
-            let ret = unsafe { plain(&call) };
-            self.stats.entries_c += 1;
-            return Submitted::Ready(Outcome::Returned(ret).output(op));
+            if let Some(ret) = self.plain_alone(&call) {
+                self.stats.submitted += 1;
+                return Submitted::Ready(Outcome::Returned(ret).output(op));
+            }
         }
         Submitted::Slot(self.insert(op, Owner::Key, for_future))
     }
 
+    /// Makes a call that has nothing to do with a chain.
+    fn plain_alone(&mut self, call: &Call) -> Option<i64> {
+        match call {
+            Call::System {
+                nr,
+                args,
+                role: Role::Plain,
+                limit,
+            } => {
+                self.stats.entries_c += 1;
+                // SAFETY: The operation made the call's arguments of what it owns, and stays where
+                // it is and untouched until the call has returned.
+                Some(unsafe { plain(*nr, args, *limit) })
+            }
+            Call::System { .. } => None,
+            Call::Ready(ret) => Some(*ret),
+        }
+    }
+
     /// Gives an operation to the backend, its output to be taken from a slot.
     pub(crate) fn insert<O: Operation>(&mut self, op: O, owner: Owner, for_future: bool) -> u32 {
+        let key = self.add(RawOp::new(op), owner, for_future);
+        self.start(key);
+        key
+    }
+
+    /// Gives an operation a slot.
+    fn add(&mut self, op: RawOp, owner: Owner, for_future: bool) -> u32 {
+        // Ends those before it, if it has to end at once as well.
+        self.is_forked();
         self.stats.submitted += 1;
-        let key = self.slab.insert(RawOp::new(op), owner, for_future);
+        self.alive += 1;
+        self.slab.insert(op, owner, for_future)
+    }
+
+    /// Posts an operation, or puts it into the queue.
+    fn start(&mut self, key: u32) {
         if self.is_forked() {
             self.complete(key, Outcome::Cancelled(Errno::FORKED));
         } else if self.queue.is_empty() && self.post(key) {
@@ -126,47 +172,114 @@ impl Poster {
                 }
             }
         } else {
-            self.stats.queued += 1;
-            self.queue.push_back(key);
+            self.enqueue(key);
         }
-        key
     }
 
-    /// Puts an operation into the page; `false` if no entry is free.
+    fn enqueue(&mut self, key: u32) {
+        self.stats.queued += 1;
+        self.slab.get_mut(key).place = Place::Queue;
+        self.queue.push_back(key);
+    }
+
+    /// Posts an operation, or the chain that begins with it; `false` if no entry is free.
     fn post(&mut self, key: u32) -> bool {
-        let slot = self.slab.get_mut(key);
-        let Some(op) = &mut slot.op else {
-            return true;
-        };
         if let Engine::Ring(ring) = &self.engine {
             if ring.submitter.free() == 0 {
                 return false;
             }
         }
-        // SAFETY: The operation is new or was queued: its call was not posted.
-        let call = unsafe { op.call() };
-        match (&mut self.engine, &call) {
-            (Engine::Ring(ring), Call::System { nr, args }) => {
-                // SAFETY: The arguments point into what the operation owns. From here until the
-                // completion was reaped the slot is Posted, and no method touches the operation.
-                if !unsafe { ring.submitter.push(*nr, args, key) } {
-                    return false;
-                }
-                slot.state = State::Posted;
-                self.posted += 1;
+        match self.slab.get(key).chain {
+            Some(number) if !self.chains.is_begun(number) => self.post_chain(number),
+            Some(number) => {
+                let posted = self.post_one(key);
+                self.go_on(number);
+                posted
             }
-            _ => {
-                // SAFETY: As for `push`, for the time of the call.
-                let ret = unsafe { plain(&call) };
-                self.stats.entries_c += u64::from(matches!(call, Call::System { .. }));
-                self.complete(key, Outcome::Returned(ret));
+            None => self.post_one(key),
+        }
+    }
+
+    /// Puts an operation into the page, its turn having come; makes its call where there is none.
+    /// `false` if no entry is free.
+    fn post_one(&mut self, key: u32) -> bool {
+        let Some(call) = self.call(key) else {
+            return true;
+        };
+        let slot = self.slab.get_mut(key);
+        let (nr, args, limit) = match call {
+            Call::System {
+                role: Role::Opens | Role::OnFile,
+                ..
+            } if slot.chain.is_none() => {
+                let number = self.chains.add([key].into());
+                self.slab.get_mut(key).chain = Some(number);
+                return self.post_chain(number);
+            }
+            Call::System {
+                nr, args, limit, ..
+            } => (nr, args, limit),
+            Call::Ready(ret) => {
+                self.over(key, Outcome::Returned(ret));
+                return true;
+            }
+        };
+        let Engine::Ring(ring) = &mut self.engine else {
+            self.stats.entries_c += 1;
+            // SAFETY: The arguments point into what the operation owns, and no method touches it
+            // until the call has returned.
+            let ret = unsafe { plain(nr, &args, limit) };
+            self.over(key, Outcome::Returned(ret));
+            return true;
+        };
+        if limit.is_some() && !ring.has(sys::FEAT_TIMEOUT.into()) {
+            self.over(key, Outcome::Cancelled(Errno::EOPNOTSUPP));
+            return true;
+        }
+        let mut terms = terms(limit, 0);
+        if let Some(events) = &mut slot.watch {
+            events.goes_on = ring.has(sys::FEAT_MULTI);
+            if events.goes_on {
+                terms.flags |= sys::ENTRY_MULTI;
             }
         }
+        // SAFETY: The arguments point into what the operation owns. From here until the completion
+        // was reaped the slot is Posted, and no method touches the operation.
+        let Some(index) = (unsafe { ring.push(nr, &args, terms, key) }) else {
+            return false;
+        };
+        slot.state = State::Posted;
+        slot.place = Place::Page(index);
+        self.posted += 1;
         true
+    }
+
+    /// What is to be called for an operation that is not posted; in a chain whose steps this process
+    /// makes one by one, with the number of its file.
+    fn call(&mut self, key: u32) -> Option<Call> {
+        let slot = self.slab.get_mut(key);
+        let chain = slot.chain;
+        // SAFETY: The operation is new, was queued or declined: nobody executes its call.
+        let mut call = unsafe { slot.op.as_mut()?.call() };
+        if let (Some(number), Call::System { args, role, .. }) = (chain, &mut call) {
+            if *role == Role::OnFile {
+                args[0] = self.chains.file(number);
+            }
+        }
+        Some(call)
+    }
+
+    /// Ends an operation, of a chain perhaps.
+    fn over(&mut self, key: u32, outcome: Outcome) {
+        match self.slab.get(key).chain {
+            Some(number) => self.step_over(number, key, outcome),
+            None => self.complete(key, outcome),
+        }
     }
 
     /// Ends an operation. Nobody is executing its call any more.
     fn complete(&mut self, key: u32, outcome: Outcome) {
+        self.alive -= 1;
         let slot = self.slab.get_mut(key);
         slot.state = State::Done(outcome);
         if let Some(waker) = slot.waker.take() {
@@ -191,20 +304,19 @@ impl Poster {
         }
     }
 
-    /// Posts what was queued, as far as entries are free. Returns how many are over by that.
-    fn pump(&mut self) -> usize {
-        let mut count = 0;
+    /// Posts what was queued, as far as entries are free.
+    fn pump(&mut self) {
         while let Some(&key) = self.queue.front() {
-            if self.slab.get(key).owner == Owner::Orphan {
-                self.complete(key, Outcome::Cancelled(Errno::CANCELED));
+            if !self.is_wanted(key) {
+                self.end_queued(key, Errno::CANCELED);
             } else if !self.post(key) {
                 break;
-            } else {
-                count += usize::from(self.is_done(key));
             }
-            self.queue.pop_front();
+            // One that is over was taken out.
+            if self.queue.front() == Some(&key) {
+                self.queue.pop_front();
+            }
         }
-        count
     }
 
     /// Lets the other side see what was posted, and wakes it if it sleeps.
@@ -222,91 +334,59 @@ impl Poster {
         if self.is_forked() {
             return 0;
         }
-        let mut count = 0;
+        let before = self.alive;
+        let mut told = 0;
         while let Engine::Ring(ring) = &mut self.engine {
             let Some(done) = ring.submitter.reap() else {
                 break;
             };
-            if done.flags & sys::ENTRY_HANDED_BACK != 0 {
-                match self.make_call(done.token) {
-                    Some(ret) => self.end_posted(Completion { ret, ..done }),
-                    None => continue,
-                }
-            } else {
-                self.end_posted(done);
-            }
-            count += 1;
+            told += self.take_in(done);
         }
-        if self.stand_in.is_some() {
-            while let Some(done) = self
-                .stand_in
-                .as_mut()
-                .and_then(|ring| ring.submitter.reap())
-            {
-                self.stood_in -= 1;
-                self.end_posted(done);
-                count += 1;
-            }
-            while let Some(&key) = self.declined.front() {
-                if !self.stand_in(key) {
-                    break;
-                }
-                self.declined.pop_front();
-            }
-            if let Some(stand_in) = &mut self.stand_in {
-                stand_in.flush();
-            }
+        while let Some(ring) = &mut self.stand_in {
+            let Some(done) = ring.submitter.reap() else {
+                break;
+            };
+            self.stood_in -= usize::from(!done.more);
+            told += self.take_in(done);
         }
+        self.stand_in_for_declined();
         if !self.queue.is_empty() {
-            count += self.pump();
+            self.pump();
             self.flush();
         }
-        count
+        told + (before - self.alive)
     }
 
-    fn end_posted(&mut self, done: Completion) {
-        self.posted -= 1;
-        self.complete(done.token, Outcome::Returned(done.ret));
-    }
-
-    /// Makes the plain call of an operation that was handed back, and returns what it returned; or
-    /// has it made elsewhere, if a future waits for it.
-    fn make_call(&mut self, key: u32) -> Option<i64> {
-        let slot = self.slab.get_mut(key);
-        let for_future = slot.for_future;
-        let Some(op) = &mut slot.op else {
-            return Some(0);
-        };
-        // SAFETY: The call was declined: nobody executes it.
-        let call = unsafe { op.call() };
-        if let (true, Call::System { .. }) = (for_future, &call) {
-            if self.stand_in.is_none() {
-                let bell = self.bell().clone();
-                self.stand_in = Ring::stand_in(bell).ok();
-            }
-            if self.stand_in.is_some() {
-                // Not at once: a full stand-in must first be reaped, and nothing may pass another.
-                self.declined.push_back(key);
-                return None;
-            }
+    /// Takes a completion; returns 1 for one of a watch that goes on.
+    fn take_in(&mut self, done: Completion) -> usize {
+        let (key, ret) = (done.token, done.ret);
+        if done.more {
+            self.tell(key, ret);
+            return 1;
         }
-        // SAFETY: As in `post`.
-        Some(unsafe { plain(&call) })
-    }
-
-    /// Has the stand-in make the call of an operation that was declined; `false` if it is full.
-    fn stand_in(&mut self, key: u32) -> bool {
-        let (Some(ring), Some(op)) = (&mut self.stand_in, &mut self.slab.get_mut(key).op) else {
-            return false;
+        self.posted -= 1;
+        let slot = self.slab.get_mut(key);
+        (slot.state, slot.place) = (State::Queued, Place::Slab);
+        let (chain, cancelled) = (slot.chain, slot.cancelled);
+        if done.flags & sys::ENTRY_HANDED_BACK != 0 {
+            self.handed_back(key, ret);
+            return 0;
+        }
+        if self.tell_once(key, ret) {
+            return 1;
+        }
+        let unmade = -i64::from(Errno::CANCELED.raw());
+        let failed = chain.is_some_and(|number| self.chains.has_failed(number));
+        // Of a call that was made the same number would mean something else.
+        let outcome = match ret == unmade && (cancelled || failed) {
+            true => Outcome::Cancelled(Errno::CANCELED),
+            false => Outcome::Returned(ret),
         };
-        // SAFETY: The call was declined: nobody executes it.
-        let Call::System { nr, args } = (unsafe { op.call() }) else {
-            return false;
-        };
-        // SAFETY: As in `post`; the slot stays Posted.
-        let pushed = unsafe { ring.submitter.push(nr, &args, key) };
-        self.stood_in += usize::from(pushed);
-        pushed
+        self.over(key, outcome);
+        if let Some(number) = chain {
+            self.go_on(number);
+        }
+        0
     }
 
     /// The bell that ends a wait for futures.
@@ -362,9 +442,9 @@ impl Poster {
                 break;
             };
             let missing = (min - count).min(self.posted);
-            // With operations queued it takes only one free entry to go on, and perhaps one of them
-            // to end the others; but while completions come in, some at a time are cheaper.
-            let (want, hope) = match self.queue.is_empty() {
+            // With operations that wait for their turn it takes only one to go on, and perhaps one of
+            // them to end the others; but while completions come in, some at a time are cheaper.
+            let (want, hope) = match self.alive == self.posted {
                 true => (missing, missing),
                 false => (1, ring.region().entries() as usize / 4),
             };
@@ -415,8 +495,16 @@ impl Poster {
         let slot = self.slab.get_mut(key);
         slot.owner = Owner::Orphan;
         slot.waker = None;
-        if let State::Done(outcome) = slot.state {
-            self.complete(key, outcome);
+        match slot.state {
+            State::Done(outcome) => {
+                self.alive += 1;
+                self.complete(key, outcome);
+            }
+            // It would never end.
+            _ if slot.watch.is_some() => {
+                self.cancel(key);
+            }
+            _ => {}
         }
     }
 
@@ -466,7 +554,7 @@ impl Poster {
 
     /// Operations that are not over.
     pub(crate) fn outstanding(&self) -> usize {
-        self.posted + self.queue.len()
+        self.alive
     }
 
     /// How many operations the page takes at once.
@@ -512,65 +600,15 @@ impl Poster {
         }
         stats
     }
-
-    /// Whether this is a forked child, where nothing may be posted and nothing completes. The first
-    /// look ends all operations: what the kernel writes goes to the parent's memory.
-    fn is_forked(&mut self) -> bool {
-        if self.forked {
-            return true;
-        }
-        let Engine::Ring(ring) = &self.engine else {
-            return false;
-        };
-        if !ring.guard.is_forked() {
-            return false;
-        }
-        self.forked = true;
-        self.queue.clear();
-        self.declined.clear();
-        (self.posted, self.stood_in) = (0, 0);
-        for key in self.slab.keys() {
-            match self.slab.get(key).state {
-                // Whether a posted close was made before the fork is unknown: its number may mean
-                // another file by now, so it counts as made.
-                State::Posted => {
-                    let ret = -i64::from(Errno::FORKED.raw());
-                    self.complete(key, Outcome::Returned(ret));
-                }
-                State::Queued => self.complete(key, Outcome::Cancelled(Errno::FORKED)),
-                State::Vacant | State::Done(_) => {}
-            }
-        }
-        true
-    }
-
-    /// Ends everything: what is queued is cancelled, what is posted is waited for.
-    /// Returns how many are still posted when the time is over; they stay in the slab, which must
-    /// then be leaked.
-    pub(crate) fn shutdown(&mut self, timeout: Duration) -> usize {
-        while let Some(key) = self.queue.pop_front() {
-            self.complete(key, Outcome::Cancelled(Errno::CANCELED));
-        }
-        self.wait(usize::MAX, Some(timeout));
-        for key in self.slab.keys() {
-            match self.slab.get(key).state {
-                State::Vacant | State::Posted => {}
-                State::Queued | State::Done(_) => self.abandon(key),
-            }
-        }
-        self.posted
-    }
 }
 
-/// Makes the call in this thread.
-///
-/// # Safety
-///
-/// As for [`sys::syscall`].
-unsafe fn plain(call: &Call) -> i64 {
-    match call {
-        // SAFETY: As the caller promises.
-        Call::System { nr, args } => unsafe { sys::syscall(*nr, args) },
-        Call::Ready(ret) => *ret,
+/// How an entry with this limit and these flags is to be executed.
+fn terms(limit: Option<Duration>, flags: u16) -> Terms {
+    match limit {
+        None => Terms { flags, span: 0 },
+        Some(limit) => Terms {
+            flags: flags | sys::ENTRY_TIMEOUT,
+            span: i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX),
+        },
     }
 }

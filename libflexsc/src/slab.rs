@@ -36,7 +36,7 @@ impl Outcome {
 }
 
 /// An operation whose type is known to whoever will take its output.
-trait ErasedOp: Send {
+trait ErasedOp: Send + 'static {
     fn call(&mut self) -> Call;
     fn discard(self: Box<Self>, outcome: Outcome);
     fn type_id(&self) -> TypeId;
@@ -58,6 +58,7 @@ impl<O: Operation> ErasedOp for O {
 }
 
 /// An operation at an address of its own, owned but not dropped.
+#[derive(Debug)]
 pub(crate) struct RawOp(NonNull<dyn ErasedOp>);
 
 // SAFETY: It owns the operation, which is Send.
@@ -122,12 +123,27 @@ pub(crate) enum Owner {
     Orphan,
 }
 
+/// Where an operation is that is not over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the slab only; of a chain: its turn has not come.
+    Slab,
+    /// In the queue of those for which no entry was free.
+    Queue,
+    /// In this entry of the page.
+    Page(u32),
+    /// In this entry of the stand-in's page.
+    StandIn(u32),
+    /// Declined, in the queue to the stand-in.
+    Declined,
+}
+
 /// How far an operation is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum State {
     /// There is none here.
     Vacant,
-    /// Waits for a free entry.
+    /// Waits for a free entry, or its turn in a chain.
     Queued,
     /// In the page: the other side may use what the call points to.
     Posted,
@@ -135,9 +151,26 @@ pub(crate) enum State {
     Done(Outcome),
 }
 
+/// The events of a watch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Events {
+    pub(crate) seen: u16,
+    /// The other side goes on after it has told of some; else each look posts it again.
+    pub(crate) goes_on: bool,
+}
+
 pub(crate) struct Slot {
     pub(crate) state: State,
     pub(crate) owner: Owner,
+    pub(crate) place: Place,
+    /// The number of its chain.
+    pub(crate) chain: Option<u32>,
+    /// It was declined: its call is to be made by this process.
+    pub(crate) declined: bool,
+    /// It was cancelled, and that it is over will mean that it was not executed.
+    pub(crate) cancelled: bool,
+    /// Of a watch: what it is told and has not given yet.
+    pub(crate) watch: Option<Events>,
     /// Whether it was submitted as a future.
     pub(crate) for_future: bool,
     /// Next in the list that the slot is in: vacant slots, or a batch's completions.
@@ -167,6 +200,11 @@ impl Slab {
         let slot = Slot {
             state: State::Queued,
             owner,
+            place: Place::Slab,
+            chain: None,
+            declined: false,
+            cancelled: false,
+            watch: None,
             for_future,
             next: NIL,
             op: Some(op),

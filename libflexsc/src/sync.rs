@@ -8,13 +8,13 @@
 pub(crate) use std::{
     hint::spin_loop,
     sync::{
-        Condvar, Mutex,
+        Condvar, Mutex, MutexGuard,
         atomic::{AtomicI64, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
     },
 };
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{
-    Condvar, Mutex,
+    Condvar, Mutex, MutexGuard,
     atomic::{AtomicI64, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
 };

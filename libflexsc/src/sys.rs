@@ -57,6 +57,15 @@ pub const ENTRY_HANDED_BACK: u16 = bindings::FLEXSC_ENTRY_HANDED_BACK as u16;
 /// Entry flag: `ret` holds the nanoseconds after which the entry is cancelled.
 pub const ENTRY_TIMEOUT: u16 = bindings::FLEXSC_ENTRY_TIMEOUT as u16;
 
+/// Entry flag: the entry posted next begins when this one has succeeded.
+pub const ENTRY_LINK: u16 = 0x0002;
+
+/// Entry flag: the entry opens, or works on, the file of its chain.
+pub const ENTRY_FILE: u16 = 0x0004;
+
+/// Feature: [`ENTRY_LINK`] and [`ENTRY_FILE`].
+pub const FEAT_LINK: u32 = 1 << 9;
+
 /// Entry flag: [`NR_POLL`] goes on until it fails, with events exchanged through `ret`.
 pub const ENTRY_MULTI: u16 = bindings::FLEXSC_ENTRY_MULTI as u16;
 
@@ -145,14 +154,33 @@ fn poll_file(args: &[u64; 6]) -> i64 {
         events: events as i16,
         revents: 0,
     };
-    let plain = [&raw mut file as u64, 1, -1_i64 as u64, 0, 0, 0];
-    // SAFETY: The array of one is valid for reads and writes until the call returns.
-    let ret = unsafe { syscall(libc::SYS_poll as u16, &plain) };
+    let ret = poll(core::slice::from_mut(&mut file), None);
     match file.revents {
         _ if ret < 0 => ret,
         libc::POLLNVAL => -i64::from(libc::EBADF),
         ready => i64::from(ready as u16),
     }
+}
+
+/// `ppoll(2)` without a signal mask: how many files are ready, 0 when the time is over, or a
+/// negative errno.
+pub fn poll(files: &mut [libc::pollfd], time: Option<core::time::Duration>) -> i64 {
+    let mut time = time.map(|time| libc::timespec {
+        tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    });
+    let address = time.as_mut().map_or(0, |time| &raw mut *time as u64);
+    let args = [
+        files.as_mut_ptr() as u64,
+        files.len() as u64,
+        address,
+        0,
+        8,
+        0,
+    ];
+    // SAFETY: The array is valid for reads and writes, and the time, a copy that the kernel may
+    // write the rest to, until the call returns.
+    unsafe { syscall(libc::SYS_ppoll as u16, &args) }
 }
 
 /// The number of CPUs that this thread may run on, at least 1. See `sched_getaffinity(2)`.

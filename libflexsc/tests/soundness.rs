@@ -276,7 +276,7 @@ fn queued_close_of_a_dropped_context_closes(kind: Kind) {
     let handle = Handle::new(context(kind));
     let (reads, mut writer) = fill(&handle);
     let (other_reader, other_writer) = pipe();
-    let close = handle.submit(Close::new(other_writer.into()));
+    let close = handle.submit(Close::new(libflexsc::SharedFd::new(other_writer)));
     assert_eq!(handle.stats().queued, 1);
     mem::drop((close, reads));
     writer.write_all(&vec![0; handle.capacity()]).unwrap();

@@ -270,7 +270,7 @@ fn blocked_operation_does_not_hold_the_others(kind: Kind) {
     }
     assert_eq!(
         context
-            .run(op::Write::new(writer.into(), b"unblocks".to_vec()))
+            .run(op::Write::new(SharedFd::new(writer), b"unblocks".to_vec()))
             .0,
         Ok(8)
     );

@@ -54,6 +54,30 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Why the device did not open.
+    pub(super) fn of_open(errno: Errno) -> Self {
+        match errno {
+            Errno::ENOENT | Errno::ENODEV | Errno::ENXIO => Self::NoDevice,
+            Errno::EACCES | Errno::EPERM => Self::DeviceDenied(errno),
+            _ => Self::DeviceOpen(errno),
+        }
+    }
+
+    /// Why the module did not set up a context of this many entries.
+    pub(super) fn of_setup(errno: Errno, entries: u32) -> Self {
+        match errno {
+            Errno::EPERM => Self::SetupDenied,
+            Errno::EACCES => Self::Seccomp,
+            Errno::EOPNOTSUPP => Self::Audited,
+            Errno::EMFILE => Self::TooManyContexts,
+            Errno::EAGAIN => Self::SetupThread,
+            Errno::ENOMEM => Self::SetupMemory { entries },
+            _ => Self::Setup(errno),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let device = sys::DEVICE;
@@ -168,5 +192,71 @@ impl From<Error> for io::Error {
             Error::UnknownKind { .. } => io::ErrorKind::InvalidInput,
         };
         Self::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setup(errno: Errno) -> String {
+        Error::of_setup(errno, 4096).to_string()
+    }
+
+    #[track_caller]
+    fn says(sentence: &str, words: &[&str]) {
+        for word in words {
+            assert!(sentence.contains(word), "{word}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn refused_set_up_names_its_limit_and_what_to_do() {
+        says(
+            &setup(Errno::EMFILE),
+            &["max_contexts", "close some", "raise"],
+        );
+        says(
+            &setup(Errno::EAGAIN),
+            &["RLIMIT_NPROC", "pids.max", "raise"],
+        );
+        says(
+            &setup(Errno::ENOMEM),
+            &["4096 entries", "memory.max", "fewer entries"],
+        );
+        says(
+            &setup(Errno::EPERM),
+            &["CAP_SYS_ADMIN", "privileged", "run as root"],
+        );
+        says(
+            &setup(Errno::EACCES),
+            &["seccomp", "allow_seccomp", "outside the sandbox"],
+        );
+        says(&setup(Errno::EOPNOTSUPP), &["audit", PARAMETERS]);
+        says(&setup(Errno::EINVAL), &["EINVAL", "dmesg"]);
+    }
+
+    #[test]
+    fn closed_device_names_its_group_and_what_to_do() {
+        let open = |errno| Error::of_open(errno).to_string();
+        says(
+            &open(Errno::EACCES),
+            &[sys::DEVICE, "EACCES", "root", "join the group"],
+        );
+        says(
+            &open(Errno::EPERM),
+            &[sys::DEVICE, "EPERM", "root", "join the group"],
+        );
+        says(&open(Errno::ENOENT), &["does not exist", "insmod"]);
+        says(&open(Errno::EMFILE), &["EMFILE", "dmesg"]);
+    }
+
+    #[test]
+    fn pool_without_threads_names_its_limit_and_what_to_do() {
+        let error = io::Error::from_raw_os_error(libc::EAGAIN);
+        says(
+            &Error::Thread(error).to_string(),
+            &["RLIMIT_NPROC", "another backend"],
+        );
     }
 }

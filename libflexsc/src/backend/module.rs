@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Bell, Error, Options,
-    ring::{Driver, Ring, Spin},
+    ring::{Cancel, Driver, Ring, Spin},
 };
 use crate::{
     Errno,
@@ -39,14 +39,7 @@ pub(super) fn open(options: &Options) -> Result<Ring, Error> {
         .read(true)
         .write(true)
         .open(sys::DEVICE)
-        .map_err(|error| {
-            let errno = errno(&error);
-            match errno {
-                Errno::ENOENT | Errno::ENODEV | Errno::ENXIO => Error::NoDevice,
-                Errno::EACCES | Errno::EPERM => Error::DeviceDenied(errno),
-                _ => Error::DeviceOpen(errno),
-            }
-        })?;
+        .map_err(|error| Error::of_open(errno(&error)))?;
     let mut setup: sys::Setup = sys::zeroed();
     setup.entries = options.entries.clamp(sys::MIN_ENTRIES, sys::MAX_ENTRIES);
     setup.cpu = options.cpu.map_or(sys::CPU_ANY, |cpu| cpu as i32);
@@ -60,17 +53,7 @@ pub(super) fn open(options: &Options) -> Result<Ring, Error> {
     setup.threads = options.threads;
     // SAFETY: The argument is valid for reads and writes of what this ioctl takes.
     let ret = unsafe { ioctl(&device, sys::IOC_SETUP, &raw mut setup as u64) };
-    Errno::result(ret).map_err(|errno| match errno {
-        Errno::EPERM => Error::SetupDenied,
-        Errno::EACCES => Error::Seccomp,
-        Errno::EOPNOTSUPP => Error::Audited,
-        Errno::EMFILE => Error::TooManyContexts,
-        Errno::EAGAIN => Error::SetupThread,
-        Errno::ENOMEM => Error::SetupMemory {
-            entries: setup.entries,
-        },
-        _ => Error::Setup(errno),
-    })?;
+    Errno::result(ret).map_err(|errno| Error::of_setup(errno, setup.entries))?;
     if setup.abi_version != sys::ABI_VERSION {
         return Err(Error::AbiVersion {
             module: setup.abi_version,
@@ -125,6 +108,23 @@ impl Module {
         // SAFETY: This ioctl takes no argument. Its only errors are those of a dead context, whose
         // entries the wait will find unexecuted.
         unsafe { ioctl(&self.device, sys::IOC_KICK, 0) };
+    }
+
+    /// Ends an entry early.
+    pub(super) fn cancel(&self, index: u32) -> Cancel {
+        let cancel = sys::Cancel {
+            index,
+            flags: 0,
+            __reserved: [0; 2],
+        };
+        // SAFETY: The argument is valid for reads of what this ioctl takes.
+        let ret = unsafe { ioctl(&self.device, sys::IOC_CANCEL, &raw const cancel as u64) };
+        match Errno::result(ret) {
+            Ok(_) => Cancel::Cancelled,
+            Err(Errno::ENOENT) => Cancel::Over,
+            // It is being executed; or the context ends, or the module cannot cancel.
+            Err(_) => Cancel::Running,
+        }
     }
 
     /// Sleeps until `want` completions can be reaped, or the time is over, or the bell rings; also

@@ -14,7 +14,7 @@ use super::{
     threads::{self, Threads},
 };
 use crate::{
-    page::{Counter, Event, Region, Submitter},
+    page::{Counter, Event, Region, Submitter, Terms},
     stats::Stats,
     sync::spin_loop,
     sys::guard::ForkGuard,
@@ -26,6 +26,19 @@ pub(crate) struct Ring {
     pub(crate) driver: Driver,
     pub(crate) guard: ForkGuard,
     spin: Spin,
+}
+
+/// What came of a [cancel](crate::Context::cancel).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancel {
+    /// It had not begun, or waited and had no effect: it ends with
+    /// [`Errno::CANCELED`](crate::Errno::CANCELED), or a write that waited with what it has written.
+    Cancelled,
+    /// It is being executed, and gives its result. It may end soon: the module interrupts a call that
+    /// sleeps, which then gives `EINTR` or what it has got so far.
+    Running,
+    /// It is over.
+    Over,
 }
 
 /// Who works on a page.
@@ -41,6 +54,41 @@ impl Ring {
             driver,
             guard,
             spin,
+        }
+    }
+
+    /// Whether the other side does this, one of `sys::FEAT_*`.
+    pub(crate) fn has(&self, feature: u64) -> bool {
+        self.region().features() & feature != 0
+    }
+
+    /// Fills in an entry, and gives its index; `None` if none is free.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Submitter::push_with`].
+    pub(crate) unsafe fn push(
+        &mut self,
+        nr: u16,
+        args: &[u64; 6],
+        terms: Terms,
+        token: u32,
+    ) -> Option<u32> {
+        // SAFETY: As the caller promises.
+        let index = unsafe { self.submitter.push_with(nr, args, terms, token) }?;
+        if let Driver::Threads(threads) = &self.driver {
+            threads.reset(index);
+        }
+        Some(index)
+    }
+
+    /// Ends an entry early.
+    pub(crate) fn cancel(&mut self, index: u32) -> Cancel {
+        // An entry that was not published is unknown to the other side.
+        self.flush();
+        match &self.driver {
+            Driver::Module(module) => module.cancel(index),
+            Driver::Threads(threads) => threads.cancel(&self.submitter, index),
         }
     }
 
@@ -92,7 +140,7 @@ impl Ring {
 
     /// A pool that makes calls which others have declined, and rings the bell at each completion.
     pub(crate) fn stand_in(bell: Arc<Bell>) -> Result<Self, Error> {
-        threads::open(Options::new().idle_spin(Duration::ZERO), Some(bell), false)
+        threads::open(Options::new().idle_spin(Duration::ZERO), Some(bell), None)
     }
 
     /// A bell that ends a wait.

@@ -5,20 +5,33 @@
 //! A thread that takes an entry may block in it. So before it executes, it sees to it that somebody
 //! else looks at the ring: another poller; or a sleeper that it wakes, if there are entries left;
 //! or the submitter, by way of `NEED_WAKEUP`.
+//!
+//! An entry that waits for a pipe, a socket or an eventfd, or polls, is parked: one thread waits for
+//! all of them, and gives those that can go on back to the others. What is parked, or was not
+//! begun, can be cancelled and ends at its time. A call that a thread is inside of cannot: only a
+//! signal would interrupt it, and signals are the application's.
 
 use core::{ptr, time::Duration};
 use std::{
+    collections::VecDeque,
     io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::{Builder, JoinHandle},
 };
 
 use super::{
     Bell, Error, Options,
-    ring::{Driver, Ring, Spin},
+    job::Job,
+    poller::Poller,
+    ring::{Cancel, Driver, Ring, Spin},
 };
 use crate::{
-    page::{Counter, Event, Executor, Region, Submitter},
+    Errno,
+    page::{Counter, Event, Executor, Parking, Region, Submitter},
     sys::{self, guard::ForkGuard},
 };
 
@@ -34,12 +47,20 @@ pub(crate) struct Threads {
     guard: ForkGuard,
 }
 
-struct Pool {
+/// Which calls a pool hands back, by their number.
+pub(crate) type Declines = fn(u16) -> bool;
+
+pub(super) struct Pool {
     executor: Executor,
+    /// Entries that wait, and those that a thread is to go on with.
+    parking: Parking<Job>,
+    /// How many of the latter there are.
+    ready: AtomicUsize,
+    poller: OnceLock<Option<Arc<Poller>>>,
     /// Where the submitter sleeps until completions come.
     done: Arc<Event>,
     bell: Option<Arc<Bell>>,
-    declines: bool,
+    declines: Option<Declines>,
     idle: Mutex<Idle>,
     wake: Condvar,
     max: u32,
@@ -53,15 +74,17 @@ struct Idle {
     /// Wake-ups that no thread has taken yet.
     woken: u32,
     stop: bool,
+    /// Parked entries that a thread is to go on with.
+    ready: VecDeque<u32>,
     handles: Vec<JoinHandle<()>>,
 }
 
 /// Sets up a page and a pool that works on it, and rings the bell, if there is one, at each
-/// completion. One that `declines` hands all entries back, as the module may.
+/// completion. It hands back what it `declines`, as the module may.
 pub(crate) fn open(
     options: &Options,
     bell: Option<Arc<Bell>>,
-    declines: bool,
+    declines: Option<Declines>,
 ) -> Result<Ring, Error> {
     let guard = ForkGuard::new().map_err(Error::Map)?;
     let region = Region::new(options.entries).map_err(Error::Map)?;
@@ -73,6 +96,9 @@ pub(crate) fn open(
     let spin = |time| Spin::new(if cpus > 1 { time } else { Duration::ZERO });
     let pool = Arc::new(Pool {
         executor: Executor::new(region.clone()),
+        parking: Parking::new(region.entries()),
+        ready: AtomicUsize::new(0),
+        poller: OnceLock::new(),
         done: Arc::new(Event::new()),
         bell,
         declines,
@@ -124,6 +150,32 @@ impl Threads {
         }
     }
 
+    /// For each entry that is pushed, before it is published.
+    pub(super) fn reset(&self, index: u32) {
+        self.pool.parking.reset(index);
+    }
+
+    /// Ends an entry that has no effect yet.
+    pub(super) fn cancel(&self, submitter: &Submitter, index: u32) -> Cancel {
+        let unbegun = self.pool.parking.cancel(index);
+        if let Some(job) = self.pool.parking.unpark(index) {
+            self.pool.end(job);
+            return Cancel::Cancelled;
+        }
+        if unbegun {
+            // It will not be; now, if all threads are inside of calls.
+            while let Some(entry) = self.pool.executor.take() {
+                self.pool.queue(Job::new(entry));
+            }
+            return Cancel::Cancelled;
+        }
+        if submitter.is_done(index) {
+            Cancel::Over
+        } else {
+            Cancel::Running
+        }
+    }
+
     /// Notified at each completion.
     pub(super) fn done(&self) -> &Arc<Event> {
         &self.pool.done
@@ -136,7 +188,7 @@ impl Threads {
             idle.stop = true;
             core::mem::take(&mut idle.handles)
         };
-        self.pool.wake.notify_all();
+        self.pool.wake_all();
         for handle in handles {
             // A thread has nothing to panic about; if it did, it is gone as well.
             let _ = handle.join();
@@ -151,7 +203,7 @@ impl Drop for Threads {
             return;
         }
         self.pool.lock().stop = true;
-        self.pool.wake.notify_all();
+        self.pool.wake_all();
     }
 }
 
@@ -160,8 +212,145 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn region(&self) -> &Region {
+    pub(super) fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    pub(super) fn region(&self) -> &Region {
         self.executor.region()
+    }
+
+    pub(super) fn parking(&self) -> &Parking<Job> {
+        &self.parking
+    }
+
+    pub(super) fn declines(&self, nr: u16) -> bool {
+        self.declines.is_some_and(|declines| declines(nr))
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.lock().stop
+    }
+
+    fn wake_all(&self) {
+        self.wake.notify_all();
+        if let Some(Some(poller)) = self.poller.get() {
+            poller.wake();
+        }
+    }
+
+    /// Tells who waits for completions.
+    pub(super) fn tell(&self) {
+        self.done.notify();
+        if let Some(bell) = &self.bell {
+            bell.ring();
+        }
+    }
+
+    /// The thread that waits, made when first asked for.
+    fn poller(self: &Arc<Self>) -> Option<&Arc<Poller>> {
+        let make = || {
+            let poller = Arc::new(Poller::new()?);
+            let (pool, own) = (self.clone(), poller.clone());
+            let handle = without_signals(|| {
+                Builder::new()
+                    .name("flexsc-poll".to_owned())
+                    .spawn(move || own.work(&pool))
+            });
+            self.lock().handles.push(handle.ok()?);
+            self.region().count(Counter::Threads);
+            Some(poller)
+        };
+        self.poller.get_or_init(make).as_ref()
+    }
+
+    pub(super) fn unwatch(&self, fd: OwnedFd) {
+        if let Some(Some(poller)) = self.poller.get() {
+            poller.unwatch(fd);
+        }
+    }
+
+    /// Lets an entry wait for its file.
+    fn park(self: &Arc<Self>, job: Job) {
+        let Some(poller) = self.poller() else {
+            // It blocks a thread instead.
+            return job.block(self);
+        };
+        let (index, is_watch) = (job.index(), job.is_watch());
+        if let Err(job) = self.parking.park(index, job) {
+            return self.end(job);
+        }
+        if is_watch {
+            self.parking.look(|parked| {
+                let Some(job) = parked.get_mut(&index).filter(|job| job.is_watch()) else {
+                    return;
+                };
+                match poller.watch(job) {
+                    Ok(0) => {}
+                    Ok(events) => job.tell(self, events),
+                    Err(errno) => {
+                        if let Some(job) = parked.remove(&index) {
+                            job.complete(self, -i64::from(errno.raw()));
+                        }
+                    }
+                }
+            });
+        }
+        poller.wake();
+    }
+
+    /// Cancels an entry that waits, or was not begun.
+    fn end(self: &Arc<Self>, job: Job) {
+        if let Some(next) = job.give_up(self, Errno::ECANCELED) {
+            self.queue(next);
+        }
+    }
+
+    /// Has a thread go on with an entry.
+    pub(super) fn queue(self: &Arc<Self>, mut job: Job) {
+        let index = job.index();
+        job.wait = None;
+        match self.parking.park(index, job) {
+            Ok(()) => self.make_ready(index),
+            Err(job) => self.end(job),
+        }
+    }
+
+    /// Has a thread go on with a parked entry.
+    pub(super) fn resume(self: &Arc<Self>, index: u32) {
+        let found = self.parking.look(|parked| {
+            let job = parked.get_mut(&index)?;
+            job.wait.take()
+        });
+        if found.is_some() {
+            self.make_ready(index);
+        }
+    }
+
+    fn make_ready(self: &Arc<Self>, index: u32) {
+        self.lock().ready.push_back(index);
+        self.ready.fetch_add(1, Ordering::Release);
+        self.wake_one();
+    }
+
+    fn has_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire) != 0
+    }
+
+    /// The next entry to go on with, or to begin.
+    fn next(&self) -> Option<Job> {
+        while self.has_ready() {
+            let index = self.lock().ready.pop_front();
+            let Some(index) = index else {
+                break;
+            };
+            self.ready.fetch_sub(1, Ordering::Release);
+            // Nobody, if it has ended meanwhile.
+            if let Some(job) = self.parking.unpark(index) {
+                return Some(job);
+            }
+        }
+        self.executor.take().map(Job::new)
     }
 
     /// Wakes a sleeper, or makes a thread if there is room, unless one is on its way: it will see
@@ -205,28 +394,20 @@ impl Pool {
     /// Takes and executes until nothing comes for a while. Polling when called and when it returns.
     fn drain(self: &Arc<Self>) {
         loop {
-            let Some(entry) = self.executor.take() else {
-                if self.spin.while_idle(|| self.executor.is_empty()) {
+            let Some(job) = self.next() else {
+                if self
+                    .spin
+                    .while_idle(|| self.executor.is_empty() && !self.has_ready())
+                {
                     continue;
                 }
                 return;
             };
-            if self.executor.end_poll() {
+            if self.executor.end_poll() || self.has_ready() {
                 self.wake_one();
             }
-            if self.declines {
-                self.region().count(Counter::HandedBack);
-                let ret = -i64::from(libc::ENOSYS);
-                self.executor.complete(entry, ret, sys::ENTRY_HANDED_BACK);
-            } else {
-                // SAFETY: Who pushed the entry promised that the call may be made.
-                let ret = unsafe { sys::syscall(entry.nr, &entry.args) };
-                self.region().count(Counter::EntriesT);
-                self.executor.complete(entry, ret, 0);
-            }
-            self.done.notify();
-            if let Some(bell) = &self.bell {
-                bell.ring();
+            if let Some(job) = job.run(self) {
+                self.park(job);
             }
             self.executor.begin_poll();
         }
@@ -239,7 +420,7 @@ impl Pool {
         // look, which then sees the entry, or finds a sleeper.
         idle.sleeping += 1;
         self.region().count(Counter::IdleSleeps);
-        if self.executor.end_poll() {
+        if self.executor.end_poll() || !idle.ready.is_empty() {
             idle.sleeping -= 1;
             return true;
         }

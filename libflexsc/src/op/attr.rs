@@ -4,23 +4,26 @@
 use std::ffi::CString;
 
 use super::{int, text, unit_operation};
-use crate::{At, SharedFd};
+use crate::{At, On, SharedFd};
 
 /// Changes an open file's mode: `fchmod(2)`.
 #[derive(Debug)]
 pub struct Fchmod {
-    fd: SharedFd,
+    fd: On,
     mode: u32,
 }
 
 impl Fchmod {
     /// To the permission bits `mode`.
-    pub fn new(fd: SharedFd, mode: u32) -> Self {
-        Self { fd, mode }
+    pub fn new(fd: impl Into<On>, mode: u32) -> Self {
+        Self {
+            fd: fd.into(),
+            mode,
+        }
     }
 }
 
-unit_operation!(Fchmod, SYS_fchmod, |this| [this.fd.arg(), this.mode.into()]);
+unit_operation!(Fchmod, SYS_fchmod, |this| &this.fd; [this.mode.into()]);
 
 /// Changes a file's mode: `fchmodat(2)`, the system call, which has no flags and follows links.
 #[derive(Debug)]
@@ -53,27 +56,23 @@ pub(crate) const SAME_ID: u32 = u32::MAX;
 /// Changes an open file's owner and group: `fchown(2)`.
 #[derive(Debug)]
 pub struct Fchown {
-    fd: SharedFd,
+    fd: On,
     uid: u32,
     gid: u32,
 }
 
 impl Fchown {
     /// `None` leaves the owner or the group as it is.
-    pub fn new(fd: SharedFd, uid: Option<u32>, gid: Option<u32>) -> Self {
+    pub fn new(fd: impl Into<On>, uid: Option<u32>, gid: Option<u32>) -> Self {
         Self {
-            fd,
+            fd: fd.into(),
             uid: uid.unwrap_or(SAME_ID),
             gid: gid.unwrap_or(SAME_ID),
         }
     }
 }
 
-unit_operation!(Fchown, SYS_fchown, |this| [
-    this.fd.arg(),
-    this.uid.into(),
-    this.gid.into()
-]);
+unit_operation!(Fchown, SYS_fchown, |this| &this.fd; [this.uid.into(), this.gid.into()]);
 
 /// Changes a file's owner and group: `fchownat(2)`.
 #[derive(Debug)]

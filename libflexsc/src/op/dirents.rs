@@ -3,8 +3,8 @@
 
 use core::{fmt, iter::FusedIterator};
 
-use super::{Access, Call, Operation, Sealed, system};
-use crate::{Errno, Result, SharedFd};
+use super::{Access, Call, Operation, Sealed, file_call};
+use crate::{Errno, On, Result};
 
 /// Reads the next names of a directory: `getdents64(2)`.
 ///
@@ -29,20 +29,20 @@ use crate::{Errno, Result, SharedFd};
 /// ```
 #[derive(Debug)]
 pub struct Getdents64 {
-    fd: SharedFd,
+    fd: On,
     buf: Vec<u8>,
 }
 
 impl Getdents64 {
     /// From the directory's own position, which moves, as many names as fit into `capacity`
     /// bytes; 32 KiB is what readdir(3) takes.
-    pub fn new(fd: SharedFd, capacity: usize) -> Self {
+    pub fn new(fd: impl Into<On>, capacity: usize) -> Self {
         Self::with_buf(fd, vec![0; capacity])
     }
 
     /// As [`Self::new`], with a buffer of the caller's, of which all is used.
-    pub fn with_buf(fd: SharedFd, buf: Vec<u8>) -> Self {
-        Self { fd, buf }
+    pub fn with_buf(fd: impl Into<On>, buf: Vec<u8>) -> Self {
+        Self { fd: fd.into(), buf }
     }
 }
 
@@ -53,10 +53,7 @@ impl Operation for Getdents64 {
 
     fn call(&mut self, _: Access) -> Call {
         let buf = self.buf.as_mut_ptr() as u64;
-        system(
-            libc::SYS_getdents64,
-            [self.fd.arg(), buf, self.buf.len() as u64],
-        )
+        file_call(libc::SYS_getdents64, &self.fd, [buf, self.buf.len() as u64])
     }
 
     fn finish(self, ret: i64, _: Access) -> Self::Output {

@@ -5,8 +5,10 @@
 
 use std::ffi::CString;
 
-use super::{Access, Call, Operation, Sealed, int, system, text, unit_operation};
-use crate::{At, Errno, Result, SharedFd, fd};
+use super::{
+    Access, Call, ForChain, Operation, Sealed, file_call, int, system, text, unit_operation,
+};
+use crate::{At, Errno, On, Result, SharedFd, fd};
 
 /// Opens, and perhaps creates, a file: `openat(2)`.
 ///
@@ -28,6 +30,11 @@ impl Openat {
             flags,
             mode,
         }
+    }
+
+    /// Opens the file of a chain instead: see [`ForChain`].
+    pub fn for_chain(self) -> ForChain<Self> {
+        ForChain::new(self)
     }
 }
 
@@ -83,6 +90,11 @@ impl Openat2 {
             how,
         }
     }
+
+    /// Opens the file of a chain instead: see [`ForChain`].
+    pub fn for_chain(self) -> ForChain<Self> {
+        ForChain::new(self)
+    }
 }
 
 impl Sealed for Openat2 {}
@@ -108,15 +120,19 @@ impl Operation for Openat2 {
 /// Moves the file's own position: `lseek(2)`. Gives the new one, bytes from the start.
 #[derive(Debug)]
 pub struct Lseek {
-    fd: SharedFd,
+    fd: On,
     offset: i64,
     whence: i32,
 }
 
 impl Lseek {
     /// `offset` in bytes from where `whence` (`libc::SEEK_*`) says.
-    pub fn new(fd: SharedFd, offset: i64, whence: i32) -> Self {
-        Self { fd, offset, whence }
+    pub fn new(fd: impl Into<On>, offset: i64, whence: i32) -> Self {
+        Self {
+            fd: fd.into(),
+            offset,
+            whence,
+        }
     }
 }
 
@@ -126,9 +142,10 @@ impl Operation for Lseek {
     type Output = Result<u64>;
 
     fn call(&mut self, _: Access) -> Call {
-        system(
+        file_call(
             libc::SYS_lseek,
-            [self.fd.arg(), self.offset as u64, int(self.whence)],
+            &self.fd,
+            [self.offset as u64, int(self.whence)],
         )
     }
 
@@ -139,50 +156,50 @@ impl Operation for Lseek {
 
 /// Writes the file's data and attributes to the device: `fsync(2)`.
 #[derive(Debug)]
-pub struct Fsync(SharedFd);
+pub struct Fsync(On);
 
 impl Fsync {
     /// Of this file.
-    pub fn new(fd: SharedFd) -> Self {
-        Self(fd)
+    pub fn new(fd: impl Into<On>) -> Self {
+        Self(fd.into())
     }
 }
 
-unit_operation!(Fsync, SYS_fsync, |this| [this.0.arg()]);
+unit_operation!(Fsync, SYS_fsync, |this| &this.0; []);
 
 /// Writes the file's data, and the attributes needed to read it, to the device: `fdatasync(2)`.
 #[derive(Debug)]
-pub struct Fdatasync(SharedFd);
+pub struct Fdatasync(On);
 
 impl Fdatasync {
     /// Of this file.
-    pub fn new(fd: SharedFd) -> Self {
-        Self(fd)
+    pub fn new(fd: impl Into<On>) -> Self {
+        Self(fd.into())
     }
 }
 
-unit_operation!(Fdatasync, SYS_fdatasync, |this| [this.0.arg()]);
+unit_operation!(Fdatasync, SYS_fdatasync, |this| &this.0; []);
 
 /// Cuts or extends the file: `ftruncate(2)`.
 #[derive(Debug)]
 pub struct Ftruncate {
-    fd: SharedFd,
+    fd: On,
     len: u64,
 }
 
 impl Ftruncate {
     /// To `len` bytes.
-    pub fn new(fd: SharedFd, len: u64) -> Self {
-        Self { fd, len }
+    pub fn new(fd: impl Into<On>, len: u64) -> Self {
+        Self { fd: fd.into(), len }
     }
 }
 
-unit_operation!(Ftruncate, SYS_ftruncate, |this| [this.fd.arg(), this.len]);
+unit_operation!(Ftruncate, SYS_ftruncate, |this| &this.fd; [this.len]);
 
 /// Reserves, frees or moves a range of the file's space: `fallocate(2)`.
 #[derive(Debug)]
 pub struct Fallocate {
-    fd: SharedFd,
+    fd: On,
     mode: i32,
     offset: u64,
     len: u64,
@@ -190,9 +207,9 @@ pub struct Fallocate {
 
 impl Fallocate {
     /// `mode` is `libc::FALLOC_FL_*`; the range is `len` bytes from `offset`.
-    pub fn new(fd: SharedFd, mode: i32, offset: u64, len: u64) -> Self {
+    pub fn new(fd: impl Into<On>, mode: i32, offset: u64, len: u64) -> Self {
         Self {
-            fd,
+            fd: fd.into(),
             mode,
             offset,
             len,
@@ -200,8 +217,7 @@ impl Fallocate {
     }
 }
 
-unit_operation!(Fallocate, SYS_fallocate, |this| [
-    this.fd.arg(),
+unit_operation!(Fallocate, SYS_fallocate, |this| &this.fd; [
     int(this.mode),
     this.offset,
     this.len
@@ -210,7 +226,7 @@ unit_operation!(Fallocate, SYS_fallocate, |this| [
 /// Says how a range of the file will be used: `fadvise64(2)`, `posix_fadvise(3)`.
 #[derive(Debug)]
 pub struct Fadvise {
-    fd: SharedFd,
+    fd: On,
     offset: u64,
     len: u64,
     advice: i32,
@@ -219,9 +235,9 @@ pub struct Fadvise {
 impl Fadvise {
     /// The range is `len` bytes from `offset`, to the end if 0; `advice` is
     /// `libc::POSIX_FADV_*`.
-    pub fn new(fd: SharedFd, offset: u64, len: u64, advice: i32) -> Self {
+    pub fn new(fd: impl Into<On>, offset: u64, len: u64, advice: i32) -> Self {
         Self {
-            fd,
+            fd: fd.into(),
             offset,
             len,
             advice,
@@ -229,8 +245,7 @@ impl Fadvise {
     }
 }
 
-unit_operation!(Fadvise, SYS_fadvise64, |this| [
-    this.fd.arg(),
+unit_operation!(Fadvise, SYS_fadvise64, |this| &this.fd; [
     this.offset,
     this.len,
     int(this.advice)
@@ -241,7 +256,7 @@ unit_operation!(Fadvise, SYS_fadvise64, |this| [
 /// Gives the number of bytes copied; less than asked for is not an error.
 #[derive(Debug)]
 pub struct CopyFileRange {
-    fd_in: SharedFd,
+    fd_in: On,
     off_in: Option<i64>,
     fd_out: SharedFd,
     off_out: Option<i64>,
@@ -253,7 +268,7 @@ impl CopyFileRange {
     /// Copies `len` bytes. An offset is in bytes from the start; `None` uses and moves the file's
     /// own position. `flags` must be 0.
     pub fn new(
-        fd_in: SharedFd,
+        fd_in: impl Into<On>,
         off_in: Option<u64>,
         fd_out: SharedFd,
         off_out: Option<u64>,
@@ -262,7 +277,7 @@ impl CopyFileRange {
     ) -> Self {
         let offset = |offset: Option<u64>| offset.map(|offset| offset as i64);
         Self {
-            fd_in,
+            fd_in: fd_in.into(),
             off_in: offset(off_in),
             fd_out,
             off_out: offset(off_out),
@@ -284,14 +299,13 @@ impl Operation for CopyFileRange {
         let off_in = address(&mut self.off_in);
         let off_out = address(&mut self.off_out);
         let args = [
-            self.fd_in.arg(),
             off_in,
             self.fd_out.arg(),
             off_out,
             self.len as u64,
             self.flags.into(),
         ];
-        system(libc::SYS_copy_file_range, args)
+        file_call(libc::SYS_copy_file_range, &self.fd_in, args)
     }
 
     fn finish(self, ret: i64, _: Access) -> Self::Output {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Reading and writing one buffer: `read(2)`, `pread(2)`, `write(2)`, `pwrite(2)`.
 
-use super::{Access, Call, Operation, Sealed, system};
-use crate::{BufResult, Errno, IoBuf, IoBufMut, SharedFd};
+use super::{Access, Call, Operation, Sealed, file_call};
+use crate::{BufResult, Errno, IoBuf, IoBufMut, On};
 
 /// Reads at the file's own position, which moves: `read(2)`.
 ///
@@ -10,14 +10,14 @@ use crate::{BufResult, Errno, IoBuf, IoBufMut, SharedFd};
 /// which as many bytes were written as the result says.
 #[derive(Debug)]
 pub struct Read<B = Vec<u8>> {
-    fd: SharedFd,
+    fd: On,
     buf: B,
 }
 
 impl<B: IoBufMut> Read<B> {
     /// Reads from `fd` into `buf`.
-    pub fn new(fd: SharedFd, buf: B) -> Self {
-        Self { fd, buf }
+    pub fn new(fd: impl Into<On>, buf: B) -> Self {
+        Self { fd: fd.into(), buf }
     }
 }
 
@@ -28,10 +28,7 @@ impl<B: IoBufMut> Operation for Read<B> {
 
     fn call(&mut self, _: Access) -> Call {
         let buf = self.buf.as_mut_ptr() as u64;
-        system(
-            libc::SYS_read,
-            [self.fd.arg(), buf, self.buf.bytes_len() as u64],
-        )
+        file_call(libc::SYS_read, &self.fd, [buf, self.buf.bytes_len() as u64])
     }
 
     fn finish(self, ret: i64, _: Access) -> Self::Output {
@@ -44,15 +41,19 @@ impl<B: IoBufMut> Operation for Read<B> {
 /// The buffer comes back as from [`Read`].
 #[derive(Debug)]
 pub struct Pread<B = Vec<u8>> {
-    fd: SharedFd,
+    fd: On,
     buf: B,
     offset: u64,
 }
 
 impl<B: IoBufMut> Pread<B> {
     /// Reads from `fd`, `offset` bytes from its start, into `buf`.
-    pub fn new(fd: SharedFd, buf: B, offset: u64) -> Self {
-        Self { fd, buf, offset }
+    pub fn new(fd: impl Into<On>, buf: B, offset: u64) -> Self {
+        Self {
+            fd: fd.into(),
+            buf,
+            offset,
+        }
     }
 }
 
@@ -64,7 +65,7 @@ impl<B: IoBufMut> Operation for Pread<B> {
     fn call(&mut self, _: Access) -> Call {
         let buf = self.buf.as_mut_ptr() as u64;
         let len = self.buf.bytes_len() as u64;
-        system(libc::SYS_pread64, [self.fd.arg(), buf, len, self.offset])
+        file_call(libc::SYS_pread64, &self.fd, [buf, len, self.offset])
     }
 
     fn finish(self, ret: i64, _: Access) -> Self::Output {
@@ -77,14 +78,14 @@ impl<B: IoBufMut> Operation for Pread<B> {
 /// May write less than the buffer; [`IoBuf::slice`] makes the rest a buffer of its own.
 #[derive(Debug)]
 pub struct Write<B = Vec<u8>> {
-    fd: SharedFd,
+    fd: On,
     buf: B,
 }
 
 impl<B: IoBuf> Write<B> {
     /// Writes `buf` to `fd`.
-    pub fn new(fd: SharedFd, buf: B) -> Self {
-        Self { fd, buf }
+    pub fn new(fd: impl Into<On>, buf: B) -> Self {
+        Self { fd: fd.into(), buf }
     }
 }
 
@@ -95,9 +96,10 @@ impl<B: IoBuf> Operation for Write<B> {
 
     fn call(&mut self, _: Access) -> Call {
         let buf = self.buf.as_ptr() as u64;
-        system(
+        file_call(
             libc::SYS_write,
-            [self.fd.arg(), buf, self.buf.bytes_len() as u64],
+            &self.fd,
+            [buf, self.buf.bytes_len() as u64],
         )
     }
 
@@ -109,15 +111,19 @@ impl<B: IoBuf> Operation for Write<B> {
 /// Writes at a given offset; the file's own position stays: `pwrite(2)`.
 #[derive(Debug)]
 pub struct Pwrite<B = Vec<u8>> {
-    fd: SharedFd,
+    fd: On,
     buf: B,
     offset: u64,
 }
 
 impl<B: IoBuf> Pwrite<B> {
     /// Writes `buf` to `fd`, `offset` bytes from its start.
-    pub fn new(fd: SharedFd, buf: B, offset: u64) -> Self {
-        Self { fd, buf, offset }
+    pub fn new(fd: impl Into<On>, buf: B, offset: u64) -> Self {
+        Self {
+            fd: fd.into(),
+            buf,
+            offset,
+        }
     }
 }
 
@@ -129,7 +135,7 @@ impl<B: IoBuf> Operation for Pwrite<B> {
     fn call(&mut self, _: Access) -> Call {
         let buf = self.buf.as_ptr() as u64;
         let len = self.buf.bytes_len() as u64;
-        system(libc::SYS_pwrite64, [self.fd.arg(), buf, len, self.offset])
+        file_call(libc::SYS_pwrite64, &self.fd, [buf, len, self.offset])
     }
 
     fn finish(self, ret: i64, _: Access) -> Self::Output {

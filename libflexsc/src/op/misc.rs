@@ -5,8 +5,8 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use super::{Access, Call, Operation, Sealed, int, system};
-use crate::{Errno, Result, SharedFd, fd, sys};
+use super::{Access, Call, Operation, Sealed, file_call, int, plain_call, system};
+use crate::{Errno, On, Result, fd, sys};
 
 /// Does nothing, for measuring. Not a system call.
 #[derive(Debug, Default)]
@@ -25,10 +25,7 @@ impl Operation for Nop {
     type Output = Result<i32>;
 
     fn call(&mut self, _: Access) -> Call {
-        Call::System {
-            nr: sys::NR_NOP,
-            args: [0; 6],
-        }
+        plain_call(sys::NR_NOP, [0; 6])
     }
 
     fn finish(self, ret: i64, _: Access) -> Self::Output {
@@ -66,13 +63,25 @@ impl Operation for Getppid {
 /// A share that is not the last one is only dropped: the result is `Ok`, no call is made, and the
 /// file is closed when its last user, perhaps a posted operation, is done with it. So is a file
 /// whose operation is never executed. After the call the number is gone, whatever it returned.
+///
+/// A close has no time limit: [`Timeout`](super::Timeout) leaves it as it is.
 #[derive(Debug)]
-pub struct Close(Option<OwnedFd>);
+pub struct Close(Closed);
+
+#[derive(Debug)]
+enum Closed {
+    File(OwnedFd),
+    Share,
+    OfChain,
+}
 
 impl Close {
-    /// This file, if `fd` is its last share.
-    pub fn new(fd: SharedFd) -> Self {
-        Self(fd.try_unwrap().ok())
+    /// This file, if `fd` is its last share; or that of the chain.
+    pub fn new(fd: impl Into<On>) -> Self {
+        Self(match fd.into() {
+            On::Fd(fd) => fd.try_unwrap().map_or(Closed::Share, Closed::File),
+            On::Chain => Closed::OfChain,
+        })
     }
 }
 
@@ -83,13 +92,14 @@ impl Operation for Close {
 
     fn call(&mut self, _: Access) -> Call {
         match &self.0 {
-            Some(fd) => system(libc::SYS_close, [int(fd.as_raw_fd())]),
-            None => Call::Ready(0),
+            Closed::File(fd) => system(libc::SYS_close, [int(fd.as_raw_fd())]),
+            Closed::Share => Call::Ready(0),
+            Closed::OfChain => file_call(libc::SYS_close, &On::Chain, []),
         }
     }
 
     fn finish(self, ret: i64, _: Access) -> Self::Output {
-        if let Some(closed) = self.0 {
+        if let Closed::File(closed) = self.0 {
             fd::forget(closed);
         }
         Errno::unit(ret)
@@ -127,10 +137,7 @@ impl Operation for Raw {
     type Output = Result<i64>;
 
     fn call(&mut self, _: Access) -> Call {
-        Call::System {
-            nr: self.nr,
-            args: self.args,
-        }
+        plain_call(self.nr, self.args)
     }
 
     fn finish(self, ret: i64, _: Access) -> Self::Output {

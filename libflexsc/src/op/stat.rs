@@ -4,21 +4,21 @@
 use core::fmt;
 use std::ffi::CString;
 
-use super::{Access, Call, Operation, Sealed, int, system, text};
-use crate::{At, Errno, Result, SharedFd, sys};
+use super::{Access, Call, Operation, Sealed, file_call, int, system, text};
+use crate::{At, Errno, On, Result, sys};
 
 /// An open file's attributes: `fstat(2)`.
 #[derive(Debug)]
 pub struct Fstat {
-    fd: SharedFd,
+    fd: On,
     stat: Box<libc::stat>,
 }
 
 impl Fstat {
     /// Of this file.
-    pub fn new(fd: SharedFd) -> Self {
+    pub fn new(fd: impl Into<On>) -> Self {
         Self {
-            fd,
+            fd: fd.into(),
             stat: Box::new(sys::zeroed()),
         }
     }
@@ -30,7 +30,7 @@ impl Operation for Fstat {
     type Output = Result<Box<libc::stat>>;
 
     fn call(&mut self, _: Access) -> Call {
-        system(libc::SYS_fstat, [self.fd.arg(), &raw mut *self.stat as u64])
+        file_call(libc::SYS_fstat, &self.fd, [&raw mut *self.stat as u64])
     }
 
     fn finish(self, ret: i64, _: Access) -> Self::Output {

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Reading and writing several buffers at once: `readv(2)` and its kin.
 
-use super::{Access, Call, Operation, Sealed, system};
-use crate::{BufResult, Errno, IoBuf, IoBufMut, SharedFd, buf::Segments};
+use super::{Access, Call, Operation, Sealed, file_call};
+use crate::{BufResult, Errno, IoBuf, IoBufMut, On, buf::Segments};
 
 macro_rules! vectored {
     ($(#[$doc:meta])* $name:ident, $bound:ident, $nr:ident, $ptr:ident $(, $offset:ident)?) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $name<B = Vec<u8>> {
-            fd: SharedFd,
+            fd: On,
             bufs: Vec<B>,
             segments: Segments,
             $($offset: u64,)?
@@ -18,9 +18,9 @@ macro_rules! vectored {
         impl<B: $bound> $name<B> {
             /// Takes the buffers in their order; more than 1024 are `EINVAL` (`IOV_MAX`). Offsets
             /// are bytes from the start of the file.
-            pub fn new(fd: SharedFd, bufs: Vec<B> $(, $offset: u64)?) -> Self {
+            pub fn new(fd: impl Into<On>, bufs: Vec<B> $(, $offset: u64)?) -> Self {
                 let segments = Segments::with_capacity(bufs.len());
-                Self { fd, bufs, segments $(, $offset)? }
+                Self { fd: fd.into(), bufs, segments $(, $offset)? }
             }
         }
 
@@ -34,7 +34,7 @@ macro_rules! vectored {
                 let parts = self.bufs.iter_mut().map(|buf| (buf.$ptr() as *const u8, buf.bytes_len()));
                 self.segments.set(parts);
                 let (segments, count) = self.segments.args();
-                system(libc::$nr, [self.fd.arg(), segments, count $(, self.$offset)?])
+                file_call(libc::$nr, &self.fd, [segments, count $(, self.$offset)?])
             }
 
             fn finish(self, ret: i64, _: Access) -> Self::Output {

@@ -32,8 +32,21 @@ pub struct Taken {
     index: u32,
     /// The call's number.
     pub nr: u16,
+    /// `sys::ENTRY_*`.
+    pub flags: u16,
+    /// The nanoseconds that it may take, with `sys::ENTRY_TIMEOUT`.
+    pub span: i64,
     /// Its arguments, as in registers.
     pub args: [u64; 6],
+    /// The entry that follows in its chain.
+    pub next: Option<Box<Taken>>,
+}
+
+impl Taken {
+    /// Which of the page's entries it is.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
 }
 
 impl Executor {
@@ -91,7 +104,7 @@ impl Executor {
         control.sub_tail.word.load(Ordering::Acquire) == head
     }
 
-    /// Takes the next entry.
+    /// Takes the next entry, and with it those of its chain.
     pub fn take(&self) -> Option<Taken> {
         let region = &*self.0.region;
         let control = region.control();
@@ -102,9 +115,17 @@ impl Executor {
             if waiting == 0 || waiting > region.entries() {
                 return None;
             }
-            // Valid if the exchange succeeds: the slot is not reused before the head has passed it.
-            let index = region.sub_slot(head).load(Ordering::Relaxed);
-            let next = head.wrapping_add(1);
+            // All of it is valid if the exchange succeeds: neither a slot nor an entry is reused
+            // before the head has passed it.
+            let mut last = region.sub_slot(head).load(Ordering::Relaxed);
+            let first = last;
+            let mut others = Vec::new();
+            let mut next = head.wrapping_add(1);
+            while next != tail && self.is_linked(last) {
+                last = region.sub_slot(next).load(Ordering::Relaxed);
+                others.push(last);
+                next = next.wrapping_add(1);
+            }
             let exchange = control.sub_head.word.compare_exchange(
                 head,
                 next,
@@ -112,19 +133,33 @@ impl Executor {
                 Ordering::Acquire,
             );
             head = match exchange {
-                Ok(_) => match self.claim(index) {
-                    Some(taken) => return Some(taken),
-                    None => {
-                        region.count(Counter::Rejected);
-                        next
+                Ok(_) => {
+                    let mut taken = None;
+                    for &index in others.iter().rev().chain([&first]) {
+                        match self.claim(index, &mut taken) {
+                            Some(entry) => taken = Some(Box::new(entry)),
+                            None => region.count(Counter::Rejected),
+                        }
                     }
-                },
+                    match taken {
+                        Some(taken) => return Some(*taken),
+                        None => next,
+                    }
+                }
                 Err(current) => current,
             };
         }
     }
 
-    fn claim(&self, index: u32) -> Option<Taken> {
+    fn is_linked(&self, index: u32) -> bool {
+        self.0
+            .region
+            .entry(index)
+            .is_some_and(|entry| entry.flags.load(Ordering::Relaxed) & sys::ENTRY_LINK != 0)
+    }
+
+    /// Takes an entry that `next` follows.
+    fn claim(&self, index: u32, next: &mut Option<Box<Taken>>) -> Option<Taken> {
         let entry = self.0.region.entry(index)?;
         entry
             .status
@@ -135,29 +170,61 @@ impl Executor {
                 Ordering::Relaxed,
             )
             .ok()?;
-        let nr = entry.nr.load(Ordering::Relaxed);
-        let args = core::array::from_fn(|i| entry.args[i].load(Ordering::Relaxed));
-        Some(Taken { index, nr, args })
+        let flags = entry.flags.load(Ordering::Relaxed);
+        let span = entry.ret.load(Ordering::Relaxed);
+        if flags & sys::ENTRY_MULTI != 0 {
+            // From here on it holds the events that the submitter has not seen.
+            entry.ret.store(0, Ordering::Relaxed);
+        }
+        Some(Taken {
+            index,
+            nr: entry.nr.load(Ordering::Relaxed),
+            flags,
+            span,
+            args: core::array::from_fn(|i| entry.args[i].load(Ordering::Relaxed)),
+            next: next.take(),
+        })
+    }
+
+    /// Tells of a readiness of an entry with `sys::ENTRY_MULTI`, which goes on.
+    pub fn ready(&self, taken: &Taken, events: u16) {
+        let Some(entry) = self.0.region.entry(taken.index) else {
+            return;
+        };
+        if entry.ret.fetch_or(events.into(), Ordering::AcqRel) == 0 {
+            self.publish(taken.index);
+        }
     }
 
     /// Completes an entry with what the call returned and `sys::ENTRY_*` flags. Who waits for
     /// completions is told by the caller.
     pub fn complete(&self, taken: Taken, ret: i64, flags: u16) {
-        let region = &*self.0.region;
-        let Some(entry) = region.entry(taken.index) else {
+        let Some(entry) = self.0.region.entry(taken.index) else {
             return;
         };
         entry.flags.store(flags, Ordering::Relaxed);
+        if taken.flags & sys::ENTRY_MULTI != 0 {
+            entry.status.store(sys::DONE, Ordering::Release);
+            // Events that were not seen have an index in the ring, which now means the end.
+            if entry.ret.swap(ret, Ordering::AcqRel) == 0 {
+                self.publish(taken.index);
+            }
+            return;
+        }
         entry.ret.store(ret, Ordering::Relaxed);
         entry.status.store(sys::DONE, Ordering::Release);
+        self.publish(taken.index);
+    }
+
+    /// Puts an index into the completion ring.
+    fn publish(&self, index: u32) {
+        let region = &*self.0.region;
         let mut completed = match self.0.completed.lock() {
             Ok(completed) => completed,
             // A number: no panic can have left it half-written.
             Err(poisoned) => poisoned.into_inner(),
         };
-        region
-            .comp_slot(*completed)
-            .store(taken.index, Ordering::Relaxed);
+        region.comp_slot(*completed).store(index, Ordering::Relaxed);
         *completed = completed.wrapping_add(1);
         region
             .control()

@@ -158,6 +158,12 @@ mod mapped {
     use super::{Control, Entry, Ordering, sys};
     use crate::sys::guard::ForkGuard;
 
+    /// What an executor in user space does.
+    const FEATURES: u64 =
+        (sys::FEAT_LANE_T | sys::FEAT_CANCEL | sys::FEAT_POLL_FILE | sys::FEAT_TIMEOUT) as u64
+            | sys::FEAT_LINK
+            | sys::FEAT_MULTI;
+
     /// Pages mapped for as long as the value lives.
     #[derive(Debug)]
     pub(crate) struct Mapping {
@@ -265,9 +271,7 @@ mod mapped {
             control
                 .abi_version
                 .store(sys::ABI_VERSION, Ordering::Relaxed);
-            control
-                .features
-                .store(sys::FEAT_LANE_T.into(), Ordering::Relaxed);
+            control.features.store(FEATURES, Ordering::Relaxed);
             control.entries.store(entries, Ordering::Relaxed);
             control.ring_mask.store(entries - 1, Ordering::Relaxed);
             control

@@ -4,7 +4,7 @@
 use core::fmt;
 use std::sync::Arc;
 
-use super::{Region, barrier};
+use super::{Region, barrier, region::Entry};
 use crate::{sync::Ordering, sys};
 
 /// The mark of an entry that is not posted.
@@ -18,6 +18,8 @@ pub struct Submitter {
     /// The caller's token of each posted entry. Only what is posted can complete, once, whatever
     /// the rings say.
     tokens: Box<[u32]>,
+    /// Which of them were posted with `sys::ENTRY_MULTI`.
+    multi: Box<[bool]>,
     /// Entries pushed, of which `published` may be seen by the other side.
     tail: u32,
     published: u32,
@@ -26,7 +28,16 @@ pub struct Submitter {
     ready: u32,
 }
 
-/// A call that was executed, or handed back.
+/// How an entry is to be executed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// `sys::ENTRY_*`.
+    pub flags: u16,
+    /// With `sys::ENTRY_TIMEOUT`: after how many nanoseconds it is cancelled.
+    pub span: i64,
+}
+
+/// A call that was executed, or handed back; or with `more` a readiness of one that goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion {
     /// What was given to [`Submitter::push`].
@@ -35,6 +46,8 @@ pub struct Completion {
     pub flags: u16,
     /// What the call returned, or a negative errno.
     pub ret: i64,
+    /// The entry is still posted: it was with `sys::ENTRY_MULTI`.
+    pub more: bool,
 }
 
 impl Submitter {
@@ -44,6 +57,7 @@ impl Submitter {
         Self {
             free: (0..count).rev().collect(),
             tokens: vec![NOT_POSTED; count as usize].into(),
+            multi: vec![false; count as usize].into(),
             tail: 0,
             published: 0,
             head: 0,
@@ -72,8 +86,22 @@ impl Submitter {
         self.tail.wrapping_sub(self.published)
     }
 
-    /// Fills in an entry. `false`, and nothing was done, if none is free. `token` is any number but
-    /// `u32::MAX`, and comes back with the completion.
+    /// Fills in an entry without any terms: [`Self::push_with`]. `false`, and nothing was done, if
+    /// none is free.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::push_with`].
+    pub unsafe fn push(&mut self, nr: u16, args: &[u64; 6], token: u32) -> bool {
+        // SAFETY: As the caller promises.
+        unsafe { self.push_with(nr, args, Terms::default(), token) }.is_some()
+    }
+
+    /// Fills in an entry, and gives its index; `None`, and nothing was done, if none is free.
+    /// `token` is any number but `u32::MAX`, and comes back with the completion.
+    ///
+    /// The entries of a chain (`sys::ENTRY_LINK`) are pushed one after the other, and then
+    /// published together.
     ///
     /// # Safety
     ///
@@ -81,17 +109,21 @@ impl Submitter {
     /// - The other side will make the call on behalf of this process: until the completion is
     ///   reaped, every address among the arguments is valid for what the call does with it, and
     ///   nobody accesses what it writes.
-    pub unsafe fn push(&mut self, nr: u16, args: &[u64; 6], token: u32) -> bool {
+    pub unsafe fn push_with(
+        &mut self,
+        nr: u16,
+        args: &[u64; 6],
+        terms: Terms,
+        token: u32,
+    ) -> Option<u32> {
         debug_assert_ne!(token, NOT_POSTED);
-        let Some(index) = self.free.pop() else {
-            return false;
-        };
-        let Some(entry) = self.region.entry(index) else {
-            return false;
-        };
+        let index = self.free.pop()?;
+        let entry = self.region.entry(index)?;
         self.tokens[index as usize] = token;
+        self.multi[index as usize] = terms.flags & sys::ENTRY_MULTI != 0;
         entry.nr.store(nr, Ordering::Relaxed);
-        entry.flags.store(0, Ordering::Relaxed);
+        entry.flags.store(terms.flags, Ordering::Relaxed);
+        entry.ret.store(terms.span, Ordering::Relaxed);
         for (word, &arg) in entry.args.iter().zip(args) {
             word.store(arg, Ordering::Relaxed);
         }
@@ -100,7 +132,9 @@ impl Submitter {
             .sub_slot(self.tail)
             .store(index, Ordering::Relaxed);
         self.tail = self.tail.wrapping_add(1);
-        true
+        #[cfg(flexsc_mutant_split_chain)]
+        self.publish();
+        Some(index)
     }
 
     /// Lets the other side see what was pushed.
@@ -134,7 +168,14 @@ impl Submitter {
             .wrapping_sub(self.head)
     }
 
-    /// Takes the next completion, and makes its entry free.
+    /// Whether a posted entry was completed, and not reaped yet.
+    pub fn is_done(&self, index: u32) -> bool {
+        self.region
+            .entry(index)
+            .is_some_and(|entry| entry.status.load(Ordering::Acquire) == sys::DONE)
+    }
+
+    /// Takes the next completion, and makes its entry free unless there is more to come from it.
     pub fn reap(&mut self) -> Option<Completion> {
         loop {
             if self.head == self.ready {
@@ -157,16 +198,58 @@ impl Submitter {
                 continue;
             };
             let token = self.tokens[index as usize];
-            if token == NOT_POSTED || entry.status.load(Ordering::Acquire) != sys::DONE {
+            if token == NOT_POSTED {
                 continue;
             }
-            let ret = entry.ret.load(Ordering::Relaxed);
+            let ret = if self.multi[index as usize] {
+                // The index may be published again from the exchange on: its slot is free before.
+                self.region
+                    .control()
+                    .comp_head
+                    .word
+                    .store(self.head, Ordering::Release);
+                match take_events(entry) {
+                    0 => continue,
+                    events @ 1.. => {
+                        return Some(Completion {
+                            token,
+                            flags: 0,
+                            ret: events,
+                            more: true,
+                        });
+                    }
+                    end => end,
+                }
+            } else {
+                entry.ret.load(Ordering::Relaxed)
+            };
+            if entry.status.load(Ordering::Acquire) != sys::DONE {
+                continue;
+            }
             let flags = entry.flags.load(Ordering::Relaxed);
             entry.status.store(sys::FREE, Ordering::Release);
             self.tokens[index as usize] = NOT_POSTED;
             self.free.push(index);
-            return Some(Completion { token, flags, ret });
+            return Some(Completion {
+                token,
+                flags,
+                ret,
+                more: false,
+            });
         }
+    }
+}
+
+/// Takes what an entry with `sys::ENTRY_MULTI` has gathered; the other side publishes it again for
+/// what comes after that.
+fn take_events(entry: &Entry) -> i64 {
+    #[cfg(not(flexsc_mutant_no_exchange))]
+    return entry.ret.swap(0, Ordering::AcqRel);
+    #[cfg(flexsc_mutant_no_exchange)]
+    {
+        let events = entry.ret.load(Ordering::Acquire);
+        entry.ret.store(0, Ordering::Release);
+        events
     }
 }
 

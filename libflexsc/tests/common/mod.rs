@@ -6,7 +6,7 @@ use std::{
     ffi::CString,
     fs,
     os::{
-        fd::{FromRawFd, OwnedFd},
+        fd::{AsRawFd, FromRawFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
@@ -18,8 +18,9 @@ use std::{
 };
 
 use libflexsc::{
-    Backend, Context, IoBuf, IoBufMut, SharedFd,
+    Backend, Context, IoBuf, IoBufMut, SharedFd, Ticket,
     backend::{Kind, Options},
+    op::{Nop, Read},
 };
 
 /// A context of this kind with few entries, so that tests come to their end.
@@ -113,6 +114,44 @@ pub fn pipe() -> (SharedFd, OwnedFd) {
     // SAFETY: Both files were just opened and nobody owns them.
     let [reader, writer] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
     (SharedFd::new(reader), writer)
+}
+
+/// Writes to a pipe.
+pub fn write(writer: &OwnedFd, bytes: &[u8]) {
+    let file = fs::File::from(writer.try_clone().unwrap());
+    std::io::Write::write_all(&mut &file, bytes).unwrap();
+}
+
+/// How many bytes wait in a pipe.
+pub fn waiting(pipe: &SharedFd) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: The number is valid for writes.
+    let ret = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &mut count) };
+    assert_eq!(ret, 0);
+    count as usize
+}
+
+/// How often this process has the file open.
+pub fn open_files(path: &Path) -> usize {
+    let links = fs::read_dir("/proc/self/fd").unwrap();
+    links
+        .filter(|link| fs::read_link(link.as_ref().unwrap().path()).is_ok_and(|to| to == path))
+        .count()
+}
+
+/// Lets the other side take what was posted, and nothing else happen.
+pub fn start(context: &Context) {
+    context.flush();
+    assert_eq!(context.run(Nop::new()), Ok(0));
+}
+
+/// Posts a read that blocks for each entry of the page.
+pub fn fill(context: &Context, reader: &SharedFd) -> Vec<Ticket<Read>> {
+    let reads = (0..context.capacity())
+        .map(|_| context.post(Read::new(reader, vec![0; 1])))
+        .collect();
+    context.flush();
+    reads
 }
 
 /// A buffer that tells when it is freed.

@@ -295,7 +295,7 @@ pub(crate) fn copying(kind: Kind) {
 pub(crate) fn closing(kind: Kind) {
     let context = context(kind);
     let (reader, writer) = common::pipe();
-    assert_eq!(context.run(op::Close::new(writer.into())), Ok(()));
+    assert_eq!(context.run(op::Close::new(SharedFd::new(writer))), Ok(()));
     assert_eq!(
         context.run(op::Read::new(reader, vec![0; 1])).0,
         Ok(0),

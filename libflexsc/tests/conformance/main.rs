@@ -12,16 +12,41 @@ mod common;
 #[macro_use]
 mod twins;
 mod attributes;
+mod chains;
 mod data;
+mod ending;
 mod model;
 mod names;
 mod opening;
+mod polling;
 
 use attributes::{access, attributes, changing_attributes, times};
+use chains::{
+    cancelled_step_ends_those_after_it, chain_goes_on_after_a_step_that_is_handed_back,
+    chain_in_the_order_of_its_operations, chain_longer_than_the_page,
+    chain_of_futures_whose_outputs_nobody_wants, chain_stops_at_the_first_failure,
+    file_of_the_chain_is_closed_at_its_end, file_of_the_chain_is_that_of_the_last_opener,
+    limit_in_a_chain, open_fstat_read_close, operation_without_a_file_of_its_chain,
+    queued_chain_that_nobody_wants_is_not_executed,
+};
 use data::{closing, copying, data, measuring, open_file, positions, vectored};
+use ending::{
+    cancel_all_ends_all_that_wait, cancel_of_a_finished_one_changes_nothing,
+    cancelled_close_that_was_queued_closes, cancelled_operation_that_was_queued_has_no_effect,
+    cancelled_read_gives_its_buffer_back, cancelled_write_gives_what_it_has_written,
+    limit_of_nothing_executes_nothing, limit_that_is_not_reached_changes_nothing,
+    limits_of_many_reads_are_kept, read_ends_at_its_time,
+};
 use model::file_against_a_model;
 use names::{directories, links, names, renames};
 use opening::{opening, opening_with_rules};
+use polling::{
+    cancelled_watch_ends_once, dropped_watch_does_not_hold_its_context,
+    many_watches_beside_each_other, poll_ends_at_its_time, poll_of_no_file, poll_tells_a_hang_up,
+    poll_tells_what_is_there, poll_waits_until_the_file_is_ready, two_watches_of_one_file,
+    watch_for_futures, watch_of_a_file_that_is_always_ready, watch_tells_a_hang_up,
+    watch_tells_each_readiness,
+};
 
 each_backend!(
     measuring,
@@ -42,4 +67,55 @@ each_backend!(
     access,
     directories,
     file_against_a_model,
+    cancel_of_a_finished_one_changes_nothing,
+    read_ends_at_its_time,
+    limit_of_nothing_executes_nothing,
+    limit_that_is_not_reached_changes_nothing,
+    limits_of_many_reads_are_kept,
+    poll_tells_what_is_there,
+    poll_tells_a_hang_up,
+    poll_ends_at_its_time,
+    poll_of_no_file,
+    watch_tells_each_readiness,
+    watch_tells_a_hang_up,
+    watch_for_futures,
+    open_fstat_read_close,
+    file_of_the_chain_is_closed_at_its_end,
+    file_of_the_chain_is_that_of_the_last_opener,
+    operation_without_a_file_of_its_chain,
+    chain_stops_at_the_first_failure,
+    chain_in_the_order_of_its_operations,
+    chain_longer_than_the_page,
+    chain_goes_on_after_a_step_that_is_handed_back,
+    chain_of_futures_whose_outputs_nobody_wants,
+    limit_in_a_chain,
 );
+
+/// Of what can be in progress: not plain calls.
+mod posting {
+    use super::{
+        cancel_all_ends_all_that_wait, cancelled_close_that_was_queued_closes,
+        cancelled_operation_that_was_queued_has_no_effect, cancelled_read_gives_its_buffer_back,
+        cancelled_step_ends_those_after_it, cancelled_watch_ends_once,
+        cancelled_write_gives_what_it_has_written, dropped_watch_does_not_hold_its_context,
+        many_watches_beside_each_other, poll_waits_until_the_file_is_ready,
+        queued_chain_that_nobody_wants_is_not_executed, two_watches_of_one_file,
+        watch_of_a_file_that_is_always_ready,
+    };
+
+    each_backend!(posting:
+        cancelled_read_gives_its_buffer_back,
+        cancelled_write_gives_what_it_has_written,
+        cancelled_operation_that_was_queued_has_no_effect,
+        cancelled_close_that_was_queued_closes,
+        cancel_all_ends_all_that_wait,
+        poll_waits_until_the_file_is_ready,
+        watch_of_a_file_that_is_always_ready,
+        two_watches_of_one_file,
+        many_watches_beside_each_other,
+        cancelled_watch_ends_once,
+        dropped_watch_does_not_hold_its_context,
+        cancelled_step_ends_those_after_it,
+        queued_chain_that_nobody_wants_is_not_executed,
+    );
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Files whose readiness is told again and again.
+
+use core::{
+    fmt,
+    future::poll_fn,
+    task::{Context as TaskContext, Poll as Ready},
+};
+use std::{os::fd::AsRawFd, rc::Rc};
+
+use crate::{Cancel, Context, Result, SharedFd, context::plain_poll, op::Poll, poster::Told};
+
+/// A file that is watched: a poll that goes on. [`Context::watch`].
+///
+/// It gives the events each time that the file gets ready, and at the beginning if it is ready then;
+/// what comes before it is asked is given together. As with `EPOLLET`, who is told should use up
+/// what there is; and may be told of what it has used up already.
+///
+/// A watch ends when it is cancelled, or its file fails. One that is dropped goes on until its
+/// context goes; [`Self::discard`] ends it.
+#[must_use = "what a watch has to say can be taken from it only"]
+pub struct Watch {
+    state: State,
+    context: u64,
+}
+
+enum State {
+    Slot(u32),
+    /// With plain calls: asked for each time.
+    Plain {
+        fd: SharedFd,
+        events: i16,
+    },
+    Taken,
+}
+
+impl Watch {
+    pub(crate) fn of_slot(key: u32, context: u64) -> Self {
+        let state = State::Slot(key);
+        Self { state, context }
+    }
+
+    pub(crate) fn plain(fd: SharedFd, events: i16, context: u64) -> Self {
+        let state = State::Plain { fd, events };
+        Self { state, context }
+    }
+
+    /// The events that came since it was asked last, `None` if none came; also after the end was
+    /// given, and for another context. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// Once, at its end: why. `ECANCELED` after a cancel.
+    pub fn take(&mut self, context: &Context) -> Option<Result<i16>> {
+        if context.id() != self.context {
+            return None;
+        }
+        let key = match &self.state {
+            State::Slot(key) => *key,
+            State::Plain { fd, events } => {
+                let told = plain_poll(fd.as_raw_fd(), *events, false);
+                return told.map_or_else(|errno| Some(Err(errno)), |events| events.map(Ok));
+            }
+            State::Taken => return None,
+        };
+        let told = context.told(key)?;
+        if told.is_err() {
+            self.state = State::Taken;
+        }
+        Some(told)
+    }
+
+    /// Waits for the next events.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::take`].
+    ///
+    /// # Panics
+    ///
+    /// After its end was given, and for another context: there is nothing to wait for.
+    pub fn wait(&mut self, context: &Context) -> Result<i16> {
+        loop {
+            if let Some(told) = self.take(context) {
+                return told;
+            }
+            assert_eq!(
+                self.context,
+                context.id(),
+                "the watch is one of another context"
+            );
+            match &self.state {
+                State::Slot(_) => {
+                    context.wait(1);
+                }
+                State::Plain { fd, events } => {
+                    return plain_poll(fd.as_raw_fd(), *events, true)
+                        .map(Option::unwrap_or_default);
+                }
+                State::Taken => panic!("the end of this watch was taken before"),
+            }
+        }
+    }
+
+    /// Ends the watch; the end is to be taken like events.
+    pub fn cancel(&mut self, context: &Context) -> Cancel {
+        match self.state {
+            State::Slot(key) if self.context == context.id() => context.cancel_slot(key),
+            _ => Cancel::Over,
+        }
+    }
+
+    /// Ends the watch, and gives up what it has to say.
+    pub fn discard(mut self, context: &Context) {
+        if let State::Slot(key) = self.state {
+            if self.context == context.id() {
+                self.state = State::Taken;
+                context.with(|poster| poster.abandon(key));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch")
+            .field("over", &matches!(self.state, State::Taken))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A [`Watch`] for futures: [`Handle::watch`](crate::Handle::watch). Dropping it ends it.
+#[must_use = "dropping a watch ends it"]
+pub struct Watching {
+    watch: Watch,
+    context: Rc<Context>,
+}
+
+impl Watching {
+    pub(crate) fn new(watch: Watch, context: Rc<Context>) -> Self {
+        Self { watch, context }
+    }
+
+    /// The next events.
+    ///
+    /// # Errors
+    ///
+    /// Once, at its end: why. After that it never ends.
+    pub async fn next(&mut self) -> Result<i16> {
+        poll_fn(|task| self.poll_next(task)).await
+    }
+
+    /// As [`Self::next`], for futures written by hand.
+    pub fn poll_next(&mut self, task: &mut TaskContext<'_>) -> Ready<Result<i16>> {
+        if let State::Plain { .. } = self.watch.state {
+            return Ready::Ready(self.watch.wait(&self.context));
+        }
+        if let Some(told) = self.watch.take(&self.context) {
+            return Ready::Ready(told);
+        }
+        if let State::Slot(key) = self.watch.state {
+            self.context
+                .with(|poster| poster.set_waker(key, task.waker()));
+        }
+        Ready::Pending
+    }
+
+    /// Ends the watch; the end is to be taken like events.
+    pub fn cancel(&mut self) -> Cancel {
+        self.watch.cancel(&self.context)
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        if let State::Slot(key) = self.watch.state {
+            self.context.with(|poster| poster.abandon(key));
+        }
+    }
+}
+
+impl fmt::Debug for Watching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.watch.fmt(f)
+    }
+}
+
+impl Context {
+    /// Watches a file for events, `libc::POLL*`: tells each time that it gets ready.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{Context, SharedFd, op::Read};
+    /// use std::{io::Write, os::fd::OwnedFd};
+    /// let (reader, mut writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let reader = SharedFd::new(OwnedFd::from(reader));
+    /// let context = Context::auto()?;
+    /// let mut watch = context.watch(&reader, libc::POLLIN);
+    /// for message in [b"one", b"two"] {
+    ///     writer.write_all(message)?;
+    ///     assert!(watch.wait(&context)? & libc::POLLIN != 0);
+    ///     assert_eq!(context.run(Read::new(&reader, vec![0; 16])).0, Ok(3));
+    /// }
+    /// watch.discard(&context);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn watch(&self, fd: &SharedFd, events: i16) -> Watch {
+        self.watch_for(fd, events, false)
+    }
+
+    pub(crate) fn watch_for(&self, fd: &SharedFd, events: i16, for_future: bool) -> Watch {
+        if self.is_direct() {
+            return Watch::plain(fd.clone(), events, self.id());
+        }
+        let poll = Poll::new(fd, events);
+        let key = self.with(|poster| poster.insert_watch(poll, for_future));
+        Watch::of_slot(key, self.id())
+    }
+
+    fn told(&self, key: u32) -> Option<Result<i16>> {
+        match self.with(|poster| poster.told(key)) {
+            Told::Nothing => None,
+            Told::Events(events) => Some(Ok(events)),
+            Told::End(errno) => {
+                // Frees the slot.
+                self.with(|poster| poster.abandon(key));
+                Some(Err(errno))
+            }
+        }
+    }
+}
