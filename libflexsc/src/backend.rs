@@ -202,6 +202,16 @@ impl Backend {
         )
     }
 
+    /// A pool that has less features.
+    #[cfg(test)]
+    pub(crate) fn lacking(features: u64) -> Self {
+        let mut backend = Self::threads(&Options::new()).expect("a pool");
+        if let Engine::Ring(ring) = &mut backend.engine {
+            ring.without(features);
+        }
+        backend
+    }
+
     fn chosen(engine: Engine, options: Options, kind: Kind, reason: String) -> Self {
         Self {
             engine,

@@ -11,11 +11,18 @@
 //! ```text
 //! RUSTFLAGS="--cfg loom --cfg flexsc_mutant_no_fence" cargo test -p libflexsc --release --test loom
 //! ```
+//!
+//! So must the others: `flexsc_mutant_split_chain` in `chain_is_taken_as_a_whole`,
+//! `flexsc_mutant_no_exchange` in `events_of_an_entry_that_goes_on_are_all_taken` and
+//! `flexsc_mutant_park_cancelled` in `cancelled_entry_ends_once`.
 #![cfg(loom)]
 
 use std::sync::Arc;
 
-use libflexsc::page::{Event, Executor, Region, Submitter};
+use libflexsc::{
+    page::{Event, Executor, Parking, Region, Submitter, Taken, Terms},
+    sys,
+};
 use loom::{
     model::Builder,
     sync::{
@@ -236,5 +243,172 @@ fn sleeper_is_notified() {
         ready.store(true, Ordering::Relaxed);
         event.notify();
         sleeper.join().unwrap();
+    });
+}
+
+#[test]
+fn chain_is_taken_as_a_whole() {
+    // Two workers; a chain that one of them has seen in part would be executed by both.
+    model(3, || {
+        let (mut submitter, executor) = page(2);
+        let workers: Vec<_> = (0..2)
+            .map(|_| {
+                let executor = executor.clone();
+                thread::spawn(move || {
+                    if let Some(entry) = executor.take() {
+                        complete_chain(&executor, entry);
+                    }
+                })
+            })
+            .collect();
+        let linked = Terms {
+            flags: sys::ENTRY_LINK,
+            span: 0,
+        };
+        for (token, terms) in [(0, linked), (1, Terms::default())] {
+            let args = [u64::from(token) + 1, 0, 0, 0, 0, 0];
+            // SAFETY: The executors of these tests do not make the call.
+            let index = unsafe { submitter.push_with(token as u16, &args, terms, token) };
+            assert!(index.is_some());
+        }
+        submitter.publish();
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        if let Some(entry) = executor.take() {
+            complete_chain(&executor, entry);
+        }
+        assert_eq!(reap(&mut submitter), [0, 1], "in their order");
+    });
+}
+
+/// Completes a chain that must be whole.
+fn complete_chain(executor: &Executor, first: Taken) {
+    let mut next = Some(Box::new(first));
+    let mut count = 0;
+    while let Some(mut entry) = next {
+        next = entry.next.take();
+        let ret = result(entry.nr, entry.args);
+        executor.complete(*entry, ret, 0);
+        count += 1;
+    }
+    assert_eq!(count, 2);
+}
+
+#[test]
+fn events_of_an_entry_that_goes_on_are_all_taken() {
+    model(3, || {
+        let (mut submitter, executor) = page(1);
+        let multi = Terms {
+            flags: sys::ENTRY_MULTI,
+            span: 0,
+        };
+        // SAFETY: As in `push`.
+        assert!(unsafe { submitter.push_with(0, &[0; 6], multi, 7) }.is_some());
+        submitter.publish();
+        let entry = executor.take().unwrap();
+        let worker = thread::spawn(move || {
+            executor.ready(&entry, 1);
+            executor.ready(&entry, 2);
+            (executor, entry)
+        });
+        let mut events = 0;
+        // What comes while it goes on, then the rest.
+        events |= take_events(&mut submitter);
+        let (executor, entry) = worker.join().unwrap();
+        events |= take_events(&mut submitter);
+        assert_eq!(events, 3, "no readiness is lost");
+        assert_eq!(submitter.outstanding(), 1);
+        executor.complete(entry, -9, 0);
+        let end = submitter.reap().unwrap();
+        assert_eq!((end.token, end.ret, end.more), (7, -9, false));
+        assert_eq!(submitter.outstanding(), 0);
+    });
+}
+
+fn take_events(submitter: &mut Submitter) -> i64 {
+    let mut events = 0;
+    while let Some(told) = submitter.reap() {
+        assert!(told.more && told.token == 7);
+        assert_ne!(told.ret, 0);
+        events |= told.ret;
+    }
+    events
+}
+
+#[test]
+fn entry_that_goes_on_ends_once() {
+    // Its end comes while its last events are taken.
+    model(3, || {
+        let (mut submitter, executor) = page(1);
+        let multi = Terms {
+            flags: sys::ENTRY_MULTI,
+            span: 0,
+        };
+        // SAFETY: As in `push`.
+        assert!(unsafe { submitter.push_with(0, &[0; 6], multi, 7) }.is_some());
+        submitter.publish();
+        let entry = executor.take().unwrap();
+        let worker = thread::spawn(move || {
+            executor.ready(&entry, 1);
+            executor.complete(entry, -9, 0);
+        });
+        let mut told = Vec::new();
+        while let Some(done) = submitter.reap() {
+            told.push(done);
+        }
+        worker.join().unwrap();
+        while let Some(done) = submitter.reap() {
+            told.push(done);
+        }
+        let end = told.pop().unwrap();
+        assert_eq!((end.ret, end.more), (-9, false));
+        assert!(told.len() <= 1 && told.iter().all(|done| done.more && done.ret == 1));
+        assert_eq!(submitter.outstanding(), 0);
+    });
+}
+
+#[test]
+fn cancelled_entry_ends_once() {
+    // The worker begins the entry, finds nothing to do and parks it, as a pool does.
+    model(3, || {
+        let (mut submitter, executor) = page(1);
+        let parking = Arc::new(Parking::new(1));
+        // SAFETY: As in `push`.
+        let index = unsafe { submitter.push_with(0, &[0; 6], Terms::default(), 7) }.unwrap();
+        parking.reset(index);
+        submitter.publish();
+        let begun = Arc::new(AtomicBool::new(false));
+        let worker = thread::spawn({
+            let (executor, parking, begun) = (executor.clone(), parking.clone(), begun.clone());
+            move || {
+                let Some(entry) = executor.take() else {
+                    return;
+                };
+                if !parking.begin(index) {
+                    return executor.complete(entry, -1, 0);
+                }
+                begun.store(true, Ordering::Relaxed);
+                if let Err(entry) = parking.park(index, entry) {
+                    executor.complete(entry, -2, 0);
+                }
+            }
+        });
+        let unbegun = parking.cancel(index);
+        match parking.unpark(index) {
+            Some(entry) => executor.complete(entry, -3, 0),
+            // If nobody has it, it is in the ring.
+            None => {
+                if let Some(entry) = executor.take() {
+                    assert!(!parking.begin(index));
+                    executor.complete(entry, -4, 0);
+                }
+            }
+        }
+        worker.join().unwrap();
+        let done = submitter.reap().expect("it has ended");
+        assert!(done.ret < 0 && submitter.reap().is_none());
+        assert_eq!(unbegun, !begun.load(Ordering::Relaxed));
+        assert!(parking.unpark(index).is_none());
     });
 }

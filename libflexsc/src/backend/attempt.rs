@@ -11,9 +11,6 @@ use std::time::Instant;
 
 use crate::{Errno, sys};
 
-/// A call that claims so often to be ready and is not, is made as it is and blocks.
-const TRIES: u32 = 8;
-
 /// What a call waits for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wait {
@@ -37,7 +34,6 @@ pub(super) struct Attempt {
     how: How,
     /// Bytes that a write has written.
     written: u64,
-    tries: u32,
 }
 
 enum How {
@@ -64,7 +60,6 @@ impl Attempt {
             args,
             how: How::Unknown,
             written: 0,
-            tries: 0,
         }
     }
 
@@ -89,11 +84,8 @@ impl Attempt {
             self.how = self.kind();
         }
         match &self.how {
-            How::Parts(_) if self.tries < TRIES => self.part(),
-            How::WhenReady if self.tries < TRIES && !is_ready(self.wait()) => {
-                self.tries += 1;
-                Step::Wait(self.wait())
-            }
+            How::Parts(_) => self.part(),
+            How::WhenReady if look(self.wait()) == 0 => Step::Wait(self.wait()),
             _ => Step::Over(self.block()),
         }
     }
@@ -227,7 +219,6 @@ impl Attempt {
         // SAFETY: The segments are those of the call, or what is left of them, as promised.
         let ret = unsafe { sys::syscall(nr as u16, &args) };
         if ret == -i64::from(libc::EAGAIN) {
-            self.tries += 1;
             return Step::Wait(wait);
         }
         if ret == -i64::from(libc::EOPNOTSUPP) {
@@ -242,7 +233,6 @@ impl Attempt {
             });
         }
         self.written += ret as u64;
-        self.tries = 0;
         advance(parts, ret as usize);
         if parts.is_empty() {
             Step::Over(self.written as i64)
@@ -293,10 +283,6 @@ pub(super) fn look(wait: Wait) -> i64 {
     wait_for(wait, Some(Duration::ZERO))
 }
 
-fn is_ready(wait: Wait) -> bool {
-    look(wait) != 0
-}
-
 /// Waits for a file: the events, 0 when the time is over, or a negative errno.
 pub(super) fn wait_for(wait: Wait, time: Option<Duration>) -> i64 {
     if wait.fd < 0 {
@@ -340,12 +326,7 @@ pub(crate) unsafe fn plain(nr: u16, args: &[u64; 6], limit: Option<Duration>) ->
         if left.is_zero() {
             return attempt.give_up(Errno::ETIME);
         }
-        let ret = wait_for(wait, Some(left));
-        if ret < 0 && ret != -i64::from(libc::EINTR) {
-            return ret;
-        }
-        if ret == -i64::from(libc::EINTR) {
-            return attempt.give_up(Errno::EINTR);
-        }
+        // A signal, or no such file any more: the next step tells.
+        wait_for(wait, Some(left));
     }
 }

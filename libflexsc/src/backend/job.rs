@@ -210,6 +210,7 @@ impl Job {
             mut entry,
             file,
             watched,
+            attempt,
             ..
         } = self;
         if let Some(watched) = watched {
@@ -217,7 +218,9 @@ impl Job {
         }
         let mut next = entry.next.take();
         let file = (ret >= 0 && next.is_some()).then_some(file);
-        pool.region().count(Counter::EntriesT);
+        if attempt.is_some() {
+            pool.region().count(Counter::EntriesT);
+        }
         pool.executor().complete(entry, ret, 0);
         if let Some(file) = file {
             pool.tell();

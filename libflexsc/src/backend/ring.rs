@@ -25,6 +25,8 @@ pub(crate) struct Ring {
     pub(crate) submitter: Submitter,
     pub(crate) driver: Driver,
     pub(crate) guard: ForkGuard,
+    /// `sys::FEAT_*` of the other side.
+    features: u64,
     spin: Spin,
 }
 
@@ -50,6 +52,7 @@ pub(crate) enum Driver {
 impl Ring {
     pub(super) fn new(submitter: Submitter, driver: Driver, guard: ForkGuard, spin: Spin) -> Self {
         Self {
+            features: submitter.region().features(),
             submitter,
             driver,
             guard,
@@ -59,7 +62,13 @@ impl Ring {
 
     /// Whether the other side does this, one of `sys::FEAT_*`.
     pub(crate) fn has(&self, feature: u64) -> bool {
-        self.region().features() & feature != 0
+        self.features & feature != 0
+    }
+
+    /// Behaves as if the other side had less features.
+    #[cfg(test)]
+    pub(crate) fn without(&mut self, features: u64) {
+        self.features &= !features;
     }
 
     /// Fills in an entry, and gives its index; `None` if none is free.

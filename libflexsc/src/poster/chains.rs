@@ -15,7 +15,10 @@ use crate::{backend::opens, sys};
 
 /// Chains of which something is not over, by number.
 #[derive(Default)]
-pub(super) struct Chains(Vec<Option<Run>>);
+pub(super) struct Chains {
+    runs: Vec<Option<Run>>,
+    vacant: Vec<u32>,
+}
 
 struct Run {
     /// What is not over, in order.
@@ -38,28 +41,33 @@ impl Chains {
             failed: false,
             file: None,
         });
-        match self.0.iter().position(Option::is_none) {
+        match self.vacant.pop() {
             Some(number) => {
-                self.0[number] = run;
-                number as u32
+                self.runs[number as usize] = run;
+                number
             }
             None => {
-                self.0.push(run);
-                (self.0.len() - 1) as u32
+                self.runs.push(run);
+                (self.runs.len() - 1) as u32
             }
         }
     }
 
+    fn remove(&mut self, number: u32) {
+        self.runs[number as usize] = None;
+        self.vacant.push(number);
+    }
+
     fn get(&self, number: u32) -> Option<&Run> {
-        self.0.get(number as usize)?.as_ref()
+        self.runs.get(number as usize)?.as_ref()
     }
 
     fn get_mut(&mut self, number: u32) -> Option<&mut Run> {
-        self.0.get_mut(number as usize)?.as_mut()
+        self.runs.get_mut(number as usize)?.as_mut()
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 
     pub(super) fn is_begun(&self, number: u32) -> bool {
@@ -211,8 +219,7 @@ impl Poster {
                 return;
             };
             let Some(&key) = run.keys.front() else {
-                self.chains.0[number as usize] = None;
-                return;
+                return self.chains.remove(number);
             };
             let slot = self.slab.get(key);
             let waits = matches!(slot.state, State::Queued) && slot.place == Place::Slab;
@@ -231,30 +238,30 @@ impl Poster {
 
     /// Ends a step of a chain, and with it the others if it has failed.
     pub(super) fn step_over(&mut self, number: u32, key: u32, outcome: Outcome) {
-        let role = self.role(key);
+        let stepwise = self.chains.get(number).is_some_and(|run| run.stepwise);
+        let call = if stepwise { self.call(key) } else { None };
         let Some(run) = self.chains.get_mut(number) else {
             return self.complete(key, outcome);
         };
-        run.keys.retain(|&other| other != key);
+        if run.keys.front() == Some(&key) {
+            run.keys.pop_front();
+        } else {
+            run.keys.retain(|&other| other != key);
+        }
         let mut outcome = outcome;
-        if let (true, Outcome::Returned(ret)) = (run.stepwise, &mut outcome) {
+        if let (Outcome::Returned(ret), Some(Call::System { nr, role, .. })) = (&mut outcome, call)
+        {
             match role {
-                Some((Role::Opens, _)) if *ret >= 0 => {
+                Role::Opens if *ret >= 0 => {
                     // SAFETY: The call has just opened it, and nobody else saw the number.
                     run.file = Some(unsafe { OwnedFd::from_raw_fd(*ret as i32) });
                     *ret = 0;
                 }
-                Some((Role::OnFile, true)) => {
+                Role::OnFile if nr == libc::SYS_close as u16 => {
                     // The call has closed the number.
-                    if let Some(fd) = run.file.take() {
-                        let _ = fd.into_raw_fd();
-                    }
+                    run.file.take().map(IntoRawFd::into_raw_fd);
                 }
-                Some((Role::Plain, _)) if *ret >= 0 && self.opens(key) => {
-                    if let Some(run) = self.chains.get_mut(number) {
-                        run.file = None;
-                    }
-                }
+                Role::Plain if *ret >= 0 && opens(nr) => run.file = None,
                 _ => {}
             }
         }
@@ -297,17 +304,5 @@ impl Poster {
         }
         self.go_on(number);
         in_queue
-    }
-
-    /// What the operation has to do with its chain's file, and whether it closes it.
-    fn role(&mut self, key: u32) -> Option<(Role, bool)> {
-        match self.call(key)? {
-            Call::System { nr, role, .. } => Some((role, nr == libc::SYS_close as u16)),
-            Call::Ready(_) => None,
-        }
-    }
-
-    fn opens(&mut self, key: u32) -> bool {
-        matches!(self.call(key), Some(Call::System { nr, .. }) if opens(nr))
     }
 }

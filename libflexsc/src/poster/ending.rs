@@ -39,10 +39,12 @@ impl Poster {
 
     /// Ends all operations early. Returns how many are not over yet, or were cancelled here.
     pub(crate) fn cancel_all(&mut self) -> usize {
-        let mut count = 0;
+        let mut count = self.alive;
         for key in self.slab.keys() {
-            if !matches!(self.slab.get(key).state, State::Vacant | State::Done(_)) {
-                count += usize::from(self.cancel(key) != Cancel::Over);
+            // With one of a chain those after it may be over as well.
+            let over = matches!(self.slab.get(key).state, State::Vacant | State::Done(_));
+            if !over && self.cancel(key) == Cancel::Over {
+                count -= 1;
             }
         }
         count
