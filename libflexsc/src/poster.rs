@@ -224,6 +224,10 @@ impl Poster {
                 return true;
             }
         };
+        if limit.is_some_and(|limit| limit.is_zero()) {
+            self.over(key, Outcome::Cancelled(Errno::ETIME));
+            return true;
+        }
         let Engine::Ring(ring) = &mut self.engine else {
             self.stats.entries_c += 1;
             // SAFETY: The arguments point into what the operation owns, and no method touches it

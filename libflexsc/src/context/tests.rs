@@ -237,6 +237,25 @@ fn chain_without_the_feature_is_made_step_by_step() {
 }
 
 #[test]
+fn chain_without_the_feature_waits_for_a_free_entry() {
+    let context = Context::new(Backend::lacking(sys::FEAT_LINK));
+    let (reader, writer) = pipe();
+    let reads: Vec<_> = (0..context.capacity())
+        .map(|_| context.post(Read::new(&reader, vec![0; 1])))
+        .collect();
+    let (one, two) = context.post_chain((Nop::new(), Getppid::new()));
+    assert_eq!(context.stats().queued, 1);
+    drop(writer);
+    for read in reads {
+        assert_eq!(read.wait(&context).0, Ok(0));
+    }
+    assert_eq!(
+        (one.wait(&context), two.wait(&context)),
+        (Ok(0), Ok(parent()))
+    );
+}
+
+#[test]
 fn watch_without_the_feature_is_made_of_single_polls() {
     let context = Context::new(Backend::lacking(sys::FEAT_MULTI));
     let (reader, writer) = pipe();

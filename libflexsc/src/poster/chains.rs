@@ -142,6 +142,10 @@ impl Poster {
         if let Some(run) = self.chains.get_mut(number) {
             run.begun = true;
             run.stepwise = calls.is_none();
+            if let Some(&first) = run.keys.front() {
+                // It was in the queue for all of them.
+                self.slab.get_mut(first).place = Place::Slab;
+            }
         }
         match calls {
             Some(calls) => self.push_all(&calls),
@@ -170,7 +174,9 @@ impl Poster {
                 let Engine::Ring(ring) = &self.engine else {
                     return None;
                 };
-                if limit.is_some() && !ring.has(sys::FEAT_TIMEOUT.into()) {
+                // The step ends without being posted.
+                if limit.is_some_and(|limit| limit.is_zero() || !ring.has(sys::FEAT_TIMEOUT.into()))
+                {
                     return None;
                 }
                 // Without a file of the chain the argument is none either. A number that another
