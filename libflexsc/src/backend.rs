@@ -204,7 +204,7 @@ impl Backend {
 
     /// A pool that has less features.
     #[cfg(test)]
-    pub(crate) fn lacking(features: u64) -> Self {
+    pub(crate) fn lacking(features: u32) -> Self {
         let mut backend = Self::threads(&Options::new()).expect("a pool");
         if let Engine::Ring(ring) = &mut backend.engine {
             ring.without(features);

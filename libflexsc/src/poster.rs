@@ -236,7 +236,7 @@ impl Poster {
             self.over(key, Outcome::Returned(ret));
             return true;
         };
-        if limit.is_some() && !ring.has(sys::FEAT_TIMEOUT.into()) {
+        if limit.is_some() && !ring.has(sys::FEAT_TIMEOUT) {
             self.over(key, Outcome::Cancelled(Errno::EOPNOTSUPP));
             return true;
         }

@@ -61,14 +61,14 @@ impl Ring {
     }
 
     /// Whether the other side does this, one of `sys::FEAT_*`.
-    pub(crate) fn has(&self, feature: u64) -> bool {
-        self.features & feature != 0
+    pub(crate) fn has(&self, feature: u32) -> bool {
+        self.features & u64::from(feature) != 0
     }
 
     /// Behaves as if the other side had less features.
     #[cfg(test)]
-    pub(crate) fn without(&mut self, features: u64) {
-        self.features &= !features;
+    pub(crate) fn without(&mut self, features: u32) {
+        self.features &= !u64::from(features);
     }
 
     /// Fills in an entry, and gives its index; `None` if none is free.

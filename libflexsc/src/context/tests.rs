@@ -290,7 +290,7 @@ fn watch_that_is_handed_back_goes_on_elsewhere() {
 
 #[test]
 fn limit_without_the_feature_is_refused() {
-    let context = Context::new(Backend::lacking(sys::FEAT_TIMEOUT.into()));
+    let context = Context::new(Backend::lacking(sys::FEAT_TIMEOUT));
     let limited = || Getppid::new().timeout(Duration::from_secs(60));
     assert_eq!(context.run(limited()), Err(Errno::EOPNOTSUPP));
     let (nop, refused, rest) = context.run_chain((Nop::new(), limited(), Nop::new()));

@@ -159,10 +159,12 @@ mod mapped {
     use crate::sys::guard::ForkGuard;
 
     /// What an executor in user space does.
-    const FEATURES: u64 =
-        (sys::FEAT_LANE_T | sys::FEAT_CANCEL | sys::FEAT_POLL_FILE | sys::FEAT_TIMEOUT) as u64
-            | sys::FEAT_LINK
-            | sys::FEAT_MULTI;
+    const FEATURES: u64 = (sys::FEAT_LANE_T
+        | sys::FEAT_CANCEL
+        | sys::FEAT_POLL_FILE
+        | sys::FEAT_TIMEOUT
+        | sys::FEAT_LINK
+        | sys::FEAT_MULTI) as u64;
 
     /// Pages mapped for as long as the value lives.
     #[derive(Debug)]

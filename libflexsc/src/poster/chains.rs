@@ -175,8 +175,7 @@ impl Poster {
                     return None;
                 };
                 // The step ends without being posted.
-                if limit.is_some_and(|limit| limit.is_zero() || !ring.has(sys::FEAT_TIMEOUT.into()))
-                {
+                if limit.is_some_and(|limit| limit.is_zero() || !ring.has(sys::FEAT_TIMEOUT)) {
                     return None;
                 }
                 // Without a file of the chain the argument is none either. A number that another
