@@ -165,7 +165,7 @@ run_cargo() {
 		mkdir -p "$registry"
 		in_root "$ROOT" "$REPO:/mnt/flexsc" "$build/target-root$suffix:/mnt/build" "$CACHE/cargo:/mnt/cargo" \
 			"$registry:/mnt/cargo/registry" -- env -C /mnt/flexsc CARGO_HOME=/mnt/cargo CARGO_TARGET_DIR=/mnt/build \
-			CARGO_TERM_COLOR=never FLEXSC_BINDGEN="${FLEXSC_BINDGEN:-}" RUSTFLAGS="${RUSTFLAGS:-}" RUSTDOCFLAGS="${RUSTDOCFLAGS:-}" cargo "$@"
+			CARGO_TERM_COLOR=never FLEXSC_BINDGEN="${FLEXSC_BINDGEN:-}" FLEXSC_MUTANT="${FLEXSC_MUTANT:-}" RUSTFLAGS="${RUSTFLAGS:-}" RUSTDOCFLAGS="${RUSTDOCFLAGS:-}" cargo "$@"
 	fi
 }
 

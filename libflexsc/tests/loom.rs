@@ -5,16 +5,16 @@
 //! RUSTFLAGS="--cfg loom" cargo test -p libflexsc --release --test loom
 //! ```
 //!
-//! Without its full barriers it must fail, in `idle_executor_is_woken` and
-//! `sleeper_is_notified`, with a deadlock:
+//! With a mutant of the protocol the tests named here must fail, with
+//! `FLEXSC_MUTANT=NAME` before that:
 //!
-//! ```text
-//! RUSTFLAGS="--cfg loom --cfg flexsc_mutant_no_fence" cargo test -p libflexsc --release --test loom
-//! ```
-//!
-//! So must the others: `flexsc_mutant_split_chain` in `chain_is_taken_as_a_whole`,
-//! `flexsc_mutant_no_exchange` in `events_of_an_entry_that_goes_on_are_all_taken` and
-//! `flexsc_mutant_park_cancelled` in `cancelled_entry_ends_once`.
+//! | mutant | test |
+//! |---|---|
+//! | `no_fence`: no full barriers | `idle_executor_is_woken` |
+//! | `no_fence` | `sleeper_is_notified` |
+//! | `split_chain`: chains are published piece by piece | `chain_is_taken_as_a_whole` |
+//! | `no_exchange`: events are taken in two steps | `events_of_an_entry_that_goes_on_are_all_taken` |
+//! | `park_cancelled`: cancelled entries are parked | `cancelled_entry_ends_once` |
 #![cfg(loom)]
 
 use std::sync::Arc;

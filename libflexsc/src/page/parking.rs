@@ -62,8 +62,7 @@ impl<T> Parking<T> {
     /// What was given, if the entry is cancelled.
     pub fn park(&self, index: u32, what: T) -> Result<(), T> {
         let mut parked = self.lock();
-        #[cfg(not(flexsc_mutant_park_cancelled))]
-        if self.mark(index, 0) & CANCELLED != 0 {
+        if self.mark(index, 0) & CANCELLED != 0 && !crate::sync::mutant("park_cancelled") {
             return Err(what);
         }
         parked.insert(index, what);

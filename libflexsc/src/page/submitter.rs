@@ -132,8 +132,9 @@ impl Submitter {
             .sub_slot(self.tail)
             .store(index, Ordering::Relaxed);
         self.tail = self.tail.wrapping_add(1);
-        #[cfg(flexsc_mutant_split_chain)]
-        self.publish();
+        if crate::sync::mutant("split_chain") {
+            self.publish();
+        }
         Some(index)
     }
 
@@ -243,14 +244,12 @@ impl Submitter {
 /// Takes what an entry with `sys::ENTRY_MULTI` has gathered; the other side publishes it again for
 /// what comes after that.
 fn take_events(entry: &Entry) -> i64 {
-    #[cfg(not(flexsc_mutant_no_exchange))]
-    return entry.ret.swap(0, Ordering::AcqRel);
-    #[cfg(flexsc_mutant_no_exchange)]
-    {
+    if crate::sync::mutant("no_exchange") {
         let events = entry.ret.load(Ordering::Acquire);
         entry.ret.store(0, Ordering::Release);
-        events
+        return events;
     }
+    entry.ret.swap(0, Ordering::AcqRel)
 }
 
 impl fmt::Debug for Submitter {
