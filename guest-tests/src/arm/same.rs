@@ -73,15 +73,18 @@ fn posted(
     then: &mut dyn FnMut(),
 ) -> Result<i64, String> {
     let index = poster.post(nr, args)?;
+    // Behind it in lane W, where it may begin, and then in lane T.
     let open = [libc::AT_FDCWD as u64, c"none".as_ptr() as u64, 0, 0];
-    let behind = poster.post(libc::SYS_openat, &open)?;
-    until("it waits, or blocks the thread", || {
-        let status = poster.context.status(behind).load(Ordering::Acquire);
-        status == abi::DONE || blocks_a_thread()
-    })?;
+    let nop = libc::c_long::from(abi::NR_NOP);
+    for (nr, args) in [(nop, &[][..]), (libc::SYS_openat, &open[..])] {
+        let behind = poster.post(nr, args)?;
+        until("it waits, or blocks the thread", || {
+            let status = poster.context.status(behind).load(Ordering::Acquire);
+            status == abi::DONE || blocks_a_thread()
+        })?;
+    }
     then();
-    let done = take(poster, 2)?;
-    result_of(&done, behind)?;
+    let done = take(poster, 3)?;
     result_of(&done, index)
 }
 
@@ -313,7 +316,9 @@ fn marks(blocked: Blocked) -> Seen {
     seen.push(blocked(libc::SYS_recvfrom, &args, &mut || {})?);
     // One that listens, and one whose other side is gone already.
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|why| why.to_string())?;
-    for file in [OwnedFd::from(listener), pair(libc::SOCK_STREAM)?.0] {
+    let (gone, other) = pair(libc::SOCK_STREAM)?;
+    drop(other);
+    for file in [OwnedFd::from(listener), gone] {
         seen.push(blocked(
             libc::SYS_recvfrom,
             &send_args(&file, 4, 0),
