@@ -2,15 +2,15 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # guest: --disk 2G
 #
-# Test programs while allocations of the kernel fail for them, 1, 5 and 10 in a hundred.
-# Behaviours may fail with what the errors are; there must be no line in the kernel log,
-# no hang, and no module that stays in use. Only a kernel with fault injection can do it.
+# faults.sh [--full]: test programs while allocations of the kernel fail for them, up to 10 in
+# a hundred. Behaviours may fail with what the errors are; there must be no line in the kernel
+# log, no hang, and no module that stays in use. Only a kernel with fault injection can do it.
 debug=/sys/kernel/debug
 tests=/opt/flexsc/tests
 # The one that this kernel has loaded.
 export FLEXSC_KO=/run/flexsc/job/flexsc.ko
 export FLEXSC_TEST_PATIENCE=${FLEXSC_TEST_PATIENCE:-15} FLEXSC_TEST_FAULTS=1
-limit=${FLEXSC_FAULTS_TIMEOUT:-300}
+limit=${FLEXSC_FAULTS_TIMEOUT:-600}
 
 status=0
 failure() {
@@ -98,21 +98,45 @@ stage() {
 by_stack=''
 set_up failslab
 set_up fail_page_alloc
+stages=0
 # What has to fail for the test to be one.
 failures=0
-for percent in ${FLEXSC_FAULTS_PERCENT:-1 5 10}; do
-	for program in lifecycle protocol lanes posts; do
-		stage failslab "$percent" $program "of the process's own"
+# own KIND PERCENT PROGRAM...: what the kernel allocates for the programs and their threads.
+own() {
+	local kind=$1 percent=$2 program
+	shift 2
+	for program; do
+		stage "$kind" "$percent" "$program" "of the process's own"
+		stages=$((stages + 1))
 		failures=$((failures + $(grep -ciE 'memory|os error 12|ENOMEM' output)))
 	done
-done
-for program in protocol posts; do stage fail_page_alloc 2 $program "of the process's own"; done
-if [ $by_stack ]; then
-	for program in lifecycle protocol lanes posts; do
+}
+# inside PERCENT PROGRAM...: what the module allocates, whoever executes it.
+inside() {
+	local percent=$1 program
+	shift
+	if [ ! $by_stack ]; then
+		echo "SKIP faults.inside the module: the kernel cannot look at stacks for it"
+		return
+	fi
+	for program; do
 		loaded && stack_range failslab
-		stage failslab 5 $program "inside the module"
+		stage failslab "$percent" "$program" "inside the module"
+		stages=$((stages + 1))
 	done
+}
+if [ "${1:-}" = --full ]; then
+	for percent in 1 5 10; do own failslab $percent lifecycle protocol lanes arm cancel posts; done
+	own fail_page_alloc 2 lifecycle protocol posts
+	own fail_page_alloc 10 protocol
+	for percent in 1 5 10; do inside $percent lifecycle protocol lanes arm cancel posts; done
+else
+	own failslab 5 protocol
+	own failslab 10 posts
+	own fail_page_alloc 2 protocol
+	inside 5 protocol
 fi
+echo "FIGURE faults: $stages programs with allocations that fail, of which $failures results tell"
 if [ $failures -gt 0 ]; then
 	echo "PASS faults.allocations_have_failed ($failures lines tell of memory)"
 else
