@@ -26,8 +26,8 @@ const USAGE: &str =
     "[--seed N] [--rounds N] [--seconds N] [--only TEXT] [--dir DIRECTORY]... [--fake] [--verbose]";
 
 /// With `FLEXSC_TEST_FAULTS` set, allocations that the kernel makes for this process, and for those that it forks, may
-/// fail from now on. Not earlier, or the program itself could often not be executed.
-fn faults() {
+/// fail from now on. Not earlier than a behaviour begins, or it would often not be reached.
+pub(crate) fn faults() {
     if std::env::var_os("FLEXSC_TEST_FAULTS").is_some() {
         if let Err(why) = std::fs::write("/proc/self/make-it-fail", "1") {
             eprintln!("/proc/self/make-it-fail: {why}");
@@ -42,10 +42,7 @@ impl Options {
         let mut arguments = std::env::args();
         let program = arguments.next().unwrap_or_default();
         match Self::parse(arguments) {
-            Ok(options) => {
-                faults();
-                options
-            }
+            Ok(options) => options,
             Err(why) => {
                 eprintln!("{why}\nusage: {program} {USAGE}");
                 std::process::exit(2);
