@@ -10,6 +10,8 @@ pub struct Options {
     pub seed: u64,
     /// How many random rounds; the program's default when not given.
     pub rounds: Option<u64>,
+    /// Go on for so many seconds, whatever `rounds` says.
+    pub seconds: Option<u64>,
     /// Execute by plain calls, without the device: checks the harness alone.
     pub fake: bool,
     /// Only behaviours whose name contains this.
@@ -21,11 +23,11 @@ pub struct Options {
 }
 
 const USAGE: &str =
-    "[--seed N] [--rounds N] [--only TEXT] [--dir DIRECTORY]... [--fake] [--verbose]";
+    "[--seed N] [--rounds N] [--seconds N] [--only TEXT] [--dir DIRECTORY]... [--fake] [--verbose]";
 
 /// With `FLEXSC_TEST_FAULTS` set, allocations that the kernel makes for this process, and for those that it forks, may
-/// fail from now on. Not earlier, or the program itself could often not be executed.
-fn faults() {
+/// fail from now on. Not earlier than a behaviour begins, or it would often not be reached.
+pub(crate) fn faults() {
     if std::env::var_os("FLEXSC_TEST_FAULTS").is_some() {
         if let Err(why) = std::fs::write("/proc/self/make-it-fail", "1") {
             eprintln!("/proc/self/make-it-fail: {why}");
@@ -40,10 +42,7 @@ impl Options {
         let mut arguments = std::env::args();
         let program = arguments.next().unwrap_or_default();
         match Self::parse(arguments) {
-            Ok(options) => {
-                faults();
-                options
-            }
+            Ok(options) => options,
             Err(why) => {
                 eprintln!("{why}\nusage: {program} {USAGE}");
                 std::process::exit(2);
@@ -55,6 +54,7 @@ impl Options {
         let mut options = Self {
             seed: 1,
             rounds: None,
+            seconds: None,
             fake: false,
             only: None,
             dirs: Vec::new(),
@@ -73,6 +73,7 @@ impl Options {
             match argument.as_str() {
                 "--seed" => options.seed = number(value()?)?,
                 "--rounds" => options.rounds = Some(number(value()?)?),
+                "--seconds" => options.seconds = Some(number(value()?)?),
                 "--only" => options.only = Some(value()?),
                 "--dir" => options.dirs.push(value()?.into()),
                 "--fake" => options.fake = true,

@@ -115,6 +115,7 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 pub fn isolated(body: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     let (read, write) = pipe().map_err(|why| why.to_string())?;
     let mut child = Child::spawn(|| {
+        crate::options::faults();
         let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
             .unwrap_or_else(|_| Err("panicked".into()));
         match verdict {

@@ -7,6 +7,14 @@ use std::process::ExitCode;
 /// Exit status of a program that could test nothing.
 pub const SKIPPED: u8 = 77;
 
+/// What the text of an error begins with when the behaviour could not be tested.
+pub(crate) const SKIP: &str = "SKIP ";
+
+/// Prints a line that `scripts/test soak` puts on record.
+pub fn figure(text: &str) {
+    println!("FIGURE {text}");
+}
+
 /// The tally of one program.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -60,6 +68,14 @@ impl Report {
         match result {
             Ok(()) => self.pass(name),
             Err(why) => self.fail(name, why),
+        }
+    }
+
+    /// As [`Report::check`]; an error that says so is a skip.
+    pub fn verdict(&mut self, name: &str, result: Result<(), String>) {
+        match result {
+            Err(why) if why.starts_with(SKIP) => self.skip(name, &why[SKIP.len()..]),
+            result => self.check(name, result),
         }
     }
 

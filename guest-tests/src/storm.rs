@@ -48,8 +48,8 @@ pub fn run(options: &Options) -> ExitCode {
     match directories(options, "storm", false) {
         Ok(scratch) => {
             for behaviour in behaviours.iter().filter(|one| options.wants(one.name)) {
-                let verdict = one(behaviour, scratch[0].path(), options);
-                report.check(&format!("storm.{}", behaviour.name), verdict);
+                let name = format!("storm.{}", behaviour.name);
+                report.check(&name, one(behaviour, scratch[0].path(), options));
             }
         }
         Err(why) => report.fail("storm.scratch", why),

@@ -10,12 +10,9 @@ use std::time::{Duration, Instant};
 use crate::client::{Context, Mode, PATIENCE, open_device, setup_request};
 use crate::options::Options;
 use crate::process::{isolated, module_unused};
-use crate::report::Report;
+use crate::report::{Report, SKIP, figure};
 use crate::rng::Rng;
 use crate::scratch::{directories, file_system};
-
-/// What the text of an error begins with when the behaviour could not be tested.
-const SKIP: &str = "SKIP ";
 
 /// What a behaviour may use.
 #[derive(Clone, Debug)]
@@ -86,13 +83,18 @@ pub fn run(program: &str, behaviours: &[Behaviour], options: &Options) -> ExitCo
         }
     };
     let base = scratch[0].path();
-    for behaviour in behaviours.iter().filter(|one| options.wants(one.name)) {
+    let chosen: Vec<_> = behaviours
+        .iter()
+        .filter(|one| options.wants(one.name))
+        .collect();
+    if let Some(seconds) = options.seconds {
+        soak(program, &chosen, seconds, base, options, &mut report);
+        return report.finish();
+    }
+    for behaviour in chosen {
         let name = format!("{program}.{}", behaviour.name);
         let started = Instant::now();
-        match one(behaviour, base, options) {
-            Err(why) if why.starts_with(SKIP) => report.skip(&name, &why[SKIP.len()..]),
-            verdict => report.check(&name, verdict),
-        }
+        report.verdict(&name, one(behaviour, base, options, options.seed));
         if options.verbose {
             println!("# {name}: {:.1} s", started.elapsed().as_secs_f64());
         }
@@ -100,12 +102,47 @@ pub fn run(program: &str, behaviours: &[Behaviour], options: &Options) -> ExitCo
     report.finish()
 }
 
-fn one(behaviour: &Behaviour, base: &Path, options: &Options) -> Result<(), String> {
+/// Tests all of them again and again, each time with another seed, until they have failed or the time is over.
+fn soak(
+    program: &str,
+    behaviours: &[&Behaviour],
+    seconds: u64,
+    base: &Path,
+    options: &Options,
+    report: &mut Report,
+) {
+    let started = Instant::now();
+    let mut verdicts: Vec<_> = behaviours.iter().map(|one| (*one, Ok(()))).collect();
+    let (mut turns, mut runs) = (0, 0_u64);
+    while started.elapsed() < Duration::from_secs(seconds) || turns == 0 {
+        for (behaviour, verdict) in verdicts.iter_mut().filter(|(_, verdict)| verdict.is_ok()) {
+            let seed = options.seed + turns;
+            *verdict = one(behaviour, base, options, seed).map_err(|why| match why {
+                skipped if skipped.starts_with(SKIP) => skipped,
+                why => format!("seed {seed}: {why}"),
+            });
+            runs += 1;
+        }
+        turns += 1;
+    }
+    figure(&format!(
+        "{program}: {runs} runs of {} behaviours in {} s",
+        behaviours.len(),
+        started.elapsed().as_secs()
+    ));
+    for (behaviour, verdict) in verdicts {
+        report.verdict(&format!("{program}.{}", behaviour.name), verdict);
+    }
+}
+
+fn one(behaviour: &Behaviour, base: &Path, options: &Options, seed: u64) -> Result<(), String> {
     let mut place = Place {
         dir: base.join(behaviour.name),
-        rng: Rng::new(options.seed),
+        rng: Rng::new(seed),
         rounds: options.rounds,
     };
+    // There is one from before when it is tested again.
+    let _ = std::fs::remove_dir_all(&place.dir);
     std::fs::create_dir_all(&place.dir).map_err(|why| why.to_string())?;
     let verdict = isolated(|| {
         std::env::set_current_dir(&place.dir).map_err(|why| why.to_string())?;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One fuzzed process: threads that scribble, post, and do to the process what can be done to one.
 
-use std::ffi::CString;
-use std::fs::File;
-use std::os::fd::{AsRawFd, RawFd};
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,39 +10,39 @@ use std::time::Duration;
 
 use libflexsc::sys as abi;
 
-use super::memory::Memory;
+use super::cage::Cage;
+use super::memory::{DESCRIPTORS, Memory};
+use super::program;
 use super::scribbler::{CLEAN, ENTRIES, Shared, stroke};
 use super::table::find;
-use super::tally::{Act, Came, Tally};
-use crate::client::{Context, NO_CALL, ioctl, open_device, setup_request};
+use super::tally::{Act, Tally};
+use crate::client::{Context, ioctl, open_device, setup_request};
 use crate::posted::libc_ok;
 use crate::rng::Rng;
 
-/// What a clean entry's result is until the kernel writes one: no call returns it.
-const NONE: u64 = 0x5ca1_ab1e_5ca1_ab1e;
 /// Threads that post.
-const POSTERS: u32 = 2;
-/// Steps of each of them.
-const STEPS: u32 = 3000;
+pub(super) const POSTERS: u32 = 2;
 /// What the first thread does to the process and the context.
-const EVENTS: u32 = 60;
-/// What this program is called with when a fuzzed process executes it.
-pub const AFTER_EXEC: &str = "--after-exec";
+const EVENTS: u32 = 80;
+/// Descriptors from here on are above what posted calls can get, and name nothing that a wild one does.
+const HIGH: i32 = 901;
 
 /// Everything that the threads of one process share.
-struct Process {
-    shared: Shared,
-    memory: Memory,
-    tally: &'static Tally,
-    /// Opened before the root directory changed.
-    devices: Vec<RawFd>,
-    program: File,
+pub(super) struct Process {
+    pub(super) shared: Shared,
+    pub(super) memory: Memory,
+    pub(super) tally: &'static Tally,
+    /// Which call each clean entry makes, as an index into the tally's list.
+    pub(super) plan: Vec<usize>,
+    /// Of the device, without a context at first.
+    pub(super) devices: Vec<RawFd>,
+    program: OwnedFd,
     stop: AtomicBool,
 }
 
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+pub enum Ending {
     /// Threads joined, mapping and descriptor given back.
     Tidy,
     /// At once, with everything in flight.
@@ -52,6 +51,17 @@ enum Ending {
     Kill,
     /// By executing another program.
     Exec,
+}
+
+impl Ending {
+    fn choose(rng: &mut Rng) -> Self {
+        *rng.pick(&[Self::Tidy, Self::Tidy, Self::Exit, Self::Kill, Self::Exec])
+    }
+
+    /// That of the process which [`run`] runs with this seed, unless it is killed for memory.
+    pub fn of(seed: u64) -> Self {
+        Self::choose(&mut Rng::new(seed))
+    }
 }
 
 fn limit(which: libc::__rlimit_resource_t, value: u64) {
@@ -63,41 +73,87 @@ fn limit(which: libc::__rlimit_resource_t, value: u64) {
     unsafe { libc::setrlimit(which, &raw const limit) };
 }
 
+/// The same file under a number above [`HIGH`].
+fn high(file: OwnedFd) -> Result<OwnedFd, String> {
+    // SAFETY: takes no memory; what it returns is ours.
+    unsafe {
+        let fd = libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, HIGH);
+        libc_ok("a high descriptor", fd.into())?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+fn device() -> Result<OwnedFd, String> {
+    high(open_device().map_err(|why| why.to_string())?)
+}
+
+/// The current directory becomes the root, which no name leads out of.
+fn confine() -> Result<(), String> {
+    const HERE: &CStr = c".";
+    // SAFETY: a NUL-terminated path.
+    libc_ok("chroot", unsafe { libc::chroot(HERE.as_ptr()) }.into()).map(|_| ())
+}
+
+/// How many calls have more than one entry.
+const RARE: usize = 12;
+
+/// Which call each clean entry makes: every one, and several those of which the least has been seen.
+fn plan(tally: &Tally, rng: &mut Rng) -> Vec<usize> {
+    let count = tally.calls().len();
+    let shift = rng.below(count as u64) as usize;
+    let mut plan: Vec<_> = (0..count).map(|which| (which + shift) % count).collect();
+    let both = |which: &usize| find(tally.calls()[*which]).is_some_and(|row| row.both);
+    let mut rarest: Vec<_> = plan.iter().copied().filter(both).collect();
+    rarest.sort_by_key(|which| {
+        let [well, badly, _] = tally.counts(*which);
+        well.min(badly)
+    });
+    plan.extend(rarest.iter().take(RARE).cycle().take(CLEAN as usize));
+    plan.truncate(CLEAN as usize);
+    plan
+}
+
 impl Process {
-    fn new(rng: &mut Rng, tally: &'static Tally, confined: bool) -> Result<Self, String> {
-        let program = File::open("/proc/self/exe").map_err(|why| format!("own program: {why}"))?;
+    fn new(rng: &mut Rng, tally: &'static Tally) -> Result<Self, String> {
+        let program = high(program::open().map_err(|why| format!("its program: {why}"))?)?;
         let mut devices = Vec::new();
-        for _ in 0..3 {
-            let device = open_device().map_err(|why| why.to_string())?;
-            devices.push(device.as_raw_fd());
-            std::mem::forget(device);
+        for _ in 0..4 {
+            devices.push(device()?.into_raw_fd());
         }
         let mut request = setup_request(ENTRIES);
         request.spin_us = *rng.pick(&[0, 100, abi::SPIN_DEFAULT]);
         request.drains = rng.below(5) as u32;
         request.threads = rng.below(9) as u32;
-        let device = open_device().map_err(|why| why.to_string())?;
+        let early = rng.one_in(2);
+        let device = device()?;
+        if early {
+            confine()?;
+        }
         let context = Context::new(device, request).map_err(|why| why.to_string())?;
         tally.act(Act::Setup, true);
         tally.act(Act::Map, true);
-        if confined {
-            // SAFETY: a NUL-terminated path.
-            libc_ok("chroot", unsafe { libc::chroot(c".".as_ptr()) }.into())?;
+        if !early {
+            confine()?;
         }
         limit(libc::RLIMIT_CORE, 0);
-        limit(libc::RLIMIT_NOFILE, 200);
-        if rng.one_in(4) {
-            limit(libc::RLIMIT_FSIZE, 1 << 16);
-        }
+        limit(libc::RLIMIT_NOFILE, DESCRIPTORS);
         // SAFETY: ignoring signals installs no handler.
         unsafe {
             libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
             libc::signal(libc::SIGPIPE, libc::SIG_IGN);
         }
+        let memory = Memory::new(context.fd()).map_err(|why| format!("its files: {why}"))?;
+        if rng.one_in(4) {
+            limit(libc::RLIMIT_FSIZE, 1 << 16);
+        }
         Ok(Self {
-            shared: Shared(context),
-            memory: Memory::new().map_err(|why| format!("the process's files: {why}"))?,
+            shared: Shared {
+                context,
+                clean: if rng.one_in(8) { 0 } else { CLEAN },
+            },
+            memory,
             tally,
+            plan: plan(tally, rng),
             devices,
             program,
             stop: AtomicBool::new(false),
@@ -114,226 +170,18 @@ impl Process {
         }
     }
 
-    /// Counts what came of a clean entry, if anything did.
-    fn harvest(&self, index: u32, which: usize) -> bool {
-        let ret = self.shared.0.ret(index).load(Ordering::Acquire);
-        if ret == NONE {
-            return false;
-        }
-        if self.shared.0.nr(index).load(Ordering::Acquire) != self.tally.calls()[which] {
-            // A page that was mapped over: nothing of it was posted.
-            return true;
-        }
-        // No call of the table gives ENOSYS by itself.
-        let came = match ret as i64 {
-            ret if ret == -i64::from(libc::ENOSYS) => Came::Back,
-            ret if ret < 0 => Came::Badly,
-            _ => Came::Well,
-        };
-        self.tally.call(which, came);
-        true
-    }
-
-    fn post(&self, thread: u32, mut rng: Rng) {
-        let context = &self.shared.0;
-        let calls = self.tally.calls();
-        let mine: Vec<_> = (0..CLEAN)
-            .filter(|index| index % POSTERS == thread)
-            .collect();
-        // An entry keeps its call, so that whenever it is executed the result is that call's. Another one in each
-        // process.
-        let shift = rng.below(calls.len() as u64) as usize;
-        let call_of = |index: u32| (index as usize + shift) % calls.len();
-        for index in &mine {
-            context.ret(*index).store(NONE, Ordering::Relaxed);
-            context
-                .nr(*index)
-                .store(calls[call_of(*index)], Ordering::Relaxed);
-        }
-        let mut posted = vec![0_u32; CLEAN as usize];
-        for step in 0..STEPS {
-            let index = *rng.pick(&mine);
-            let age = &mut posted[index as usize];
-            if *age > 0 && self.harvest(index, call_of(index)) {
-                *age = 0;
-            }
-            if *age == 0 {
-                let nr = calls[call_of(index)];
-                let args = self.memory.arguments(find(nr), &mut rng);
-                context.nr(index).store(nr, Ordering::Relaxed);
-                for (which, value) in args.iter().enumerate() {
-                    context.arg(index, which).store(*value, Ordering::Relaxed);
-                }
-                context.flags(index).store(0, Ordering::Relaxed);
-                context.ret(index).store(NONE, Ordering::Release);
-            }
-            // Again and again what is not taken: whether it was lost or is at work cannot be told.
-            if *age % 4 == 0 {
-                context
-                    .status(index)
-                    .store(abi::SUBMITTED, Ordering::Release);
-                self.shared.publish(index);
-            }
-            *age += 1;
-            if step % 8 == 0 {
-                self.push(1 + thread as usize, &mut rng);
-            }
-        }
-    }
-
-    /// Kicks or waits.
-    fn push(&self, thread: usize, rng: &mut Rng) {
-        if rng.one_in(2) {
-            self.act(thread, Act::Kick, || self.shared.0.kick().is_ok());
-            return;
-        }
-        let mut wait = abi::Wait {
-            min_complete: *rng.pick(&[0, 0, 1, 2, 64, u32::MAX]),
-            flags: u32::from(rng.one_in(16)),
-            timeout_ns: *rng.pick(&[0, 1, 1000, 100_000, 1_000_000]),
-        };
-        self.act(thread, Act::Wait, || {
-            ioctl(self.shared.0.fd(), abi::IOC_WAIT, &mut wait).is_ok()
-        });
-    }
-
-    fn act(&self, thread: usize, act: Act, body: impl FnOnce() -> bool) {
+    /// Does `body`, and tells meanwhile which thread does it.
+    pub(super) fn act(&self, thread: usize, act: Act, body: impl FnOnce() -> bool) {
         self.tally.doing(thread, Some(act));
         let well = body();
         self.tally.act(act, well);
         self.tally.doing(thread, None);
     }
 
-    /// Maps something else over a part of the context, so that its pages are unmapped while everybody uses them, and
-    /// nobody faults.
-    fn map_over(&self, rng: &mut Rng) -> bool {
-        let (map, size) = self.shared.0.mapping();
-        let pages = size as u64 / 4096;
-        let first = rng.below(pages);
-        let count = 1 + rng.below(pages - first);
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-        // SAFETY: pages of our own mapping, which everybody accesses by raw pointers and atomics only; what comes there
-        // is memory, too.
-        let at = unsafe {
-            libc::mmap(
-                map.add(first as usize * 4096).cast(),
-                count as usize * 4096,
-                libc::PROT_READ | libc::PROT_WRITE,
-                flags,
-                -1,
-                0,
-            )
-        };
-        at != libc::MAP_FAILED
-    }
-
-    /// Maps the context over itself, or somewhere with an offset that the device refuses: over itself that would leave
-    /// a hole.
-    fn map(&self, rng: &mut Rng) -> bool {
-        let (map, size) = self.shared.0.mapping();
-        let (at, flags, offset) = if rng.one_in(3) {
-            (ptr::null_mut(), libc::MAP_SHARED, 4096)
-        } else {
-            (map.cast(), libc::MAP_SHARED | libc::MAP_FIXED, 0)
-        };
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: as in `map_over`; the offset is never accepted.
-        let at = unsafe { libc::mmap(at, size, access, flags, self.shared.0.fd(), offset) };
-        at != libc::MAP_FAILED
-    }
-
-    /// A child that has the descriptor, uses it, and goes.
-    fn fork(&self) -> bool {
-        let fd = self.shared.0.fd();
-        // SAFETY: the child makes system calls only.
-        unsafe {
-            let pid = libc::fork();
-            if pid == 0 {
-                let mut wait = abi::Wait {
-                    min_complete: 1,
-                    flags: 0,
-                    timeout_ns: 1000,
-                };
-                libc::ioctl(fd, abi::IOC_KICK.into(), 0);
-                libc::ioctl(fd, abi::IOC_WAIT.into(), &raw mut wait);
-                libc::close(fd);
-                libc::_exit(0);
-            }
-            pid > 0 && libc::waitpid(pid, ptr::null_mut(), 0) == pid
-        }
-    }
-
-    fn event(&self, rng: &mut Rng) {
-        let fd = self.shared.0.fd();
-        match rng.below(32) {
-            0 | 1 => self.act(0, Act::Fork, || self.fork()),
-            2 => self.act(0, Act::Unmap, || self.map_over(rng)),
-            3..=5 => self.act(0, Act::Map, || self.map(rng)),
-            6..=9 => self.act(0, Act::Poll, || {
-                let mut one = libc::pollfd {
-                    fd: if rng.one_in(4) { self.devices[0] } else { fd },
-                    events: libc::POLLIN,
-                    revents: 0,
-                };
-                // SAFETY: one writable structure.
-                unsafe { libc::poll(&raw mut one, 1, 1) >= 0 && one.revents & libc::POLLERR == 0 }
-            }),
-            10 | 11 => {
-                let mut calls = [NO_CALL; 16];
-                let bad = rng.one_in(2);
-                let mut probe = abi::Probe {
-                    count: 16,
-                    abi_version: rng.bits() as u32,
-                    features: rng.bits(),
-                    calls: if bad {
-                        self.memory.bad_pointer(rng)
-                    } else {
-                        calls.as_mut_ptr() as u64
-                    },
-                };
-                self.act(0, Act::Probe, || {
-                    ioctl(fd, abi::IOC_PROBE, &mut probe).is_ok()
-                });
-            }
-            12..=14 => {
-                // On the context, or on a descriptor that has none yet.
-                let mut request = setup_request(1 << rng.below(14));
-                let fd = if rng.one_in(4) {
-                    *rng.pick(&self.devices)
-                } else {
-                    fd
-                };
-                self.act(0, Act::Setup, || {
-                    ioctl(fd, abi::IOC_SETUP, &mut request).is_ok()
-                });
-            }
-            15 | 16 => self.act(0, Act::Setuid, || {
-                // The thread's own, not the library's, which would change all threads; and back.
-                // SAFETY: neither takes memory.
-                unsafe {
-                    let ret = libc::syscall(libc::SYS_setresuid, 1000, 1000, 0);
-                    thread::sleep(Duration::from_micros(rng.below(2000)));
-                    ret == 0 && libc::syscall(libc::SYS_setresuid, 0, 0, 0) == 0
-                }
-            }),
-            _ => self.push(0, rng),
-        }
-    }
-
-    /// Closes the context while the others go on, and whatever else has its number then.
-    fn close(&self) {
-        let fd = self.shared.0.fd();
-        // SAFETY: the context is never dropped, so that nobody closes the number once more.
-        self.act(0, Act::Close, || unsafe { libc::close(fd) } == 0);
-    }
-
     fn execute(&self) {
-        let own = c"fuzz";
-        let after = CString::new(AFTER_EXEC).unwrap_or_default();
-        let arguments = [own.as_ptr(), after.as_ptr(), ptr::null()];
+        let arguments = [c"program".as_ptr(), ptr::null()];
         let environment = [ptr::null()];
         self.tally.doing(0, Some(Act::Exec));
-        self.tally.act(Act::Exec, true);
         // SAFETY: arrays of NUL-terminated strings that end with null.
         unsafe {
             libc::fexecve(
@@ -342,23 +190,19 @@ impl Process {
                 environment.as_ptr(),
             );
         }
-        // Where the root directory has no loader it fails.
+        // A posted call may have taken its right to be executed away.
     }
 }
 
 /// Runs one fuzzed process in the current directory; its exit status.
-pub fn run(seed: u64, tally: &'static Tally) -> i32 {
+pub fn run(seed: u64, tally: &'static Tally, cage: &Cage) -> i32 {
     let mut rng = Rng::new(seed);
-    let ending = *rng.pick(&[
-        Ending::Tidy,
-        Ending::Tidy,
-        Ending::Exit,
-        Ending::Kill,
-        Ending::Exec,
-    ]);
-    // Where a program is to be executed, its loader has to be found.
-    let confined = ending != Ending::Exec && !rng.one_in(4);
-    let process = match Process::new(&mut rng, tally, confined) {
+    let ending = Ending::choose(&mut rng);
+    if let Err(why) = cage.enter() {
+        println!("# fuzzed process: {why}");
+        return 1;
+    }
+    let process = match Process::new(&mut rng, tally) {
         // Never dropped: threads use it until the process is gone.
         Ok(process) => &*Box::leak(Box::new(process)),
         Err(why) => {
@@ -375,7 +219,7 @@ pub fn run(seed: u64, tally: &'static Tally) -> i32 {
     }
     if rng.one_in(3) {
         // Sleeps in wait until the process ends; nobody waits for it.
-        let fd = process.shared.0.fd();
+        let fd = process.shared.context.fd();
         thread::spawn(move || {
             let mut wait = abi::Wait {
                 min_complete: ENTRIES,

@@ -1,32 +1,77 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Writes random and plausible values over the whole mapping, except for what makes the calls of clean entries.
+//! Writes random and plausible values over the whole mapping, except for what makes the calls of clean entries, where
+//! there are such.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use libflexsc::sys as abi;
 
 use super::memory::Memory;
-use super::table::find;
+use super::table::{FLAGS, Flag, find};
 use crate::client::Context;
 use crate::rng::Rng;
 
 /// Entries of a fuzzed context.
 pub const ENTRIES: u32 = 256;
-/// The first entries: number, flags, arguments and result of these are left alone.
+/// The first entries: number, flags, arguments and result of these are left alone, so that what comes of them can be
+/// counted.
 pub const CLEAN: u32 = 128;
+
+/// Time limits of entries: over at once, soon, and never.
+pub const SPANS: [u64; 4] = [
+    0xffff_ffff_5ca1_ab1e,
+    100_003,
+    10_000_019,
+    0x5ca1_ab1e_5ca1_ab1e,
+];
 
 /// A context that several threads use at once.
 #[derive(Debug)]
-pub struct Shared(pub Context);
+pub struct Shared {
+    /// The context.
+    pub context: Context,
+    /// How many of its entries are clean: [`CLEAN`] or none.
+    pub clean: u32,
+}
 
 // SAFETY: everything that is done through a shared reference is an atomic access to the mapping or an ioctl.
 unsafe impl Sync for Shared {}
 
 impl Shared {
+    /// Whether the context has what a flag needs.
+    pub fn knows(&self, flag: &Flag) -> bool {
+        let features = self.context.setup().features;
+        features & flag.feature == flag.feature
+    }
+
+    /// Flags that an entry of a call may be posted with.
+    pub fn flags(&self, nr: u16, rng: &mut Rng) -> u16 {
+        let fits = |flag: &&Flag| flag.call.is_none_or(|call| call == nr) && self.knows(flag);
+        let chosen = FLAGS
+            .iter()
+            .filter(fits)
+            .filter(|flag| rng.one_in(flag.one_in));
+        chosen.fold(0, |flags, flag| flags | flag.bit)
+    }
+
+    /// Names the entries on the submission ring, one after the other, and all of them at once.
+    pub fn publish_all(&self, indexes: &[u32]) {
+        let tail = self.context.sub_tail().load(Ordering::Acquire);
+        for (which, index) in indexes.iter().enumerate() {
+            self.context
+                .sub_slot(tail.wrapping_add(which as u32))
+                .store(*index, Ordering::Relaxed);
+        }
+        // Others may have published meanwhile: then something else is in these places, or they are passed over.
+        self.context
+            .sub_tail()
+            .fetch_add(indexes.len() as u32, Ordering::AcqRel);
+    }
+
     /// Names entry `index` on the submission ring.
     pub fn publish(&self, index: u32) {
-        let tail = self.0.sub_tail().fetch_add(1, Ordering::AcqRel);
-        self.0.sub_slot(tail).store(index, Ordering::Release);
+        let tail = self.context.sub_tail().fetch_add(1, Ordering::AcqRel);
+        self.context.sub_slot(tail).store(index, Ordering::Release);
     }
 }
 
@@ -49,22 +94,23 @@ fn index(rng: &mut Rng) -> u32 {
 }
 
 /// A dirty entry that may well be executed.
-fn entry(context: &Context, memory: &Memory, calls: &[u16], rng: &mut Rng) {
-    let index = CLEAN + rng.below((ENTRIES - CLEAN).into()) as u32;
+fn entry(shared: &Shared, memory: &Memory, calls: &[u16], rng: &mut Rng) {
+    let context = &shared.context;
+    let index = shared.clean + rng.below((ENTRIES - shared.clean).into()) as u32;
     let nr = if rng.one_in(16) {
         rng.bits() as u16
     } else {
         *rng.pick(calls)
     };
-    let args = memory.arguments(find(nr), rng);
+    let args = memory.arguments(find(nr), rng.one_in(2), rng);
     context.nr(index).store(nr, Ordering::Relaxed);
-    let flags = match rng.below(8) {
-        0 | 1 => (rng.bits() & rng.bits()) as u16,
-        2 => abi::ENTRY_MULTI,
-        3 => abi::ENTRY_MULTI | abi::ENTRY_TIMEOUT,
-        _ => 0,
+    let flags = if rng.one_in(8) {
+        (rng.bits() & rng.bits()) as u16
+    } else {
+        shared.flags(nr, rng)
     };
     context.flags(index).store(flags, Ordering::Relaxed);
+    context.ret(index).store(span(rng), Ordering::Relaxed);
     for (which, value) in args.iter().enumerate() {
         context.arg(index, which).store(*value, Ordering::Relaxed);
     }
@@ -73,9 +119,14 @@ fn entry(context: &Context, memory: &Memory, calls: &[u16], rng: &mut Rng) {
         .store(abi::SUBMITTED, Ordering::Release);
 }
 
+/// Nanoseconds that an entry may take; no call returns one of these.
+pub fn span(rng: &mut Rng) -> u64 {
+    *rng.pick(&SPANS)
+}
+
 /// One stroke.
 pub fn stroke(shared: &Shared, memory: &Memory, calls: &[u16], rng: &mut Rng) {
-    let context = &shared.0;
+    let context = &shared.context;
     match rng.below(32) {
         0..=5 => context
             .status(rng.below(ENTRIES.into()) as u32)
@@ -112,23 +163,16 @@ pub fn stroke(shared: &Shared, memory: &Memory, calls: &[u16], rng: &mut Rng) {
             unsafe { AtomicU32::from_ptr(context.mapping().0.cast::<u32>().add(at)) }
                 .store(rng.bits() as u32, Ordering::Relaxed);
         }
-        19 => {
-            let entries = context.setup().entries_off as usize;
-            let first = CLEAN * 8;
-            let at = first + rng.below(u64::from((ENTRIES - CLEAN) * 8)) as u32;
-            // SAFETY: an aligned word of the dirty entries, which are mapped, accessed atomically.
-            let word = unsafe {
-                AtomicU64::from_ptr(
-                    context
-                        .mapping()
-                        .0
-                        .add(entries)
-                        .cast::<u64>()
-                        .add(at as usize),
-                )
-            };
-            word.store(rng.bits(), Ordering::Relaxed);
+        19 | 20 => {
+            // Any byte that is not a clean entry's.
+            let (base, size) = context.mapping();
+            let clean = context.setup().entries_off as usize;
+            let count = shared.clean as usize * size_of::<abi::Entry>();
+            let at = rng.below((size - count) as u64) as usize;
+            let at = if at < clean { at } else { at + count };
+            // SAFETY: a byte of the mapping, accessed atomically.
+            unsafe { AtomicU8::from_ptr(base.add(at)) }.store(rng.bits() as u8, Ordering::Relaxed);
         }
-        _ => entry(context, memory, calls, rng),
+        _ => entry(shared, memory, calls, rng),
     }
 }

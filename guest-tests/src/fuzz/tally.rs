@@ -5,6 +5,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use super::table::find;
+use crate::report::figure;
 use crate::shared_words::SharedWords;
 
 /// What is counted besides the posted calls, which come before.
@@ -19,6 +20,10 @@ pub enum Act {
     Kick,
     /// FLEXSC_IOC_WAIT.
     Wait,
+    /// FLEXSC_IOC_CANCEL.
+    Cancel,
+    /// FLEXSC_IOC_RESTRICT.
+    Restrict,
     /// mmap of the device.
     Map,
     /// poll(2) of the device: an error is POLLERR.
@@ -38,13 +43,15 @@ pub enum Act {
 }
 
 /// All of them: name, and whether both a success and a failure have to be seen.
-const ACTS: [(&str, bool); 12] = [
+const ACTS: [(&str, bool); 14] = [
     ("FLEXSC_IOC_SETUP", true),
     ("FLEXSC_IOC_PROBE", true),
     ("FLEXSC_IOC_KICK", true),
     ("FLEXSC_IOC_WAIT", true),
+    ("FLEXSC_IOC_CANCEL", true),
+    ("FLEXSC_IOC_RESTRICT", true),
     ("mmap", true),
-    ("poll", true),
+    ("poll of the context", true),
     ("map over", false),
     ("fork", false),
     ("exec", false),
@@ -73,16 +80,33 @@ const THREADS: usize = 8;
 pub struct Tally {
     calls: Vec<u16>,
     words: SharedWords,
+    clones: bool,
+}
+
+/// One line of the table.
+struct Line {
+    name: String,
+    /// Whether a success is demanded, and whether an error is.
+    wanted: [bool; 2],
+    counts: [u64; 3],
 }
 
 impl Tally {
-    /// An empty tally of `calls`.
+    /// An empty tally of `calls`; whether some of the files can share blocks.
     ///
     /// # Errors
     /// mmap(2)'s error.
-    pub fn new(calls: Vec<u16>) -> io::Result<Self> {
+    pub fn new(calls: Vec<u16>, clones: bool) -> io::Result<Self> {
         let words = SharedWords::new(3 * (calls.len() + ACTS.len()) + THREADS)?;
-        Ok(Self { calls, words })
+        // Its pages are to be this process's, not those of a fuzzed one, whose memory is bounded.
+        words
+            .iter()
+            .for_each(|word| word.store(0, Ordering::Relaxed));
+        Ok(Self {
+            calls,
+            words,
+            clones,
+        })
     }
 
     /// The calls.
@@ -93,6 +117,11 @@ impl Tally {
     /// Counts an outcome of call number `which` of the list.
     pub fn call(&self, which: usize, came: Came) {
         self.words[3 * which + came as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often call number `which` succeeded, failed and was handed back.
+    pub fn counts(&self, which: usize) -> [u64; 3] {
+        [0, 1, 2].map(|came| self.words[3 * which + came].load(Ordering::Relaxed))
     }
 
     /// Counts an outcome of something else.
@@ -132,38 +161,83 @@ impl Tally {
         (0..THREADS).for_each(|thread| self.doing(thread, None));
     }
 
-    /// Prints the table.
-    ///
-    /// # Errors
-    /// What never succeeded or never failed, although it can.
-    pub fn judge(&self) -> Result<(), String> {
-        println!(
-            "# {:18} {:>9} {:>9} {:>12}",
-            "call", "well", "badly", "handed back"
-        );
-        let mut missing = Vec::new();
-        let names = self.calls.iter().map(|nr| match find(*nr) {
-            Some(row) => (row.name.to_string(), row.both, true),
-            None => (format!("call {nr} (no row)"), false, false),
+    fn lines(&self) -> Vec<Line> {
+        let calls = self.calls.iter().map(|nr| match find(*nr) {
+            Some(row) => {
+                let well = row.both && (self.clones || !row.clones);
+                (row.name.to_string(), [well, row.both])
+            }
+            None => (format!("call {nr}"), [false, false]),
         });
         let acts = ACTS
             .iter()
-            .map(|(name, both)| ((*name).to_string(), *both, true));
-        for (which, (name, both, once)) in names.chain(acts).enumerate() {
-            let [well, badly, back] =
-                [0, 1, 2].map(|came| self.words[3 * which + came].load(Ordering::Relaxed));
-            println!("# {name:18} {well:>9} {badly:>9} {back:>12}");
-            if both && well == 0 || once && well + badly == 0 {
-                missing.push(format!("{name} never succeeded"));
-            }
-            if both && badly == 0 {
-                missing.push(format!("{name} never failed"));
+            .map(|(name, both)| ((*name).to_string(), [*both; 2]));
+        calls
+            .chain(acts)
+            .enumerate()
+            .map(|(which, (name, wanted))| Line {
+                name,
+                wanted,
+                counts: self.counts(which),
+            })
+            .collect()
+    }
+
+    /// What has been seen less than `minimum` times, although it can be: successes, errors, or either where not both
+    /// are demanded.
+    pub fn missing(&self, minimum: u64) -> Vec<String> {
+        let mut missing = Vec::new();
+        for line in self.lines() {
+            let [well, badly, _] = line.counts;
+            for (wanted, count, what) in [
+                (line.wanted[0], well, "succeeded"),
+                (line.wanted[1], badly, "failed"),
+                (line.wanted == [false; 2], well + badly, "came to an end"),
+            ] {
+                // What is no call and need not both succeed and fail is done a few times in each process.
+                let minimum = if what == "came to an end" { 1 } else { minimum };
+                if wanted && count < minimum {
+                    missing.push(format!("{} {what} {count} times", line.name));
+                }
             }
         }
+        for nr in &self.calls {
+            if find(*nr).is_none() {
+                missing.push(format!("call {nr} has no row"));
+            }
+        }
+        missing
+    }
+
+    /// Prints the table and what is the least of it.
+    ///
+    /// # Errors
+    /// What is [missing](Self::missing).
+    pub fn judge(&self, minimum: u64) -> Result<(), String> {
+        println!(
+            "# {:20} {:>9} {:>9} {:>12}",
+            "call", "well", "badly", "handed back"
+        );
+        let lines = self.lines();
+        for line in &lines {
+            let [well, badly, back] = line.counts;
+            println!("# {:20} {well:>9} {badly:>9} {back:>12}", line.name);
+        }
+        for (which, what) in ["success", "failure"].into_iter().enumerate() {
+            let wanted = lines.iter().filter(|line| line.wanted[which]);
+            let count = wanted.clone().count();
+            if let Some(least) = wanted.min_by_key(|line| line.counts[which]) {
+                figure(&format!(
+                    "fuzz: least often seen {what} of {count} calls and ioctls: {} of {}",
+                    least.counts[which], least.name
+                ));
+            }
+        }
+        let missing = self.missing(minimum);
         if missing.is_empty() {
             Ok(())
         } else {
-            Err(missing.join(", "))
+            Err(format!("wanted {minimum} times: {}", missing.join(", ")))
         }
     }
 }

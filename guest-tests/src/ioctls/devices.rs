@@ -20,6 +20,8 @@ use crate::suite::{outcome, until};
 pub struct Device {
     /// Its state.
     pub state: State,
+    /// Whether its set of calls is final.
+    pub frozen: bool,
     holder: Holder,
     /// The process that set it up, if that is another one.
     _owner: Option<Child>,
@@ -65,6 +67,7 @@ impl Device {
         };
         Ok(Self {
             state,
+            frozen: false,
             holder,
             _owner: owner,
         })

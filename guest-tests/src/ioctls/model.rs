@@ -169,6 +169,56 @@ pub fn wait(state: State, reach: Reach, request: &abi::Wait, done: u32) -> Allow
     })
 }
 
+/// What may come of a cancel while nothing is in flight.
+pub fn cancel(state: State, reach: Reach, request: &abi::Cancel) -> Allowed {
+    if reach == Reach::Not {
+        return vec![libc::EFAULT];
+    }
+    not_own(state).unwrap_or_else(|| {
+        let all = request.flags & abi::CANCEL_ALL != 0;
+        let unknown = request.flags & !abi::CANCEL_ALL != 0 || request.__reserved != [0; 2];
+        if unknown || all && request.index != 0 {
+            vec![libc::EINVAL]
+        } else if all {
+            vec![0]
+        } else {
+            vec![libc::ENOENT]
+        }
+    })
+}
+
+/// What may come of a restriction of a file whose set is `frozen` or not; `numbers` tells whether the list is memory.
+/// It takes nothing away that the tests need.
+pub fn restrict(
+    state: State,
+    reach: Reach,
+    request: &abi::Restrict,
+    frozen: bool,
+    numbers: bool,
+) -> Allowed {
+    if reach == Reach::Not {
+        return vec![libc::EFAULT];
+    }
+    if matches!(state, State::Foreign | State::Dead) {
+        return vec![libc::EPERM];
+    }
+    let known = abi::RESTRICT_CALLS | abi::RESTRICT_FREEZE;
+    let listed = request.flags & abi::RESTRICT_CALLS != 0;
+    let invalid = request.flags & !known != 0
+        || request.__reserved != [0; 2]
+        || request.count > abi::RESTRICT_MAX
+        || !listed && request.count != 0;
+    if invalid {
+        vec![libc::EINVAL]
+    } else if request.flags != 0 && frozen {
+        vec![libc::EPERM]
+    } else if listed && !numbers && request.count != 0 || reach == Reach::ReadOnly {
+        vec![libc::EFAULT]
+    } else {
+        vec![0]
+    }
+}
+
 /// Fails unless `ret`, a result or `-errno`, is one of those allowed.
 ///
 /// # Errors

@@ -86,7 +86,7 @@ fn print(seen: &Seen) {
 /// What has to have been seen, or the run has shown too little.
 fn judge(seen: &Seen) -> Result<(), String> {
     use State::{Dead, Foreign, Fresh, Live, Unmapped};
-    let wanted: [(&str, &[State], &[i32]); 12] = [
+    let wanted: [(&str, &[State], &[i32]); 17] = [
         ("setup", &[Fresh], &[0, libc::EINVAL, libc::EFAULT]),
         (
             "setup",
@@ -104,6 +104,19 @@ fn judge(seen: &Seen) -> Result<(), String> {
         ),
         ("wait", &[Fresh], &[libc::EBADFD, libc::EFAULT]),
         ("wait", &[Foreign, Dead], &[libc::EPERM, libc::EFAULT]),
+        (
+            "cancel",
+            &[Live, Unmapped],
+            &[0, libc::ENOENT, libc::EINVAL, libc::EFAULT],
+        ),
+        ("cancel", &[Fresh], &[libc::EBADFD, libc::EFAULT]),
+        ("cancel", &[Foreign, Dead], &[libc::EPERM, libc::EFAULT]),
+        (
+            "restrict",
+            &[Fresh, Live, Unmapped],
+            &[0, libc::EINVAL, libc::EFAULT, libc::EPERM],
+        ),
+        ("restrict", &[Foreign, Dead], &[libc::EPERM, libc::EFAULT]),
         ("wrong", &STATES, &[libc::ENOTTY]),
         ("map", &[Live, Unmapped], &[0, libc::EINVAL]),
         ("map", &[Fresh, Foreign, Dead], &[libc::EBADFD]),
@@ -162,7 +175,59 @@ fn one(
         .map_or(0, |context| context.setup().entries - context.room() as u32);
     let (reach, missing) = (reach(rng), rng.below(112) as usize);
     let mut made = false;
-    let (name, ret) = match rng.below(12) {
+    let (name, ret) = match rng.below(18) {
+        12 | 13 => {
+            let request = abi::Cancel {
+                index: word(rng, &[0, 0, 1, 63, 64]),
+                flags: word(rng, &[0, abi::CANCEL_ALL]),
+                __reserved: [0, u64::from(rng.one_in(16))],
+            };
+            let ret = raw(fd, abi::IOC_CANCEL, edges.place(&request, reach, missing)?);
+            let allowed = model::cancel(state, reach, &request);
+            check(
+                || format!("{state:?}, {reach:?}: {request:?}"),
+                ret,
+                &allowed,
+            )?;
+            ("cancel", ret)
+        }
+        14..=17 => {
+            // What the tests post always stays.
+            let numbers = [NR_NOP; abi::RESTRICT_MAX as usize];
+            let bad = rng.one_in(4);
+            let flags = word(rng, &[0, abi::RESTRICT_CALLS, abi::RESTRICT_FREEZE, 3]);
+            let listed = flags & abi::RESTRICT_CALLS != 0;
+            let request = abi::Restrict {
+                flags,
+                count: word(rng, &[0, 4, 4, abi::RESTRICT_MAX]).max(listed.into()),
+                calls: if bad {
+                    rng.bits() | 1 << 63
+                } else {
+                    numbers.as_ptr() as u64
+                },
+                allowed: rng.bits() as u32,
+                frozen: rng.bits() as u32,
+                __reserved: [0, u64::from(rng.one_in(16))],
+            };
+            let ret = raw(
+                fd,
+                abi::IOC_RESTRICT,
+                edges.place(&request, reach, missing)?,
+            );
+            let allowed = model::restrict(state, reach, &request, device.frozen, !bad);
+            check(
+                || format!("{state:?}, {reach:?}: {request:?}"),
+                ret,
+                &allowed,
+            )?;
+            // Also where the answer could not be told.
+            let done = ret == 0 || allowed == [libc::EFAULT] && reach == Reach::ReadOnly;
+            let bad_list = listed && bad;
+            if done && !bad_list && flags & abi::RESTRICT_FREEZE != 0 {
+                device.frozen = true;
+            }
+            ("restrict", ret)
+        }
         0..=3 => {
             let request = setup(rng, cpus);
             let address = edges.place(&request, reach, missing)?;
@@ -225,8 +290,15 @@ fn one(
         10 => {
             // The right number with another size, a direction that is none of it.
             let size = rng.below(1 << 14) as u32;
-            let command = (0xf510 + rng.below(4) as u32) | size << 16 | (rng.below(4) as u32) << 30;
-            let known = [abi::IOC_SETUP, abi::IOC_PROBE, abi::IOC_KICK, abi::IOC_WAIT];
+            let command = (0xf510 + rng.below(6) as u32) | size << 16 | (rng.below(4) as u32) << 30;
+            let known = [
+                abi::IOC_SETUP,
+                abi::IOC_PROBE,
+                abi::IOC_KICK,
+                abi::IOC_WAIT,
+                abi::IOC_CANCEL,
+                abi::IOC_RESTRICT,
+            ];
             if known.contains(&command) {
                 return Ok(false);
             }
@@ -321,6 +393,7 @@ fn by_several(place: &mut Place) -> Result<(), String> {
         libc::EBADFD,
         libc::ETIME,
         libc::ENOTTY,
+        libc::ENOENT,
         // More threads than a machine with little memory gives.
         libc::EAGAIN,
         libc::ENOMEM,
@@ -368,7 +441,16 @@ fn several(
     let edges = Edges::new().map_err(|why| why.to_string())?;
     for _ in 0..25 {
         let (reach, missing) = (reach(&mut rng), rng.below(112) as usize);
-        let (name, ret) = match rng.below(6) {
+        let (name, ret) = match rng.below(7) {
+            6 => {
+                let cancel = abi::Cancel {
+                    index: word(&mut rng, &[0, 0, 1]),
+                    flags: word(&mut rng, &[0, abi::CANCEL_ALL]),
+                    __reserved: [0; 2],
+                };
+                let address = edges.place(&cancel, reach, missing)?;
+                ("cancel", raw(fd, abi::IOC_CANCEL, address))
+            }
             0 | 1 => {
                 let address = edges.place(&setup(&mut rng, cpus), reach, missing)?;
                 ("setup", raw(fd, abi::IOC_SETUP, address))

@@ -13,10 +13,16 @@ use crate::posted::{MODES, Poster, ensure, expect, libc_ok};
 use crate::process::{isolated, module_unused};
 use crate::report::Report;
 
-/// Where the module's file is: named by `FLEXSC_KO`, or where a guest or an installation has it.
+/// Where the module's file is: named by `FLEXSC_KO`, or where a guest has the one that it was started with, or its
+/// build, or an installation.
 pub fn file() -> Option<PathBuf> {
     let named = std::env::var_os("FLEXSC_KO").map(PathBuf::from);
-    let usual = ["/opt/flexsc/flexsc.ko", "/lib/flexsc/flexsc.ko"].map(PathBuf::from);
+    let usual = [
+        "/run/flexsc/job/flexsc.ko",
+        "/opt/flexsc/flexsc.ko",
+        "/lib/flexsc/flexsc.ko",
+    ]
+    .map(PathBuf::from);
     named.into_iter().chain(usual).find(|path| path.is_file())
 }
 

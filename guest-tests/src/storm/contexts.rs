@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use super::figures::{Figures, context_cost};
 use crate::posted::{MODES, Poster, expect};
 use crate::process::isolated;
+use crate::report::figure;
 use crate::suite::{Place, context};
 
 /// Contexts when the command line does not say how many.
@@ -42,6 +43,8 @@ pub fn run(place: &mut Place) -> Result<(), String> {
         isolated(|| use_up(count, fd)).map_err(|why| format!("after {done} contexts: {why}"))?;
         done += count;
     }
-    println!("# {contexts} contexts opened, set up, used and closed");
+    figure(&format!(
+        "storm: {contexts} contexts opened, set up, used and closed"
+    ));
     before.again(contexts, cost)
 }

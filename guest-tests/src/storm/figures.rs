@@ -9,11 +9,15 @@ use std::time::{Duration, Instant};
 use crate::client::{Mode, PATIENCE, open_device};
 use crate::posted::Poster;
 use crate::process::{isolated, module_references};
+use crate::report::figure;
 use crate::shared_words::SharedWords;
 use crate::suite::Place;
 
 /// SUnreclaim may grow by this many KiB at most, however many rounds there are: caches of slabs that are not full.
 const SLAB_TOLERANCE: i64 = 4096;
+/// MemAvailable may fall by this many KiB at most, however many rounds there are: free pages that each CPU has for
+/// itself, and pages that the file system has cached.
+const AVAILABLE_TOLERANCE: i64 = 32 << 10;
 /// Stacks of ended threads that the kernel keeps for each CPU (`NR_CACHED_STACKS`).
 const CACHED_STACKS: i64 = 2;
 
@@ -30,7 +34,7 @@ pub struct Figures {
     references: i64,
     /// SUnreclaim.
     slab: i64,
-    /// MemAvailable, for people.
+    /// MemAvailable.
     available: i64,
     /// Threads, those of the kernel included, for people.
     threads: i64,
@@ -164,6 +168,10 @@ impl Figures {
                 now.references != self.references,
             ),
             ("SUnreclaim", now.slab - self.slab > slab),
+            (
+                "MemAvailable",
+                self.available - now.available > AVAILABLE_TOLERANCE,
+            ),
         ];
         checks.iter().find_map(|(what, high)| high.then_some(*what))
     }
@@ -180,8 +188,8 @@ impl Figures {
             let now = Self::settled()?;
             let excess = self.excess(&now, slab);
             if excess.is_none() || started.elapsed() > *PATIENCE {
-                println!("# before: {self}");
-                println!("# after:  {now}");
+                figure(&format!("storm: before: {self}"));
+                figure(&format!("storm: after: {now}"));
                 println!(
                     "# SUnreclaim may differ by {slab} KiB: {rounds} contexts would be {} KiB",
                     rounds as i64 * cost

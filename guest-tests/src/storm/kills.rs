@@ -14,6 +14,7 @@ use super::figures::{Figures, context_cost};
 use crate::client::{Context, Mode, PATIENCE, setup_request};
 use crate::posted::{MODES, ensure, six};
 use crate::process::{Child, End, module_unused, pipe};
+use crate::report::figure;
 use crate::rng::Rng;
 use crate::shared_words::SharedWords;
 use crate::suite::{Place, until};
@@ -31,7 +32,7 @@ const MUCH: usize = 512 << 10;
 
 /// The victim has posted all its entries.
 const POSTED: usize = 0;
-/// How often it has seen an entry BUSY.
+/// Entries that it has last seen BUSY with a call that blocks for ever: they are so until it ends.
 const BUSY: usize = 1;
 /// How many completions it has taken.
 const TAKEN: usize = 2;
@@ -195,6 +196,7 @@ fn victim(seed: u64, mode: Mode, words: &SharedWords) -> Result<(), String> {
         });
     }
     let mut in_flight = 0_usize;
+    let mut blocked = [false; 128];
     loop {
         while in_flight < DEPTH {
             // The entry that will be taken is not known before: its buffer goes by the count of those in use.
@@ -202,15 +204,17 @@ fn victim(seed: u64, mode: Mode, words: &SharedWords) -> Result<(), String> {
             blocking -= u64::from(blocks);
             let which = rng.below(128) as usize;
             let (nr, args) = things.call(&mut rng, which, blocks);
-            context.post(nr as u16, args).ok_or("no entry is free")?;
+            let index = context.post(nr as u16, args).ok_or("no entry is free")?;
+            blocked[index as usize] = blocks;
             in_flight += 1;
         }
         words[POSTED].store(1, Ordering::Relaxed);
         words[MOST].fetch_max(in_flight as u64, Ordering::Relaxed);
         context.kick_if_needed().map_err(|why| why.to_string())?;
-        let busy =
-            (0..128).filter(|index| context.status(*index).load(Ordering::Relaxed) == abi::BUSY);
-        words[BUSY].fetch_add(busy.count() as u64, Ordering::Relaxed);
+        let busy = (0..128).filter(|index| {
+            blocked[*index as usize] && context.status(*index).load(Ordering::Relaxed) == abi::BUSY
+        });
+        words[BUSY].store(busy.count() as u64, Ordering::Relaxed);
         let before = in_flight;
         while context.reap().map_err(|why| why.to_string())?.is_some() {
             in_flight -= 1;
@@ -256,7 +260,7 @@ fn round(which: u64, rng: &mut Rng, tally: &mut Tally) -> Result<(), String> {
         // At any moment of set-up, too.
         0 => (Ok(()), 60_000),
         1 => (wait_for("a hundred entries in flight", POSTED), 3000),
-        _ => (wait_for("an entry that is BUSY", BUSY), 8000),
+        _ => (wait_for("an entry that stays BUSY", BUSY), 8000),
     };
     if ended.is_none() {
         std::thread::sleep(Duration::from_micros(rng.below(most)));
@@ -300,14 +304,14 @@ pub fn run(place: &mut Place) -> Result<(), String> {
     module_unused()?;
     let before = Figures::settled()?;
     let tally = rounds(count, &mut place.rng)?;
-    println!(
-        "# {count} processes killed: {} with {DEPTH} entries in flight, {} of these had seen one BUSY; {} entries \
+    figure(&format!(
+        "storm: {count} processes killed, {} with {DEPTH} entries in flight, {} of these with one BUSY; {} entries were \
          completed before",
         tally.posted, tally.busy, tally.taken
-    );
+    ));
     ensure(
         tally.busy * 2 >= count,
-        format!("only {} of {count} had seen an entry BUSY", tally.busy),
+        format!("only {} of {count} had an entry BUSY", tally.busy),
     )?;
     before.again(count, cost)
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use crate::client::{Mode, PATIENCE, plain};
 use crate::posted::{MODES, Poster, ensure, six};
 use crate::process::{Child, End};
+use crate::report::figure;
 use crate::rng::Rng;
 use crate::shared_words::SharedWords;
 use crate::suite::{Place, until};
@@ -132,10 +133,10 @@ pub fn run(place: &mut Place) -> Result<(), String> {
         by_module += words[BY_MODULE].load(Ordering::Relaxed);
         cut_short += u64::from(whole < RECORDS as u64);
     }
-    println!(
-        "# {rounds} writers killed, {cut_short} of them before they had done; {completed} records completed, \
+    figure(&format!(
+        "storm: {rounds} writers killed, {cut_short} of them before they had done; {completed} records completed, \
          {by_module} by the module: all there"
-    );
+    ));
     ensure(
         cut_short == rounds,
         "some writers had written everything before the kill",
