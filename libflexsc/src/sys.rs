@@ -57,6 +57,12 @@ pub const ENTRY_HANDED_BACK: u16 = bindings::FLEXSC_ENTRY_HANDED_BACK as u16;
 /// Entry flag: `ret` holds the nanoseconds after which the entry is cancelled.
 pub const ENTRY_TIMEOUT: u16 = bindings::FLEXSC_ENTRY_TIMEOUT as u16;
 
+/// Entry flag: the entry posted next begins when this one has succeeded.
+pub const ENTRY_LINK: u16 = bindings::FLEXSC_ENTRY_LINK as u16;
+
+/// Entry flag: the entry opens, or works on, the file of its chain.
+pub const ENTRY_FILE: u16 = bindings::FLEXSC_ENTRY_FILE as u16;
+
 /// Entry flag: [`NR_POLL`] goes on until it fails, with events exchanged through `ret`.
 pub const ENTRY_MULTI: u16 = bindings::FLEXSC_ENTRY_MULTI as u16;
 
