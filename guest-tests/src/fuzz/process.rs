@@ -21,6 +21,17 @@ use crate::rng::Rng;
 
 /// What a clean entry's result is until the kernel writes one: no call returns it.
 const NONE: u64 = 0x5ca1_ab1e_5ca1_ab1e;
+/// Flags of clean entries.
+const FLAGS: [u16; 8] = [
+    0,
+    0,
+    0,
+    0,
+    abi::ENTRY_LINK,
+    abi::ENTRY_LINK,
+    abi::ENTRY_FILE,
+    abi::ENTRY_LINK | abi::ENTRY_FILE,
+];
 /// Threads that post.
 const POSTERS: u32 = 2;
 /// Steps of each of them.
@@ -124,9 +135,10 @@ impl Process {
             // A page that was mapped over: nothing of it was posted.
             return true;
         }
-        // No call of the table gives ENOSYS by itself.
+        // No call of the table gives ENOSYS by itself; a chain's file may come with the entry.
+        let back = self.shared.0.flags(index).load(Ordering::Relaxed) & abi::ENTRY_HANDED_BACK;
         let came = match ret as i64 {
-            ret if ret == -i64::from(libc::ENOSYS) => Came::Back,
+            ret if ret == -i64::from(libc::ENOSYS) || back != 0 => Came::Back,
             ret if ret < 0 => Came::Badly,
             _ => Came::Well,
         };
@@ -164,7 +176,8 @@ impl Process {
                 for (which, value) in args.iter().enumerate() {
                     context.arg(index, which).store(*value, Ordering::Relaxed);
                 }
-                context.flags(index).store(0, Ordering::Relaxed);
+                let flags = *rng.pick(&FLAGS);
+                context.flags(index).store(flags, Ordering::Relaxed);
                 context.ret(index).store(NONE, Ordering::Release);
             }
             // Again and again what is not taken: whether it was lost or is at work cannot be told.
