@@ -44,8 +44,14 @@ pub(crate) const DONE: u32 = 3;
 pub(crate) const ENTRY_HANDED_BACK: u16 = 0x8000;
 /// `FLEXSC_ENTRY_TIMEOUT`.
 pub(crate) const ENTRY_TIMEOUT: u16 = 1;
+/// `FLEXSC_ENTRY_LINK`.
+pub(crate) const ENTRY_LINK: u16 = 2;
+/// `FLEXSC_ENTRY_FILE`.
+pub(crate) const ENTRY_FILE: u16 = 4;
 /// `FLEXSC_ENTRY_MULTI`.
 pub(crate) const ENTRY_MULTI: u16 = 8;
+/// The flags that an entry may be posted with.
+pub(crate) const ENTRY_FLAGS: u16 = ENTRY_TIMEOUT | ENTRY_LINK | ENTRY_FILE | ENTRY_MULTI;
 /// `FLEXSC_NR_OWN`: calls that are no system calls have this number or a higher one.
 pub(crate) const NR_OWN: u16 = 0xfff0;
 /// `FLEXSC_NR_POLL`.
@@ -54,8 +60,8 @@ pub(crate) const NR_POLL: u16 = 0xfffe;
 pub(crate) const NEED_WAKEUP: u32 = 1;
 
 /// `FLEXSC_FEAT_*`: the three lanes, poll(2), cancelling, restrictions, waiting without a thread,
-/// also for readiness, time limits, and waiting for readiness that goes on.
-pub(crate) const FEATURES: u64 = 0x1ff | 1 << 10;
+/// also for readiness, time limits, chains, and waiting for readiness that goes on.
+pub(crate) const FEATURES: u64 = 0x7ff;
 
 /// `FLEXSC_CPU_ANY`.
 pub(crate) const CPU_ANY: i32 = -1;

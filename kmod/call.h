@@ -56,6 +56,12 @@ struct flexsc_frame {
 	struct file *file;
 	u64 done;			/* in/out: bytes transferred before it had to wait */
 	u64 note;			/* in/out: what the handler wants to find again */
+
+	/*
+	 * In: a file without a descriptor that stands for args[0]; close takes its reference.
+	 * Out, with FLEXSC_FRAME_FILE: what the call has opened, with a reference; ret is 0.
+	 */
+	struct file *chain;
 	u32 events;			/* out: EPOLL* to wait for */
 	u32 flags;			/* FLEXSC_FRAME_* */
 };
@@ -65,6 +71,8 @@ struct flexsc_frame {
 #define FLEXSC_FRAME_BLOCK	0x1	/* T: make the blocking call, waiting is no use */
 #define FLEXSC_FRAME_ATTEMPT	0x2	/* flexsc_file_get_rw(): try without blocking */
 #define FLEXSC_FRAME_MULTI	0x4	/* poll: wait, whatever is there */
+#define FLEXSC_FRAME_FILE	0x8	/* in: what is opened gets no descriptor */
+#define FLEXSC_FRAME_CLOEXEC	0x10	/* out, with FILE: its descriptor would close on exec */
 
 /* A handler's verdict. FLEXSC_TO_T and _HAND_BACK mean: no side effect has happened. */
 enum flexsc_verdict {

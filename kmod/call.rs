@@ -43,15 +43,20 @@ pub(crate) struct Frame {
     pub(crate) file: *mut bindings::file,
     pub(crate) done: u64,
     pub(crate) note: u64,
+    pub(crate) chain: *mut bindings::file,
     pub(crate) events: u32,
     pub(crate) flags: u32,
 }
-static_assert!(size_of::<Frame>() == 120);
+static_assert!(size_of::<Frame>() == 128);
 
 /// `FLEXSC_FRAME_BLOCK`: make the blocking call.
 pub(crate) const FRAME_BLOCK: u32 = 1;
 /// `FLEXSC_FRAME_MULTI`: wait, whatever is there.
 pub(crate) const FRAME_MULTI: u32 = 4;
+/// `FLEXSC_FRAME_FILE`: what is opened goes to `chain` and gets no descriptor.
+pub(crate) const FRAME_FILE: u32 = 8;
+/// `FLEXSC_FRAME_CLOEXEC`: its descriptor would close on exec.
+pub(crate) const FRAME_CLOEXEC: u32 = 16;
 
 /// What became of an entry that a handler was given.
 pub(crate) enum Verdict {
@@ -88,6 +93,19 @@ pub(crate) enum Lane {
     T,
 }
 
+/// What a call may do with the file of its chain.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileUse {
+    /// Nothing: it takes no descriptor in its first argument.
+    Leaves,
+    /// It takes it for its first argument.
+    Takes,
+    /// It opens it.
+    Opens,
+    /// It takes it, and it is gone then.
+    Closes,
+}
+
 /// One row of the table.
 pub(crate) struct Call {
     /// System call number, x86-64.
@@ -95,6 +113,7 @@ pub(crate) struct Call {
     lane: Lane,
     /// Whether a security hook of the real call cannot be reached (see `gate.c`).
     gated: bool,
+    file: FileUse,
     handler: Handler,
 }
 
@@ -107,6 +126,11 @@ impl Call {
     /// Where the entry is queued first.
     pub(crate) fn lane(&self) -> Lane {
         self.lane
+    }
+
+    /// What it may do with the file of its chain.
+    pub(crate) fn file(&self) -> FileUse {
+        self.file
     }
 
     /// The answer to a probe.
@@ -143,7 +167,7 @@ impl Call {
 }
 
 macro_rules! calls {
-    ($($nr:literal $lane:ident $gated:literal $handler:ident,)*) => {
+    ($($nr:literal $lane:ident $gated:literal $file:ident $handler:ident,)*) => {
         mod handlers {
             use super::Frame;
             // See helpers.rs: the task structs that a frame points at.
@@ -158,90 +182,91 @@ macro_rules! calls {
                 nr: $nr,
                 lane: Lane::$lane,
                 gated: $gated,
+                file: FileUse::$file,
                 handler: handlers::$handler,
             },)*
         ];
     };
 }
 
-// number, first lane, gated, handler
+// number, first lane, gated, what it does with a chain's file, handler
 calls! {
-    0 W false flexsc_call_read,
-    1 W false flexsc_call_write,
-    3 T false flexsc_call_close,
-    5 W false flexsc_call_fstat,
-    8 W false flexsc_call_lseek,
-    16 T false flexsc_call_ioctl,
-    17 W false flexsc_call_pread64,
-    18 W false flexsc_call_pwrite64,
-    19 W false flexsc_call_readv,
-    20 W false flexsc_call_writev,
-    40 T false flexsc_call_sendfile,
-    41 T false flexsc_call_socket,
-    42 T true flexsc_call_connect,
-    44 T false flexsc_call_sendto,
-    45 T false flexsc_call_recvfrom,
-    46 T false flexsc_call_sendmsg,
-    47 T false flexsc_call_recvmsg,
-    48 T true flexsc_call_shutdown,
-    49 T true flexsc_call_bind,
-    50 T true flexsc_call_listen,
-    53 T false flexsc_call_socketpair,
-    54 T false flexsc_call_setsockopt,
-    55 T false flexsc_call_getsockopt,
-    72 W true flexsc_call_fcntl,
-    73 T true flexsc_call_flock,
-    74 W false flexsc_call_fsync,
-    75 W false flexsc_call_fdatasync,
-    76 T false flexsc_call_truncate,
-    77 W true flexsc_call_ftruncate,
-    91 W true flexsc_call_fchmod,
-    93 W true flexsc_call_fchown,
-    110 W false flexsc_call_getppid,
-    137 T false flexsc_call_statfs,
-    138 W false flexsc_call_fstatfs,
-    188 T false flexsc_call_setxattr,
-    189 T false flexsc_call_lsetxattr,
-    190 W false flexsc_call_fsetxattr,
-    191 T false flexsc_call_getxattr,
-    192 T false flexsc_call_lgetxattr,
-    193 W false flexsc_call_fgetxattr,
-    194 T false flexsc_call_listxattr,
-    195 T false flexsc_call_llistxattr,
-    196 W false flexsc_call_flistxattr,
-    197 T false flexsc_call_removexattr,
-    198 T false flexsc_call_lremovexattr,
-    199 W false flexsc_call_fremovexattr,
-    217 W false flexsc_call_getdents64,
-    221 W false flexsc_call_fadvise64,
-    230 W false flexsc_call_clock_nanosleep,
-    257 T false flexsc_call_openat,
-    258 T false flexsc_call_mkdirat,
-    259 T false flexsc_call_mknodat,
-    260 T true flexsc_call_fchownat,
-    262 T false flexsc_call_newfstatat,
-    263 T true flexsc_call_unlinkat,
-    265 T true flexsc_call_linkat,
-    266 T true flexsc_call_symlinkat,
-    267 T true flexsc_call_readlinkat,
-    268 T true flexsc_call_fchmodat,
-    269 T false flexsc_call_faccessat,
-    275 T false flexsc_call_splice,
-    277 W false flexsc_call_sync_file_range,
-    280 T false flexsc_call_utimensat,
-    285 W false flexsc_call_fallocate,
-    288 T true flexsc_call_accept4,
-    295 W false flexsc_call_preadv,
-    296 W false flexsc_call_pwritev,
-    306 W false flexsc_call_syncfs,
-    316 T false flexsc_call_renameat2,
-    318 W false flexsc_call_getrandom,
-    326 W false flexsc_call_copy_file_range,
-    332 T false flexsc_call_statx,
-    437 T false flexsc_call_openat2,
-    452 T true flexsc_call_fchmodat2,
-    0xfffe W false flexsc_call_poll,
-    0xffff W false flexsc_call_nop,
+    0 W false Takes flexsc_call_read,
+    1 W false Takes flexsc_call_write,
+    3 T false Closes flexsc_call_close,
+    5 W false Takes flexsc_call_fstat,
+    8 W false Takes flexsc_call_lseek,
+    16 T false Takes flexsc_call_ioctl,
+    17 W false Takes flexsc_call_pread64,
+    18 W false Takes flexsc_call_pwrite64,
+    19 W false Takes flexsc_call_readv,
+    20 W false Takes flexsc_call_writev,
+    40 T false Takes flexsc_call_sendfile,
+    41 T false Opens flexsc_call_socket,
+    42 T true Takes flexsc_call_connect,
+    44 T false Takes flexsc_call_sendto,
+    45 T false Takes flexsc_call_recvfrom,
+    46 T false Takes flexsc_call_sendmsg,
+    47 T false Takes flexsc_call_recvmsg,
+    48 T true Takes flexsc_call_shutdown,
+    49 T true Takes flexsc_call_bind,
+    50 T true Takes flexsc_call_listen,
+    53 T false Leaves flexsc_call_socketpair,
+    54 T false Takes flexsc_call_setsockopt,
+    55 T false Takes flexsc_call_getsockopt,
+    72 W true Takes flexsc_call_fcntl,
+    73 T true Takes flexsc_call_flock,
+    74 W false Takes flexsc_call_fsync,
+    75 W false Takes flexsc_call_fdatasync,
+    76 T false Leaves flexsc_call_truncate,
+    77 W true Takes flexsc_call_ftruncate,
+    91 W true Takes flexsc_call_fchmod,
+    93 W true Takes flexsc_call_fchown,
+    110 W false Leaves flexsc_call_getppid,
+    137 T false Leaves flexsc_call_statfs,
+    138 W false Takes flexsc_call_fstatfs,
+    188 T false Leaves flexsc_call_setxattr,
+    189 T false Leaves flexsc_call_lsetxattr,
+    190 W false Takes flexsc_call_fsetxattr,
+    191 T false Leaves flexsc_call_getxattr,
+    192 T false Leaves flexsc_call_lgetxattr,
+    193 W false Takes flexsc_call_fgetxattr,
+    194 T false Leaves flexsc_call_listxattr,
+    195 T false Leaves flexsc_call_llistxattr,
+    196 W false Takes flexsc_call_flistxattr,
+    197 T false Leaves flexsc_call_removexattr,
+    198 T false Leaves flexsc_call_lremovexattr,
+    199 W false Takes flexsc_call_fremovexattr,
+    217 W false Takes flexsc_call_getdents64,
+    221 W false Takes flexsc_call_fadvise64,
+    230 W false Leaves flexsc_call_clock_nanosleep,
+    257 T false Opens flexsc_call_openat,
+    258 T false Takes flexsc_call_mkdirat,
+    259 T false Takes flexsc_call_mknodat,
+    260 T true Takes flexsc_call_fchownat,
+    262 T false Takes flexsc_call_newfstatat,
+    263 T true Takes flexsc_call_unlinkat,
+    265 T true Takes flexsc_call_linkat,
+    266 T true Leaves flexsc_call_symlinkat,
+    267 T true Takes flexsc_call_readlinkat,
+    268 T true Takes flexsc_call_fchmodat,
+    269 T false Takes flexsc_call_faccessat,
+    275 T false Takes flexsc_call_splice,
+    277 W false Takes flexsc_call_sync_file_range,
+    280 T false Takes flexsc_call_utimensat,
+    285 W false Takes flexsc_call_fallocate,
+    288 T true Opens flexsc_call_accept4,
+    295 W false Takes flexsc_call_preadv,
+    296 W false Takes flexsc_call_pwritev,
+    306 W false Takes flexsc_call_syncfs,
+    316 T false Takes flexsc_call_renameat2,
+    318 W false Leaves flexsc_call_getrandom,
+    326 W false Takes flexsc_call_copy_file_range,
+    332 T false Takes flexsc_call_statx,
+    437 T false Opens flexsc_call_openat2,
+    452 T true Takes flexsc_call_fchmodat2,
+    0xfffe W false Takes flexsc_call_poll,
+    0xffff W false Leaves flexsc_call_nop,
 }
 
 /// How many calls of our own there are, at the end of the table.

@@ -109,7 +109,7 @@ int flexsc_call_fstat(struct flexsc_frame *frame)
 	struct file *file;
 	int rc;
 
-	rc = flexsc_file_get(frame, frame->args[0], 0, &file);
+	rc = flexsc_file_first(frame, 0, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = vfs_getattr(&file->f_path, &stat, STATX_BASIC_STATS, 0);
@@ -173,7 +173,7 @@ static int query_fd(struct flexsc_frame *frame, struct query *query)
 	struct file *file;
 	int rc;
 
-	rc = flexsc_file_get(frame, query->dfd, 0, &file);
+	rc = flexsc_file_first(frame, 0, &file);
 	if (rc)
 		return rc;
 	rc = query_path(&file->f_path, query);
@@ -205,7 +205,7 @@ static int query_name(struct flexsc_frame *frame, struct query *query, int null)
 	if (query->flags & AT_EMPTY_PATH)
 		lookup |= LOOKUP_EMPTY;
 
-	rc = flexsc_path_begin(&fs, frame, query->dfd);
+	rc = flexsc_path_begin(&fs, frame, &query->dfd);
 	if (rc)
 		return rc;
 retry:
@@ -339,7 +339,7 @@ int flexsc_call_faccessat(struct flexsc_frame *frame)
 
 	if (mode & ~S_IRWXO)
 		return flexsc_done(frame, -EINVAL);
-	rc = flexsc_path_begin(&fs, frame, dfd);
+	rc = flexsc_path_begin(&fs, frame, &dfd);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	old = wear_real_ids();
@@ -445,7 +445,7 @@ int flexsc_call_fchmod(struct flexsc_frame *frame)
 	int rc;
 
 	rc = flexsc_gated(frame, FLEXSC_GATE_APPARMOR) ?:
-	     flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	     flexsc_file_first(frame, FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	frame->ret = do_chmod(&file->f_path, mode);
@@ -461,7 +461,7 @@ int flexsc_call_fchown(struct flexsc_frame *frame)
 	int rc;
 
 	rc = flexsc_gated(frame, FLEXSC_GATE_APPARMOR) ?:
-	     flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	     flexsc_file_first(frame, FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = mnt_want_write_file(file);
@@ -523,7 +523,7 @@ int flexsc_call_fchownat(struct flexsc_frame *frame)
 		lookup |= LOOKUP_FOLLOW;
 	if (flags & AT_EMPTY_PATH)
 		lookup |= LOOKUP_EMPTY;
-	rc = flexsc_gated(frame, FLEXSC_GATE_APPARMOR) ?: flexsc_path_begin(&fs, frame, dfd);
+	rc = flexsc_gated(frame, FLEXSC_GATE_APPARMOR) ?: flexsc_path_begin(&fs, frame, &dfd);
 	if (rc)
 		return flexsc_stop(frame, rc);
 retry:
@@ -551,7 +551,7 @@ static int utimes_fd(struct flexsc_frame *frame, struct timespec64 *times, int f
 
 	if (flags)
 		return -EINVAL;
-	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	rc = flexsc_file_first(frame, FMODE_PATH, &file);
 	if (rc)
 		return rc;
 	rc = vfs_utimes(&file->f_path, times);
@@ -574,7 +574,7 @@ static int utimes_name(struct flexsc_frame *frame, struct timespec64 *times, int
 		lookup |= LOOKUP_FOLLOW;
 	if (flags & AT_EMPTY_PATH)
 		lookup |= LOOKUP_EMPTY;
-	rc = flexsc_path_begin(&fs, frame, dfd);
+	rc = flexsc_path_begin(&fs, frame, &dfd);
 	if (rc)
 		return rc;
 retry:

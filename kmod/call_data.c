@@ -201,7 +201,7 @@ static int call_single(struct flexsc_frame *frame, int rw)
 
 	if (too_long(frame, frame->args[2]) || (rw == WRITE && flexsc_fsize(frame)))
 		return FLEXSC_TO_T;
-	rc = flexsc_file_get_rw(frame, frame->args[0], rw, &file);
+	rc = flexsc_file_get_rw(frame, rw, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = flexsc_file_ready(frame, file);
@@ -228,7 +228,7 @@ static int call_psingle(struct flexsc_frame *frame, int rw)
 		return flexsc_done(frame, -EINVAL);
 	if (too_long(frame, frame->args[2]) || (rw == WRITE && flexsc_fsize(frame)))
 		return FLEXSC_TO_T;
-	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	rc = flexsc_file_first(frame, FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = flexsc_file_ready(frame, file);
@@ -365,7 +365,7 @@ static int call_vector(struct flexsc_frame *frame, int rw)
 
 	if (rw == WRITE && flexsc_fsize(frame))
 		return FLEXSC_TO_T;
-	rc = flexsc_file_get_rw(frame, frame->args[0], rw, &file);
+	rc = flexsc_file_get_rw(frame, rw, &file);
 	if (rc > 0)
 		return rc;
 	if (rc < 0)
@@ -395,7 +395,7 @@ static int call_pvector(struct flexsc_frame *frame, int rw)
 		return flexsc_done(frame, -EINVAL);
 	if (rw == WRITE && flexsc_fsize(frame))
 		return FLEXSC_TO_T;
-	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	rc = flexsc_file_first(frame, FMODE_PATH, &file);
 	if (rc > 0)
 		return rc;
 	if (rc < 0)
@@ -434,7 +434,7 @@ int flexsc_call_lseek(struct flexsc_frame *frame)
 	struct file *file;
 	int rc;
 
-	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	rc = flexsc_file_first(frame, FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	flexsc_file_lock_pos(file);
@@ -455,7 +455,7 @@ int flexsc_call_fallocate(struct flexsc_frame *frame)
 	/* tmpfs allocates page by page, and would stop only for a signal. */
 	if (frame->lane == FLEXSC_LANE_W && len > FLEXSC_W_MAX_BYTES)
 		return FLEXSC_TO_T;
-	rc = flexsc_fsize(frame) ?: flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	rc = flexsc_fsize(frame) ?: flexsc_file_first(frame, FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	frame->ret = vfs_fallocate(file, mode, offset, len);
@@ -471,7 +471,7 @@ int flexsc_call_fadvise64(struct flexsc_frame *frame)
 	struct file *file;
 	int rc;
 
-	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	rc = flexsc_file_first(frame, FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	frame->ret = vfs_fadvise(file, offset, len, advice);
@@ -532,7 +532,7 @@ int flexsc_call_copy_file_range(struct flexsc_frame *frame)
 	/* A fall-back to splice would leave the worker a pipe charged to the user. */
 	if (frame->lane == FLEXSC_LANE_W)
 		return FLEXSC_TO_T;
-	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &in);
+	rc = flexsc_file_first(frame, FMODE_PATH, &in);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = flexsc_file_get(frame, frame->args[2], FMODE_PATH, &out);

@@ -80,7 +80,7 @@ int flexsc_call_getdents64(struct flexsc_frame *frame)
 	struct file *file;
 	int rc;
 
-	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	rc = flexsc_file_first(frame, FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 

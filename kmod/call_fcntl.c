@@ -123,6 +123,9 @@ int flexsc_call_fcntl(struct flexsc_frame *frame)
 		/* About the table, which is current's own only there. */
 		if (frame->lane == FLEXSC_LANE_W)
 			return FLEXSC_TO_T;
+		/* A chain's file has no descriptor yet. */
+		if (frame->chain && cmd != F_DUPFD_CLOEXEC)
+			return FLEXSC_HAND_BACK;
 		break;
 	default:
 		return FLEXSC_HAND_BACK;

@@ -204,48 +204,70 @@ int flexsc_file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwante
 	return file_get(frame, fd, unwanted, NO_TRANSFER, filep);
 }
 
+/* The file that the entry works on, wherever it comes from. */
+static int first_get(struct flexsc_frame *frame, fmode_t unwanted, int rw, struct file **filep)
+{
+	struct file *file = frame->file ?: frame->chain;
+
+	if (!file)
+		return file_get(frame, frame->args[0], unwanted, rw, filep);
+	if (frame->lane == FLEXSC_LANE_W && (frame->gate & FLEXSC_GATE_APPARMOR))
+		return FLEXSC_TO_T;
+	if (file->f_mode & unwanted)
+		return -EBADF;
+	if (!suits(frame, file, rw))
+		return FLEXSC_TO_T;
+	*filep = get_file(file);
+	return 0;
+}
+
 /**
- * flexsc_file_get_rw - the file that @fd names, to read from or write to
+ * flexsc_file_first - the file that the first argument stands for
  * @frame: the entry
- * @fd: file descriptor
+ * @unwanted: as for flexsc_file_get()
+ * @filep: out, with a reference for flexsc_file_put()
+ *
+ * That is the file of the entry's chain, if it has one without a descriptor.
+ *
+ * Return: as flexsc_file_get().
+ */
+int flexsc_file_first(struct flexsc_frame *frame, fmode_t unwanted, struct file **filep)
+{
+	return first_get(frame, unwanted, NO_TRANSFER, filep);
+}
+
+/**
+ * flexsc_file_get_rw - the file that the first argument stands for, to read or write
+ * @frame: the entry
  * @rw: READ, WRITE or FLEXSC_POLL
  * @filep: out, with a reference for flexsc_file_release()
  *
- * An entry that has waited keeps its file, whatever @fd names by now. Sets
+ * An entry that has waited keeps its file, whatever the descriptor names by now. Sets
  * FLEXSC_FRAME_ATTEMPT if the transfer has to be tried without blocking; where it is
  * not set, flexsc_file_ready() has to be asked.
  *
  * Return: 0, -EBADF, or a verdict; *@filep is set only with 0.
  */
-int flexsc_file_get_rw(struct flexsc_frame *frame, unsigned int fd, int rw,
-		       struct file **filep)
+int flexsc_file_get_rw(struct flexsc_frame *frame, int rw, struct file **filep)
 {
-	if (!frame->file)
-		return file_get(frame, fd, FMODE_PATH, rw, filep);
-	if (frame->lane == FLEXSC_LANE_W && (frame->gate & FLEXSC_GATE_APPARMOR))
-		return FLEXSC_TO_T;
-	if (!suits(frame, frame->file, rw))
-		return FLEXSC_TO_T;
-	*filep = get_file(frame->file);
-	return 0;
+	return first_get(frame, FMODE_PATH, rw, filep);
 }
 
 /**
- * flexsc_file_get_again - the file that @fd names, unless the entry has one
+ * flexsc_file_get_again - the file that the first argument stands for, unless it waited
  * @frame: the entry
- * @fd: file descriptor, not of an O_PATH file
  * @filep: out, with a reference for flexsc_file_release()
  *
  * For calls that know for themselves whether they can wait; not in W.
  *
  * Return: 0, -EBADF, or a verdict; *@filep is set only with 0.
  */
-int flexsc_file_get_again(struct flexsc_frame *frame, unsigned int fd, struct file **filep)
+int flexsc_file_get_again(struct flexsc_frame *frame, struct file **filep)
 {
 	if (frame->lane == FLEXSC_LANE_W)
 		return FLEXSC_TO_T;
 	if (!frame->file)
-		return flexsc_file_get(frame, fd, FMODE_PATH, filep);
+		return flexsc_file_first(frame, FMODE_PATH, filep);
 	*filep = get_file(frame->file);
 	return 0;
 }
@@ -306,7 +328,7 @@ void flexsc_file_put(struct file *file)
 }
 
 /**
- * flexsc_on_file - make a call on the file that its first argument names
+ * flexsc_on_file - make a call on the file that its first argument stands for
  * @frame: the entry
  * @unwanted: as for flexsc_file_get()
  * @fn: the rest of the call
@@ -318,7 +340,7 @@ int flexsc_on_file(struct flexsc_frame *frame, fmode_t unwanted, flexsc_file_fn 
 	struct file *file;
 	int rc;
 
-	rc = flexsc_file_get(frame, frame->args[0], unwanted, &file);
+	rc = flexsc_file_first(frame, unwanted, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = fn(frame, file);
@@ -398,6 +420,64 @@ bool flexsc_fd_is_own(int dfd)
 	own = file && READ_ONCE(file->f_op) == &FLEXSC_FOPS;
 	rcu_read_unlock();
 	return own;
+}
+
+/**
+ * flexsc_fd_reserve - a descriptor for the file that a call is going to open
+ * @frame: the entry
+ * @flags: O_CLOEXEC or 0, among others
+ *
+ * None is due where the file goes to the entry's chain.
+ *
+ * Return: for flexsc_fd_cancel() or flexsc_fd_install(), or -errno.
+ */
+int flexsc_fd_reserve(struct flexsc_frame *frame, unsigned int flags)
+{
+	if (!(frame->flags & FLEXSC_FRAME_FILE))
+		return get_unused_fd_flags(flags);
+	if (flags & O_CLOEXEC)
+		frame->flags |= FLEXSC_FRAME_CLOEXEC;
+	return 0;
+}
+
+/**
+ * flexsc_fd_cancel - give back what flexsc_fd_reserve() took
+ * @frame: the entry
+ * @fd: what it returned
+ */
+void flexsc_fd_cancel(const struct flexsc_frame *frame, int fd)
+{
+	if (!(frame->flags & FLEXSC_FRAME_FILE))
+		put_unused_fd(fd);
+}
+
+/**
+ * flexsc_fd_install - the call has opened @file
+ * @frame: the entry
+ * @fd: from flexsc_fd_reserve()
+ * @file: the file, whose reference passes on, or an ERR_PTR
+ *
+ * Return: a verdict.
+ */
+int flexsc_fd_install(struct flexsc_frame *frame, int fd, struct file *file)
+{
+	if (IS_ERR(file)) {
+		flexsc_fd_cancel(frame, fd);
+		return flexsc_done(frame, PTR_ERR(file));
+	}
+	if (!(frame->flags & FLEXSC_FRAME_FILE)) {
+		fd_install(fd, file);
+		return flexsc_done(frame, fd);
+	}
+#ifndef FLEXSC_MUTANT_link_own
+	/* No entry acts on such a file. This one is no context yet, so it may go here. */
+	if (file->f_op == &FLEXSC_FOPS) {
+		flexsc_file_put(file);
+		return FLEXSC_HAND_BACK;
+	}
+#endif
+	frame->chain = file;
+	return flexsc_done(frame, 0);
 }
 
 /**

@@ -44,9 +44,9 @@ typedef int (*flexsc_file_fn)(struct flexsc_frame *frame, struct file *file);
 
 int flexsc_file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwanted,
 		    struct file **filep);
-int flexsc_file_get_rw(struct flexsc_frame *frame, unsigned int fd, int rw,
-		       struct file **filep);
-int flexsc_file_get_again(struct flexsc_frame *frame, unsigned int fd, struct file **filep);
+int flexsc_file_first(struct flexsc_frame *frame, fmode_t unwanted, struct file **filep);
+int flexsc_file_get_rw(struct flexsc_frame *frame, int rw, struct file **filep);
+int flexsc_file_get_again(struct flexsc_frame *frame, struct file **filep);
 int flexsc_on_file(struct flexsc_frame *frame, fmode_t unwanted, flexsc_file_fn fn);
 void flexsc_file_put(struct file *file);
 void flexsc_file_release(struct flexsc_frame *frame, struct file *file, int rc);
@@ -58,5 +58,8 @@ int flexsc_file_ready(struct flexsc_frame *frame, struct file *file);
 bool flexsc_inode_is_prompt(struct inode *inode);
 bool flexsc_fd_is_own(int fd);
 int flexsc_fsize(struct flexsc_frame *frame);
+int flexsc_fd_reserve(struct flexsc_frame *frame, unsigned int flags);
+void flexsc_fd_cancel(const struct flexsc_frame *frame, int fd);
+int flexsc_fd_install(struct flexsc_frame *frame, int fd, struct file *file);
 
 #endif /* FLEXSC_CALL_FILE_H */

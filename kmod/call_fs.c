@@ -91,7 +91,7 @@ int flexsc_fs_enter_path(struct flexsc_fs *fs, struct flexsc_frame *frame,
  * flexsc_fs_enter_at - resolve @name relative to @dfd by a look-up for AT_FDCWD
  * @fs: for flexsc_fs_leave()
  * @frame: the entry
- * @dfd: directory descriptor, or AT_FDCWD
+ * @dfd: directory descriptor, or AT_FDCWD; the chain's file, if any, stands for it
  * @name: the name; an absolute one does not look at @dfd
  *
  * Return: 0, -EBADF, -ENOTDIR, or FLEXSC_HAND_BACK.
@@ -104,7 +104,10 @@ int flexsc_fs_enter_at(struct flexsc_fs *fs, struct flexsc_frame *frame, int dfd
 
 	if (dfd == AT_FDCWD || *name == '/')
 		return flexsc_fs_enter(fs, frame);
-	rc = flexsc_file_get(frame, dfd, 0, &file);
+	if (frame->chain)
+		rc = flexsc_file_first(frame, 0, &file);
+	else
+		rc = flexsc_file_get(frame, dfd, 0, &file);
 	if (rc)
 		return rc;
 	/* The look-up trusts its working directory and would call a NULL ->lookup. */
@@ -133,15 +136,23 @@ void flexsc_fs_leave(struct flexsc_fs *fs)
  * flexsc_path_begin - flexsc_fs_enter() for a look-up that resolves @dfd by itself
  * @fs: for flexsc_fs_leave()
  * @frame: the entry
- * @dfd: directory descriptor, or AT_FDCWD
+ * @dfd: in: directory descriptor, or AT_FDCWD; out: AT_FDCWD if the chain's file, which
+ *	stands for the first argument, is the working directory until flexsc_fs_leave()
  *
  * Return: 0 or a verdict.
  */
-int flexsc_path_begin(struct flexsc_fs *fs, struct flexsc_frame *frame, int dfd)
+int flexsc_path_begin(struct flexsc_fs *fs, struct flexsc_frame *frame, int *dfd)
 {
 	if (frame->lane == FLEXSC_LANE_W)
 		return FLEXSC_TO_T;
-	if (flexsc_fd_is_own(dfd))
+	if (frame->chain) {
+		/* A look-up trusts its working directory to be one. */
+		if (!d_can_lookup(frame->chain->f_path.dentry))
+			return FLEXSC_HAND_BACK;
+		*dfd = AT_FDCWD;
+		return flexsc_fs_enter_path(fs, frame, &frame->chain->f_path);
+	}
+	if (flexsc_fd_is_own(*dfd))
 		return FLEXSC_HAND_BACK;
 	return flexsc_fs_enter(fs, frame);
 }
@@ -165,7 +176,7 @@ int flexsc_on_path(struct flexsc_frame *frame, int dfd, const char __user *uname
 	s64 ret;
 	int rc;
 
-	rc = flexsc_path_begin(&fs, frame, dfd);
+	rc = flexsc_path_begin(&fs, frame, &dfd);
 	if (rc)
 		return rc;
 retry:

@@ -35,7 +35,7 @@ int flexsc_name_get(struct flexsc_name *name, const char __user *uname, bool may
 void flexsc_name_put(struct flexsc_name *name);
 bool flexsc_last_is_special(const char *name);
 
-int flexsc_path_begin(struct flexsc_fs *fs, struct flexsc_frame *frame, int dfd);
+int flexsc_path_begin(struct flexsc_fs *fs, struct flexsc_frame *frame, int *dfd);
 
 /* What a call does with what its path leads to: returns the result. */
 typedef s64 (*flexsc_path_fn)(const struct path *path, void *data);

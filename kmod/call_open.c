@@ -52,27 +52,16 @@ static bool open_may_wait(const char *name, unsigned int flags)
 	return may;
 }
 
-/* Install @file, or give the reserved @fd back. Return: the descriptor or -errno. */
-static int install(int fd, struct file *file)
-{
-	if (IS_ERR(file)) {
-		put_unused_fd(fd);
-		return PTR_ERR(file);
-	}
-	fd_install(fd, file);
-	return fd;
-}
-
 /*
  * Fail with @err, unless there is no descriptor left: the real calls reserve one before
  * they look at the name or the directory descriptor.
  */
 static int fail_open(struct flexsc_frame *frame, unsigned int flags, int err)
 {
-	int fd = get_unused_fd_flags(flags);
+	int fd = flexsc_fd_reserve(frame, flags);
 
 	if (fd >= 0)
-		put_unused_fd(fd);
+		flexsc_fd_cancel(frame, fd);
 	return flexsc_done(frame, fd < 0 ? fd : err);
 }
 
@@ -98,8 +87,11 @@ static int do_open(struct flexsc_frame *frame, unsigned int flags, umode_t mode)
 		rc = FLEXSC_TO_T;
 		goto leave;
 	}
-	fd = get_unused_fd_flags(flags);
-	frame->ret = fd < 0 ? fd : install(fd, filp_open(name.str, flags, mode));
+	fd = flexsc_fd_reserve(frame, flags);
+	if (fd < 0)
+		frame->ret = fd;
+	else
+		rc = flexsc_fd_install(frame, fd, filp_open(name.str, flags, mode));
 leave:
 	flexsc_fs_leave(&fs);
 put_name:
@@ -163,26 +155,26 @@ static int do_open_scoped(struct flexsc_frame *frame, const struct open_how *how
 	if (flags & O_EMPTYPATH)
 		lookup |= LOOKUP_EMPTY;
 
-	rc = flexsc_path_begin(&fs, frame, dfd);
+	rc = flexsc_path_begin(&fs, frame, &dfd);
 	if (rc)
 		return rc;
-	fd = get_unused_fd_flags(flags);
+	fd = flexsc_fd_reserve(frame, flags);
 	if (fd < 0) {
 		frame->ret = fd;
 		goto leave;
 	}
 	frame->ret = user_path_at(dfd, uname, lookup, &path);
 	if (frame->ret) {
-		put_unused_fd(fd);
+		flexsc_fd_cancel(frame, fd);
 		goto leave;
 	}
 	if (frame->lane == FLEXSC_LANE_C && !(flags & (O_PATH | O_NONBLOCK)) &&
 	    special_file(d_inode(path.dentry)->i_mode) &&
 	    !flexsc_inode_is_prompt(d_inode(path.dentry))) {
-		put_unused_fd(fd);
+		flexsc_fd_cancel(frame, fd);
 		rc = FLEXSC_TO_T;
 	} else {
-		frame->ret = install(fd, file_open_root(&path, "", flags, how->mode));
+		rc = flexsc_fd_install(frame, fd, file_open_root(&path, "", flags, how->mode));
 	}
 	path_put(&path);
 leave:
@@ -263,7 +255,7 @@ static int do_create_scoped(struct flexsc_frame *frame, const struct open_how *h
 		verdict = rc > 0 ? rc : fail_open(frame, how->flags, rc);
 		goto put_name;
 	}
-	fd = get_unused_fd_flags(how->flags);
+	fd = flexsc_fd_reserve(frame, how->flags);
 	if (fd < 0) {
 		frame->ret = fd;
 		goto leave;
@@ -273,9 +265,9 @@ static int do_create_scoped(struct flexsc_frame *frame, const struct open_how *h
 	       create_scoped(frame, filename, how, &verdict);
 	putname(filename);
 	if (verdict)
-		put_unused_fd(fd);
+		flexsc_fd_cancel(frame, fd);
 	else
-		frame->ret = install(fd, file);
+		verdict = flexsc_fd_install(frame, fd, file);
 leave:
 	flexsc_fs_leave(&fs);
 put_name:
@@ -383,11 +375,16 @@ int flexsc_call_close(struct flexsc_frame *frame)
 
 	if (frame->lane == FLEXSC_LANE_W)
 		return FLEXSC_TO_T;
-	if (flexsc_fd_is_own(fd))
-		return FLEXSC_HAND_BACK;
-	file = file_close_fd(fd);
-	if (!file)
-		return flexsc_done(frame, -EBADF);
+	if (frame->chain) {
+		/* Its reference is what a table's would be. */
+		file = frame->chain;
+	} else {
+		if (flexsc_fd_is_own(fd))
+			return FLEXSC_HAND_BACK;
+		file = file_close_fd(fd);
+		if (!file)
+			return flexsc_done(frame, -EBADF);
+	}
 
 	/*
 	 * filp_close() flushes, takes the process's locks off, and drops the table's

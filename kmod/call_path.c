@@ -41,7 +41,7 @@ int flexsc_call_mkdirat(struct flexsc_frame *frame)
 	struct path path;
 	int rc;
 
-	rc = flexsc_path_begin(&fs, frame, dfd);
+	rc = flexsc_path_begin(&fs, frame, &dfd);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = flexsc_name_get(&name, uname, false);
@@ -107,7 +107,7 @@ int flexsc_call_mknodat(struct flexsc_frame *frame)
 	struct path path;
 	int rc;
 
-	rc = may_mknod(mode) ?: flexsc_path_begin(&fs, frame, dfd);
+	rc = may_mknod(mode) ?: flexsc_path_begin(&fs, frame, &dfd);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = flexsc_name_get(&name, uname, false);
@@ -151,7 +151,7 @@ int flexsc_call_symlinkat(struct flexsc_frame *frame)
 	struct path path;
 	int rc;
 
-	rc = flexsc_gated(frame, 0) ?: flexsc_path_begin(&fs, frame, dfd);
+	rc = flexsc_gated(frame, 0) ?: flexsc_path_begin(&fs, frame, &dfd);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = flexsc_name_get(&target, utarget, false);
@@ -251,8 +251,11 @@ int flexsc_call_linkat(struct flexsc_frame *frame)
 	rc = flexsc_gated(frame, FLEXSC_GATE_APPARMOR);
 	if (!rc && frame->lane != FLEXSC_LANE_W && flexsc_fd_is_own(newdfd))
 		rc = FLEXSC_HAND_BACK;
+	/* There is one working directory only, for two names. */
+	if (!rc && frame->chain)
+		rc = FLEXSC_HAND_BACK;
 	if (!rc)
-		rc = flexsc_path_begin(&fs, frame, olddfd);
+		rc = flexsc_path_begin(&fs, frame, &olddfd);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	/* Read first, but what is wrong with the old name comes before what is wrong here. */
@@ -490,6 +493,9 @@ int flexsc_call_renameat2(struct flexsc_frame *frame)
 	if ((flags & (RENAME_NOREPLACE | RENAME_WHITEOUT)) && (flags & RENAME_EXCHANGE))
 		return flexsc_done(frame, -EINVAL);
 
+	/* There is one working directory only, for two names. */
+	if (frame->chain)
+		return FLEXSC_HAND_BACK;
 	/* Both are read first, but what is wrong with the old path comes first. */
 	rc = flexsc_name_get(&old_name, uold, false);
 	new_rc = flexsc_name_get(&new_name, unew, false);
@@ -571,7 +577,7 @@ int flexsc_call_readlinkat(struct flexsc_frame *frame)
 
 	if (size <= 0)
 		return flexsc_done(frame, -EINVAL);
-	rc = flexsc_path_begin(&fs, frame, dfd);
+	rc = flexsc_path_begin(&fs, frame, &dfd);
 	if (rc)
 		return flexsc_stop(frame, rc);
 retry:

@@ -18,7 +18,7 @@ int flexsc_call_poll(struct flexsc_frame *frame)
 		return flexsc_done(frame, -EINVAL);
 	events = demangle_poll(frame->args[1]) | EPOLLERR | EPOLLHUP;
 
-	rc = flexsc_file_get_rw(frame, frame->args[0], FLEXSC_POLL, &file);
+	rc = flexsc_file_get_rw(frame, FLEXSC_POLL, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = flexsc_file_ready(frame, file);

@@ -27,7 +27,7 @@
 static_assert(SOCK_CLOEXEC == O_CLOEXEC && SOCK_NONBLOCK == O_NONBLOCK);
 
 /**
- * flexsc_on_socket - make a call on the socket that its first argument names
+ * flexsc_on_socket - make a call on the socket that its first argument stands for
  * @frame: the entry
  * @fn: the rest of the call
  *
@@ -41,7 +41,7 @@ int flexsc_on_socket(struct flexsc_frame *frame, flexsc_socket_fn fn)
 
 	if (frame->lane == FLEXSC_LANE_W)
 		return FLEXSC_TO_T;
-	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	rc = flexsc_file_first(frame, FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	sock = sock_from_file(file);
@@ -63,7 +63,7 @@ int flexsc_on_waiting_socket(struct flexsc_frame *frame, flexsc_socket_fn fn)
 	struct file *file;
 	int rc;
 
-	rc = flexsc_file_get_again(frame, frame->args[0], &file);
+	rc = flexsc_file_get_again(frame, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	sock = sock_from_file(file);
@@ -232,19 +232,6 @@ int flexsc_address_out(const struct sockaddr_storage *from, int len, void __user
 	return copy_to_user(uaddr, from, min(room, len)) ? -EFAULT : 0;
 }
 
-/* Make @sock a file in the reserved @fd; the socket is consumed in any case. */
-static int install(int fd, struct socket *sock, int flags)
-{
-	struct file *file = sock_alloc_file(sock, flags, NULL);
-
-	if (IS_ERR(file)) {
-		put_unused_fd(fd);
-		return PTR_ERR(file);
-	}
-	fd_install(fd, file);
-	return fd;
-}
-
 int flexsc_call_socket(struct flexsc_frame *frame)
 {
 	int family = frame->args[0], type = frame->args[1], protocol = frame->args[2];
@@ -259,12 +246,13 @@ int flexsc_call_socket(struct flexsc_frame *frame)
 	rc = sock_create(family, type & SOCK_TYPE_MASK, protocol, &sock);
 	if (rc < 0)
 		return flexsc_done(frame, rc);
-	fd = get_unused_fd_flags(flags);
+	fd = flexsc_fd_reserve(frame, flags);
 	if (fd < 0) {
 		sock_release(sock);
 		return flexsc_done(frame, fd);
 	}
-	return flexsc_done(frame, install(fd, sock, flags));
+	/* Consumes the socket in any case. */
+	return flexsc_fd_install(frame, fd, sock_alloc_file(sock, flags, NULL));
 }
 
 /* Two sockets that are joined. Return: 0, or -errno with both gone. */
@@ -458,7 +446,7 @@ int flexsc_call_connect(struct flexsc_frame *frame)
 	if (frame->lane == FLEXSC_LANE_W)
 		return FLEXSC_TO_T;
 	rc = flexsc_gated(frame, GATE_SOCKET | FLEXSC_GATE_NNP) ?:
-	     flexsc_file_get_again(frame, frame->args[0], &file);
+	     flexsc_file_get_again(frame, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = connect_file(frame, file);
@@ -546,18 +534,15 @@ static int accept_on(struct flexsc_frame *frame, struct file *listener)
 		if (!attempt && flexsc_socket_waits(frame, sock))
 			return FLEXSC_TO_T;
 	}
-	fd = get_unused_fd_flags(flags);
+	fd = flexsc_fd_reserve(frame, flags);
 	if (fd < 0)
 		return flexsc_done(frame, fd);
 	file = sock ? accept_file(frame, sock, flags, attempt) : ERR_PTR(-ENOTSOCK);
-	if (!IS_ERR(file)) {
-		fd_install(fd, file);
-		return flexsc_done(frame, fd);
-	}
-	put_unused_fd(fd);
-	if (attempt && PTR_ERR(file) == -EAGAIN)
+	if (attempt && file == ERR_PTR(-EAGAIN)) {
+		flexsc_fd_cancel(frame, fd);
 		return flexsc_socket_wait_to_read(frame);
-	return flexsc_done(frame, PTR_ERR(file));
+	}
+	return flexsc_fd_install(frame, fd, file);
 }
 
 int flexsc_call_accept4(struct flexsc_frame *frame)
@@ -568,7 +553,7 @@ int flexsc_call_accept4(struct flexsc_frame *frame)
 	if (frame->lane == FLEXSC_LANE_W)
 		return FLEXSC_TO_T;
 	rc = flexsc_gated(frame, GATE_SOCKET) ?:
-	     flexsc_file_get_again(frame, frame->args[0], &file);
+	     flexsc_file_get_again(frame, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = accept_on(frame, file);

@@ -24,27 +24,27 @@ struct end {
 	loff_t pos;
 };
 
-/* get_pipe_info(): nothing else opens a FIFO's inode. Return: 0 or a verdict. */
+/* get_pipe_info(): nothing else opens a FIFO's inode. Return: 0, or a verdict and no file. */
 static int find_pipe(struct end *end)
 {
 	end->pipe = NULL;
 	if (!S_ISFIFO(file_inode(end->file)->i_mode))
 		return 0;
 	end->pipe = end->file->private_data;
-	return pipe_has_watch_queue(end->pipe) ? FLEXSC_HAND_BACK : 0;
+	if (!pipe_has_watch_queue(end->pipe))
+		return 0;
+	flexsc_file_put(end->file);
+	return FLEXSC_HAND_BACK;
 }
 
 static int get_end(struct flexsc_frame *frame, unsigned int fd, struct end *end)
 {
-	int rc;
+	return flexsc_file_get(frame, fd, FMODE_PATH, &end->file) ?: find_pipe(end);
+}
 
-	rc = flexsc_file_get(frame, fd, FMODE_PATH, &end->file);
-	if (rc)
-		return rc;
-	rc = find_pipe(end);
-	if (rc)
-		flexsc_file_put(end->file);
-	return rc;
+static int get_first_end(struct flexsc_frame *frame, struct end *end)
+{
+	return flexsc_file_first(frame, FMODE_PATH, &end->file) ?: find_pipe(end);
 }
 
 /*
@@ -122,8 +122,7 @@ static ssize_t fill_pipe(struct end *in, struct pipe_inode_info *pipe, size_t le
 }
 
 /* do_sendfile(), in a copy of the positions. Return: the result, or *@verdict. */
-static ssize_t send_file(struct flexsc_frame *frame, struct end *in, unsigned int out_fd,
-			 size_t count, int *verdict)
+static ssize_t send_file(struct flexsc_frame *frame, struct end *in, size_t count, int *verdict)
 {
 	unsigned int flags = 0;
 	struct end out;
@@ -142,7 +141,7 @@ static ssize_t send_file(struct flexsc_frame *frame, struct end *in, unsigned in
 		return ret;
 	count = min_t(size_t, count, MAX_RW_COUNT);
 
-	rc = get_end(frame, out_fd, &out);
+	rc = get_first_end(frame, &out);
 	if (rc) {
 		*verdict = max(rc, 0);
 		return rc;
@@ -193,7 +192,7 @@ put_out:
 
 int flexsc_call_sendfile(struct flexsc_frame *frame)
 {
-	unsigned int out_fd = frame->args[0], in_fd = frame->args[1];
+	unsigned int in_fd = frame->args[1];
 	struct end in = { .upos = u64_to_user_ptr(frame->args[2]) };
 	size_t count = frame->args[3];
 	int verdict = 0, rc;
@@ -209,7 +208,7 @@ int flexsc_call_sendfile(struct flexsc_frame *frame)
 		return rc;
 	frame->ret = rc;
 	if (!rc) {
-		frame->ret = send_file(frame, &in, out_fd, count, &verdict);
+		frame->ret = send_file(frame, &in, count, &verdict);
 		flexsc_file_put(in.file);
 	}
 	if (verdict)
@@ -320,7 +319,7 @@ int flexsc_call_splice(struct flexsc_frame *frame)
 		return flexsc_done(frame, -EINVAL);
 	if (frame->lane == FLEXSC_LANE_W)
 		return FLEXSC_TO_T;
-	rc = get_end(frame, frame->args[0], &in);
+	rc = get_first_end(frame, &in);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = get_end(frame, frame->args[2], &out);

@@ -75,7 +75,7 @@ int flexsc_call_ftruncate(struct flexsc_frame *frame)
 	rc = flexsc_gated(frame, FLEXSC_GATE_APPARMOR | FLEXSC_GATE_NNP) ?: flexsc_fsize(frame);
 	if (rc)
 		return rc;
-	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	rc = flexsc_file_first(frame, FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 

@@ -208,7 +208,7 @@ static int on_fd(struct flexsc_frame *frame, flexsc_path_fn fn, struct attr *att
 	struct file *file;
 	int rc;
 
-	rc = flexsc_file_get(frame, frame->args[0], FMODE_PATH, &file);
+	rc = flexsc_file_first(frame, FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	frame->ret = writes ? mnt_want_write_file(file) : 0;

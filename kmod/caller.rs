@@ -10,13 +10,17 @@ use crate::{
         Lane,
         Verdict, //
     },
-    context::Context,
+    context::{
+        Concluded,
+        Context, //
+    },
     helpers::{
+        flexsc_cond_resched,
         flexsc_fput_pending,
         flexsc_gate, //
     },
-    shared::Counter,
-    state::BATCH, //
+    intake::BATCH,
+    shared::Counter, //
 };
 use core::ptr;
 use kernel::{
@@ -95,17 +99,17 @@ impl Context {
         let shared = self.shared();
         let mut batch = [0; BATCH];
         loop {
-            let count = self
+            let pulled = self
                 .state()
                 .pull_for_caller(shared, self.in_flight(), &mut batch);
-            if count == 0 {
+            let Some(count) = pulled else {
                 return;
-            }
+            };
             // SAFETY: The current task is valid and wears its own credentials.
             let gate = unsafe { flexsc_gate(kernel::current!().as_ptr()) } | self.strict();
             let mut all = true;
             for &index in batch.iter().take(count) {
-                all &= self.run_one(index, gate);
+                all &= self.run_chain(index, gate);
             }
             if !all {
                 self.attend();
@@ -113,10 +117,23 @@ impl Context {
         }
     }
 
-    /// Executes one entry in the caller; false if another lane has to.
-    fn run_one(self: &Arc<Self>, index: u16, gate: u32) -> bool {
+    /// Executes an entry in the caller, and what follows it in its chain; false if another lane
+    /// has to.
+    fn run_chain(self: &Arc<Self>, index: u16, gate: u32) -> bool {
+        let mut turn = Some(index);
+        while let Some(index) = turn {
+            match self.run_one(index, gate) {
+                Concluded::Complete(next) => turn = next,
+                Concluded::Elsewhere => return false,
+            }
+            flexsc_cond_resched();
+        }
+        true
+    }
+
+    fn run_one(self: &Arc<Self>, index: u16, gate: u32) -> Concluded {
         let Some(mut run) = self.state().caller_run(index) else {
-            return true;
+            return Concluded::Complete(None);
         };
         // A caller that is to return to user mode begins nothing: the entry would only fail.
         let verdict = if kernel::current!().signal_pending() {

@@ -6,12 +6,10 @@ use crate::{
     abi,
     call::Verdict,
     context::Context,
+    intake::BATCH,
     shared::Counter,
     slots::Run,
-    state::{
-        Cancelled,
-        BATCH, //
-    }, //
+    state::Cancelled, //
 };
 use kernel::{
     prelude::*,
@@ -62,12 +60,14 @@ impl Context {
                 self.finish_cancelled(run);
                 Ok(0)
             }
+            Cancelled::Linked => Ok(0),
             Cancelled::Running => Err(EALREADY),
             Cancelled::None => Err(ENOENT),
         }
     }
 
-    /// Cancels what is queued and what waits for a file; returns how many entries that were.
+    /// Cancels what is queued and what waits for a file, and the rest of its chains; returns how
+    /// many entries that were.
     pub(crate) fn cancel_idle(&self) -> u32 {
         let (mut count, mut from) = (0, 0);
         // What is posted meanwhile need not be waited for.
@@ -76,15 +76,15 @@ impl Context {
             let Some(run) = taken else {
                 break;
             };
-            self.finish_cancelled(run);
-            count += 1;
+            count += 1 + self.finish_cancelled(run);
         }
         count
     }
 
-    fn finish_cancelled(&self, run: Run) {
+    /// Returns how many entries of its chain were cancelled with it.
+    fn finish_cancelled(&self, run: Run) -> u32 {
         let verdict = Verdict::Did(i64::from(ECANCELED.to_errno()));
-        self.finish(run, verdict, Counter::Cancelled);
+        self.finish_idle(run, verdict, Counter::Cancelled)
     }
 
     /// Sees to it that somebody comes for what is queued.

@@ -150,12 +150,17 @@ impl Context {
     /// Ends what has slept long enough or has taken too long, and threads that are not needed.
     pub(crate) fn keep_time(self: &Arc<Self>) {
         let (now, mut from) = (now(), 0);
+        let mut in_chain = false;
         loop {
             let expired = self.state().take_expired(now, &mut from);
             let Some((run, verdict)) = expired else {
                 break;
             };
-            self.finish(run, verdict, Counter::EntriesW);
+            in_chain |= run.in_chain();
+            self.finish_idle(run, verdict, Counter::EntriesW);
+        }
+        if in_chain {
+            self.attend();
         }
         self.dismiss_idlers(now);
     }

@@ -35,6 +35,7 @@ use crate::{
         Lane,
         Verdict, //
     },
+    chain::Go,
     clock::Clock,
     drain::Drain,
     helpers::{
@@ -46,6 +47,7 @@ use crate::{
     restrict::Restriction,
     shared::{
         Counter,
+        Posted,
         Shared,
         Word, //
     },
@@ -69,11 +71,8 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
-            Full,
-            Relaxed,
             Release, //
         },
-        barrier::smp_mb,
         lock::spinlock::SpinLockGuard,
         poll::PollCondVar,
         Arc,
@@ -133,13 +132,13 @@ pub(crate) struct Context {
     table_task: SetOnce<ARef<Task>>,
     /// Those inside wait, and poll(2).
     #[pin]
-    waiting: Mutex<()>,
+    pub(crate) waiting: Mutex<()>,
     #[pin]
-    news: PollCondVar,
-    waiters: Atomic<u32>,
+    pub(crate) news: PollCondVar,
+    pub(crate) waiters: Atomic<u32>,
     /// The value of `comp_tail` from which on a waiter is to be woken.
-    wake_at: Atomic<u32>,
-    polled: Atomic<u32>,
+    pub(crate) wake_at: Atomic<u32>,
+    pub(crate) polled: Atomic<u32>,
     dead: Atomic<u32>,
     cpu: c_int,
     one_cpu: bool,
@@ -170,9 +169,58 @@ impl_has_work! {
     impl HasWork<Self, 4> for Context { self.reaper }
 }
 
-/// Whether ring position `tail` is at or behind `position`.
-fn reached(tail: u32, position: u32) -> bool {
-    tail.wrapping_sub(position) < 1 << 31
+/// What an entry has come to.
+pub(crate) struct Outcome {
+    /// `ENTRY_HANDED_BACK`, or 0.
+    pub(crate) flags: u16,
+    pub(crate) ret: i64,
+    /// Where it counts.
+    pub(crate) counter: Counter,
+}
+
+impl Outcome {
+    /// It was declined.
+    pub(crate) fn handed_back() -> Self {
+        Self {
+            flags: abi::ENTRY_HANDED_BACK,
+            ret: i64::from(ENOSYS.to_errno()),
+            counter: Counter::HandedBack,
+        }
+    }
+
+    /// Whether it was declined.
+    pub(crate) fn is_handed_back(&self) -> bool {
+        self.flags & abi::ENTRY_HANDED_BACK != 0
+    }
+}
+
+impl Run {
+    /// What was transferred before it had to wait.
+    fn done(&self) -> u64 {
+        self.held.as_ref().map_or(0, |arm| arm.done)
+    }
+
+    /// What the entry has come to. What it holds is given back. May sleep.
+    pub(crate) fn outcome(self, verdict: Verdict, counter: Counter) -> Outcome {
+        match verdict.after(self.done()) {
+            Verdict::Did(ret) => Outcome {
+                flags: 0,
+                ret,
+                counter,
+            },
+            Verdict::HandBack | Verdict::ToThread | Verdict::Wait(_) | Verdict::Sleep(_) => {
+                Outcome::handed_back()
+            }
+        }
+    }
+}
+
+/// What has become of an entry that a lane is through with.
+pub(crate) enum Concluded {
+    /// It is complete, and the caller has to go on with this one, if any.
+    Complete(Option<u16>),
+    /// It was queued for another lane, or waits for its file.
+    Elsewhere,
 }
 
 /// Where the kernel's `sub_head` stood when somebody began to poll.
@@ -408,14 +456,18 @@ impl Context {
         acct: *mut Acct,
     ) -> Verdict {
         let posted = &run.posted;
-        let known = abi::ENTRY_TIMEOUT | abi::ENTRY_MULTI;
-        let unfit = posted.is_multi() && posted.nr != abi::NR_POLL;
-        if (posted.flags & !known != 0 && !cfg!(flexsc_mutant = "flags")) || unfit {
-            return Verdict::Did(i64::from(EINVAL.to_errno()));
+        let invalid = Verdict::Did(i64::from(EINVAL.to_errno()));
+        let alone = abi::ENTRY_MULTI | abi::ENTRY_TIMEOUT;
+        let unfit = posted.is_multi() && (posted.nr != abi::NR_POLL || posted.flags & !alone != 0);
+        if (posted.flags & !abi::ENTRY_FLAGS != 0 && !cfg!(flexsc_mutant = "flags")) || unfit {
+            return invalid;
         }
         let Some(call) = call::find(posted.nr) else {
             return Verdict::HandBack;
         };
+        if !run.suits(call) {
+            return invalid;
+        }
         let current = kernel::current!();
         let owner: &Task = if lane == abi::LANE_C {
             current
@@ -439,6 +491,7 @@ impl Context {
             file: ptr::null_mut(),
             done: 0,
             note: 0,
+            chain: ptr::null_mut(),
             events: 0,
             flags: if posted.is_multi() {
                 call::FRAME_MULTI
@@ -446,6 +499,9 @@ impl Context {
                 0
             },
         };
+        if let Err(why) = run.lend(call, &mut frame) {
+            return Verdict::Did(i64::from(why.to_errno()));
+        }
         if let Some(arm) = &mut run.held {
             if !posted.is_multi() {
                 arm.clear();
@@ -454,12 +510,15 @@ impl Context {
             frame.done = arm.done;
             frame.note = arm.note;
             if arm.must_block() && lane == abi::LANE_T {
-                frame.flags = call::FRAME_BLOCK;
+                frame.flags |= call::FRAME_BLOCK;
             }
         }
         // SAFETY: The caller promises what is in force; `owner` is a task that the identity
         // holds, or current.
-        match unsafe { call.run(&mut frame) } {
+        let verdict = unsafe { call.run(&mut frame) };
+        // SAFETY: This is the frame of that call, and what it has answered.
+        unsafe { run.keep(call, &frame, &verdict) };
+        match verdict {
             Verdict::Did(ret) if RESTART.contains(&ret) => Verdict::ToThread,
             Verdict::Wait(events) => {
                 if run.held.is_none() {
@@ -482,7 +541,6 @@ impl Context {
     }
 
     /// A lane that entered the entry as `lane` is through with it, and leaves it by `leave`.
-    /// Returns whether it is complete; otherwise it was queued, or waits for its file.
     pub(crate) fn conclude(
         self: &Arc<Self>,
         mut run: Run,
@@ -490,44 +548,62 @@ impl Context {
         lane: Lane,
         counter: Counter,
         leave: impl FnOnce(&mut State),
-    ) -> bool {
+    ) -> Concluded {
         let (verdict, ready) = self.wait_in_queue(&mut run, verdict, lane);
+        let verdict = match verdict {
+            // To hand it back is to give its chain's file a descriptor, which W cannot.
+            Verdict::HandBack
+                if run.gives_file() && run.done() == 0 && counter.lane() == abi::LANE_W =>
+            {
+                Verdict::ToThread
+            }
+            verdict => verdict,
+        };
         // Interrupted before any effect an entry is begun anew, as the real call would be.
         let errno = if lane == Lane::T { EINTR } else { ECANCELED };
-        let ended = {
-            let mut state = self.state();
+        let mut state = self.state();
+        let ended = state.end(run, verdict, ready, self.is_dead(), errno);
+        let Some((run, verdict)) = ended else {
             leave(&mut state);
-            state.end(run, verdict, ready, self.is_dead(), errno)
+            return Concluded::Elsewhere;
         };
-        match ended {
-            Some((run, verdict)) => {
-                self.finish(run, verdict, counter);
-                true
-            }
-            None => false,
+        if !run.in_chain() {
+            leave(&mut state);
+            drop(state);
+            self.finish(run, verdict, counter);
+            return Concluded::Complete(None);
         }
+        let next = state.detach(&run, &self.shared, &self.in_flight);
+        drop(state);
+        // While its file is released, and the rest of its chain ended, the entry is still being
+        // executed: others take over if that sleeps.
+        let passed = self.pass_on(run, next, verdict, counter);
+        let go = match counter.lane() {
+            abi::LANE_C => Go::Here,
+            abi::LANE_T => Go::ToThread,
+            _ => Go::ToItsLane,
+        };
+        let (here, _) = self.proceed(passed, go, leave);
+        Concluded::Complete(here)
     }
 
     /// Publishes the outcome of an entry.
-    pub(crate) fn finish(&self, run: Run, verdict: Verdict, lane: Counter) {
-        let Run {
-            index,
-            posted,
-            held,
-        } = run;
-        // The file is given back before the entry is done.
-        let done = held.map_or(0, |arm| arm.done);
-        let (flags, ret, counter) = match verdict.after(done) {
-            Verdict::Did(ret) => (0, ret, lane),
-            Verdict::HandBack | Verdict::ToThread | Verdict::Wait(_) | Verdict::Sleep(_) => (
-                abi::ENTRY_HANDED_BACK,
-                i64::from(ENOSYS.to_errno()),
-                Counter::HandedBack,
-            ),
-        };
+    pub(crate) fn finish(&self, run: Run, verdict: Verdict, counter: Counter) {
+        let (index, posted) = (run.index, run.posted);
+        let outcome = run.outcome(verdict, counter);
+        self.deliver(index, &posted, outcome);
+    }
+
+    /// Publishes what an entry has come to, which holds nothing any more.
+    pub(crate) fn deliver(&self, index: u16, posted: &Posted, outcome: Outcome) {
+        let Outcome {
+            flags,
+            ret,
+            counter,
+        } = outcome;
         self.shared.count(counter, 1);
         let observer = self.shared.observer();
-        observer.completed(index, posted.nr, lane.lane(), flags, ret);
+        observer.completed(index, posted.nr, counter.lane(), flags, ret);
         self.in_flight.clear(index);
         let index = u32::from(index);
         if !posted.is_multi() {
@@ -547,13 +623,7 @@ impl Context {
             self.shared.store(Word::CompTail, *tail);
             *tail
         };
-        // Pairs with the full barrier in `sleep`: either the completion is seen there, or the
-        // waiter is seen here.
-        smp_mb(Full);
-        let awaited = self.waiters.load(Relaxed) != 0 && reached(tail, self.wake_at.load(Relaxed));
-        if awaited || self.polled.load(Relaxed) != 0 {
-            self.wake_waiters();
-        }
+        self.tell_waiters(tail);
     }
 
     /// How many completions the application has not reaped; at most the number of entries.
@@ -561,80 +631,6 @@ impl Context {
         let tail = *self.completions.lock();
         tail.wrapping_sub(self.shared.load(Word::CompHead))
             .min(self.shared.entries())
-    }
-
-    /// Wakes everybody inside wait and poll(2).
-    pub(crate) fn wake_waiters(&self) {
-        // A waiter holds this lock from its last look until it is on the wait queue.
-        drop(self.waiting.lock());
-        self.news.notify_all();
-    }
-
-    /// Sleeps until `target` completions are unreaped or there is other news, once, unless
-    /// `ready` already.
-    ///
-    /// `ready` may take the state's lock. Returns also when `time` is over; `EINTR` on a signal.
-    pub(crate) fn sleep(
-        &self,
-        target: u32,
-        time: Option<Delta>,
-        ready: impl Fn() -> bool,
-    ) -> Result {
-        let mut guard = self.waiting.lock();
-        let wake_at = self.shared.load(Word::CompHead).wrapping_add(target);
-        // With several waiters the first to be satisfied counts; the others look and go on.
-        if self.waiters.fetch_add(1, Relaxed) == 0 || reached(self.wake_at.load(Relaxed), wake_at) {
-            self.wake_at.store(wake_at, Relaxed);
-        }
-        smp_mb(Full);
-        let result = if ready() {
-            Ok(())
-        } else {
-            self.shared.count(Counter::WaitSleeps, 1);
-            self.sleep_locked(time, &mut guard)
-        };
-        self.waiters.fetch_sub(1, Relaxed);
-        result
-    }
-
-    fn sleep_locked(
-        &self,
-        time: Option<Delta>,
-        guard: &mut kernel::sync::lock::Guard<'_, (), kernel::sync::lock::mutex::MutexBackend>,
-    ) -> Result {
-        use kernel::sync::CondVarTimeoutResult as Woken;
-        let Some(time) = time else {
-            return if self.news.wait_interruptible(guard) {
-                Err(EINTR)
-            } else {
-                Ok(())
-            };
-        };
-        // CAST: Clamped to what fits.
-        let millis = time.as_millis_ceil().clamp(1, i64::from(i32::MAX)) as u32;
-        match self
-            .news
-            .wait_interruptible_timeout(guard, kernel::time::msecs_to_jiffies(millis))
-        {
-            Woken::Signal { .. } => Err(EINTR),
-            Woken::Timeout | Woken::Woken { .. } => Ok(()),
-        }
-    }
-
-    /// Registers a poll(2) caller; true if there are completions to reap.
-    ///
-    /// Whoever sleeps in poll(2) may be the only one left who can make a wanted thread; the news
-    /// that one is wanted brings him here again.
-    pub(crate) fn poll(
-        self: &Arc<Self>,
-        file: &kernel::fs::File,
-        table: &kernel::sync::poll::PollTable<'_>,
-    ) -> bool {
-        self.polled.store(1, Relaxed);
-        table.register_wait(file, &self.news);
-        self.make_wanted_thread();
-        smp_mb(Full);
-        self.unreaped() > 0
     }
 
     /// Somebody posted while nobody looked.

@@ -19,6 +19,7 @@ mod arm;
 mod call;
 mod caller;
 mod cancel;
+mod chain;
 mod clock;
 mod context;
 mod crew;
@@ -27,6 +28,7 @@ mod drain;
 mod fdinfo;
 mod fifo;
 mod helpers;
+mod intake;
 mod lsm;
 mod minder;
 mod multi;
@@ -37,6 +39,7 @@ mod shared;
 mod slots;
 mod state;
 mod thread;
+mod waiting;
 mod workqueue;
 
 module! {

@@ -103,6 +103,8 @@ unsafe extern "C" {
     pub(crate) safe fn flexsc_gate_init();
     pub(crate) fn flexsc_gate(owner: *mut bindings::task_struct) -> u32;
 
+    pub(crate) fn flexsc_file_put(file: *mut bindings::file);
+
     pub(crate) fn flexsc_arm_new(
         file: *mut bindings::file,
         fire: unsafe extern "C" fn(*const c_void, u16),

@@ -5,6 +5,11 @@
 use crate::{
     abi,
     arm::Arm,
+    call::{
+        self,
+        Lane, //
+    },
+    chain::ChainFile,
     clock::NEVER,
     shared::Posted, //
 };
@@ -30,6 +35,8 @@ pub(crate) enum Place {
     Running,
     /// In the wait queues of its file.
     Armed,
+    /// In a chain, behind an entry that is not over.
+    Linked,
 }
 
 /// An entry in the hands of a lane.
@@ -38,6 +45,8 @@ pub(crate) struct Run {
     pub(crate) posted: Posted,
     /// What it holds if it has waited. May only be dropped where one may sleep.
     pub(crate) held: Option<Arm>,
+    /// The file of its chain. May only be dropped where one may sleep.
+    pub(crate) file: ChainFile,
 }
 
 /// One entry.
@@ -48,6 +57,10 @@ pub(crate) struct Slot {
     pub(crate) cancelled: bool,
     /// What it holds while it is armed, or queued after that.
     pub(crate) held: Option<Arm>,
+    /// The file of its chain, from its turn on, while no lane has it.
+    pub(crate) file: ChainFile,
+    /// The entry that waits for this one.
+    pub(crate) next: Option<u16>,
     /// When it has to be over.
     pub(crate) deadline: i64,
     /// It is not, and that is why it was cancelled.
@@ -57,6 +70,11 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// The lane in which it is begun; what is no call is handed back by any.
+    pub(crate) fn lane(&self) -> Lane {
+        call::find(self.posted.nr).map_or(Lane::W, |call| call.lane())
+    }
+
     fn place(&mut self, place: Place) {
         self.place = place;
         if place == Place::Nowhere {
@@ -70,7 +88,9 @@ impl Slot {
 ///
 /// # Invariants
 ///
-/// An index is in exactly one queue if its place is `Queued`, and in none otherwise.
+/// - An index is in exactly one queue if its place is `Queued`, and in none otherwise.
+/// - An index is the `next` of exactly one entry in flight if its place is `Linked`, but for the
+///   moment in which that entry ends.
 pub(crate) struct Slots(KVVec<Slot>);
 
 impl Slots {
@@ -90,6 +110,8 @@ impl Slots {
                     place: Place::Nowhere,
                     cancelled: false,
                     held: None,
+                    file: ChainFile::Nothing,
+                    next: None,
                     deadline: NEVER,
                     late: false,
                     wake: NEVER,
@@ -118,6 +140,7 @@ impl Slots {
             index,
             posted: slot.posted,
             held: slot.held.take(),
+            file: core::mem::take(&mut slot.file),
         })
     }
 
@@ -150,11 +173,12 @@ impl Slots {
         }
     }
 
-    /// Marks all that is in the hands of a lane as cancelled; returns how many there are.
+    /// Marks all that is in the hands of a lane, or waits for such an entry, as cancelled; returns
+    /// how many there are.
     pub(crate) fn cancel_running(&mut self) -> u32 {
         let mut count = 0;
         for slot in self.0.iter_mut() {
-            if slot.place == Place::Running {
+            if matches!(slot.place, Place::Running | Place::Linked) {
                 slot.cancelled = true;
                 count += 1;
             }

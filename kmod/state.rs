@@ -6,13 +6,9 @@
 //! innermost lock of the module: nothing else is taken while it is held and nothing sleeps.
 
 use crate::{
-    abi::{
-        ENTRY_TIMEOUT,
-        NEED_WAKEUP, //
-    },
+    abi::NEED_WAKEUP,
     arm::Fired,
     call::{
-        self,
         Lane,
         Verdict, //
     },
@@ -24,13 +20,13 @@ use crate::{
     crew::Crew,
     drain::Drain,
     fifo::Fifo,
+    intake::Open,
     shared::{
         Counter,
         Shared,
         Word, //
     },
     slots::{
-        InFlight,
         Place,
         Run,
         Slots, //
@@ -46,12 +42,6 @@ use kernel::{
         Arc, //
     },
 };
-
-/// Most entries that are taken from the ring in one go, which bounds the time under the lock.
-pub(crate) const BATCH: usize = 64;
-
-/// An index that [`State::pull_for_caller`] hands to lane C.
-pub(crate) type CallerBatch = [u16; BATCH];
 
 /// What somebody who found nothing to do is told.
 pub(crate) enum Leave {
@@ -75,7 +65,10 @@ pub(crate) struct State {
     pub(crate) slots: Slots,
     w: Fifo,
     t: Fifo,
-    sub_head: u32,
+    /// How far the ring has been taken.
+    pub(crate) sub_head: u32,
+    /// The end of the chain that is being taken.
+    pub(crate) open: Option<Open>,
     active: u32,
     pending: u32,
     drains: KVVec<Arc<Drain>>,
@@ -85,7 +78,7 @@ pub(crate) struct State {
     /// Every thread is blocked and entries wait for one: the next ioctl makes another.
     want_thread: bool,
     /// The context is torn down: nothing is taken or queued any more.
-    dissolved: bool,
+    pub(crate) dissolved: bool,
     pub(crate) clock: Option<Clock>,
     /// What the clock is set to.
     pub(crate) alarm: i64,
@@ -97,6 +90,8 @@ pub(crate) enum Cancelled {
     Taken(Run),
     /// It is being executed; if it can be interrupted, it is.
     Running,
+    /// It waits for another entry, and will not be begun.
+    Linked,
     /// There is no such entry in flight.
     None,
 }
@@ -117,6 +112,7 @@ impl State {
             w: Fifo::new(entries)?,
             t: Fifo::new(entries)?,
             sub_head: 0,
+            open: None,
             active: 0,
             pending: 0,
             drains: KVVec::with_capacity(drains, GFP_KERNEL_ACCOUNT)?,
@@ -151,107 +147,9 @@ impl State {
         self.active > 1
     }
 
-    /// An entry that [`State::pull_for_caller`] has handed out.
-    pub(crate) fn caller_run(&mut self, index: u16) -> Option<Run> {
-        self.slots.take(index, Place::Running)
-    }
-
     /// Whether somebody will look at the ring without being kicked.
     pub(crate) fn attended(&self) -> bool {
         self.active > 0 || self.pending > 0
-    }
-
-    /// How far the ring has been taken.
-    pub(crate) fn sub_head(&self) -> u32 {
-        self.sub_head
-    }
-
-    /// Whether the application has posted what nobody has taken yet.
-    pub(crate) fn ring_ready(&self, shared: &Shared) -> bool {
-        shared.load(Word::SubTail) != self.sub_head
-    }
-
-    /// Takes posted entries from the ring, at most [`BATCH`], and gives each to `place`.
-    fn pull(
-        &mut self,
-        shared: &Shared,
-        in_flight: &InFlight,
-        mut place: impl FnMut(&mut Self, u16, Lane),
-    ) {
-        if self.dissolved {
-            return;
-        }
-        let tail = shared.load(Word::SubTail);
-        let mut rejected = 0;
-        // More than the ring holds: what lies further back was overwritten, if ever posted.
-        let excess = tail
-            .wrapping_sub(self.sub_head)
-            .saturating_sub(shared.entries());
-        if excess > 0 {
-            self.sub_head = self.sub_head.wrapping_add(excess);
-            rejected += i64::from(excess);
-        }
-        for _ in 0..BATCH {
-            if self.sub_head == tail {
-                break;
-            }
-            let index = shared.submitted(self.sub_head);
-            self.sub_head = self.sub_head.wrapping_add(1);
-            if index >= shared.entries() || !in_flight.mark(index) {
-                rejected += 1;
-                continue;
-            }
-            // CAST: Below MAX_ENTRIES, which fits u16.
-            let index = index as u16;
-            let (Some(posted), Some(slot)) =
-                (shared.take(u32::from(index)), self.slots.get_mut(index))
-            else {
-                in_flight.clear(index);
-                rejected += 1;
-                continue;
-            };
-            slot.posted = posted;
-            slot.cancelled = false;
-            slot.late = false;
-            if posted.flags & ENTRY_TIMEOUT != 0 {
-                slot.deadline = clock::after(posted.time);
-            }
-            let deadline = slot.deadline;
-            self.set_alarm(deadline);
-            // An unknown call is handed back by whoever comes first.
-            let lane = call::find(posted.nr).map_or(Lane::W, |call| call.lane());
-            place(self, index, lane);
-        }
-        shared.store(Word::SubHead, self.sub_head);
-        if rejected > 0 {
-            shared.count(Counter::Rejected, rejected);
-        }
-    }
-
-    /// Takes posted entries and queues each for its lane.
-    pub(crate) fn pull_for_lanes(&mut self, shared: &Shared, in_flight: &InFlight) {
-        self.pull(shared, in_flight, |state, index, lane| match lane {
-            Lane::W => state.push_w(index),
-            Lane::T => state.push_t(index),
-        });
-    }
-
-    /// Takes posted entries for the calling thread to execute; returns how many.
-    pub(crate) fn pull_for_caller(
-        &mut self,
-        shared: &Shared,
-        in_flight: &InFlight,
-        batch: &mut CallerBatch,
-    ) -> usize {
-        let mut count = 0;
-        self.pull(shared, in_flight, |state, index, _| {
-            if let Some(place) = batch.get_mut(count) {
-                *place = index;
-                count += 1;
-            }
-            state.slots.place(index, Place::Running);
-        });
-        count
     }
 
     fn push_w(&mut self, index: u16) {
@@ -264,7 +162,8 @@ impl State {
         self.slots.place(index, Place::Queued);
     }
 
-    fn push(&mut self, index: u16, lane: Lane) {
+    /// Queues an entry for a lane.
+    pub(crate) fn push(&mut self, index: u16, lane: Lane) {
         match lane {
             Lane::W => self.push_w(index),
             Lane::T => self.push_t(index),
@@ -305,6 +204,7 @@ impl State {
             let wake = clock::after(span);
             if let Some(slot) = self.slots.get_mut(index) {
                 slot.wake = wake;
+                slot.file = run.file;
                 slot.place = Place::Armed;
             }
             self.set_alarm(wake);
@@ -318,6 +218,7 @@ impl State {
         };
         if let Some(slot) = self.slots.get_mut(index) {
             slot.held = held;
+            slot.file = run.file;
             slot.place = Place::Armed;
         }
         if let Some(lane) = lane {
@@ -343,7 +244,7 @@ impl State {
         });
     }
 
-    /// Cancels an entry.
+    /// Cancels an entry. What follows it in its chain is left to who ends it.
     pub(crate) fn cancel(&mut self, index: u16) -> Cancelled {
         let Some(slot) = self.slots.get_mut(index) else {
             return Cancelled::None;
@@ -354,6 +255,11 @@ impl State {
                 slot.cancelled = true;
                 self.interrupt(|running| running == index);
                 Cancelled::Running
+            }
+            Place::Linked => {
+                // The chain is ended when it is its turn, so that all is complete in order.
+                slot.cancelled = true;
+                Cancelled::Linked
             }
             Place::Queued | Place::Armed => {
                 if slot.place == Place::Queued && !self.w.remove(index) {
@@ -378,7 +284,8 @@ impl State {
         self.slots.take(index, Place::Nowhere)
     }
 
-    /// Cancels all entries that are being executed; returns how many there are.
+    /// Cancels all entries that are being executed, and what waits for them; returns how many
+    /// there are.
     pub(crate) fn cancel_running(&mut self) -> u32 {
         let count = self.slots.cancel_running();
         self.interrupt(|_| true);

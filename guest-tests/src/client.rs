@@ -445,6 +445,16 @@ impl Context {
             .store(tail.wrapping_add(1), Ordering::Release);
     }
 
+    /// Puts all of `indices` on the submission ring at once, in this order.
+    pub fn publish_all(&self, indices: &[u32]) {
+        let mut tail = self.sub_tail().load(Ordering::Relaxed);
+        for index in indices {
+            self.sub_slot(tail).store(*index, Ordering::Relaxed);
+            tail = tail.wrapping_add(1);
+        }
+        self.sub_tail().store(tail, Ordering::Release);
+    }
+
     /// Posts one call; `None` when every entry is in use.
     pub fn post(&mut self, nr: u16, args: [u64; 6]) -> Option<u32> {
         let index = self.prepare(nr, args)?;

@@ -22,6 +22,7 @@ pub mod ioctls;
 pub mod isolation;
 pub mod lanes;
 pub mod lifecycle;
+pub mod link;
 pub mod matrix;
 pub mod normal;
 pub mod op;

@@ -19,7 +19,8 @@
  * semantics, takes the results, stores FREE and advances comp_head.
  *
  * Entries are unordered, also those on one file: two posted writes at the file's
- * own position may swap. All words are little endian, as the machine is.
+ * own position may swap. FLEXSC_ENTRY_LINK puts them in order. All words are little
+ * endian, as the machine is.
  */
 #ifndef _UAPI_FLEXSC_H
 #define _UAPI_FLEXSC_H
@@ -44,17 +45,34 @@
 #define FLEXSC_DONE		3	/* ret and flags are valid */
 
 /*
- * flexsc_entry.flags. With TIMEOUT, which the application writes, ret holds the
- * nanoseconds after which the entry is cancelled, counted from when it is taken; it
- * completes with -ETIME where FLEXSC_IOC_CANCEL would give -ECANCELED or -EINTR.
+ * flexsc_entry.flags. The application writes those that it wants, or 0.
  *
- * With MULTI, a FLEXSC_NR_POLL goes on: see there.
+ * TIMEOUT: ret holds the nanoseconds after which the entry is cancelled, counted from
+ * when it is taken, or in a chain from when it is its turn; it completes with -ETIME
+ * where FLEXSC_IOC_CANCEL would give -ECANCELED or -EINTR.
+ *
+ * LINK: the entry posted next begins when this one is complete, and only if its ret is
+ * not negative. Entries that are linked are a chain, which ends with the first one without
+ * LINK. All of it is published by one store of sub_tail: where the ring is empty behind
+ * an entry with LINK, the chain ends. Once one fails, the rest complete with -ECANCELED.
+ * Once one is handed back, so are the rest.
+ *
+ * FILE: the entry works on the chain's file. openat, openat2, socket and accept4 open it:
+ * it gets no descriptor, ret is 0. A call that takes a descriptor in args[0] takes the
+ * chain's file instead; close ends it. What an opener without FILE has returned counts as
+ * the chain's file, too. Where there is none: -EBADF; with any other call: -EINVAL. What
+ * is not closed is closed when the chain is over.
+ *
+ * MULTI: a FLEXSC_NR_POLL goes on, see there; neither with LINK nor with FILE.
  *
  * The kernel sets HANDED_BACK when it declined the call before any side effect: the
  * application then makes the plain system call itself; ret holds -ENOSYS and means
- * nothing.
+ * nothing. But where the chain has a file without a descriptor, it gets one then, and the
+ * first entry that is handed back has it in ret: from now on it is the application's.
  */
 #define FLEXSC_ENTRY_TIMEOUT		0x0001
+#define FLEXSC_ENTRY_LINK		0x0002
+#define FLEXSC_ENTRY_FILE		0x0004
 #define FLEXSC_ENTRY_MULTI		0x0008
 #define FLEXSC_ENTRY_HANDED_BACK	0x8000
 
@@ -99,7 +117,7 @@ struct flexsc_counters {
 	__u64 idle_sleeps;	/* times that polling ended and NEED_WAKEUP was set */
 	__u64 threads;		/* system call threads that exist */
 	__u64 thread_wakes;	/* wake-ups sent to system call threads */
-	__u64 cancelled;	/* ended by FLEXSC_IOC_CANCEL or close before they began */
+	__u64 cancelled;	/* ended before they began: cancelled, or behind a failure */
 	__u64 __reserved[3];
 };
 
@@ -148,6 +166,7 @@ struct flexsc_control {
 #define FLEXSC_FEAT_ARM		(1ULL << 6)	/* pipes, inet sockets, eventfds wait without a thread */
 #define FLEXSC_FEAT_POLL_FILE	(1ULL << 7)	/* FLEXSC_NR_POLL */
 #define FLEXSC_FEAT_TIMEOUT	(1ULL << 8)	/* FLEXSC_ENTRY_TIMEOUT */
+#define FLEXSC_FEAT_LINK	(1ULL << 9)	/* FLEXSC_ENTRY_LINK and FLEXSC_ENTRY_FILE */
 #define FLEXSC_FEAT_MULTI	(1ULL << 10)	/* FLEXSC_ENTRY_MULTI */
 
 /* flexsc_setup.cpu: let the kernel choose. */

@@ -21,7 +21,7 @@ pub use bindings::{
     FLEXSC_CANCEL_ALL as CANCEL_ALL, FLEXSC_CPU_ANY as CPU_ANY, FLEXSC_FEAT_ARM as FEAT_ARM,
     FLEXSC_FEAT_CANCEL as FEAT_CANCEL, FLEXSC_FEAT_LANE_C as FEAT_LANE_C,
     FLEXSC_FEAT_LANE_T as FEAT_LANE_T, FLEXSC_FEAT_LANE_W as FEAT_LANE_W,
-    FLEXSC_FEAT_MULTI as FEAT_MULTI, FLEXSC_FEAT_POLL as FEAT_POLL,
+    FLEXSC_FEAT_LINK as FEAT_LINK, FLEXSC_FEAT_MULTI as FEAT_MULTI, FLEXSC_FEAT_POLL as FEAT_POLL,
     FLEXSC_FEAT_POLL_FILE as FEAT_POLL_FILE, FLEXSC_FEAT_RESTRICT as FEAT_RESTRICT,
     FLEXSC_FEAT_TIMEOUT as FEAT_TIMEOUT, FLEXSC_LANE_C as LANE_C, FLEXSC_LANE_T as LANE_T,
     FLEXSC_LANE_W as LANE_W, FLEXSC_MAGIC as MAGIC, FLEXSC_MAX_ENTRIES as MAX_ENTRIES,
@@ -58,13 +58,10 @@ pub const ENTRY_HANDED_BACK: u16 = bindings::FLEXSC_ENTRY_HANDED_BACK as u16;
 pub const ENTRY_TIMEOUT: u16 = bindings::FLEXSC_ENTRY_TIMEOUT as u16;
 
 /// Entry flag: the entry posted next begins when this one has succeeded.
-pub const ENTRY_LINK: u16 = 0x0002;
+pub const ENTRY_LINK: u16 = bindings::FLEXSC_ENTRY_LINK as u16;
 
 /// Entry flag: the entry opens, or works on, the file of its chain.
-pub const ENTRY_FILE: u16 = 0x0004;
-
-/// Feature: [`ENTRY_LINK`] and [`ENTRY_FILE`].
-pub const FEAT_LINK: u32 = 1 << 9;
+pub const ENTRY_FILE: u16 = bindings::FLEXSC_ENTRY_FILE as u16;
 
 /// Entry flag: [`NR_POLL`] goes on until it fails, with events exchanged through `ret`.
 pub const ENTRY_MULTI: u16 = bindings::FLEXSC_ENTRY_MULTI as u16;

@@ -10,11 +10,11 @@ status=0
 
 # table: "number name lane gate" of each row between "calls! {" and "}".
 table() {
-	awk '/^calls! \{/ { on = 1; next } /^}/ { on = 0 } on && NF == 4 {
-		sub(/^flexsc_call_/, "", $4); sub(/,$/, "", $4)
+	awk '/^calls! \{/ { on = 1; next } /^}/ { on = 0 } on && NF == 5 {
+		sub(/^flexsc_call_/, "", $5); sub(/,$/, "", $5)
 		# Calls of our own go by their names.
-		if ($1 ~ /^0x/) { $1 = "FLEXSC_NR_" toupper($4) }
-		print $1, $4, $2, ($3 == "true" ? "gated" : "-")
+		if ($1 ~ /^0x/) { $1 = "FLEXSC_NR_" toupper($5) }
+		print $1, $5, $2, ($3 == "true" ? "gated" : "-")
 	}' "$1"
 }
 

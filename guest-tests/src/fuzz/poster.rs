@@ -38,9 +38,10 @@ impl Process {
                 return false;
             }
         }
-        // No call of the table gives ENOSYS by itself.
+        // No call of the table gives ENOSYS by itself; a chain's file may come with the entry.
+        let back = context.flags(index).load(Ordering::Relaxed) & abi::ENTRY_HANDED_BACK != 0;
         let came = match ret as i64 {
-            ret if ret == -i64::from(libc::ENOSYS) => Came::Back,
+            ret if ret == -i64::from(libc::ENOSYS) || back => Came::Back,
             ret if ret < 0 => Came::Badly,
             _ => Came::Well,
         };

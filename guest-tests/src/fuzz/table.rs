@@ -3,7 +3,7 @@
 //! that has no row here is a failure.
 
 use libc::c_long;
-use libflexsc::sys::{ENTRY_MULTI, ENTRY_TIMEOUT, NR_NOP, NR_POLL};
+use libflexsc::sys::{self as abi, ENTRY_MULTI, ENTRY_TIMEOUT, NR_NOP, NR_POLL};
 
 /// What a plausible value of an argument is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,22 +134,22 @@ pub struct Flag {
 
 /// The entry posted next waits for this one.
 pub const LINK: Flag = Flag {
-    bit: 0x0002,
-    feature: 1 << 9,
+    bit: abi::ENTRY_LINK,
+    feature: abi::FEAT_LINK as u64,
     one_in: 8,
     call: None,
 };
 /// The file is the chain's.
 pub const FILE: Flag = Flag {
-    bit: 0x0004,
-    feature: 1 << 9,
+    bit: abi::ENTRY_FILE,
+    feature: abi::FEAT_LINK as u64,
     one_in: 8,
     call: None,
 };
 /// A poll that goes on.
 pub const MULTI: Flag = Flag {
     bit: ENTRY_MULTI,
-    feature: 1 << 10,
+    feature: abi::FEAT_MULTI as u64,
     one_in: 2,
     call: Some(NR_POLL),
 };

@@ -271,7 +271,7 @@ fn flags(_: &Place) -> Result<(), String> {
     use std::sync::atomic::Ordering;
     for mode in crate::posted::MODES {
         let mut poster = Poster::new(mode)?;
-        for flags in [2, 3, 0x4000, abi::ENTRY_HANDED_BACK, 0xffff] {
+        for flags in [0x10, 0x11, 0x4000, abi::ENTRY_HANDED_BACK, 0xffff] {
             let index = poster
                 .context
                 .prepare(abi::NR_NOP, [0; 6])

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 
-use libflexsc::sys::{ENTRY_TIMEOUT, MIN_ENTRIES, NR_NOP};
+use libflexsc::sys::{ENTRY_FILE, ENTRY_LINK, ENTRY_TIMEOUT, MIN_ENTRIES, NR_NOP};
 
 use crate::client::{Context, Lane, Mode};
 use crate::posted::{MODES, ensure, expect, six};
@@ -242,7 +242,11 @@ fn flags(_: &mut Place) -> Result<(), String> {
             999,
         ] {
             for flag in (0..16).map(|bit| 1 << bit) {
-                if flag == ENTRY_TIMEOUT {
+                if [ENTRY_TIMEOUT, ENTRY_LINK].contains(&flag) {
+                    continue;
+                }
+                // These may go together with a chain's file.
+                if flag == ENTRY_FILE && ![NR_NOP, libc::SYS_getppid as u16].contains(&nr) {
                     continue;
                 }
                 let index = context.prepare(nr, [0; 6]).ok_or("no entry is free")?;

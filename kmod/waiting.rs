@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sleeping until entries are complete: in wait, and in poll(2).
+
+use crate::{
+    context::Context,
+    shared::{
+        Counter,
+        Word, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Full,
+            Relaxed, //
+        },
+        barrier::smp_mb,
+        Arc, //
+    },
+    time::Delta, //
+};
+
+/// Whether ring position `tail` is at or behind `position`.
+fn reached(tail: u32, position: u32) -> bool {
+    tail.wrapping_sub(position) < 1 << 31
+}
+
+impl Context {
+    /// Wakes those who wait for the completion that has brought `comp_tail` to `tail`.
+    pub(crate) fn tell_waiters(&self, tail: u32) {
+        // Pairs with the full barrier in `sleep`: either the completion is seen there, or the
+        // waiter is seen here.
+        smp_mb(Full);
+        let awaited = self.waiters.load(Relaxed) != 0 && reached(tail, self.wake_at.load(Relaxed));
+        if awaited || self.polled.load(Relaxed) != 0 {
+            self.wake_waiters();
+        }
+    }
+
+    /// Wakes everybody inside wait and poll(2).
+    pub(crate) fn wake_waiters(&self) {
+        // A waiter holds this lock from its last look until it is on the wait queue.
+        drop(self.waiting.lock());
+        self.news.notify_all();
+    }
+
+    /// Sleeps until `target` completions are unreaped or there is other news, once, unless
+    /// `ready` already.
+    ///
+    /// `ready` may take the state's lock. Returns also when `time` is over; `EINTR` on a signal.
+    pub(crate) fn sleep(
+        &self,
+        target: u32,
+        time: Option<Delta>,
+        ready: impl Fn() -> bool,
+    ) -> Result {
+        let mut guard = self.waiting.lock();
+        let wake_at = self.shared().load(Word::CompHead).wrapping_add(target);
+        // With several waiters the first to be satisfied counts; the others look and go on.
+        if self.waiters.fetch_add(1, Relaxed) == 0 || reached(self.wake_at.load(Relaxed), wake_at) {
+            self.wake_at.store(wake_at, Relaxed);
+        }
+        smp_mb(Full);
+        let result = if ready() {
+            Ok(())
+        } else {
+            self.shared().count(Counter::WaitSleeps, 1);
+            self.sleep_locked(time, &mut guard)
+        };
+        self.waiters.fetch_sub(1, Relaxed);
+        result
+    }
+
+    fn sleep_locked(
+        &self,
+        time: Option<Delta>,
+        guard: &mut kernel::sync::lock::Guard<'_, (), kernel::sync::lock::mutex::MutexBackend>,
+    ) -> Result {
+        use kernel::sync::CondVarTimeoutResult as Woken;
+        let Some(time) = time else {
+            return if self.news.wait_interruptible(guard) {
+                Err(EINTR)
+            } else {
+                Ok(())
+            };
+        };
+        // CAST: Clamped to what fits.
+        let millis = time.as_millis_ceil().clamp(1, i64::from(i32::MAX)) as u32;
+        match self
+            .news
+            .wait_interruptible_timeout(guard, kernel::time::msecs_to_jiffies(millis))
+        {
+            Woken::Signal { .. } => Err(EINTR),
+            Woken::Timeout | Woken::Woken { .. } => Ok(()),
+        }
+    }
+
+    /// Registers a poll(2) caller; true if there are completions to reap.
+    ///
+    /// Whoever sleeps in poll(2) may be the only one left who can make a wanted thread; the news
+    /// that one is wanted brings him here again.
+    pub(crate) fn poll(
+        self: &Arc<Self>,
+        file: &kernel::fs::File,
+        table: &kernel::sync::poll::PollTable<'_>,
+    ) -> bool {
+        self.polled.store(1, Relaxed);
+        table.register_wait(file, &self.news);
+        self.make_wanted_thread();
+        smp_mb(Full);
+        self.unreaped() > 0
+    }
+}
