@@ -47,6 +47,23 @@ pub fn settled(context: &Context) -> Result<(), String> {
     })
 }
 
+/// Waits until the figures of all contexts stay: what waits costs nothing, but a worker that was
+/// on its way when the page became idle may still have to return.
+pub fn resting(contexts: &[&Context]) -> Result<(), String> {
+    let figures = || -> Vec<_> {
+        let of = |one: &&Context| {
+            let now = one.counters();
+            (now.drains, now.thread_wakes, now.threads, now.entries_t)
+        };
+        contexts.iter().map(of).collect()
+    };
+    until("figures that stay", || {
+        let before = figures();
+        std::thread::sleep(Duration::from_millis(100));
+        before == figures()
+    })
+}
+
 fn no_lane(_: &mut Place) -> Result<(), String> {
     for ends in all()? {
         let mut poster = single()?;
@@ -140,15 +157,10 @@ fn thousands(_: &mut Place) -> Result<(), String> {
     }
     // One of ours, and one for each context.
     expect("threads", threads() as i64, 4)?;
-    let before: Vec<_> = contexts
-        .iter()
-        .map(|one| one.0.context.counters())
-        .collect();
-    std::thread::sleep(Duration::from_millis(100));
-    for ((poster, ..), before) in contexts.iter().zip(before) {
-        let after = poster.context.counters();
-        expect("drains meanwhile", (after.drains - before.drains) as i64, 0)?;
-        expect("threads", after.threads as i64, 1)?;
+    let all: Vec<_> = contexts.iter().map(|one| &one.0.context).collect();
+    resting(&all)?;
+    for context in all {
+        expect("threads", context.counters().threads as i64, 1)?;
     }
     let count = abi::MAX_ENTRIES as usize;
     let (poster, _, write) = &mut contexts[0];

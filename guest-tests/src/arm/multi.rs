@@ -3,12 +3,11 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use libflexsc::sys as abi;
 
 use super::ends::{Ends, eventfd, put, tcp};
-use super::idle::{big, settled, threads};
+use super::idle::{big, resting, settled, threads};
 use super::poll::kinds;
 use crate::cancel::request::{cancel, single, sockets};
 use crate::client::{Context, Mode};
@@ -303,14 +302,7 @@ fn thousands(_: &mut Place) -> Result<(), String> {
         contexts.push(poster);
     }
     expect("threads", threads() as i64, 4)?;
-    let figures = |poster: &Poster| {
-        let now = poster.context.counters();
-        (now.drains, now.thread_wakes, now.threads)
-    };
-    let before: Vec<_> = contexts.iter().map(figures).collect();
-    std::thread::sleep(Duration::from_millis(100));
-    let after: Vec<_> = contexts.iter().map(figures).collect();
-    ensure(before == after, format!("{before:?}, then {after:?}"))?;
+    resting(&contexts.iter().map(|one| &one.context).collect::<Vec<_>>())?;
     put(&write, 8)?;
     for poster in &mut contexts {
         for _ in 1..abi::MAX_ENTRIES {

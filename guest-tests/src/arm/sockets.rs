@@ -4,12 +4,11 @@
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::Duration;
 
 use libflexsc::sys as abi;
 
 use super::ends::{loopback, put, tcp};
-use super::idle::{big, post_read, settled, threads};
+use super::idle::{big, post_read, resting, settled, threads};
 use super::transfer::{LEN, check, pattern, reader};
 use crate::cancel::request::{cancel, result_of, single, sockets, take};
 use crate::posted::{MODES, Poster, ensure, expect, libc_ok};
@@ -149,14 +148,7 @@ fn thousands(_: &mut Place) -> Result<(), String> {
     }
     // One of ours, and one for each context.
     expect("threads", threads() as i64, 4)?;
-    let figures = |poster: &Poster| {
-        let now = poster.context.counters();
-        (now.drains, now.thread_wakes, now.threads, now.entries_t)
-    };
-    let before: Vec<_> = contexts.iter().map(figures).collect();
-    std::thread::sleep(Duration::from_millis(100));
-    let after: Vec<_> = contexts.iter().map(figures).collect();
-    ensure(before == after, format!("{before:?}, then {after:?}"))?;
+    resting(&contexts.iter().map(|one| &one.context).collect::<Vec<_>>())?;
     let count = i64::from(abi::MAX_ENTRIES);
     put(&write, 10)?;
     let mut got = 0;
