@@ -43,7 +43,7 @@ impl Charge {
         let uid = current_uid();
         let mut users = USERS.lock();
         let room = flexsc_policy_max_contexts();
-        let full = |contexts| contexts >= room && !cfg!(flexsc_mutant = "max_contexts");
+        let full = |contexts| contexts >= room && !mutant!("max_contexts");
         match users.iter_mut().find(|user| user.uid == uid) {
             Some(user) if full(user.contexts) => return Err(EMFILE),
             Some(user) => user.contexts += 1,

@@ -55,19 +55,19 @@ impl Identity {
     /// (`CLONE_VM` without `CLONE_THREAD`) does not.
     pub(crate) fn is_current(&self) -> bool {
         let current = kernel::current!();
-        if cfg!(flexsc_mutant = "identity") {
+        if mutant!("identity") {
             return true;
         }
         let same_mm = current
             .mm()
             .is_some_and(|mm| core::ptr::eq(mm.as_raw(), self.mm.as_raw()));
-        same_mm && current.tgid() == self.leader.tgid()
+        same_mm && (current.tgid() == self.leader.tgid() || mutant!("tgid"))
     }
 
     /// Whose credentials, root and cwd count: the registering thread while it lives, else the
     /// group leader.
     pub(crate) fn who(&self) -> &Task {
-        if alive(&self.owner) {
+        if alive(&self.owner) || mutant!("owner") {
             &self.owner
         } else {
             &self.leader
@@ -79,7 +79,7 @@ impl Identity {
     /// When neither the registering thread nor the leader is left, the tables that the thread
     /// took at set-up are the only ones known.
     pub(crate) fn tables_match(&self, thread: &Task) -> bool {
-        if cfg!(flexsc_mutant = "tables") {
+        if mutant!("tables") {
             return true;
         }
         let who = self.who();
@@ -116,7 +116,7 @@ pub(crate) struct Creds {
 impl Creds {
     /// Puts on the current credentials of `who`.
     pub(crate) fn wear(who: &Task) -> Self {
-        let who = if cfg!(flexsc_mutant = "creds") {
+        let who = if mutant!("creds") {
             kernel::current!().as_ptr()
         } else {
             who.as_ptr()
@@ -142,6 +142,9 @@ impl Creds {
 
     /// Whether `who` still has these credentials.
     pub(crate) fn are_of(&self, who: &Task) -> bool {
+        if mutant!("stale_creds") {
+            return true;
+        }
         // SAFETY: `who` is a valid task; the pointer is only compared.
         unsafe { flexsc_creds_are(who.as_ptr(), self.cred.as_ptr()) }
     }
@@ -177,7 +180,7 @@ impl Memory {
         let mm = mm.mmget_not_zero()?;
         // SAFETY: `mm` has users, and the caller promises the rest.
         unsafe { bindings::kthread_use_mm(mm.as_raw()) };
-        let memcg = (!cfg!(flexsc_mutant = "memcg")).then(|| {
+        let memcg = (!mutant!("memcg")).then(|| {
             // SAFETY: Both are valid; a kworker is nobody's account between two work items.
             unsafe { flexsc_cgroups_wear(mm.as_raw(), who.as_ptr()) }
         });

@@ -55,17 +55,17 @@ static int arm_wake(struct wait_queue_entry *wait, unsigned int mode, int sync, 
 
 	if (mask && !(mask & (queue->arm->events | POLLFREE)))
 		return 0;
-#ifndef FLEXSC_MUTANT_multi_freed
-	if (mask & POLLFREE)
-		atomic_or(ARM_FREED, &queue->arm->state);
-#endif
+	if (!FLEXSC_MUTANT(multi_freed)) {
+		if (mask & POLLFREE)
+			atomic_or(ARM_FREED, &queue->arm->state);
+	}
 	fire(queue->arm);
-#ifdef FLEXSC_MUTANT_multi_stay
-	list_del_init(&wait->entry);
-#endif
+	if (FLEXSC_MUTANT(multi_stay))
+		list_del_init(&wait->entry);
 	if (mask & POLLFREE) {
 		/* The queue is about to go. Nothing of the arm may be touched after this. */
-		list_del_init(&wait->entry);
+		if (!FLEXSC_MUTANT(pollfree))
+			list_del_init(&wait->entry);
 		smp_store_release(&queue->head, NULL);
 	}
 	return 1;
@@ -147,11 +147,10 @@ int flexsc_arm_look(struct flexsc_arm *arm)
 	poll_table table = { ._key = arm->events };
 	int old;
 
-#ifdef FLEXSC_MUTANT_multi_reset
-	old = atomic_read(&arm->state);
-#else
-	old = atomic_fetch_andnot(ARM_FIRED | ARM_PUBLISHED, &arm->state);
-#endif
+	if (FLEXSC_MUTANT(multi_reset))
+		old = atomic_read(&arm->state);
+	else
+		old = atomic_fetch_andnot(ARM_FIRED | ARM_PUBLISHED, &arm->state);
 	if (old & ARM_FREED)
 		return -ECANCELED;
 	if (old & ARM_CROWDED)

@@ -175,7 +175,7 @@ impl Drop for Arm {
 ///
 /// `context` must be the valid context of an [`Arm`]. May be called in any context.
 unsafe extern "C" fn fire(context: *const c_void, index: u16) {
-    if cfg!(flexsc_mutant = "arm_wake") {
+    if mutant!("arm_wake") {
         return;
     }
     // SAFETY: The caller promises it. The reference that `from_raw` would drop is not ours, so

@@ -19,6 +19,7 @@
 
 #include <linux/types.h>
 
+#include "mutant.h"
 #include "uapi/flexsc.h"
 
 struct file;

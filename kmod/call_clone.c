@@ -57,7 +57,7 @@ static int dedupe_range(struct file *file, struct file_dedupe_range __user *uran
 	range->dest_count = count;
 	rc = 0;
 	for (i = 0; i < count; i++)
-		if (flexsc_fd_is_own(range->info[i].dest_fd))
+		if (flexsc_fd_is_own(range->info[i].dest_fd) && !FLEXSC_MUTANT(own_dedupe))
 			rc = FLEXSC_HAND_BACK;
 	if (!rc)
 		rc = vfs_dedupe_file_range(file, range);

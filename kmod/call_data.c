@@ -47,9 +47,8 @@ static void init_kiocb(struct kiocb *kiocb, const struct flexsc_frame *frame,
 		       struct file *file, const loff_t *ppos)
 {
 	init_sync_kiocb(kiocb, file);
-#ifndef FLEXSC_MUTANT_nosignal
-	kiocb->ki_flags |= IOCB_NOSIGNAL;
-#endif
+	if (!FLEXSC_MUTANT(nosignal))
+		kiocb->ki_flags |= IOCB_NOSIGNAL;
 	if (frame->flags & FLEXSC_FRAME_ATTEMPT)
 		kiocb->ki_flags |= IOCB_NOWAIT;
 	kiocb->ki_pos = ppos ? *ppos : 0;
@@ -181,7 +180,8 @@ static void store_pos(struct file *file, const loff_t *ppos, ssize_t ret)
 /* A transfer that a kworker should not begin. */
 static bool too_long(const struct flexsc_frame *frame, size_t count)
 {
-	return frame->lane == FLEXSC_LANE_W && count > FLEXSC_W_MAX_BYTES;
+	return frame->lane == FLEXSC_LANE_W && count > FLEXSC_W_MAX_BYTES &&
+	       !FLEXSC_MUTANT(long_transfer);
 }
 
 static ssize_t do_single(struct flexsc_frame *frame, struct file *file, int rw, loff_t *ppos)

@@ -76,6 +76,8 @@ bool flexsc_inode_is_prompt(struct inode *inode)
 /* A fanotify listener may keep an access to this file waiting for ever. */
 static bool file_is_prompt(const struct file *file)
 {
+	if (FLEXSC_MUTANT(kind))
+		return true;
 	return !FMODE_FSNOTIFY_HSM(file->f_mode) && flexsc_inode_is_prompt(file_inode(file));
 }
 
@@ -154,7 +156,7 @@ static int slot_get(struct flexsc_frame *frame, struct files_struct *files,
 	file = files_lookup_fd_locked(files, fd);
 	if (!file || (file->f_mode & unwanted))
 		rc = -EBADF;
-	else if (file->f_op == &FLEXSC_FOPS)
+	else if (file->f_op == &FLEXSC_FOPS && !FLEXSC_MUTANT(own_file))
 		rc = FLEXSC_HAND_BACK;
 	else if (!suits(frame, file, rw))
 		rc = FLEXSC_TO_T;
@@ -209,7 +211,7 @@ static int first_get(struct flexsc_frame *frame, fmode_t unwanted, int rw, struc
 {
 	struct file *file = frame->file ?: frame->chain;
 
-	if (!file)
+	if (!file || FLEXSC_MUTANT(held_file))
 		return file_get(frame, frame->args[0], unwanted, rw, filep);
 	if (frame->lane == FLEXSC_LANE_W && (frame->gate & FLEXSC_GATE_APPARMOR))
 		return FLEXSC_TO_T;
@@ -324,7 +326,10 @@ void flexsc_file_release(struct flexsc_frame *frame, struct file *file, int rc)
  */
 void flexsc_file_put(struct file *file)
 {
-	__fput_sync(file);
+	if (FLEXSC_MUTANT(late_fput))
+		fput(file);
+	else
+		__fput_sync(file);
 }
 
 /**
@@ -395,7 +400,7 @@ int flexsc_file_ready(struct flexsc_frame *frame, struct file *file)
 			return 0;
 		return FLEXSC_TO_T;
 	}
-	if (S_ISCHR(mode) && READ_ONCE(current->signal->tty))
+	if (S_ISCHR(mode) && READ_ONCE(current->signal->tty) && !FLEXSC_MUTANT(tty))
 		return FLEXSC_HAND_BACK;
 	return 0;
 }
@@ -412,7 +417,7 @@ bool flexsc_fd_is_own(int dfd)
 	struct file *file;
 	bool own;
 
-	if (dfd < 0)
+	if (dfd < 0 || FLEXSC_MUTANT(own_file))
 		return false;
 	rcu_read_lock();
 	file = files_lookup_fd_raw(current->files, dfd);
@@ -469,13 +474,13 @@ int flexsc_fd_install(struct flexsc_frame *frame, int fd, struct file *file)
 		fd_install(fd, file);
 		return flexsc_done(frame, fd);
 	}
-#ifndef FLEXSC_MUTANT_link_own
-	/* No entry acts on such a file. This one is no context yet, so it may go here. */
-	if (file->f_op == &FLEXSC_FOPS) {
-		flexsc_file_put(file);
-		return FLEXSC_HAND_BACK;
+	if (!FLEXSC_MUTANT(link_own)) {
+		/* No entry acts on such a file. This one is no context yet, so it may go here. */
+		if (file->f_op == &FLEXSC_FOPS) {
+			flexsc_file_put(file);
+			return FLEXSC_HAND_BACK;
+		}
 	}
-#endif
 	frame->chain = file;
 	return flexsc_done(frame, 0);
 }
@@ -490,10 +495,7 @@ int flexsc_fd_install(struct flexsc_frame *frame, int fd, struct file *file)
  */
 int flexsc_fsize(struct flexsc_frame *frame)
 {
-#ifdef FLEXSC_MUTANT_fsize
-	return 0;
-#endif
-	if (frame->lane == FLEXSC_LANE_W &&
+	if (frame->lane == FLEXSC_LANE_W && !FLEXSC_MUTANT(fsize) &&
 	    task_rlimit(frame->thread, RLIMIT_FSIZE) != RLIM_INFINITY)
 		return FLEXSC_TO_T;
 	return 0;

@@ -33,6 +33,8 @@ static inline int flexsc_stop(struct flexsc_frame *frame, int rc)
 /* FLEXSC_HAND_BACK if one of @modules mediates the process, or under lsm=strict. */
 static inline int flexsc_gated(const struct flexsc_frame *frame, u32 modules)
 {
+	if (FLEXSC_MUTANT(gate))
+		return 0;
 	return frame->gate & (modules | FLEXSC_GATE_STRICT) ? FLEXSC_HAND_BACK : 0;
 }
 

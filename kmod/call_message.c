@@ -31,9 +31,8 @@ static int choose(struct flexsc_frame *frame, const struct socket *sock, int rw,
 {
 	unsigned int known = rw == READ ? READ_FLAGS : WRITE_FLAGS;
 
-#ifdef FLEXSC_MUTANT_message_flags
-	known = ~0U;
-#endif
+	if (FLEXSC_MUTANT(message_flags))
+		known = ~0U;
 	frame->flags &= ~FLEXSC_FRAME_ATTEMPT;
 	if (flags & MSG_DONTWAIT)
 		return 0;
@@ -95,7 +94,8 @@ static int send(struct flexsc_frame *frame, struct socket *sock, struct msghdr *
 	if (frame->lane == FLEXSC_LANE_C) {
 		if (!knows_nosignal(sock))
 			return FLEXSC_TO_T;
-		flags |= MSG_NOSIGNAL;
+		if (!FLEXSC_MUTANT(nosignal_send))
+			flags |= MSG_NOSIGNAL;
 	}
 	msg->msg_flags = waiting_flags(frame, sock, flags);
 	/* What it has sent before it had to wait. */
@@ -230,7 +230,8 @@ static bool sends_own(struct msghdr *msg)
 			continue;
 		count = (cmsg->cmsg_len - sizeof(*cmsg)) / sizeof(int);
 		for (i = 0; i < count; i++)
-			if (flexsc_fd_is_own(((int *)CMSG_DATA(cmsg))[i]))
+			if (!FLEXSC_MUTANT(own_message) &&
+			    flexsc_fd_is_own(((int *)CMSG_DATA(cmsg))[i]))
 				return true;
 	}
 	return false;

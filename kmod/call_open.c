@@ -393,14 +393,12 @@ int flexsc_call_close(struct flexsc_frame *frame)
 	 */
 	get_file(file);
 	ret = filp_close(file, current->files);
-#ifdef FLEXSC_MUTANT_fput
-	fput(file);
-#else
 	if (unlikely(file->f_op == &FLEXSC_FOPS))
 		put_own(frame, file);
+	else if (FLEXSC_MUTANT(fput))
+		fput(file);
 	else
 		__fput_sync(file);
-#endif
 
 	/* The descriptor is gone, so the call cannot be made again. */
 	if (ret == -ERESTARTSYS || ret == -ERESTARTNOINTR || ret == -ERESTARTNOHAND ||

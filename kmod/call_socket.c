@@ -152,9 +152,8 @@ int flexsc_socket_resumes(const struct flexsc_frame *frame, struct socket *sock)
 {
 	struct sock *sk = sock->sk;
 
-#ifdef FLEXSC_MUTANT_resumes
-	return 0;
-#endif
+	if (FLEXSC_MUTANT(resumes))
+		return 0;
 	if (!frame->file)
 		return 0;
 	if (sk_is_stream_unix(sk))
@@ -384,9 +383,8 @@ static int connect_half(struct flexsc_frame *frame, struct socket *sock,
 
 	lock_sock(sk);
 	if (!address) {
-#ifdef FLEXSC_MUTANT_disconnects
-		frame->note = sk->sk_disconnects;
-#endif
+		if (FLEXSC_MUTANT(disconnects))
+			frame->note = sk->sk_disconnects;
 		if (sk->sk_disconnects != (int)frame->note) {
 			rc = flexsc_done(frame, -EPIPE);
 			goto out;

@@ -86,7 +86,7 @@ impl PrivateFile {
 
 impl Drop for PrivateFile {
     fn drop(&mut self) {
-        if cfg!(flexsc_mutant = "link_file") {
+        if mutant!("link_file") {
             return;
         }
         // SAFETY: By the type invariants it is a valid file, whose reference is this object's.
@@ -214,7 +214,7 @@ impl Fate {
     fn after(outcome: &Outcome) -> Self {
         if outcome.is_handed_back() {
             Self::HandedBack
-        } else if outcome.ret < 0 && !cfg!(flexsc_mutant = "link_cancel") {
+        } else if outcome.ret < 0 && !mutant!("link_cancel") {
             Self::Cancelled
         } else {
             Self::GoesOn

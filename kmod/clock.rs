@@ -129,7 +129,7 @@ impl State {
                 return Some((run, Verdict::Did(0)));
             }
             slot.deadline = NEVER;
-            slot.late = !cfg!(flexsc_mutant = "late");
+            slot.late = !mutant!("late");
             if let Cancelled::Taken(run) = self.cancel(index) {
                 return Some((run, Verdict::Did(i64::from(ETIME.to_errno()))));
             }

@@ -271,7 +271,7 @@ impl Context {
                 cpu,
                 one_cpu,
                 spin: Delta::from_micros(i64::from(spin_us)),
-                strict: if options.lsm_strict { call::GATE_STRICT } else { 0 },
+                strict: call::GATE_STRICT * u32::from(options.lsm_strict && !mutant!("strict")),
                 max_drains: options.drains,
                 max_threads: threads,
                 teardown <- new_work!("flexsc::Context::teardown"),
@@ -433,7 +433,7 @@ impl Context {
                 // SAFETY: A hint to the CPU, always safe.
                 unsafe { bindings::cpu_relax() };
             }
-            let idle = start.elapsed() >= self.spin;
+            let idle = start.elapsed() >= self.spin && !mutant!("spin");
             if idle || self.is_dead() || kernel::current!().signal_pending() {
                 return false;
             }
@@ -459,10 +459,10 @@ impl Context {
         let invalid = Verdict::Did(i64::from(EINVAL.to_errno()));
         let alone = abi::ENTRY_MULTI | abi::ENTRY_TIMEOUT;
         let unfit = posted.is_multi() && (posted.nr != abi::NR_POLL || posted.flags & !alone != 0);
-        if (posted.flags & !abi::ENTRY_FLAGS != 0 && !cfg!(flexsc_mutant = "flags")) || unfit {
+        if (posted.flags & !abi::ENTRY_FLAGS != 0 && !mutant!("flags")) || unfit {
             return invalid;
         }
-        let Some(call) = call::find(posted.nr) else {
+        let Some(mut call) = call::find(posted.nr) else {
             return Verdict::HandBack;
         };
         if !run.suits(call) {
@@ -493,14 +493,14 @@ impl Context {
             note: 0,
             chain: ptr::null_mut(),
             events: 0,
-            flags: if posted.is_multi() {
-                call::FRAME_MULTI
-            } else {
-                0
-            },
+            flags: call::FRAME_MULTI * u32::from(posted.is_multi()),
         };
         if let Err(why) = run.lend(call, &mut frame) {
             return Verdict::Did(i64::from(why.to_errno()));
+        }
+        if mutant!("refetch") {
+            let again = self.shared.taken_again(u32::from(run.index));
+            (call, frame.args) = (call::find(again.nr).unwrap_or(call), again.args);
         }
         if let Some(arm) = &mut run.held {
             if !posted.is_multi() {
@@ -519,7 +519,7 @@ impl Context {
         // SAFETY: This is the frame of that call, and what it has answered.
         unsafe { run.keep(call, &frame, &verdict) };
         match verdict {
-            Verdict::Did(ret) if RESTART.contains(&ret) => Verdict::ToThread,
+            Verdict::Did(ret) if RESTART.contains(&ret) && !mutant!("restart") => Verdict::ToThread,
             Verdict::Wait(events) => {
                 if run.held.is_none() {
                     // SAFETY: The handler has passed its reference on with the verdict.
@@ -527,7 +527,7 @@ impl Context {
                 }
                 match &mut run.held {
                     Some(arm) => {
-                        if !cfg!(flexsc_mutant = "arm_done") {
+                        if !mutant!("arm_done") {
                             arm.done = frame.done;
                         }
                         arm.note = frame.note;

@@ -56,7 +56,7 @@ impl Member {
         // The fd table that lane W uses is the first one's.
         self.leave_at = match self.id {
             0 => NEVER,
-            _ if cfg!(flexsc_mutant = "idle_threads") => NEVER,
+            _ if mutant!("idle_threads") => NEVER,
             _ => clock::after(IDLE_SPAN),
         };
         self.leave_at
@@ -72,7 +72,7 @@ impl Member {
     fn is_at_rest(&self) -> bool {
         self.handle.is_gone()
             || (self.in_call.is_none() && !self.handle.is_held())
-            || cfg!(flexsc_mutant = "at_rest")
+            || mutant!("at_rest")
     }
 }
 

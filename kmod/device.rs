@@ -79,7 +79,9 @@ impl MiscDevice for Device {
         if vma.flags() & shared == 0 || page_offset != 0 {
             return Err(EINVAL);
         }
-        vma.try_clear_mayexec()?;
+        if !mutant!("mayexec") {
+            vma.try_clear_mayexec()?;
+        }
         context.shared().map(vma)
     }
 
@@ -165,7 +167,7 @@ impl Device {
     /// Narrows what may be posted: before set-up by whoever has the file, then by the process.
     fn restrict(&self, request: &mut abi::Restrict) -> Result {
         let _setup = self.setup.lock();
-        if self.context.as_ref().is_some() {
+        if self.context.as_ref().is_some() && !mutant!("stranger") {
             self.context()?;
         }
         self.restriction.restrict(request)
@@ -176,7 +178,7 @@ impl Device {
     fn set_up(&self, mut setup: abi::Setup, answer: impl FnOnce(&abi::Setup) -> Result) -> Result {
         policy::may_set_up()?;
         // A system call thread of a 32-bit caller would take user structures for 32-bit ones.
-        if flexsc_compat() {
+        if flexsc_compat() && !mutant!("compat") {
             return Err(EOPNOTSUPP);
         }
         let reserved = setup.flags != 0 || setup.reserved0 != 0 || setup.reserved1 != [0; 4];
@@ -184,15 +186,14 @@ impl Device {
         if reserved
             || !(1..=abi::MAX_ENTRIES).contains(&entries)
             || setup.entries == 0
-            || setup.drains > abi::MAX_WORKERS
-            || setup.threads > abi::MAX_WORKERS
+            || setup.drains.max(setup.threads) > abi::MAX_WORKERS && !mutant!("max_workers")
             || setup.cpu < abi::CPU_ANY
         {
             return Err(EINVAL);
         }
         let spin_us = match setup.spin_us {
             abi::SPIN_DEFAULT => module_parameters::spin_us.value().min(abi::MAX_SPIN_US),
-            spin_us if spin_us <= abi::MAX_SPIN_US => spin_us,
+            spin_us if spin_us <= abi::MAX_SPIN_US || mutant!("max_spin") => spin_us,
             _ => return Err(EINVAL),
         };
         let default = |asked, default| if asked == 0 { default } else { asked };
@@ -295,7 +296,7 @@ impl Registration {
             misc <- Opaque::try_ffi_init(|slot: *mut bindings::miscdevice| {
                 let raw = bindings::miscdevice {
                     fops: &raw const FLEXSC_FOPS.0,
-                    mode: 0o600,
+                    mode: if mutant!("device_mode") { 0o666 } else { 0o600 },
                     ..RAW
                 };
                 // SAFETY: `slot` may be written to.

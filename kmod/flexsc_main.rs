@@ -12,6 +12,9 @@
 
 use kernel::prelude::*;
 
+#[macro_use]
+mod mutant;
+
 mod abi;
 mod account;
 mod adopt;
@@ -38,6 +41,10 @@ mod restrict;
 mod shared;
 mod slots;
 mod state;
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests_page;
 mod thread;
 mod waiting;
 mod workqueue;

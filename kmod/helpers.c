@@ -44,7 +44,7 @@ struct mem_cgroup *flexsc_cgroups_wear(struct mm_struct *mm,
 
 	rcu_read_lock();
 	css = task_css(owner, io_cgrp_id);
-	if (!css_tryget(css))
+	if (FLEXSC_MUTANT(blkcg) || !css_tryget(css))
 		css = NULL;
 	rcu_read_unlock();
 	if (css) {
@@ -90,11 +90,8 @@ bool flexsc_shares_tables(struct task_struct *owner, struct task_struct *thread)
 	nsproxy = owner->nsproxy;
 	task_unlock(owner);
 
-#ifdef FLEXSC_MUTANT_namespaces
-	nsproxy = READ_ONCE(thread->nsproxy);
-#endif
 	return READ_ONCE(thread->files) == files &&
-	       READ_ONCE(thread->nsproxy) == nsproxy;
+	       (READ_ONCE(thread->nsproxy) == nsproxy || FLEXSC_MUTANT(namespaces));
 }
 
 /*
@@ -180,19 +177,19 @@ void flexsc_account(const struct flexsc_acct *acct)
  */
 int flexsc_pick_cpu(int wanted)
 {
+	const struct cpumask *allowed =
+		FLEXSC_MUTANT(affinity_default) ? cpu_online_mask : current->cpus_ptr;
 	int here = raw_smp_processor_id();
 	int cpu;
 
 	if (wanted >= 0) {
 		if (wanted >= nr_cpu_ids || !cpu_online(wanted))
 			return -EINVAL;
-#ifndef FLEXSC_MUTANT_affinity
-		if (!cpumask_test_cpu(wanted, current->cpus_ptr))
+		if (!cpumask_test_cpu(wanted, current->cpus_ptr) && !FLEXSC_MUTANT(affinity))
 			return -EINVAL;
-#endif
 		return wanted;
 	}
-	for_each_cpu_wrap(cpu, current->cpus_ptr, here + 1) {
+	for_each_cpu_wrap(cpu, allowed, here + 1) {
 		if (cpu_online(cpu))
 			return cpu;
 	}
@@ -202,7 +199,8 @@ int flexsc_pick_cpu(int wanted)
 /* Whether the caller may run on one CPU only: polling would take it from the caller. */
 bool flexsc_one_cpu(void)
 {
-	return cpumask_weight_and(current->cpus_ptr, cpu_online_mask) <= 1;
+	return cpumask_weight_and(current->cpus_ptr, cpu_online_mask) <= 1 &&
+	       !FLEXSC_MUTANT(one_cpu);
 }
 
 int flexsc_pin(struct task_struct *task, int cpu)

@@ -74,7 +74,7 @@ impl State {
         let excess = tail
             .wrapping_sub(self.sub_head)
             .saturating_sub(shared.entries());
-        if excess > 0 {
+        if excess > 0 && !mutant!("excess") {
             self.sub_head = self.sub_head.wrapping_add(excess);
             rejected += i64::from(excess);
         }
@@ -103,7 +103,10 @@ impl State {
     /// Takes the entry in the next slot of the ring, which must be a posted one; `None` if it
     /// names none that may be taken.
     fn take(&mut self, shared: &Shared, in_flight: &InFlight) -> Option<Taken> {
-        let index = shared.submitted(self.sub_head);
+        let mut index = shared.submitted(self.sub_head);
+        if mutant!("bounds") {
+            index &= shared.entries() - 1;
+        }
         self.sub_head = self.sub_head.wrapping_add(1);
         if index >= shared.entries() || !in_flight.mark(index) {
             return None;
@@ -142,7 +145,7 @@ impl State {
         let Some(before) = open.and_then(|open| self.slots.get_mut(open.index)) else {
             return false;
         };
-        if cfg!(flexsc_mutant = "link_order") {
+        if mutant!("link_order") {
             return false;
         }
         before.next = Some(index);

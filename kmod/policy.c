@@ -9,9 +9,11 @@
 #include <linux/audit.h>
 #include <linux/moduleparam.h>
 #include <linux/printk.h>
+#include <linux/ratelimit.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 
+#include "mutant.h"
 #include "policy.h"
 
 static bool privileged;
@@ -76,9 +78,12 @@ u32 flexsc_policy_watched(struct task_struct *owner)
 /* One line in the log, now and then, on a process that may not have a context. */
 void flexsc_policy_refused(u32 watched)
 {
-	pr_warn_ratelimited("flexsc: process %d was refused a context: %s\n",
-			    task_tgid_nr(current),
-			    watched & FLEXSC_WATCHED_SECCOMP ?
-			    "it is under seccomp (see allow_seccomp)" :
-			    "system calls are audited (see audit)");
+	static DEFINE_RATELIMIT_STATE(refusals, DEFAULT_RATELIMIT_INTERVAL,
+				      DEFAULT_RATELIMIT_BURST);
+
+	if (!__ratelimit(&refusals) && !FLEXSC_MUTANT(ratelimit))
+		return;
+	pr_warn("flexsc: process %d was refused a context: %s\n", task_tgid_nr(current),
+		watched & FLEXSC_WATCHED_SECCOMP ? "it is under seccomp (see allow_seccomp)" :
+						   "system calls are audited (see audit)");
 }

@@ -52,7 +52,7 @@ pub(crate) fn init() -> Result {
 
 /// Whether the administrator lets the call `nr`, which must be in the table, be posted at all.
 pub(crate) fn offers(nr: u16) -> bool {
-    OFFERED.contains(nr) || cfg!(flexsc_mutant = "offered")
+    OFFERED.contains(nr) || mutant!("offered")
 }
 
 /// Whether the calling process may have a context.
@@ -60,7 +60,7 @@ pub(crate) fn offers(nr: u16) -> bool {
 /// `EPERM` without CAP_SYS_ADMIN where that is asked for, `EACCES` under seccomp, `EOPNOTSUPP`
 /// while system calls are audited and the administrator wants no contexts then.
 pub(crate) fn may_set_up() -> Result {
-    if flexsc_policy_privileged() && !cfg!(flexsc_mutant = "capability") {
+    if flexsc_policy_privileged() && !mutant!("capability") {
         // SAFETY: Always safe to call.
         let admin = unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) };
         if !admin {
@@ -68,11 +68,11 @@ pub(crate) fn may_set_up() -> Result {
         }
     }
     // Entries pass no seccomp filter.
-    if watched(kernel::current!()) & WATCHED_SECCOMP != 0 && !cfg!(flexsc_mutant = "seccomp") {
+    if watched(kernel::current!()) & WATCHED_SECCOMP != 0 && !mutant!("seccomp") {
         flexsc_policy_refused(WATCHED_SECCOMP);
         return Err(EACCES);
     }
-    if flexsc_policy_audit_refuses() {
+    if flexsc_policy_audit_refuses() && !mutant!("audit_refuses") {
         flexsc_policy_refused(WATCHED_AUDIT);
         return Err(EOPNOTSUPP);
     }
@@ -92,11 +92,11 @@ pub(crate) fn judge(restriction: &Restriction, owner: &Task, nr: u16) -> Option<
         return Some(Verdict::Did(i64::from(EACCES.to_errno())));
     }
     let mut watched = watched(owner);
-    if restriction.is_frozen() || cfg!(flexsc_mutant = "seccomp_later") {
+    if restriction.is_frozen() || mutant!("seccomp_later") {
         // Who froze the set before it put on a filter has said what may pass beside it.
         watched &= !WATCHED_SECCOMP;
     }
-    if cfg!(flexsc_mutant = "audit") {
+    if mutant!("audit") {
         watched &= !WATCHED_AUDIT;
     }
     (watched != 0).then_some(Verdict::HandBack)

@@ -170,11 +170,13 @@ impl Shared {
         let layout = Layout::new(entries);
         // CAST: At most MAX_ENTRIES.
         let observer = Observer::new(entries as usize)?;
-        let mut pages = VVec::<PageWords>::from_elem(
-            [0; PAGE_SIZE / 8],
-            layout.size / PAGE_SIZE,
-            GFP_KERNEL_ACCOUNT,
-        )?;
+        let flags = if mutant!("account") {
+            GFP_KERNEL
+        } else {
+            GFP_KERNEL_ACCOUNT
+        };
+        let mut pages =
+            VVec::<PageWords>::from_elem([0; PAGE_SIZE / 8], layout.size / PAGE_SIZE, flags)?;
         let base = NonNull::new(pages.as_mut_ptr().cast::<u8>()).ok_or(ENOMEM)?;
 
         let control = base.as_ptr().cast::<Control>();
@@ -223,10 +225,17 @@ impl Shared {
         if vma.end() - vma.start() != self.layout.size {
             return Err(EINVAL);
         }
-        vma.set_io();
-        vma.set_dontcopy();
-        vma.set_dontexpand();
-        vma.set_dontdump();
+        if !mutant!("dontdump") {
+            // Either is enough for that; the first also keeps others from pinning the pages.
+            vma.set_io();
+            vma.set_dontdump();
+        }
+        if !mutant!("dontcopy") {
+            vma.set_dontcopy();
+        }
+        if !mutant!("dontexpand") {
+            vma.set_dontexpand();
+        }
         let mixed = vma.set_mixedmap();
         let mut address = vma.start();
         for page in self.pages.lock().page_iter() {
@@ -329,9 +338,26 @@ impl Shared {
         let entry = self.entry(index);
         // SAFETY: `status` is the u32 at the start of an entry.
         let status = unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, status)) };
-        if status.load(Acquire) != abi::SUBMITTED && !cfg!(flexsc_mutant = "status") {
+        if status.load(Acquire) != abi::SUBMITTED && !mutant!("status") {
             return None;
         }
+        let posted = self.copy(index);
+        status.store(abi::BUSY, Relaxed);
+        self.observer.submitted(index, posted.nr);
+        if posted.is_multi() {
+            self.ret(index).store(0, Relaxed);
+        }
+        Some(posted)
+    }
+
+    /// What stands in an entry once more, as nobody may ask who has judged it.
+    pub(crate) fn taken_again(&self, index: u32) -> Posted {
+        self.copy(index)
+    }
+
+    /// A copy of an entry.
+    fn copy(&self, index: u32) -> Posted {
+        let entry = self.entry(index);
         // SAFETY: `word` is a u32 of an entry.
         let word = unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, word)) };
         let word = word.load(Relaxed);
@@ -341,21 +367,13 @@ impl Shared {
             // SAFETY: The offset is that of the i-th argument of an entry.
             *arg = unsafe { self.at::<u64>(offset) }.load(Relaxed);
         }
-        let time = self.ret(index).load(Relaxed);
-        status.store(abi::BUSY, Relaxed);
-        // CAST: The lower half of the word.
-        self.observer.submitted(index, word as u16);
-        let posted = Posted {
+        Posted {
             // CAST: The two halves of the word.
             nr: word as u16,
             flags: (word >> 16) as u16,
             args,
-            time,
-        };
-        if posted.is_multi() {
-            self.ret(index).store(0, Relaxed);
+            time: self.ret(index).load(Relaxed),
         }
-        Some(posted)
     }
 
     /// The result of an entry.
@@ -387,7 +405,7 @@ impl Shared {
         let mut old = ret.load(Relaxed);
         for _ in 0..TRIES {
             match ret.cmpxchg(old, old | events, Full) {
-                Ok(_) => return old == 0 || cfg!(flexsc_mutant = "multi_merge"),
+                Ok(_) => return old == 0 || mutant!("multi_merge"),
                 Err(now) => old = now,
             }
         }
@@ -400,5 +418,29 @@ impl Shared {
     pub(crate) fn finish_multi(&self, index: u32, nr: u16, flags: u16, ret: i64) -> bool {
         self.mark_done(index, nr, flags);
         self.ret(index).xchg(ret, Full) == 0
+    }
+}
+
+#[cfg(CONFIG_KUNIT = "y")]
+impl Shared {
+    /// Writes what an application would: an entry, and its index into the submission ring. Of an
+    /// entry that there is not, only the index.
+    pub(crate) fn post(&self, position: u32, index: u32, status: u32, word: u32, time: i64) {
+        // CAST: A masked ring position fits usize.
+        let slot = (position & (self.entries - 1)) as usize;
+        // SAFETY: The slot is masked to the ring's length.
+        unsafe { self.at::<u32>(self.layout.sub_ring + slot * size_of::<u32>()) }
+            .store(index, Relaxed);
+        if index >= self.entries {
+            return;
+        }
+        let entry = self.entry(index);
+        // SAFETY: `ret` is the i64 of an entry.
+        unsafe { self.at::<i64>(entry + core::mem::offset_of!(Entry, ret)) }.store(time, Relaxed);
+        // SAFETY: `word` is a u32 of an entry.
+        unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, word)) }.store(word, Relaxed);
+        // SAFETY: `status` is a u32 of an entry.
+        unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, status)) }
+            .store(status, Release);
     }
 }

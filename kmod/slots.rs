@@ -206,7 +206,7 @@ impl InFlight {
     pub(crate) fn mark(&self, index: u32) -> bool {
         // CAST: u32 fits usize.
         match self.0.get(index as usize) {
-            Some(flag) if flag.load(Acquire) == 0 || cfg!(flexsc_mutant = "in_flight") => {
+            Some(flag) if flag.load(Acquire) == 0 || mutant!("in_flight") => {
                 flag.store(1, Relaxed);
                 true
             }

@@ -192,8 +192,8 @@ impl State {
             Verdict::Wait(_) | Verdict::Sleep(_) => ECANCELED,
             Verdict::ToThread => errno,
         };
-        let cancelled = self.slots.get(index).is_none_or(|slot| slot.cancelled)
-            && !cfg!(flexsc_mutant = "cancel_restart");
+        let cancelled =
+            self.slots.get(index).is_none_or(|slot| slot.cancelled) && !mutant!("cancel_restart");
         if cancelled || dead || self.dissolved {
             let late = self.slots.get(index).is_some_and(|slot| slot.late);
             let errno = if late { ETIME } else { errno };
@@ -297,7 +297,7 @@ impl State {
     /// What a thread executes changes under the same lock, and it looks for signals before it
     /// begins the next entry, so none but those meant here sees the interruption.
     fn interrupt(&self, which: impl Fn(u16) -> bool) {
-        if cfg!(flexsc_mutant = "cancel_interrupt") {
+        if mutant!("cancel_interrupt") {
             return;
         }
         for thread in self.crew.iter() {
@@ -471,7 +471,7 @@ impl State {
                 busy |= !thread.idle && !thread.blocked;
                 continue;
             }
-            if thread.begun == thread.seen && !cfg!(flexsc_mutant = "minder") {
+            if thread.begun == thread.seen && !mutant!("minder") {
                 thread.blocked = true;
                 newly_blocked += 1;
             }

@@ -194,7 +194,9 @@ impl SyscallThread {
             return;
         }
         self.vhost.store(ptr::null_mut(), Relaxed);
-        self.interrupt();
+        if !mutant!("stop") {
+            self.interrupt();
+        }
         // SAFETY: By the type invariants `vhost` is a started task, and it is stopped once. The
         // caller is not this thread.
         unsafe { helpers::vhost_task_stop(vhost) };
@@ -239,9 +241,13 @@ unsafe extern "C" fn handle_sigkill(data: *mut c_void) {
     let this = unsafe { &*data.cast::<SyscallThread>() };
     // Even a thread that never ran must own its count of the table, or the table would leak.
     this.adopt();
-    this.context.kill();
+    if !mutant!("exit") {
+        this.context.kill();
+    }
     // What waits for a file holds it, and a file may hold this very context.
-    this.context.cancel_idle();
+    if !mutant!("circle") {
+        this.context.cancel_idle();
+    }
     this.gone.store(1, Release);
     this.context.queue_reaper();
 }
@@ -278,7 +284,7 @@ impl Context {
 
         let mut creds = None;
         loop {
-            if flexsc_fput_pending() && !cfg!(flexsc_mutant = "fput") {
+            if flexsc_fput_pending() && !mutant!("fput") {
                 flexsc_fput_soon();
             }
             // With that flag set interruptible waits fail, so no entry is begun: the caller's

@@ -7,6 +7,7 @@ use crate::options::Options;
 use crate::suite;
 
 pub mod ends;
+pub mod gone;
 pub mod idle;
 pub mod multi;
 pub mod poll;
@@ -26,5 +27,6 @@ pub fn run(options: &Options) -> ExitCode {
     multi::add(&mut list);
     sockets::add(&mut list);
     same::add(&mut list);
+    gone::add(&mut list);
     suite::run("arm", &list, options)
 }

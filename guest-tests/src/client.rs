@@ -473,6 +473,21 @@ impl Context {
         Some(index)
     }
 
+    /// Posts the same call with every free entry, all of them made known at once.
+    ///
+    /// # Errors
+    /// The kick's.
+    pub fn fill(&mut self, nr: u16, args: &[u64]) -> Result<(), String> {
+        let tail = self.sub_tail().load(Ordering::Relaxed);
+        let mut next = tail;
+        while let Some(index) = self.prepare(nr, crate::posted::six(args)) {
+            self.sub_slot(next).store(index, Ordering::Relaxed);
+            next = next.wrapping_add(1);
+        }
+        self.sub_tail().store(next, Ordering::Release);
+        self.kick_if_needed().map_err(|why| why.to_string())
+    }
+
     /// Whether a kick is due; orders the look after everything posted before.
     pub fn needs_wakeup(&self) -> bool {
         fence(Ordering::SeqCst);

@@ -7,6 +7,7 @@ use crate::options::Options;
 use crate::suite;
 
 pub mod entries;
+pub mod flip;
 pub mod mapping;
 pub mod requests;
 pub mod scribble;
@@ -19,6 +20,7 @@ pub fn run(options: &Options) -> ExitCode {
     mapping::add(&mut list);
     slots::add(&mut list);
     entries::add(&mut list);
+    flip::add(&mut list);
     scribble::add(&mut list);
     suite::run("garbage", &list, options)
 }

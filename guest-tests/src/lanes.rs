@@ -9,6 +9,7 @@ use crate::report::Report;
 use crate::scratch::directories;
 
 pub mod files;
+pub mod kinds;
 pub mod sleeping;
 pub mod threads;
 pub mod waiting;
@@ -16,6 +17,7 @@ pub mod waiting;
 fn all() -> Vec<Behaviour> {
     let mut list = Vec::new();
     files::add(&mut list);
+    kinds::add(&mut list);
     sleeping::add(&mut list);
     threads::add(&mut list);
     waiting::add(&mut list);

@@ -127,7 +127,10 @@ fn cancelled(_: &mut Place) -> Result<(), String> {
 }
 
 /// Sends a descriptor over a socket, where it stays.
-fn send(socket: &OwnedFd, fd: i32) -> Result<(), String> {
+///
+/// # Errors
+/// sendmsg(2)'s error, as text.
+pub fn send(socket: &OwnedFd, fd: i32) -> Result<(), String> {
     let mut byte = [0_u8];
     let mut part = libc::iovec {
         iov_base: byte.as_mut_ptr().cast(),

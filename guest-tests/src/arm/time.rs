@@ -25,6 +25,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
     one("a_time_limit_ends_what_blocks_a_thread", blocks);
     one("a_time_limit_does_not_end_the_next_entry", next);
     one("a_time_limit_that_is_over_at_once", at_once);
+    one("a_time_limit_gives_the_file_back", gives_back);
 }
 
 const SLEEP: libc::c_long = libc::SYS_clock_nanosleep;
@@ -216,6 +217,28 @@ fn at_once(_: &mut Place) -> Result<(), String> {
         settled(&poster.context)?;
         expect("cancel", cancel(&poster.context, index, 0), 0)?;
         expect("read", poster.complete()?.ret, -i64::from(libc::ECANCELED))?;
+    }
+    Ok(())
+}
+
+/// The last reference to a pipe's reading end is that of an entry: when it has ended, there is no reader.
+fn gives_back(place: &mut Place) -> Result<(), String> {
+    let mut poster = single()?;
+    let mut memory = [0_u8; 8];
+    for _ in 0..place.rounds.unwrap_or(1) * 20 {
+        let (read, write) = pipe().map_err(|why| why.to_string())?;
+        let args = [read.as_raw_fd() as u64, memory.as_mut_ptr() as u64, 8];
+        post_limited(&mut poster, libc::SYS_read, &args, 5_000_000)?;
+        settled(&poster.context)?;
+        drop(read);
+        expect("read", poster.complete()?.ret, ETIME)?;
+        // SAFETY: one byte to write.
+        let ret = unsafe { libc::write(write.as_raw_fd(), b"x".as_ptr().cast(), 1) };
+        let errno = std::io::Error::last_os_error().raw_os_error();
+        ensure(
+            ret == -1 && errno == Some(libc::EPIPE),
+            format!("a write without a reader gave {ret}, errno {errno:?}"),
+        )?;
     }
     Ok(())
 }

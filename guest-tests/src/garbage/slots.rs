@@ -17,6 +17,7 @@ use crate::suite::{Behaviour, Place, context, outcome, until};
 pub fn add(list: &mut Vec<Behaviour>) {
     let mut one = |name, run| list.push(Behaviour { name, run });
     one("indices_out_of_range_are_rejected", out_of_range);
+    one("an_index_out_of_range_names_no_entry", not_wrapped);
     one("entries_that_are_not_submitted_are_rejected", not_submitted);
     one("an_index_posted_twice_executes_once", duplicates);
     one("an_entry_in_flight_is_not_taken_again", in_flight);
@@ -57,6 +58,39 @@ fn out_of_range(place: &mut Place) -> Result<(), String> {
         }
         let tail = context.comp_tail().load(Ordering::Acquire);
         expect("completions", tail.into(), indices.len() as i64)?;
+        works(&mut context)?;
+    }
+    Ok(())
+}
+
+/// Indices that would be those of a posted entry, were they cut down to the length of the ring.
+fn not_wrapped(place: &mut Place) -> Result<(), String> {
+    for mode in MODES {
+        let name = format!("log-{mode:?}");
+        let file = place.file(&name, b"")?;
+        let mut context = context(MIN_ENTRIES, mode)?;
+        let args = six(&[file.as_raw_fd() as u64, c"x".as_ptr() as u64, 1]);
+        let real = context
+            .prepare(libc::SYS_write as u16, args)
+            .ok_or("no entry is free")?;
+        let beyond = [MIN_ENTRIES, 2 * MIN_ENTRIES, 1 << 16, 1 << 31];
+        for (count, beyond) in beyond.iter().enumerate() {
+            context.publish(real + beyond);
+            if mode == Mode::Lanes {
+                context.kick_if_needed().map_err(|why| why.to_string())?;
+            }
+            take_all(&context)?;
+            expect("rejected", rejected(&context), count as i64 + 1)?;
+            let status = context.status(real).load(Ordering::Acquire);
+            expect("its status", status.into(), abi::SUBMITTED.into())?;
+        }
+        context.publish(real);
+        let done = context.complete(mode).map_err(|why| why.to_string())?;
+        expect("write", done.ret, 1)?;
+        let len = std::fs::metadata(&name)
+            .map_err(|why| why.to_string())?
+            .len();
+        expect("length of the file", len as i64, 1)?;
         works(&mut context)?;
     }
     Ok(())

@@ -13,6 +13,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
     let mut one = |name, run| list.push(Behaviour { name, run });
     one("a_landlock_domain_counts_at_once", entered);
     one("what_landlock_allows_still_works", allowed);
+    one("a_missing_right_to_truncate_counts", truncated);
 }
 
 const CREATE_RULESET: libc::c_long = 444;
@@ -28,8 +29,16 @@ struct Beneath {
     parent: i32,
 }
 
+/// The last of them.
+const TRUNCATE: u64 = 1 << 14;
+
 /// Confines the calling thread to `inside`, where everything is allowed.
 fn confine(inside: &fs::File) -> Result<(), String> {
+    confine_to(inside, RIGHTS)
+}
+
+/// Confines the calling thread to `inside`, where these rights are allowed.
+fn confine_to(inside: &fs::File, rights: u64) -> Result<(), String> {
     let handled = RIGHTS;
     // SAFETY: each structure lives through the call that it is passed to.
     unsafe {
@@ -39,7 +48,7 @@ fn confine(inside: &fs::File) -> Result<(), String> {
         }
         let set = OwnedFd::from_raw_fd(set as i32);
         let rule = Beneath {
-            allowed: RIGHTS,
+            allowed: rights,
             parent: inside.as_raw_fd(),
         };
         let ret = libc::syscall(ADD_RULE, set.as_raw_fd(), 1, &raw const rule, 0);
@@ -138,6 +147,28 @@ fn allowed(_: &Place) -> Result<(), String> {
         expect("mkdirat", poster.call(libc::SYS_mkdirat, &args)?, 0)?;
         let args = [libc::AT_FDCWD as u64, new, 0x200];
         expect("rmdir", poster.call(libc::SYS_unlinkat, &args)?, 0)?;
+    }
+    Ok(())
+}
+
+/// Of a file that was opened inside of the domain, to write, but not to truncate.
+fn truncated(_: &Place) -> Result<(), String> {
+    let inside = prepare()?;
+    let mut posters = [Poster::new(Mode::Lanes)?, Poster::new(Mode::Caller)?];
+    confine_to(&inside, RIGHTS & !TRUNCATE)?;
+    let file = fs::OpenOptions::new().write(true).open("inside/file");
+    let file = file.map_err(|why| why.to_string())?;
+    let args = [file.as_raw_fd() as u64, 3];
+    for poster in &mut posters {
+        let done = poster.entry(libc::SYS_ftruncate, &args)?;
+        ensure(
+            done.lane == Lane::HandedBack || done.ret == -i64::from(libc::EACCES),
+            format!("ftruncate gave {done:?}"),
+        )?;
+        let len = file.metadata().map_err(|why| why.to_string())?.len();
+        expect("length of the file", len as i64, 8)?;
+        let plain = poster.call(libc::SYS_ftruncate, &args)?;
+        expect("the plain ftruncate", plain, -i64::from(libc::EACCES))?;
     }
     Ok(())
 }

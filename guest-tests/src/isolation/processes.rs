@@ -24,6 +24,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
         ),
         ("a_debugger_may_attach_to_all_threads", traced),
         ("a_core_is_dumped", dumped),
+        ("a_core_has_no_shared_page", undumped),
         ("the_cgroup_freezer_freezes", frozen),
     ] {
         list.push(Behaviour { name, run });
@@ -194,6 +195,48 @@ fn traced(place: &Place) -> Result<(), String> {
 }
 
 fn dumped(place: &Place) -> Result<(), String> {
+    cores(place, |_| Ok(None))
+}
+
+/// How much of the mapping at `address` a core has.
+fn bytes_in_core(core: &[u8], address: u64) -> Result<u64, String> {
+    let word = |at: usize| -> Result<u64, String> {
+        let bytes = core.get(at..at + 8).ok_or("the core is too short")?;
+        Ok(u64::from_le_bytes(bytes.try_into().unwrap_or([0; 8])))
+    };
+    let headers = word(32)? as usize;
+    let count = word(56)? as u16;
+    for which in 0..usize::from(count) {
+        let at = headers + which * 56;
+        let (kind, start, in_file) = (word(at)? as u32, word(at + 16)?, word(at + 32)?);
+        if kind == 1 && start == address {
+            return Ok(in_file);
+        }
+    }
+    Err(format!("the core knows nothing of {address:#x}"))
+}
+
+/// Also one that is asked to have everything that is mapped.
+fn undumped(place: &Place) -> Result<(), String> {
+    fs::write("/proc/self/coredump_filter", "0x7f").map_err(|why| why.to_string())?;
+    cores(place, |busy| {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", busy.child.pid()));
+        let maps = maps.map_err(|why| why.to_string())?;
+        let line = maps.lines().find(|line| line.ends_with("/dev/flexsc"));
+        let start = line.and_then(|line| line.split('-').next());
+        let start = start.ok_or("the process has no mapping of the device")?;
+        u64::from_str_radix(start, 16)
+            .map(Some)
+            .map_err(|why| why.to_string())
+    })
+}
+
+/// Has processes with a context dump their cores, which have to be there, but nothing of the mapping whose address
+/// `mapping` tells.
+fn cores(
+    place: &Place,
+    mapping: impl Fn(&Busy) -> Result<Option<u64>, String>,
+) -> Result<(), String> {
     let pattern = "/proc/sys/kernel/core_pattern";
     let before = fs::read_to_string(pattern).map_err(|why| why.to_string())?;
     let core = place.dir.join("core");
@@ -209,6 +252,7 @@ fn dumped(place: &Place) -> Result<(), String> {
         for _ in 0..3 * place.rounds {
             let _ = fs::remove_file(&core);
             let mut busy = Busy::new()?;
+            let address = mapping(&busy)?;
             busy.child.signal(libc::SIGQUIT);
             let end = busy.child.wait(*PATIENCE);
             ensure(
@@ -217,6 +261,11 @@ fn dumped(place: &Place) -> Result<(), String> {
             )?;
             let size = fs::metadata(&core).map_or(0, |core| core.len());
             ensure(size > 0, "there is no core")?;
+            if let Some(address) = address {
+                let bytes = fs::read(&core).map_err(|why| why.to_string())?;
+                let dumped = bytes_in_core(&bytes, address)?;
+                expect("bytes of shared pages", dumped as i64, 0)?;
+            }
         }
         Ok(())
     })();

@@ -23,6 +23,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
             "a_sleeping_call_in_lane_w_does_not_keep_the_process",
             killed_asleep,
         ),
+        ("a_busy_page_worker_makes_way", makes_way),
         ("a_blocking_call_leaves_the_caller_free", blocking_caller),
         ("unknown_flags_are_refused", flags),
     ] {
@@ -42,13 +43,19 @@ fn lanes(_: &Place) -> Result<(), String> {
     let path = c"file".as_ptr() as u64;
     let here = libc::AT_FDCWD as u64;
     let nop = libc::c_long::from(abi::NR_NOP);
-    let table: [(libc::c_long, &[u64], Lane); 10] = [
+    let table: [(libc::c_long, &[u64], Lane); 11] = [
         (nop, &[], Lane::Worker),
         (libc::SYS_read, &[fd(&file), address, 10], Lane::Worker),
         (libc::SYS_write, &[fd(&file), address, 10], Lane::Worker),
         (libc::SYS_fstat, &[fd(&file), address], Lane::Worker),
         (libc::SYS_fsync, &[fd(&file)], Lane::Worker),
         (libc::SYS_read, &[fd(&null), address, 10], Lane::Worker),
+        // Longer than what cannot be killed may be.
+        (
+            libc::SYS_pread64,
+            &[fd(&file), address, 8 << 20, 0],
+            Lane::Thread,
+        ),
         (libc::SYS_read, &[fd(&comm), address, 10], Lane::Thread),
         (
             libc::SYS_openat,
@@ -243,6 +250,59 @@ fn killed_asleep(place: &Place) -> Result<(), String> {
         module_unused()?;
     }
     Ok(())
+}
+
+/// How long a worker may run before the workqueue lets another of its CPU begin beside it, out of the way until
+/// dropped: it would hide who makes way.
+struct Unmanaged(String);
+
+impl Unmanaged {
+    const PATH: &str = "/sys/module/workqueue/parameters/cpu_intensive_thresh_us";
+
+    fn new() -> Result<Self, String> {
+        let skip = |why| format!("{SKIP}{}: {why}", Self::PATH);
+        let before = fs::read_to_string(Self::PATH).map_err(skip)?;
+        fs::write(Self::PATH, "100000000").map_err(skip)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Unmanaged {
+    fn drop(&mut self) {
+        if let Err(why) = fs::write(Self::PATH, self.0.trim()) {
+            eprintln!("{}: {why}", Self::PATH);
+        }
+    }
+}
+
+/// Page workers that always find something to do end all the same, for the next to begin.
+fn makes_way(_: &Place) -> Result<(), String> {
+    const LEN: usize = 256 << 10;
+    let _unmanaged = Unmanaged::new()?;
+    fs::write("file", vec![3_u8; LEN]).map_err(|why| why.to_string())?;
+    let file = fs::File::open("file").map_err(|why| why.to_string())?;
+    let mut memory = vec![0_u8; LEN];
+    let args = [
+        file.as_raw_fd() as u64,
+        memory.as_mut_ptr() as u64,
+        LEN as u64,
+        0,
+    ];
+    let mut poster = Poster::new(Mode::Lanes)?;
+    poster.context.fill(libc::SYS_pread64 as u16, &args)?;
+    let before = poster.context.counters();
+    for _ in 0..1000 {
+        let now = poster.context.counters();
+        if now.idle_sleeps != before.idle_sleeps || now.kicks != before.kicks {
+            return Err("the page workers ran out of entries".into());
+        }
+        if now.drains >= before.drains + 3 {
+            return Ok(());
+        }
+        poster.complete()?;
+        poster.post(libc::SYS_pread64, &args)?;
+    }
+    Err("one page worker has executed 1000 entries, and no other has begun".into())
 }
 
 fn blocking_caller(_: &Place) -> Result<(), String> {

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::{Behaviour, Place};
+use crate::cancel::request::{asleep, result_of, single, take};
 use crate::client::Lane;
 use crate::posted::{MODES, Poster, ensure, expect, libc_ok};
 use crate::tree::{USER, mount_tmpfs};
@@ -16,6 +17,7 @@ use crate::world::{become_root, become_user};
 pub fn add(list: &mut Vec<Behaviour>) {
     for (name, run) in [
         ("setuid_counts_at_once", setuid as fn(&Place) -> _),
+        ("setuid_counts_for_who_was_asleep", setuid_asleep),
         ("setuid_in_another_thread_counts", setuid_elsewhere),
         ("a_threads_own_credentials_count", own_credentials),
         ("supplementary_groups_count", groups),
@@ -99,6 +101,31 @@ fn setuid(place: &Place) -> Result<(), String> {
         check_user(poster, file.as_raw_fd())?;
     }
     Ok(())
+}
+
+/// The only system call thread sleeps in a call of root's, and goes on with one that was posted since.
+fn setuid_asleep(place: &Place) -> Result<(), String> {
+    secret(place)?;
+    let mut poster = single()?;
+    let blocked = asleep(&mut poster, "fifo")?;
+    fs::set_permissions("fifo", fs::Permissions::from_mode(0o666))
+        .map_err(|why| why.to_string())?;
+    become_user().map_err(|why| why.to_string())?;
+    let path = place.path("secret");
+    let args = [libc::AT_FDCWD as u64, path.as_ptr() as u64, 0];
+    let queued = poster.post(libc::SYS_openat, &args)?;
+    let writer = fs::OpenOptions::new().write(true).open("fifo");
+    let done = take(&mut poster, 2)?;
+    drop(writer);
+    ensure(
+        result_of(&done, blocked)? >= 0,
+        "the FIFO was not opened although it has both ends",
+    )?;
+    expect(
+        "openat",
+        result_of(&done, queued)?,
+        -i64::from(libc::EACCES),
+    )
 }
 
 fn setuid_elsewhere(place: &Place) -> Result<(), String> {

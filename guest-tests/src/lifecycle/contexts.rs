@@ -21,6 +21,10 @@ pub fn add(list: &mut Vec<Behaviour>) {
         ("several_processes_at_once", processes),
         ("threads_share_a_context", threads),
         ("a_child_may_not_use_the_context", fork_child),
+        (
+            "a_child_that_shares_the_memory_may_not_either",
+            memory_child,
+        ),
         ("a_child_keeps_only_the_descriptor", outlived_by_child),
         ("the_context_passed_to_another_process", another_process),
         (
@@ -238,6 +242,32 @@ fn fork_child(_: &Place) -> Result<(), String> {
         poster.nop()?;
     }
     Ok(())
+}
+
+/// In a process that shares the memory of the context's, but is none of its threads.
+extern "C" fn kick_as_stranger(fd: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: this request takes no argument.
+    let ret = unsafe { libc::ioctl(fd as i32, abi::IOC_KICK.into(), 0) };
+    libc::c_int::from(ret >= 0)
+}
+
+fn memory_child(_: &Place) -> Result<(), String> {
+    let mut poster = Poster::new(Mode::Lanes)?;
+    let mut stack = vec![0_u8; 64 << 10];
+    let mut status = -1;
+    // SAFETY: the stack is the child's alone until it has ended, which vfork's kind of waiting sees to; the child
+    // makes one system call and touches nothing else of ours but errno.
+    let pid = unsafe {
+        let top = stack.as_mut_ptr().add(stack.len() - 64);
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let fd = poster.context.fd() as usize as *mut libc::c_void;
+        let pid = libc::clone(kick_as_stranger, top.cast(), flags, fd);
+        libc::waitpid(pid, &raw mut status, 0);
+        pid
+    };
+    libc_ok("clone", pid.into())?;
+    expect("its exit status", status.into(), 0)?;
+    poster.nop()
 }
 
 fn outlived_by_child(_: &Place) -> Result<(), String> {

@@ -162,6 +162,11 @@ fn broken_pipe(_: &Place) -> Result<(), String> {
         }
         for _ in 0..5 {
             expect("write to a socket", poster.write(ends[1], b"x")?, epipe)?;
+            // So that the caller may send, too.
+            let flags = libc::MSG_DONTWAIT as u64;
+            let args = [ends[1] as u64, b"x".as_ptr() as u64, 1, flags];
+            let done = poster.entry(libc::SYS_sendto, &args)?;
+            expect("send to a socket", done.ret, epipe)?;
         }
         expect("close", poster.close(ends[1])?, 0)?;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The module itself: not unloadable in use, unloadable and loadable again afterwards.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -43,15 +44,20 @@ pub fn unload() -> i64 {
     }
 }
 
-/// Loads the module with these parameters, and waits until its device is there.
+/// Loads the module with these parameters, and waits until its device is there. A mutant, whose name
+/// `FLEXSC_MUTANT` has, is loaded as that again.
 ///
 /// # Errors
 /// Those of loading, as text.
 pub fn load(path: &Path, parameters: &std::ffi::CStr) -> Result<(), String> {
     let file = File::open(path).map_err(|why| format!("{}: {why}", path.display()))?;
-    let parameters = parameters.as_ptr();
+    let mut all = parameters.to_bytes().to_vec();
+    if let Some(mutant) = std::env::var_os("FLEXSC_MUTANT") {
+        all.extend([b" mutant=", mutant.as_encoded_bytes()].concat());
+    }
+    let all = CString::new(all).map_err(|why| why.to_string())?;
     // SAFETY: the parameters are a NUL-terminated string.
-    let ret = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), parameters, 0) };
+    let ret = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), all.as_ptr(), 0) };
     libc_ok("finit_module", ret)?;
     // devtmpfs makes the node on its own time.
     let started = Instant::now();

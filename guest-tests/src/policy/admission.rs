@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use libflexsc::Backend;
 use libflexsc::backend::Options;
+use libflexsc::sys as abi;
 
 use super::{Parameter, device, fresh, poster_of, restrict, set_up};
-use crate::client::{Lane, Mode, PATIENCE, open_device};
+use crate::client::{Lane, Mode, PATIENCE, open_device, setup_request};
 use crate::lifecycle::{Behaviour, Place, SKIP};
 use crate::posted::{MODES, Poster, ensure, expect, libc_ok};
 use crate::process::{Child, End};
@@ -24,6 +25,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
             unprivileged as fn(&Place) -> _,
         ),
         ("the_group_of_the_device_decides", group),
+        ("a_32_bit_program_is_refused", compat),
         ("contexts_of_a_user_are_bounded", bounded),
         ("the_library_names_the_limit", sentences),
         ("seccomp_may_be_allowed", seccomp_allowed),
@@ -120,6 +122,47 @@ fn group(place: &Place) -> Result<(), String> {
         end == Some(End::Exit(0)),
         "who is not in the group opened the device",
     )
+}
+
+/// ioctl(2) as a 32-bit program makes it; `argument` has to lie in the lowest 4 GiB. Returns its result or `-errno`.
+fn ioctl_by_int80(fd: i32, request: u32, argument: *mut u8) -> i64 {
+    let mut ret = 54_i64;
+    // SAFETY: the gate takes its arguments in registers, of which this one may not be named as an operand and is
+    // put back; the kernel writes at most the structure of the request, for which there is room.
+    unsafe {
+        std::arch::asm!(
+            "push rbx",
+            "mov ebx, {fd:e}",
+            "int 0x80",
+            "pop rbx",
+            fd = in(reg) fd,
+            inlateout("rax") ret,
+            in("ecx") request,
+            in("edx") argument as usize as u32,
+            lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
+        );
+    }
+    i64::from(ret as i32)
+}
+
+fn compat(_: &Place) -> Result<(), String> {
+    let device = device()?;
+    // SAFETY: a fresh mapping at an address of the kernel's choice.
+    let low = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            4096,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT,
+            -1,
+            0,
+        )
+    };
+    ensure(low != libc::MAP_FAILED, "no memory below 4 GiB")?;
+    // SAFETY: the page is writable, aligned and longer than a request.
+    unsafe { low.cast::<abi::Setup>().write(setup_request(64)) };
+    let ret = ioctl_by_int80(device.as_raw_fd(), abi::IOC_SETUP, low.cast());
+    expect("set-up", ret, -i64::from(libc::EOPNOTSUPP))
 }
 
 fn bounded(_: &Place) -> Result<(), String> {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The administrator's list of calls, which is given when the module is loaded.
 
+use std::ffi::CStr;
+
 use libflexsc::sys::{self as abi, NR_NOP};
 
 use super::device;
@@ -51,29 +53,76 @@ fn only_listed() -> Result<(), String> {
     Ok(())
 }
 
-fn listed() -> Result<(), String> {
+/// Runs `body` with the module loaded with these parameters, but not before `wrong` ones were refused.
+fn loaded(
+    parameters: &CStr,
+    wrong: Option<&CStr>,
+    body: fn() -> Result<(), String>,
+) -> Result<(), String> {
     let Some(path) = module::file() else {
         return Err("skip: no module file is known".into());
     };
     module_unused()?;
     expect("unloading", module::unload(), 0)?;
-    let wrong = module::load(&path, c"calls=110,4711");
-    ensure(wrong.is_err(), "a number that cannot be posted was taken")?;
-    module::load(&path, c"calls=110,437,65535")?;
-    let verdict = isolated(only_listed).and(module_unused());
+    if let Some(wrong) = wrong {
+        let taken = module::load(&path, wrong);
+        ensure(taken.is_err(), "a number that cannot be posted was taken")?;
+    }
+    module::load(&path, parameters)?;
+    let verdict = isolated(body).and(module_unused());
     expect("unloading again", module::unload(), 0)?;
     module::load(&path, c"")?;
-    verdict?;
+    verdict
+}
+
+fn listed() -> Result<(), String> {
+    loaded(c"calls=110,437,65535", Some(c"calls=110,4711"), only_listed)?;
     ensure(probed()?.len() > 30, "the list outlives the module")
 }
 
-/// Runs the behaviour, which concerns the module of everybody and so comes last.
+/// What each of these would give by itself is an error; what counts is who executes it.
+fn gated() -> Result<(), String> {
+    let name = c"none".as_ptr() as u64;
+    let here = libc::AT_FDCWD as u64;
+    for mode in MODES {
+        let mut poster = Poster::new(mode)?;
+        for (nr, args) in [
+            (libc::SYS_readlinkat, [here, name, 0, 0]),
+            (libc::SYS_unlinkat, [here, name, 0, 0]),
+            (libc::SYS_fchmodat, [here, name, 0o600, 0]),
+            (libc::SYS_ftruncate, [u64::MAX, 0, 0, 0]),
+            (libc::SYS_listen, [u64::MAX, 1, 0, 0]),
+        ] {
+            let done = poster.entry(nr, &args)?;
+            ensure(
+                done.lane == Lane::HandedBack,
+                format!("call {nr} was executed in {:?}", done.lane),
+            )?;
+        }
+        let parent = poster.entry(libc::SYS_getppid, &[])?;
+        ensure(parent.lane != Lane::HandedBack, "getppid was handed back")?;
+    }
+    Ok(())
+}
+
+fn strict() -> Result<(), String> {
+    loaded(c"lsm_strict=1", None, gated)
+}
+
+/// Runs the behaviours, which concern the module of everybody and so come last.
 pub fn run(options: &Options, report: &mut Report) {
-    let name = "policy.only_listed_calls_are_offered";
-    if options.wants(name) {
-        match listed() {
-            Err(why) if why.starts_with("skip: ") => report.skip(name, &why[6..]),
-            verdict => report.check(name, verdict),
+    for (name, run) in [
+        (
+            "policy.only_listed_calls_are_offered",
+            listed as fn() -> Result<(), String>,
+        ),
+        ("policy.a_strict_gate_hands_gated_calls_back", strict),
+    ] {
+        if options.wants(name) {
+            match run() {
+                Err(why) if why.starts_with("skip: ") => report.skip(name, &why[6..]),
+                verdict => report.check(name, verdict),
+            }
         }
     }
 }

@@ -96,6 +96,7 @@ fn one_cpu(place: &mut Place) -> Result<(), String> {
         bind(cpu)?;
         let mut context = context(MIN_ENTRIES, Mode::Lanes)?;
         expect("the CPU", context.setup().cpu.into(), cpu as i64)?;
+        expect("its spin time", context.setup().spin_us.into(), 0)?;
         let mut bytes = vec![0_u8; MIN_ENTRIES as usize];
         let mut all = 0;
         for _ in 0..5 {
