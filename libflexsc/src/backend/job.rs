@@ -149,7 +149,9 @@ impl Job {
         if flags & !FLAGS != 0 {
             return Err(Errno::EINVAL);
         }
-        if flags & sys::ENTRY_MULTI != 0 && (nr != sys::NR_POLL || flags & sys::ENTRY_LINK != 0) {
+        if flags & sys::ENTRY_MULTI != 0
+            && (nr != sys::NR_POLL || flags & (sys::ENTRY_LINK | sys::ENTRY_FILE) != 0)
+        {
             return Err(Errno::EINVAL);
         }
         if flags & sys::ENTRY_TIMEOUT != 0 {
