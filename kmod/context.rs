@@ -679,7 +679,9 @@ impl Context {
         let remains = self.state().dissolve();
         drop(remains);
         self.cancel_idle();
-        self.state().crew.interrupt();
+        if !mutant!("stop") {
+            self.state().crew.interrupt();
+        }
         self.queue_reaper();
     }
 }
