@@ -79,8 +79,11 @@ fn credentials(_: &Place) -> Result<(), String> {
 fn controlling() -> Result<(OwnedFd, OwnedFd), String> {
     let (mut master, mut slave) = (-1, -1);
     let none = std::ptr::null_mut();
-    // SAFETY: both descriptors are writable, and nothing else is asked for; TIOCSCTTY takes a number.
+    // SAFETY: both descriptors are writable, and nothing else is asked for; TIOCSCTTY takes a number; ignoring a
+    // signal installs no handler.
     unsafe {
+        // The end of the master hangs up.
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
         libc_ok("setsid", libc::setsid().into())?;
         let ret = libc::openpty(
             &raw mut master,
