@@ -4,10 +4,12 @@
  */
 #include <linux/atomic.h>
 #include <linux/file.h>
+#include <linux/net.h>
 #include <linux/poll.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/wait.h>
+#include <net/sock.h>
 
 #include "arm.h"
 #include "call_file.h"
@@ -125,12 +127,33 @@ struct flexsc_arm *flexsc_arm_new(struct file *file, flexsc_arm_fire fire,
  */
 u32 flexsc_arm_set(struct flexsc_arm *arm, u32 events)
 {
+	__poll_t ready;
+
 	arm->count = 0;
 	atomic_set(&arm->state, 0);
 	arm->events = (__force __poll_t)events | EPOLLERR | EPOLLHUP;
 	init_poll_funcptr(&arm->table, arm_queue);
 	arm->table._key = arm->events;
-	return (__force u32)(vfs_poll(arm->file, &arm->table) & arm->events);
+	ready = vfs_poll(arm->file, &arm->table) & arm->events;
+	/* Not in all of its queues: as good as ready, so that patience ends it. */
+	if (!ready && (atomic_read(&arm->state) & ARM_CROWDED))
+		ready = EPOLLERR;
+	return (__force u32)ready;
+}
+
+/**
+ * flexsc_arm_shut - is it in vain to wait until something can be sent?
+ * @arm: an arm that was set
+ *
+ * The poll of AF_UNIX and UDP does not tell of a shutdown for sending, and its wake-up may
+ * have come before the arm was in the queue.
+ */
+bool flexsc_arm_shut(const struct flexsc_arm *arm)
+{
+	const struct socket *sock = sock_from_file(arm->file);
+
+	return sock && sock->sk && (arm->events & EPOLLOUT) &&
+	       (READ_ONCE(sock->sk->sk_shutdown) & SEND_SHUTDOWN);
 }
 
 /**

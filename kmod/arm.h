@@ -18,6 +18,7 @@ struct flexsc_arm *flexsc_arm_new(struct file *file, flexsc_arm_fire fire,
 				  const void *context, u16 index);
 u32 flexsc_arm_set(struct flexsc_arm *arm, u32 events);
 int flexsc_arm_look(struct flexsc_arm *arm);
+bool flexsc_arm_shut(const struct flexsc_arm *arm);
 bool flexsc_arm_publish(struct flexsc_arm *arm);
 bool flexsc_arm_fired(const struct flexsc_arm *arm);
 void flexsc_arm_clear(struct flexsc_arm *arm);

@@ -19,6 +19,7 @@ use crate::{
         flexsc_arm_new,
         flexsc_arm_publish,
         flexsc_arm_set,
+        flexsc_arm_shut,
         RawArm, //
     },
     workqueue, //
@@ -57,10 +58,12 @@ pub(crate) struct Arm {
     _context: Arc<Context>,
     /// What was transferred before it had to wait.
     pub(crate) done: u64,
-    /// What the handler wants to find again.
+    /// What the handler wants to find again; not 0 once the entry cannot be handed back.
     pub(crate) note: u64,
     /// It stays in the wait queues.
     watching: bool,
+    /// It is to be tried once more at once, whatever its file says.
+    pub(crate) again: bool,
     /// How often in a row it was ready at once.
     eager: u32,
     /// Where it goes when the file is ready.
@@ -92,6 +95,7 @@ impl Arm {
             done: 0,
             note: 0,
             watching: false,
+            again: false,
             eager: 0,
             lane: Lane::W,
         })
@@ -130,6 +134,19 @@ impl Arm {
         let found = unsafe { flexsc_arm_look(self.raw.as_ptr()) };
         to_result(found.min(0))?;
         Ok(found.into())
+    }
+
+    /// The call has got further: what its file claimed was true.
+    pub(crate) fn progressed(&mut self, done: u64) {
+        self.done = done;
+        self.eager = 0;
+    }
+
+    /// Whether the file is a socket that nothing can be sent on any more, which not every poll
+    /// tells.
+    pub(crate) fn is_shut(&self) -> bool {
+        // SAFETY: By the type invariants it is a valid arm.
+        unsafe { flexsc_arm_shut(self.raw.as_ptr()) }
     }
 
     /// Whether the blocking call has to be made.

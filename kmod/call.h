@@ -56,7 +56,7 @@ struct flexsc_frame {
 	 */
 	struct file *file;
 	u64 done;			/* in/out: bytes transferred before it had to wait */
-	u64 note;			/* in/out: what the handler wants to find again */
+	u64 note;			/* in/out: for the handler; not 0 once it cannot be handed back */
 
 	/*
 	 * In: a file without a descriptor that stands for args[0]; close takes its reference.
@@ -72,6 +72,7 @@ struct flexsc_frame {
 #define FLEXSC_FRAME_BLOCK	0x1	/* T: make the blocking call, waiting is no use */
 #define FLEXSC_FRAME_ATTEMPT	0x2	/* flexsc_file_get_rw(): try without blocking */
 #define FLEXSC_FRAME_MULTI	0x4	/* poll: wait, whatever is there */
+#define FLEXSC_FRAME_AGAIN	0x8	/* out, with FLEXSC_WAIT: once more at once */
 #define FLEXSC_FRAME_FILE	0x8	/* in: what is opened gets no descriptor */
 #define FLEXSC_FRAME_CLOEXEC	0x10	/* out, with FILE: its descriptor would close on exec */
 

@@ -53,6 +53,8 @@ static_assert!(size_of::<Frame>() == 128);
 pub(crate) const FRAME_BLOCK: u32 = 1;
 /// `FLEXSC_FRAME_MULTI`: wait, whatever is there.
 pub(crate) const FRAME_MULTI: u32 = 4;
+/// `FLEXSC_FRAME_AGAIN`: not to wait, but to try once more at once.
+pub(crate) const FRAME_AGAIN: u32 = 8;
 /// `FLEXSC_FRAME_FILE`: what is opened goes to `chain` and gets no descriptor.
 pub(crate) const FRAME_FILE: u32 = 8;
 /// `FLEXSC_FRAME_CLOEXEC`: its descriptor would close on exec.

@@ -295,8 +295,15 @@ bool flexsc_would_wait(struct flexsc_frame *frame, struct file *file, int rw, ss
 		return false;
 	if (ret != -EAGAIN && !(rw == WRITE && ret > 0 && ret < wanted))
 		return false;
-	if (ret > 0)
+	if (ret > 0) {
 		frame->done += ret;
+		/*
+		 * A socket may have stopped for another reason than want of room (an error, a
+		 * shutdown, memory that is not there), which only another attempt tells.
+		 */
+		if (sock_from_file(file))
+			frame->flags |= FLEXSC_FRAME_AGAIN;
+	}
 	frame->events = (__force u32)(rw == READ ? EPOLLIN | EPOLLRDNORM | EPOLLRDHUP :
 						   EPOLLOUT | EPOLLWRNORM);
 	return true;
@@ -316,6 +323,31 @@ void flexsc_file_release(struct flexsc_frame *frame, struct file *file, int rc)
 		flexsc_file_put(file);
 }
 
+static bool current_is_dying(void)
+{
+	const struct signal_struct *signal = current->signal;
+
+	return (READ_ONCE(signal->flags) & SIGNAL_GROUP_EXIT) || READ_ONCE(signal->group_exec_task);
+}
+
+/*
+ * A kworker that drops the last reference to a socket lingers for nobody (SO_LINGER): no
+ * signal ends its wait, and it may wear the memory of a process that is to die. What was
+ * sent is still delivered. A time of 0, which means to reset the connection, stays.
+ */
+static void do_not_linger(struct file *file)
+{
+	const struct socket *sock = sock_from_file(file);
+	struct sock *sk = sock ? sock->sk : NULL;
+
+	if (!sk || file_count(file) != 1)
+		return;
+	lock_sock(sk);
+	if (READ_ONCE(sk->sk_lingertime))
+		sock_reset_flag(sk, SOCK_LINGER);
+	release_sock(sk);
+}
+
 /**
  * flexsc_file_put - give back what flexsc_file_get() took
  * @file: the file
@@ -323,13 +355,19 @@ void flexsc_file_release(struct flexsc_frame *frame, struct file *file, int rc)
  * Not fput(): in a kworker that defers the release by a tick, and in a system call
  * thread until it next looks at its task work. The release must be over when the
  * entry is done, as it is when the real call returns. No locks may be held.
+ *
+ * But for a process that dies: nobody asks for its entries, and a release that waits would
+ * keep it from dying, unlike the one in do_exit(), which runs the task work.
  */
 void flexsc_file_put(struct file *file)
 {
-	if (FLEXSC_MUTANT(late_fput))
+	if (FLEXSC_MUTANT(late_fput) || (!(current->flags & PF_KTHREAD) && current_is_dying())) {
 		fput(file);
-	else
-		__fput_sync(file);
+		return;
+	}
+	if (current->flags & PF_KTHREAD)
+		do_not_linger(file);
+	__fput_sync(file);
 }
 
 /**

@@ -364,10 +364,14 @@ static bool connects_in_halves(const struct flexsc_frame *frame, const struct so
 	const struct sock *sk = sock->sk;
 
 	return frame->lane == FLEXSC_LANE_T && is_plain_tcp(sk) &&
+	       !inet_test_bit(DEFER_CONNECT, sk) &&
 	       READ_ONCE(sock->ops)->connect == inet_stream_connect &&
 	       !(sock->file->f_flags & O_NONBLOCK) &&
 	       READ_ONCE(sk->sk_sndtimeo) == MAX_SCHEDULE_TIMEOUT;
 }
+
+/* In frame->note, beside sk_disconnects. */
+#define CONNECT_BEGUN	BIT_ULL(32)
 
 /*
  * inet_stream_connect() up to where it waits, or, without an address, from there on. Who
@@ -384,20 +388,24 @@ static int connect_half(struct flexsc_frame *frame, struct socket *sock,
 	lock_sock(sk);
 	if (!address) {
 		if (FLEXSC_MUTANT(disconnects))
-			frame->note = sk->sk_disconnects;
+			frame->note = (u32)sk->sk_disconnects;
 		if (sk->sk_disconnects != (int)frame->note) {
 			rc = flexsc_done(frame, -EPIPE);
 			goto out;
 		}
-		/* If another connect has found it connected, this one has as well. */
-		if (sock->state == SS_CONNECTED)
+		/*
+		 * After its wait the real call looks at sk_state alone, also when another
+		 * connect has found it connected, or a shutdown has undone it.
+		 */
+		if (sock->state == SS_CONNECTED ||
+		    !((1 << sk->sk_state) & (TCPF_SYN_SENT | TCPF_SYN_RECV)))
 			sock->state = SS_CONNECTING;
 	}
 	rc = __inet_stream_connect(sock, (struct sockaddr_unsized *)address, len,
 				   block ? 0 : O_NONBLOCK, 0);
 	waits = (rc == -EINPROGRESS || rc == -EALREADY) &&
 		(1 << sk->sk_state) & (TCPF_SYN_SENT | TCPF_SYN_RECV);
-	frame->note = sk->sk_disconnects;
+	frame->note = CONNECT_BEGUN | (u32)sk->sk_disconnects;
 	frame->events = (__force u32)(EPOLLOUT | EPOLLWRNORM);
 	rc = waits && !block ? FLEXSC_WAIT : flexsc_done(frame, rc);
 out:
@@ -443,8 +451,9 @@ int flexsc_call_connect(struct flexsc_frame *frame)
 
 	if (frame->lane == FLEXSC_LANE_W)
 		return FLEXSC_TO_T;
-	rc = flexsc_gated(frame, GATE_SOCKET | FLEXSC_GATE_NNP) ?:
-	     flexsc_file_get_again(frame, &file);
+	/* One that has begun is not handed back any more. */
+	rc = frame->file ? 0 : flexsc_gated(frame, GATE_SOCKET | FLEXSC_GATE_NNP);
+	rc = rc ?: flexsc_file_get_again(frame, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = connect_file(frame, file);

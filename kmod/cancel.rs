@@ -71,7 +71,7 @@ impl Context {
     pub(crate) fn cancel_idle(&self) -> u32 {
         let (mut count, mut from) = (0, 0);
         // What is posted meanwhile need not be waited for.
-        while count < self.shared().entries() {
+        for _ in 0..self.shared().entries() {
             let taken = self.state().take_idle(&mut from);
             let Some(run) = taken else {
                 break;

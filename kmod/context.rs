@@ -527,10 +527,11 @@ impl Context {
                 }
                 match &mut run.held {
                     Some(arm) => {
-                        if !mutant!("arm_done") {
-                            arm.done = frame.done;
+                        if frame.done != arm.done && !mutant!("arm_done") {
+                            arm.progressed(frame.done);
                         }
                         arm.note = frame.note;
+                        arm.again = frame.flags & call::FRAME_AGAIN != 0;
                         Verdict::Wait(events)
                     }
                     None => Verdict::HandBack.after(frame.done),
@@ -678,10 +679,12 @@ impl Context {
         self.take_posted();
         let remains = self.state().dissolve();
         drop(remains);
-        self.cancel_idle();
+        // First, because giving back what waits may take its time.
         if !mutant!("stop") {
             self.state().crew.interrupt();
         }
+        self.queue_reaper();
+        self.cancel_idle();
         self.queue_reaper();
     }
 }

@@ -50,10 +50,14 @@ impl Context {
     /// Shows what the context is and has done.
     pub(crate) fn show(&self, m: &SeqFile) {
         let shared = self.shared();
-        let threads = self.state().crew.len();
+        let (threads, waiting) = {
+            let state = self.state();
+            (state.crew.len(), state.slots.waiting())
+        };
         seq_print!(m, "flexsc-context:\t{}\n", shared.observer().context());
         seq_print!(m, "flexsc-entries:\t{}\n", shared.entries());
         seq_print!(m, "flexsc-in-flight:\t{}\n", self.in_flight().count());
+        seq_print!(m, "flexsc-waiting:\t{}\n", waiting);
         seq_print!(m, "flexsc-unreaped:\t{}\n", self.unreaped());
         seq_print!(m, "flexsc-cpu:\t{}\n", self.cpu());
         seq_print!(m, "flexsc-threads:\t{}\n", threads);

@@ -29,13 +29,19 @@ impl Context {
     /// Looks every tick whether a thread is stuck in a call, and lets others take over.
     fn mind(&self) {
         let mut quiet = 0;
-        while !self.is_dead() && quiet < QUIET_TICKS {
+        while !self.is_dead() {
             fsleep(TICK);
-            let (busy, drain, tell) = {
+            let (drain, tell, over) = {
                 let mut state = self.state();
                 let (busy, drain) = state.mind(self.shared());
                 let tell = state.attend_t(self.shared());
-                (busy, drain, tell)
+                quiet = if busy { 0 } else { quiet + 1 };
+                let over = quiet >= QUIET_TICKS;
+                if over {
+                    // In one go with the look: who begins a call after it queues another minder.
+                    state.stop_minding();
+                }
+                (drain, tell, over)
             };
             if let Some(drain) = drain {
                 drain.queue();
@@ -43,7 +49,9 @@ impl Context {
             if tell {
                 self.wake_waiters();
             }
-            quiet = if busy { 0 } else { quiet + 1 };
+            if over {
+                return;
+            }
         }
         self.state().stop_minding();
     }

@@ -7,6 +7,7 @@
 //! queues it once more, behind the others.
 
 use crate::{
+    abi,
     call::{
         Lane,
         Verdict, //
@@ -30,8 +31,11 @@ impl Context {
             _ => return (verdict, false),
         };
         if !run.posted.is_multi() {
-            let ready = arm.set(events, lane);
-            return (verdict, ready);
+            let again = core::mem::take(&mut arm.again);
+            let ready = arm.set(events, lane) || again;
+            // A poll of the application's own tells what poll tells.
+            let shut = run.posted.nr != abi::NR_POLL && arm.is_shut();
+            return (verdict, ready || shut);
         }
         let verdict = match arm.watch(events, lane) {
             Ok(0) => verdict,

@@ -151,6 +151,14 @@ impl Slots {
         u16::try_from(usize::from(index) + step).ok()
     }
 
+    /// How many entries wait for their file or for a time, and hold no lane.
+    pub(crate) fn waiting(&self) -> usize {
+        let waits = |slot: &&Slot| {
+            slot.place == Place::Armed && slot.held.as_ref().is_none_or(|arm| !arm.has_fired())
+        };
+        self.0.iter().filter(waits).count()
+    }
+
     /// The first entry whose time has come, from `index` on.
     pub(crate) fn next_due(&self, index: u16, now: i64) -> Option<u16> {
         let rest = self.0.get(usize::from(index)..)?;

@@ -355,7 +355,11 @@ impl Context {
 
     fn execute_t(self: &Arc<Self>, run: &mut Run, creds: &mut Option<adopt::Creds>) -> Verdict {
         if !self.identity().tables_match(&*kernel::current!()) {
-            return Verdict::HandBack;
+            // A connect that has begun goes on by itself, as after a signal.
+            return match &run.held {
+                Some(arm) if arm.note != 0 => Verdict::Did(i64::from(EINTR.to_errno())),
+                _ => Verdict::HandBack,
+            };
         }
         let gate = adopt::wear_current(creds, self.identity()) | self.strict();
         // SAFETY: This is a system call thread of the process with its fd table, which

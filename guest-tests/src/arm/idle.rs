@@ -38,12 +38,24 @@ pub fn post_read(poster: &mut Poster, fd: &OwnedFd, len: usize) -> Result<u32, S
     poster.post(libc::SYS_read, &args)
 }
 
-/// Waits until the kernel has taken everything and sleeps.
+/// A figure of the context's fdinfo.
+fn figure(context: &Context, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", context.fd())).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim_start_matches(':').trim().parse().ok()
+}
+
+/// Waits until the kernel has taken everything and sleeps, and all that is in flight waits for its
+/// file or for a time.
 pub fn settled(context: &Context) -> Result<(), String> {
     until("an idle page", || {
         let head = context.sub_head().load(Ordering::Acquire);
         let asleep = context.wakeup().load(Ordering::Acquire) & abi::NEED_WAKEUP != 0;
-        head == context.sub_tail().load(Ordering::Relaxed) && asleep
+        head == context.sub_tail().load(Ordering::Relaxed) && asleep && {
+            // In this order: what ends in between makes the first the greater.
+            let flying = figure(context, "flexsc-in-flight");
+            flying.is_some() && flying == figure(context, "flexsc-waiting")
+        }
     })
 }
 
@@ -156,7 +168,9 @@ fn thousands(_: &mut Place) -> Result<(), String> {
         contexts.push((poster, read, write));
     }
     // One of ours, and one for each context.
-    expect("threads", threads() as i64, 4)?;
+    until("threads that were made meanwhile are gone", || {
+        threads() == 4
+    })?;
     let all: Vec<_> = contexts.iter().map(|one| &one.0.context).collect();
     resting(&all)?;
     for context in all {

@@ -65,6 +65,7 @@ fn fdinfo(_: &Place) -> Result<(), String> {
     shows(&now, "calls", "all")?;
     shows(&now, "frozen", "0")?;
     shows(&now, "in-flight", "0")?;
+    shows(&now, "waiting", "0")?;
     shows(&now, "dead", "0")?;
     shows(&now, "cpu", &poster.context.setup().cpu.to_string())?;
     let counters = poster.context.counters();
