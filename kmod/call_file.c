@@ -330,6 +330,12 @@ static bool current_is_dying(void)
 	return (READ_ONCE(signal->flags) & SIGNAL_GROUP_EXIT) || READ_ONCE(signal->group_exec_task);
 }
 
+/* Does the release have to wait for do_exit()? */
+static bool may_die_first(void)
+{
+	return !(current->flags & PF_KTHREAD) && current_is_dying() && !FLEXSC_MUTANT(linger);
+}
+
 /*
  * A kworker that drops the last reference to a socket lingers for nobody (SO_LINGER): no
  * signal ends its wait, and it may wear the memory of a process that is to die. What was
@@ -361,7 +367,7 @@ static void do_not_linger(struct file *file)
  */
 void flexsc_file_put(struct file *file)
 {
-	if (FLEXSC_MUTANT(late_fput) || (!(current->flags & PF_KTHREAD) && current_is_dying())) {
+	if (FLEXSC_MUTANT(late_fput) || may_die_first()) {
 		fput(file);
 		return;
 	}

@@ -81,6 +81,18 @@ fn unreaped(context: &Context) -> Result<(), String> {
     until("a completion", || is_told(context))
 }
 
+/// How many bytes can be read.
+fn waiting_bytes(socket: &impl AsRawFd) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes an int.
+    let ret = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    if ret == 0 {
+        usize::try_from(count).unwrap_or(0)
+    } else {
+        0
+    }
+}
+
 /// Whether there is a completion to reap.
 fn is_told(context: &Context) -> bool {
     let tail = context.comp_tail().load(Ordering::Acquire);
@@ -173,6 +185,10 @@ fn merged(_: &mut Place) -> Result<(), String> {
             ensure(one.index != index, format!("told twice: {one:?}"))?;
         }
         // Packets may still have been on their way to an inet socket: a readiness of its own.
+        if ends.kind.starts_with("tcp") {
+            let all = 21 * ends.len;
+            until("all that was sent", || waiting_bytes(&ends.read) == all)?;
+        }
         settled(&poster.context)?;
         while ends.kind.starts_with(['t', 'u']) && is_told(&poster.context) {
             expect(ends.kind, told(&mut poster, index)?, IN)?;

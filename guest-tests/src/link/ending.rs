@@ -7,10 +7,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-use super::{Step, complete, nop, open, post, read, step, write};
+use super::{Step, complete, nop, open, post, read, step, with_file, write};
 use crate::client::{Mode, PATIENCE};
 use crate::lifecycle::blocking::make_fifo;
-use crate::posted::{MODES, Poster, ensure, expect};
+use crate::posted::{MODES, Poster, ensure, expect, libc_ok};
 use crate::process::{Child, End, module_unused, pipe};
 use crate::suite::{Behaviour, Place, until};
 
@@ -20,6 +20,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
     one("the_end_of_a_context_gives_the_file_back", close);
     one("a_kill_gives_the_file_back", kill);
     one("an_exit_gives_the_file_back", exit);
+    one("a_killed_process_lingers_for_nobody", lingers);
     one("a_kill_at_any_moment", storm);
 }
 
@@ -121,6 +122,114 @@ fn exit(_: &mut Place) -> Result<(), String> {
         format!("the child ended by {end:?}"),
     )?;
     ended(&mut reader)?;
+    module_unused()
+}
+
+/// A socket option, for a chain's file.
+fn option<T>(name: i32, value: &T) -> Step {
+    let value = std::ptr::from_ref(value);
+    let args = [
+        0,
+        libc::SOL_SOCKET as u64,
+        name as u64,
+        value as u64,
+        size_of::<T>() as u64,
+    ];
+    with_file(libc::SYS_setsockopt, &args)
+}
+
+/// A chain whose file is a socket with data that nobody reads and a long SO_LINGER, and that sleeps.
+fn lingering(port: u16) -> Result<Vec<Step>, String> {
+    let address: &'static _ = Box::leak(Box::new(libc::sockaddr_in {
+        sin_family: libc::AF_INET as u16,
+        sin_port: port.to_be(),
+        sin_addr: libc::in_addr {
+            s_addr: u32::from(std::net::Ipv4Addr::LOCALHOST).to_be(),
+        },
+        sin_zero: [0; 8],
+    }));
+    let linger: &'static _ = Box::leak(Box::new(libc::linger {
+        l_onoff: 1,
+        l_linger: 10_000,
+    }));
+    let room: &'static _ = Box::leak(Box::new(1_i32 << 20));
+    let data: &'static [u8] = Box::leak(vec![7_u8; 400_000].into_boxed_slice());
+    let long: &'static _ = Box::leak(Box::new([10_000_i64, 0]));
+    let kind = (libc::SOCK_STREAM | libc::SOCK_CLOEXEC) as u64;
+    let name = std::ptr::from_ref(address) as u64;
+    let length = size_of::<libc::sockaddr_in>() as u64;
+    let (from, count) = (data.as_ptr() as u64, data.len() as u64);
+    let sleep = [
+        libc::CLOCK_MONOTONIC as u64,
+        0,
+        std::ptr::from_ref(long) as u64,
+        0,
+    ];
+    Ok(vec![
+        step(libc::SYS_socket, &[libc::AF_INET as u64, kind, 0]).file(),
+        with_file(libc::SYS_connect, &[0, name, length]),
+        option(libc::SO_LINGER, linger),
+        option(libc::SO_SNDBUF, room),
+        with_file(
+            libc::SYS_sendto,
+            &[0, from, count, libc::MSG_DONTWAIT as u64, 0, 0],
+        ),
+        step(libc::SYS_clock_nanosleep, &sleep),
+        nop(),
+    ])
+}
+
+/// As a process that has such a socket open, which exit(2) closes without waiting.
+fn lingers(_: &mut Place) -> Result<(), String> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(|why| why.to_string())?;
+    let small = 4096_i32;
+    // SAFETY: an int, and its size.
+    let ret = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUF,
+            (&raw const small).cast(),
+            size_of::<i32>() as u32,
+        )
+    };
+    libc_ok("SO_RCVBUF", ret.into())?;
+    let port = listener.local_addr().map_err(|why| why.to_string())?.port();
+    let (told, tell) = pipe().map_err(|why| why.to_string())?;
+    let mut child = Child::spawn(|| {
+        let run = || -> Result<(), String> {
+            let mut poster = Poster::new(Mode::Lanes)?;
+            let steps = lingering(port)?;
+            let indices = post(&mut poster, &steps)?;
+            let done = complete(&mut poster, &indices[..5])?;
+            ensure(
+                done.iter().all(|one| one.ret >= 0) && done[4].ret > 8 * i64::from(small),
+                format!("{done:?}"),
+            )?;
+            crate::arm::ends::put(&tell, 1)?;
+            std::thread::sleep(3 * *PATIENCE);
+            Ok(())
+        };
+        match run() {
+            Ok(()) => 0,
+            Err(why) => {
+                eprintln!("{why}");
+                1
+            }
+        }
+    })
+    .map_err(|why| why.to_string())?;
+    drop(tell);
+    let got = File::from(told)
+        .read(&mut [0])
+        .map_err(|why| why.to_string())?;
+    expect("the child's word", got as i64, 1)?;
+    child.signal(libc::SIGKILL);
+    let end = child.wait(*PATIENCE);
+    ensure(
+        end == Some(End::Signal(libc::SIGKILL)),
+        format!("the child ended by {end:?}"),
+    )?;
     module_unused()
 }
 
