@@ -333,7 +333,7 @@ static bool current_is_dying(void)
 /* Does the release have to wait for do_exit()? */
 static bool may_die_first(void)
 {
-	return !(current->flags & PF_KTHREAD) && current_is_dying() && !FLEXSC_MUTANT(linger);
+	return !(current->flags & PF_KTHREAD) && current_is_dying();
 }
 
 /*
