@@ -179,16 +179,18 @@ fn merged(_: &mut Place) -> Result<(), String> {
                 })?;
             }
         }
+        // Small packets wait for the acknowledgement of the one before.
+        if ends.kind.starts_with("tcp") {
+            let all = 21 * ends.len;
+            until("all that was sent", || waiting_bytes(&ends.read) == all)?;
+        }
+        settled(&poster.context)?;
         expect(ends.kind, told(&mut poster, index)?, IN)?;
         for _ in 0..40 {
             let one = poster.complete()?;
             ensure(one.index != index, format!("told twice: {one:?}"))?;
         }
-        // Packets may still have been on their way to an inet socket: a readiness of its own.
-        if ends.kind.starts_with("tcp") {
-            let all = 21 * ends.len;
-            until("all that was sent", || waiting_bytes(&ends.read) == all)?;
-        }
+        // A packet may still have been on its way: a readiness of its own.
         settled(&poster.context)?;
         while ends.kind.starts_with(['t', 'u']) && is_told(&poster.context) {
             expect(ends.kind, told(&mut poster, index)?, IN)?;
