@@ -335,9 +335,8 @@ impl State {
         self.active += 1;
     }
 
-    /// Takes an entry for the system call thread number `id`, unless that was taken out to end.
+    /// Takes an entry for the system call thread number `id`.
     pub(crate) fn begin_t(&mut self, id: u64) -> Option<Run> {
-        self.crew.get(id)?;
         let index = self.t.pop()?;
         let run = self.slots.take(index, Place::Running)?;
         if let Some(thread) = self.crew.get_mut(id) {

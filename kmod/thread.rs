@@ -327,7 +327,13 @@ impl Context {
             None
         };
         let mut mind = false;
-        let step = if let Some(run) = state.begin_t(id) {
+        // One that was taken out to end begins nothing more.
+        let run = if state.crew.get(id).is_some() {
+            state.begin_t(id)
+        } else {
+            None
+        };
+        let step = if let Some(run) = run {
             mind = state.start_minding();
             Step::Run(run)
         } else if !state.others_active() && self.spins() {
