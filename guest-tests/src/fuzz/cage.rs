@@ -2,8 +2,8 @@
 //! Bounds what fuzzed processes can use up, so that they alone pay for it: a cgroup of little memory and few tasks,
 //! and the first place on the list of whom the kernel may kill for memory.
 //!
-//! Without it one posted fallocate of a memfd takes all memory. That is nobody's resident memory, so the kernel kills
-//! one process of the guest after the other, its test runner among them, and gets none of it back.
+//! Without it one posted fallocate of a memfd can take all memory. That is nobody's resident memory, so the kernel may
+//! kill others of the guest, the test runner among them, and gets none of it back.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
