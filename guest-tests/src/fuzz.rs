@@ -3,7 +3,7 @@
 //! their user meanwhile.
 //!
 //! What a fuzzed process may name is confined to its directory, which is its root, on a small file system without
-//! devices, and to a network of its own; what it may use up, to a [cage](cage). So nobody else pays for it, whatever it
+//! devices, and to a network of its own; what it may use up, to a [cage]. So nobody else pays for it, whatever it
 //! posts.
 
 use std::path::Path;
