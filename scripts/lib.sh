@@ -45,7 +45,7 @@ key() { sha256sum | cut -c1-12; }
 setup_key() {
 	{
 		echo "$MIRROR $KERNEL_SUITES"
-		cat "$REPO"/qemu/{kernel-series,toolchain-packages,guest-packages,initramfs-init,guest-init,guest-tty} "$REPO"/scripts/{lib.sh,setup}
+		cat "$REPO"/qemu/{kernel-series,toolchain-packages,guest-packages,debug-config,initramfs-init,guest-init,guest-tty} "$REPO"/scripts/{lib.sh,setup}
 	} | key
 }
 
