@@ -223,7 +223,12 @@ impl Fired {
         self.any.store(1, Release);
     }
 
-    /// Whether there are any.
+    /// Has whoever polls look, although no file is ready.
+    pub(crate) fn nudge(&self) {
+        self.any.store(1, Release);
+    }
+
+    /// Whether there are any, or somebody wants to have it looked.
     pub(crate) fn any(&self) -> bool {
         self.any.load(Acquire) != 0
     }

@@ -93,6 +93,8 @@ impl Context {
             let mut state = self.state();
             let tell = state.attend_t(self.shared());
             let drain = if state.has_w() {
+                // Not to keep it waiting for as long as a page worker polls.
+                self.fired().nudge();
                 state.want_drain(self.shared())
             } else {
                 None

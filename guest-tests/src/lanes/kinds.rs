@@ -4,6 +4,8 @@
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use libflexsc::sys::NR_POLL;
+
 use crate::cancel::request::sockets;
 use crate::client::{Lane, Mode};
 use crate::lifecycle::{Behaviour, Place};
@@ -17,6 +19,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
             credentials as fn(&Place) -> _,
         ),
         ("a_terminal_is_handed_back", terminal),
+        ("a_terminal_can_be_polled", polled_terminal),
         ("a_list_with_a_context_is_handed_back", dedupe),
     ] {
         list.push(Behaviour { name, run });
@@ -117,6 +120,27 @@ fn terminal(_: &Place) -> Result<(), String> {
                 format!("call {nr} was executed in {:?}", done.lane),
             )?;
         }
+    }
+    Ok(())
+}
+
+fn polled_terminal(_: &Place) -> Result<(), String> {
+    let (master, slave) = controlling()?;
+    let readable = u64::from(libc::POLLIN as u16);
+    for mode in MODES {
+        let mut poster = Poster::new(mode)?;
+        let args = [slave.as_raw_fd() as u64, readable];
+        poster.post(NR_POLL.into(), &args)?;
+        // SAFETY: three bytes to write.
+        let put = unsafe { libc::write(master.as_raw_fd(), b"ok\n".as_ptr().cast(), 3) };
+        expect("write to the master", put as i64, 3)?;
+        let done = poster.complete()?;
+        expect("poll", done.ret, readable as i64)?;
+        ensure(!done.handed_back(), "it was handed back")?;
+        let mut memory = [0_u8; 16];
+        // SAFETY: 16 bytes that can be written.
+        let got = unsafe { libc::read(slave.as_raw_fd(), memory.as_mut_ptr().cast(), 16) };
+        expect("read from the slave", got as i64, 3)?;
     }
     Ok(())
 }

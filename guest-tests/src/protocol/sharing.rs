@@ -73,7 +73,15 @@ fn two_threads(place: &mut Place) -> Result<(), String> {
     // Neither waits for a share that the other will not post.
     let given_up = AtomicBool::new(false);
     let work = |seed| {
-        let result = post_and_reap(&shared, fd, seed, each, parent, [&posted, &reaped], &given_up);
+        let result = post_and_reap(
+            &shared,
+            fd,
+            seed,
+            each,
+            parent,
+            [&posted, &reaped],
+            &given_up,
+        );
         if result.is_err() {
             given_up.store(true, Ordering::Relaxed);
         }
