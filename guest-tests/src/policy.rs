@@ -16,6 +16,7 @@ use crate::scratch::{directories, private_mounts};
 
 pub mod account;
 pub mod admission;
+pub mod bpf;
 pub mod inside;
 pub mod offered;
 pub mod restrict;
@@ -143,6 +144,7 @@ fn all() -> Vec<Behaviour> {
     admission::add(&mut list);
     account::add(&mut list);
     inside::add(&mut list);
+    bpf::add(&mut list);
     list
 }
 
