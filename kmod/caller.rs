@@ -94,11 +94,15 @@ impl Context {
         }
     }
 
-    /// Executes in the caller what is still SUBMITTED.
+    /// Executes in the caller what is still SUBMITTED, at most as much as the ring holds: others
+    /// may go on posting for ever, and the caller has its own completions and signals to look at.
     fn run_posted(self: &Arc<Self>) {
         let shared = self.shared();
         let mut batch = [0; BATCH];
-        loop {
+        // CAST: `BATCH` is small.
+        let mut turns = shared.entries().div_ceil(BATCH as u32);
+        while turns > 0 || mutant!("caller_bound") {
+            turns = turns.saturating_sub(1);
             let pulled = self
                 .state()
                 .pull_for_caller(shared, self.in_flight(), &mut batch);

@@ -19,6 +19,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
     one("scribbling_over_everything", everything);
     one("scribbling_over_statuses", statuses);
     one("scribbling_over_control_words", control);
+    one("a_moving_sub_tail_keeps_nobody_in_wait", moving_tail);
 }
 
 /// Where a scribble may go.
@@ -177,4 +178,33 @@ fn control(place: &mut Place) -> Result<(), String> {
         entries: false,
     };
     scribble(place, to)
+}
+
+/// One more entry was posted, says the word.
+fn advance(shared: &Shared<'_>) {
+    shared.0.sub_tail().fetch_add(1, Ordering::Release);
+}
+
+fn moving_tail(_: &mut Place) -> Result<(), String> {
+    let context = context(MIN_ENTRIES, Mode::Caller)?;
+    for index in 0..MIN_ENTRIES {
+        context.nr(index).store(NR_NOP, Ordering::Relaxed);
+        context.sub_slot(index).store(index, Ordering::Relaxed);
+    }
+    let (shared, stop) = (Shared(&context), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        // There always is one more than anybody could have taken.
+        let mover = std::thread::Builder::new().spawn_scoped(scope, || {
+            while !stop.load(Ordering::Relaxed) {
+                advance(&shared);
+            }
+        });
+        mover.map_err(|why| format!("a thread: {why}"))?;
+        for _ in 0..20 {
+            // Whatever it says, it comes back.
+            let _ = context.wait(1, Some(Duration::from_millis(1)));
+        }
+        stop.store(true, Ordering::Relaxed);
+        Ok(())
+    })
 }
