@@ -180,27 +180,48 @@ fn control(place: &mut Place) -> Result<(), String> {
     scribble(place, to)
 }
 
-/// One more entry was posted, says the word.
+/// Posts the next entry, although it is not reaped.
 fn advance(shared: &Shared<'_>) {
-    shared.0.sub_tail().fetch_add(1, Ordering::Release);
+    let tail = shared.0.sub_tail();
+    let index = tail.load(Ordering::Relaxed) % MIN_ENTRIES;
+    shared
+        .0
+        .status(index)
+        .store(abi::SUBMITTED, Ordering::Relaxed);
+    tail.fetch_add(1, Ordering::Release);
 }
 
 fn moving_tail(_: &mut Place) -> Result<(), String> {
+    // Calls that take long against a pause of who moves the word.
+    let mut memory = vec![0_u8; 1 << 15];
     let context = context(MIN_ENTRIES, Mode::Caller)?;
     for index in 0..MIN_ENTRIES {
-        context.nr(index).store(NR_NOP, Ordering::Relaxed);
+        context
+            .nr(index)
+            .store(libc::SYS_getrandom as u16, Ordering::Relaxed);
+        context
+            .arg(index, 0)
+            .store(memory.as_mut_ptr() as u64, Ordering::Relaxed);
+        context
+            .arg(index, 1)
+            .store(memory.len() as u64, Ordering::Relaxed);
+        context
+            .status(index)
+            .store(abi::SUBMITTED, Ordering::Relaxed);
         context.sub_slot(index).store(index, Ordering::Relaxed);
     }
     let (shared, stop) = (Shared(&context), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        // There always is one more than anybody could have taken.
         let mover = std::thread::Builder::new().spawn_scoped(scope, || {
             while !stop.load(Ordering::Relaxed) {
                 advance(&shared);
             }
         });
         mover.map_err(|why| format!("a thread: {why}"))?;
-        for _ in 0..20 {
+        while context.sub_tail().load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        for _ in 0..5 {
             // Whatever it says, it comes back.
             let _ = context.wait(1, Some(Duration::from_millis(1)));
         }
