@@ -44,10 +44,11 @@ stack_range() {
 	local start size
 	start=$(awk '$1 == "flexsc" { print $6 }' /proc/modules)
 	size=$(awk '$1 == "flexsc" { print $2 }' /proc/modules)
-	echo N >"$debug/$1/task-filter"
-	echo $((start)) >"$debug/$1/require-start"
-	echo $((start + size)) >"$debug/$1/require-end"
-	echo 32 >"$debug/$1/stacktrace-depth"
+	# The shell's numbers have a sign, the kernel's addresses are beyond it.
+	printf '%u' $((start)) >"$debug/$1/require-start" &&
+		printf '%u' $((start + size)) >"$debug/$1/require-end" &&
+		echo 32 >"$debug/$1/stacktrace-depth" &&
+		echo N >"$debug/$1/task-filter"
 }
 
 loaded() {
@@ -121,7 +122,8 @@ inside() {
 		return
 	fi
 	for program; do
-		loaded && stack_range failslab
+		# Without a range everybody's allocations would fail.
+		loaded && stack_range failslab || { failure "faults.inside the module: the range cannot be set"; return; }
 		stage failslab "$percent" "$program" "inside the module"
 		stages=$((stages + 1))
 	done
