@@ -259,7 +259,17 @@ fn recorded(_: &Place) -> Result<(), String> {
     let program = std::env::current_exe().map_err(|why| why.to_string())?;
     let program = program.to_string_lossy();
     // Every CPU: page workers are nobody's children.
-    let what = ["record", "-q", "-a", "-e", "flexsc:*", "-o", "perf.data"];
+    // Without build IDs: perf fails on those that lld makes.
+    let what = [
+        "record",
+        "-q",
+        "-a",
+        "-B",
+        "-e",
+        "flexsc:*",
+        "-o",
+        "perf.data",
+    ];
     let run = ["--", program.as_ref(), "--observed"];
     tool(&[what.as_slice(), &run].concat())?;
     let script = tool(&["script", "-i", "perf.data"])?;
