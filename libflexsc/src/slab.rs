@@ -157,6 +157,8 @@ pub(crate) struct Events {
     pub(crate) seen: u16,
     /// The other side goes on after it has told of some; else each look posts it again.
     pub(crate) goes_on: bool,
+    /// Of a batch: the slot is in its list.
+    pub(crate) listed: bool,
 }
 
 pub(crate) struct Slot {

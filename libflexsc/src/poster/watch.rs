@@ -2,7 +2,7 @@
 //! Polls that go on: what they have told, until it is taken.
 
 use super::{Errno, Owner, Place, Poster, RawOp, State};
-use crate::{op::Poll, slab::Events};
+use crate::{op::Operation, slab::Events};
 
 /// What a watch has to say.
 pub(crate) enum Told {
@@ -15,9 +15,14 @@ pub(crate) enum Told {
 }
 
 impl Poster {
-    /// Begins to watch a file; returns the key of the slot.
-    pub(crate) fn insert_watch(&mut self, poll: Poll, for_future: bool) -> u32 {
-        let key = self.add(RawOp::new(poll), Owner::Key, for_future);
+    /// Begins to watch a file, for which the operation polls; returns the key of the slot.
+    pub(crate) fn insert_watch(
+        &mut self,
+        poll: impl Operation,
+        owner: Owner,
+        for_future: bool,
+    ) -> u32 {
+        let key = self.add(RawOp::new(poll), owner, for_future);
         self.slab.get_mut(key).watch = Some(Events::default());
         self.start(key);
         key
@@ -31,6 +36,9 @@ impl Poster {
         }
         if let Some(waker) = slot.waker.take() {
             self.deferred.wakers.push(waker);
+        }
+        if let Owner::Batch(number) = slot.owner {
+            self.list(number, key);
         }
     }
 

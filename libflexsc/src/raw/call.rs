@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A call by its number.
+
+use core::time::Duration;
+
+use crate::{
+    Errno,
+    backend::{opens, takes_file},
+    op::{Access, Call, Operation, Role, Sealed},
+    sys,
+};
+
+/// A system call by its number and arguments.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Backend, raw::{RawCall, RawContext}, sys};
+/// use std::{os::fd::AsRawFd, time::Duration};
+/// let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
+/// let mut context = RawContext::new(Backend::auto()?);
+/// let poll = RawCall::poll(reader.as_raw_fd(), libc::POLLIN).timeout(Duration::from_millis(1));
+/// // SAFETY: The call writes nowhere.
+/// unsafe { context.post(poll, 0) };
+/// context.wait(1, None);
+/// assert_eq!(context.next().unwrap().ret, -i64::from(libc::ETIME));
+/// # drop(writer);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawCall {
+    nr: u16,
+    args: [u64; 6],
+    limit: Option<Duration>,
+    on_chain: bool,
+    again: bool,
+}
+
+impl RawCall {
+    /// The call `nr` (`libc::SYS_*`, x86-64) with these arguments, as in registers. A number beyond
+    /// 16 bits is none of a call: `ENOSYS`.
+    pub const fn new(nr: libc::c_long, args: [u64; 6]) -> Self {
+        let nr = if nr < 0 || nr > u16::MAX as libc::c_long {
+            NO_CALL
+        } else {
+            nr as u16
+        };
+        Self {
+            nr,
+            args,
+            limit: None,
+            on_chain: false,
+            again: false,
+        }
+    }
+
+    /// Waits until the file is ready for one of these events (`libc::POLL*`), and gives those that
+    /// are there; see [`Poll`](crate::op::Poll).
+    pub const fn poll(fd: i32, events: i16) -> Self {
+        let args = [fd as i64 as u64, events as u16 as u64, 0, 0, 0, 0];
+        Self::new(sys::NR_POLL as libc::c_long, args)
+    }
+
+    /// With a limit to its time: see [`Timeout`](crate::op::Timeout).
+    #[must_use]
+    pub const fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// On the file of its chain: it opens that file, or takes it for its first argument. `EINVAL`
+    /// for a call that does neither. Outside of a chain it is one of its own.
+    #[must_use]
+    pub const fn on_chain(mut self) -> Self {
+        self.on_chain = true;
+        self
+    }
+
+    /// Goes on, and completes once for each readiness until it fails: see
+    /// [`Watch`](crate::Watch). `EINVAL` for all but [`Self::poll`], and in a chain.
+    ///
+    /// With plain calls it is looked at by [`RawContext::wait`](super::RawContext::wait), once for
+    /// each, and tells of what is there.
+    #[must_use]
+    pub const fn again(mut self) -> Self {
+        self.again = true;
+        self
+    }
+
+    pub(super) fn limit(&self) -> Option<Duration> {
+        self.limit
+    }
+
+    /// The poll, if it is one that goes on.
+    pub(super) fn as_watch(&self) -> Option<libc::pollfd> {
+        let events = u16::try_from(self.args[1]).ok()?;
+        (self.again && self.nr == sys::NR_POLL && !self.on_chain).then_some(libc::pollfd {
+            // As the kernel takes an int from a register.
+            fd: self.args[0] as i32,
+            events: events as i16,
+            revents: 0,
+        })
+    }
+
+    fn role(&self) -> Option<Role> {
+        match self.on_chain {
+            false => Some(Role::Plain),
+            true if opens(self.nr) => Some(Role::Opens),
+            true if takes_file(self.nr) => Some(Role::OnFile),
+            true => None,
+        }
+    }
+}
+
+/// No call has this number.
+const NO_CALL: u16 = sys::NR_OWN;
+
+/// A call in the slab of a context. It owns nothing, and what comes of it is told by its number.
+#[derive(Debug)]
+pub(super) struct Posted(pub(super) RawCall);
+
+impl Sealed for Posted {}
+
+impl Operation for Posted {
+    type Output = ();
+
+    fn call(&mut self, _: Access) -> Call {
+        let call = &self.0;
+        let Some(role) = call.role() else {
+            return Call::Ready(INVALID);
+        };
+        if call.again && call.as_watch().is_none() {
+            return Call::Ready(INVALID);
+        }
+        Call::System {
+            nr: call.nr,
+            args: call.args,
+            role,
+            // As for the typed operation: whether a late close was made would be unknown.
+            limit: call
+                .limit
+                .filter(|_| libc::c_long::from(call.nr) != libc::SYS_close),
+        }
+    }
+
+    fn finish(self, _: i64, _: Access) {}
+}
+
+const INVALID: i64 = -(Errno::EINVAL.raw() as i64);
