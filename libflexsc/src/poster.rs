@@ -359,7 +359,8 @@ impl Poster {
         let slot = self.slab.get_mut(key);
         (slot.state, slot.place) = (State::Queued, Place::Slab);
         let (chain, cancelled) = (slot.chain, slot.cancelled);
-        if done.flags & sys::ENTRY_HANDED_BACK != 0 {
+        let ended = slot.watch.is_some_and(|events| events.ended);
+        if done.flags & sys::ENTRY_HANDED_BACK != 0 && !ended {
             self.handed_back(key, ret);
             return 0;
         }
@@ -369,7 +370,7 @@ impl Poster {
         let unmade = -i64::from(Errno::CANCELED.raw());
         let failed = chain.is_some_and(|number| self.chains.has_failed(number));
         // Of a call that was made the same number would mean something else.
-        let outcome = match ret == unmade && (cancelled || failed) {
+        let outcome = match ended || ret == unmade && (cancelled || failed) {
             true => Outcome::Cancelled(Errno::CANCELED),
             false => Outcome::Returned(ret),
         };

@@ -127,7 +127,7 @@ impl RawContext {
     pub unsafe fn post_chain(&mut self, calls: impl IntoIterator<Item = (RawCall, u64)>) {
         let (ops, tokens): (Vec<_>, Vec<_>) = calls
             .into_iter()
-            .map(|(call, token)| (RawOp::new(Posted(call)), token))
+            .map(|(call, token)| (RawOp::new(Posted(call.in_chain())), token))
             .unzip();
         let owner = Owner::Batch(self.batch);
         let keys = self

@@ -44,7 +44,12 @@ impl Poster {
 
     /// Notes the events that a single poll has returned; `false` if it is none of a watch, or failed.
     pub(super) fn tell_once(&mut self, key: u32, ret: i64) -> bool {
-        let single = self.slab.get(key).watch.is_some_and(|watch| !watch.goes_on);
+        let goes_on = |watch: Events| watch.goes_on || watch.ended;
+        let single = self
+            .slab
+            .get(key)
+            .watch
+            .is_some_and(|watch| !goes_on(watch));
         if !single || ret < 0 || self.slab.get(key).owner == Owner::Orphan {
             return false;
         }

@@ -32,26 +32,35 @@ pub struct RawCall {
     nr: u16,
     args: [u64; 6],
     limit: Option<Duration>,
-    on_chain: bool,
+    role: Role,
     again: bool,
+    /// What it fails with instead of being executed.
+    error: Option<Errno>,
 }
 
 impl RawCall {
     /// The call `nr` (`libc::SYS_*`, x86-64) with these arguments, as in registers. A number beyond
     /// 16 bits is none of a call: `ENOSYS`.
     pub const fn new(nr: libc::c_long, args: [u64; 6]) -> Self {
-        let nr = if nr < 0 || nr > u16::MAX as libc::c_long {
-            NO_CALL
-        } else {
-            nr as u16
-        };
+        if nr < 0 || nr > u16::MAX as libc::c_long {
+            return Self::failing(Errno::ENOSYS);
+        }
         Self {
-            nr,
+            nr: nr as u16,
             args,
             limit: None,
-            on_chain: false,
+            role: Role::Plain,
             again: false,
+            error: None,
         }
+    }
+
+    /// Executes nothing and fails, in its turn: for what a binding's callers ask for and there is
+    /// not.
+    pub const fn failing(errno: Errno) -> Self {
+        let mut call = Self::new(sys::NR_NOP as libc::c_long, [0; 6]);
+        call.error = Some(errno);
+        call
     }
 
     /// Waits until the file is ready for one of these events (`libc::POLL*`), and gives those that
@@ -63,16 +72,25 @@ impl RawCall {
 
     /// With a limit to its time: see [`Timeout`](crate::op::Timeout).
     #[must_use]
-    pub const fn timeout(mut self, limit: Duration) -> Self {
-        self.limit = Some(limit);
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        // As for the typed operation: whether a late close was made would be unknown.
+        if libc::c_long::from(self.nr) != libc::SYS_close {
+            self.limit = Some(limit);
+        }
         self
     }
 
     /// On the file of its chain: it opens that file, or takes it for its first argument. `EINVAL`
     /// for a call that does neither. Outside of a chain it is one of its own.
     #[must_use]
-    pub const fn on_chain(mut self) -> Self {
-        self.on_chain = true;
+    pub fn on_chain(mut self) -> Self {
+        if opens(self.nr) {
+            self.role = Role::Opens;
+        } else if takes_file(self.nr) && !self.again {
+            self.role = Role::OnFile;
+        } else {
+            self.error = self.error.or(Some(Errno::EINVAL));
+        }
         self
     }
 
@@ -82,8 +100,19 @@ impl RawCall {
     /// With plain calls it is looked at by [`RawContext::wait`](super::RawContext::wait), once for
     /// each, and tells of what is there.
     #[must_use]
-    pub const fn again(mut self) -> Self {
-        self.again = true;
+    pub fn again(mut self) -> Self {
+        self.again = self.nr == sys::NR_POLL && self.role == Role::Plain;
+        if !self.again {
+            self.error = self.error.or(Some(Errno::EINVAL));
+        }
+        self
+    }
+
+    /// As it may stand in a chain.
+    pub(super) fn in_chain(mut self) -> Self {
+        if self.again {
+            self.error = self.error.or(Some(Errno::EINVAL));
+        }
         self
     }
 
@@ -94,26 +123,14 @@ impl RawCall {
     /// The poll, if it is one that goes on.
     pub(super) fn as_watch(&self) -> Option<libc::pollfd> {
         let events = u16::try_from(self.args[1]).ok()?;
-        (self.again && self.nr == sys::NR_POLL && !self.on_chain).then_some(libc::pollfd {
+        (self.again && self.error.is_none()).then_some(libc::pollfd {
             // As the kernel takes an int from a register.
             fd: self.args[0] as i32,
             events: events as i16,
             revents: 0,
         })
     }
-
-    fn role(&self) -> Option<Role> {
-        match self.on_chain {
-            false => Some(Role::Plain),
-            true if opens(self.nr) => Some(Role::Opens),
-            true if takes_file(self.nr) => Some(Role::OnFile),
-            true => None,
-        }
-    }
 }
-
-/// No call has this number.
-const NO_CALL: u16 = sys::NR_OWN;
 
 /// A call in the slab of a context. It owns nothing, and what comes of it is told by its number.
 #[derive(Debug)]
@@ -126,24 +143,16 @@ impl Operation for Posted {
 
     fn call(&mut self, _: Access) -> Call {
         let call = &self.0;
-        let Some(role) = call.role() else {
-            return Call::Ready(INVALID);
-        };
-        if call.again && call.as_watch().is_none() {
-            return Call::Ready(INVALID);
-        }
-        Call::System {
-            nr: call.nr,
-            args: call.args,
-            role,
-            // As for the typed operation: whether a late close was made would be unknown.
-            limit: call
-                .limit
-                .filter(|_| libc::c_long::from(call.nr) != libc::SYS_close),
+        match call.error {
+            Some(errno) => Call::Ready(-i64::from(errno.raw())),
+            None => Call::System {
+                nr: call.nr,
+                args: call.args,
+                role: call.role,
+                limit: call.limit,
+            },
         }
     }
 
     fn finish(self, _: i64, _: Access) {}
 }
-
-const INVALID: i64 = -(Errno::EINVAL.raw() as i64);

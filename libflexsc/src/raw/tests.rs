@@ -22,10 +22,8 @@ fn next(context: &mut RawContext) -> RawCompletion {
 fn pipe() -> (OwnedFd, std::fs::File) {
     let mut ends = [0; 2];
     // SAFETY: The array is valid for writes.
-    assert_eq!(
-        unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) },
-        0
-    );
+    let ret = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
+    assert_eq!(ret, 0);
     // SAFETY: Both files were just opened and nobody owns them.
     let [reader, writer] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
     (reader, writer.into())
@@ -95,8 +93,8 @@ fn child_gets_every_call_back() {
         2,
     );
     context.flush();
-    // SAFETY: The child takes no lock of another thread: what it does allocates nothing that the
-    // parent has not allocated, but for the queue of completions, which is warmed up above.
+    // SAFETY: The child uses the allocator, which the C library makes usable after fork, and takes
+    // no lock of another thread.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
     if pid == 0 {
