@@ -68,8 +68,8 @@ struct flexsc;
 
 /* What a context is registered with. All zeroes are the defaults. */
 struct flexsc_attr {
-	const char *backend;		/* "module", "threads", "direct"; NULL: the best there is,
-					   or what FLEXSC_BACKEND in the environment says */
+	const char *backend;		/* a name, "module", "threads", "direct" ...; NULL: the best
+					   there is, or what FLEXSC_BACKEND in the environment says */
 	uint32_t flags;			/* FLEXSC_ATTR_* */
 	uint32_t entries;		/* calls in progress at a time; 0: 256. Becomes a power of
 					   two between 64 and 4096 */
@@ -173,7 +173,7 @@ const char *flexsc_register_error(void);
  */
 int flexsc_unregister(struct flexsc *context);
 
-/* Who executes: "module", "threads" or "direct". Valid as long as the context. */
+/* Who executes: the name of the backend. Valid as long as the context. */
 const char *flexsc_backend(const struct flexsc *context);
 
 /* Why that one: a clause for people. Valid as long as the context. */

@@ -107,5 +107,5 @@ pub(crate) unsafe fn backend(attr: *const flexsc_attr) -> Result<Backend, c_int>
         let name = unsafe { CStr::from_ptr(attr.backend) }.to_string_lossy();
         Kind::from_name(&name).and_then(|kind| Backend::open(kind, &options))
     };
-    opened.map_err(|error| refused(&error))
+    opened.map_err(refused)
 }

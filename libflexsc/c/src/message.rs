@@ -29,7 +29,7 @@ pub(crate) fn c_string(text: String) -> CString {
 }
 
 /// Keeps the sentence, and gives the errno.
-pub(crate) fn refused(error: &Error) -> c_int {
+pub(crate) fn refused(error: Error) -> c_int {
     keep(error.to_string());
     -errno_of(error)
 }
@@ -47,7 +47,7 @@ fn keep(sentence: String) {
 }
 
 /// The errno that tells most of it.
-fn errno_of(error: &Error) -> c_int {
+fn errno_of(error: Error) -> c_int {
     let source = error.source();
     if let Some(errno) = source.and_then(|source| source.downcast_ref::<Errno>()) {
         return errno.raw();
@@ -68,7 +68,13 @@ fn errno_of(error: &Error) -> c_int {
         Error::SetupMemory { .. } => libc::ENOMEM,
         Error::AbiVersion { .. } | Error::BadLayout => libc::EPROTO,
         Error::UnknownKind { .. } => libc::EINVAL,
-        _ => libc::EIO,
+        error => match io::Error::from(error).kind() {
+            io::ErrorKind::PermissionDenied => libc::EPERM,
+            io::ErrorKind::Unsupported => libc::ENOSYS,
+            io::ErrorKind::OutOfMemory => libc::ENOMEM,
+            io::ErrorKind::ResourceBusy => libc::EMFILE,
+            _ => libc::EIO,
+        },
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
     process::Command,
 };
 
+use libflexsc::backend::Kind;
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
@@ -19,8 +20,6 @@ use crate::{
 /// What a program needs to be compiled as a user would.
 const C: [Tool; 2] = [Tool::Cc, Tool::PkgConfig];
 const CXX: [Tool; 2] = [Tool::Cxx, Tool::PkgConfig];
-
-const BACKENDS: [&str; 3] = ["direct", "threads", "module"];
 
 const BEHAVIOUR: &str = include_str!("../programs/behaviour.c");
 
@@ -38,6 +37,7 @@ pub(crate) fn add(trials: &mut Vec<Trial>) {
         &[Tool::Cc],
         files,
     ));
+    trials.push(trial("programs::example_of_the_readme_runs", &C, readme));
     trials.push(trial(
         "programs::example_of_the_overview_runs",
         &C,
@@ -48,11 +48,9 @@ pub(crate) fn add(trials: &mut Vec<Trial>) {
         &C,
         static_head,
     ));
-    for backend in BACKENDS {
-        let with = |tools: [Tool; 2]| {
-            let module = (backend == "module").then_some(Tool::Module);
-            tools.into_iter().chain(module).collect::<Vec<_>>()
-        };
+    for kind in Kind::ALL {
+        let backend = kind.name();
+        let with = |tools: [Tool; 2]| [tools[0], tools[1], Tool::Backend(kind)];
         trials.push(trial(format!("{backend}::head"), &with(C), move || {
             head(backend)
         }));
@@ -120,17 +118,34 @@ fn files() -> Outcome {
 /// The program in flexsc(3).
 fn overview() -> Outcome {
     let page = fs::read_to_string(here().join("man/flexsc.3"))?;
-    let program = page
-        .split_once(".Bd -literal -offset indent\n#include")
-        .and_then(|(_, rest)| rest.split_once(".Ed"))
-        .map(|(program, _)| format!("#include{}", program.replace("\\e", "\\")))
-        .ok_or("flexsc(3) has no program")?;
-    let source = scratch("programs")?.join("smallest.c");
-    // What the page leaves to the compiler's default.
-    fs::write(&source, format!("#define _GNU_SOURCE\n{program}"))?;
-    let program = compile("smallest", &source)?;
-    let text = tools::run(&mut Tree::get()?.command(&program))?;
-    is(&text, "smallest\n")
+    let text = between(&page, ".Bd -literal -offset indent\n#include", ".Ed")?.replace("\\e", "\\");
+    is(&shown("smallest", &text)?, "smallest\n")
+}
+
+/// The program in README.md.
+fn readme() -> Outcome {
+    let page = fs::read_to_string(here().join("../../README.md"))?;
+    let text = between(&page, "```c\n#include", "```")?;
+    is(
+        &shown("readme", text)?,
+        &fs::read_to_string("/etc/hostname")?,
+    )
+}
+
+fn between<'a>(page: &'a str, begin: &str, end: &str) -> Result<&'a str, Failed> {
+    page.split_once(begin)
+        .and_then(|(_, rest)| rest.split_once(end))
+        .map(|(text, _)| text)
+        .ok_or_else(|| format!("no text between {begin:?} and {end:?}").into())
+}
+
+/// What a program prints that documentation shows, from its first #include on.
+fn shown(name: &str, text: &str) -> Result<String, Failed> {
+    let source = scratch("programs")?.join(format!("{name}.c"));
+    // What pages leave to the compiler's default.
+    fs::write(&source, format!("#define _GNU_SOURCE\n#include{text}"))?;
+    let program = compile(name, &source)?;
+    tools::run(&mut Tree::get()?.command(&program))
 }
 
 fn is(have: &str, want: &str) -> Outcome {

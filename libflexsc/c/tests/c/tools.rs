@@ -9,6 +9,10 @@ use std::{
     process::{Command, Output},
 };
 
+use libflexsc::{
+    Backend,
+    backend::{Kind, Options},
+};
 use libtest_mimic::Failed;
 
 /// What a test may lack.
@@ -19,8 +23,8 @@ pub(crate) enum Tool {
     Nm,
     Mandoc,
     PkgConfig,
-    /// The device of the module, for this process.
-    Module,
+    /// Somebody who executes, for this process.
+    Backend(Kind),
 }
 
 impl Tool {
@@ -32,14 +36,14 @@ impl Tool {
             Self::Nm => &["nm"],
             Self::Mandoc => &["mandoc"],
             Self::PkgConfig => &["pkg-config"],
-            Self::Module => &[libflexsc::sys::DEVICE],
+            Self::Backend(kind) => return kind.name(),
         };
         names.iter().find(|name| exists(name)).unwrap_or(&names[0])
     }
 
     pub(crate) fn is_there(self) -> bool {
         match self {
-            Self::Module => libflexsc::Backend::module(&Default::default()).is_ok(),
+            Self::Backend(kind) => Backend::open(kind, &Options::new()).is_ok(),
             _ => exists(self.program()),
         }
     }
@@ -47,7 +51,10 @@ impl Tool {
 
 impl fmt::Display for Tool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.program())
+        f.write_str(match self {
+            Self::Backend(Kind::Module) => libflexsc::sys::DEVICE,
+            _ => self.program(),
+        })
     }
 }
 
