@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Calls that are being prepared.
 
-use core::time::Duration;
+use core::{ptr::NonNull, time::Duration};
 
 use libflexsc::{Errno, raw::RawCall, sys};
 
@@ -70,26 +70,37 @@ impl flexsc_call {
 }
 
 /// Calls that were handed out to be prepared: their addresses hold until they are submitted.
+///
+/// What C holds pointers to is behind pointers here, too: a box would claim to be the only way to it.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
-    chunks: Vec<Box<[flexsc_call; CHUNK]>>,
+    chunks: Vec<NonNull<Chunk>>,
     count: usize,
 }
+
+type Chunk = [flexsc_call; CHUNK];
 
 /// Calls that are allocated at a time.
 const CHUNK: usize = 64;
 
 impl Prepared {
     /// Hands out one more.
-    pub(crate) fn next(&mut self) -> &mut flexsc_call {
-        let (chunk, place) = (self.count / CHUNK, self.count % CHUNK);
-        if chunk == self.chunks.len() {
-            self.chunks.push(Box::new([flexsc_call::NOTHING; CHUNK]));
+    pub(crate) fn next(&mut self) -> *mut flexsc_call {
+        if self.count == self.chunks.len() * CHUNK {
+            let chunk = Box::new([flexsc_call::NOTHING; CHUNK]);
+            self.chunks.extend(NonNull::new(Box::into_raw(chunk)));
         }
+        let call = self.place(self.count);
         self.count += 1;
-        let call = &mut self.chunks[chunk][place];
-        *call = flexsc_call::NOTHING;
+        // SAFETY: The place is in a chunk, and was not handed out since the last submission.
+        unsafe { call.write(flexsc_call::NOTHING) };
         call
+    }
+
+    /// Where a call is; it must be in a chunk.
+    fn place(&self, number: usize) -> *mut flexsc_call {
+        let chunk = self.chunks[number / CHUNK].as_ptr().cast::<flexsc_call>();
+        chunk.wrapping_add(number % CHUNK)
     }
 
     /// How many were handed out.
@@ -103,10 +114,21 @@ impl Prepared {
     }
 
     /// In the order in which they were handed out.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &flexsc_call> {
-        self.chunks
-            .iter()
-            .flat_map(|chunk| chunk.iter())
-            .take(self.count)
+    ///
+    /// # Safety
+    ///
+    /// Nobody writes to them meanwhile.
+    pub(crate) unsafe fn iter(&self) -> impl Iterator<Item = flexsc_call> {
+        // SAFETY: As many are in the chunks, and by the promise they can be read.
+        (0..self.count).map(|number| unsafe { self.place(number).read() })
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        for chunk in self.chunks.drain(..) {
+            // SAFETY: It came from a box, and what C had of it ends with the context.
+            drop(unsafe { Box::from_raw(chunk.as_ptr()) });
+        }
     }
 }

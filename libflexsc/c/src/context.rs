@@ -30,20 +30,26 @@ pub struct flexsc {
 
 impl flexsc {
     /// Submits what was prepared; returns how many that were.
-    fn submit(&mut self) -> usize {
+    ///
+    /// # Safety
+    ///
+    /// All that was handed out may be made, with what it points to as the header says, and nobody
+    /// writes to it meanwhile.
+    unsafe fn submit(&mut self) -> usize {
         let Self { raw, prepared, .. } = self;
         let mut chain = Vec::new();
-        let mut calls = prepared.iter().peekable();
+        // SAFETY: As the caller promises.
+        let mut calls = unsafe { prepared.iter() }.peekable();
         while let Some(call) = calls.next() {
             let linked = call.is_linked() && calls.peek().is_some();
             if !linked && chain.is_empty() {
-                // SAFETY: Who prepared the call has promised it.
+                // SAFETY: As the caller promises.
                 unsafe { raw.post(call.to_raw(), call.user_data) };
                 continue;
             }
             chain.push((call.to_raw(), call.user_data));
             if !linked {
-                // SAFETY: As above.
+                // SAFETY: As the caller promises.
                 unsafe { raw.post_chain(chain.drain(..)) };
             }
         }
@@ -166,7 +172,8 @@ pub unsafe extern "C" fn flexsc_submit(context: *mut flexsc) -> c_int {
     let _errno = KeptErrno::new();
     // SAFETY: As the caller promises.
     let context = unsafe { &mut *context };
-    number(context.submit())
+    // SAFETY: As the caller promises.
+    number(unsafe { context.submit() })
 }
 
 /// Submits what was prepared, and waits until `min` completions can be taken, nothing is in progress
@@ -181,7 +188,8 @@ pub unsafe extern "C" fn flexsc_wait(context: *mut flexsc, min: c_uint, timeout_
     let _errno = KeptErrno::new();
     // SAFETY: As the caller promises.
     let context = unsafe { &mut *context };
-    context.submit();
+    // SAFETY: As the caller promises.
+    unsafe { context.submit() };
     let timeout = u64::try_from(timeout_ns).ok().map(Duration::from_nanos);
     number(context.raw.wait(min as usize, timeout))
 }
@@ -225,7 +233,8 @@ pub unsafe extern "C" fn flexsc_cancel(context: *mut flexsc, user_data: u64) -> 
     let _errno = KeptErrno::new();
     // SAFETY: As the caller promises.
     let context = unsafe { &mut *context };
-    context.submit();
+    // SAFETY: As the caller promises.
+    unsafe { context.submit() };
     match context.raw.cancel(user_data) {
         Cancel::Cancelled => 0,
         Cancel::Running => -libc::EALREADY,
@@ -244,7 +253,8 @@ pub unsafe extern "C" fn flexsc_cancel_all(context: *mut flexsc) -> c_int {
     let _errno = KeptErrno::new();
     // SAFETY: As the caller promises.
     let context = unsafe { &mut *context };
-    context.submit();
+    // SAFETY: As the caller promises.
+    unsafe { context.submit() };
     number(context.raw.cancel_all())
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * behaviour BACKEND NAME: one behaviour of the library, on one backend. Says what is wrong, and
- * exits with 1 then.
+ * exits with 1 then. Without arguments it lists their names.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -408,14 +408,18 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	CHECK(argc == 3);
-	backend = argv[1];
+	CHECK(argc == 1 || argc == 3);
+	backend = argc == 3 ? argv[1] : NULL;
 	for (size_t i = 0; i < sizeof(behaviours) / sizeof(behaviours[0]); i++) {
-		if (!strcmp(behaviours[i].name, argv[2])) {
+		if (argc == 1) {
+			puts(behaviours[i].name);
+		} else if (!strcmp(behaviours[i].name, argv[2])) {
 			behaviours[i].run();
 			return 0;
 		}
 	}
+	if (argc == 1)
+		return 0;
 	printf("there is no behaviour %s\n", argv[2]);
 	return 2;
 }
