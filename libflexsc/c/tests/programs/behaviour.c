@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <flexsc.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -345,6 +346,57 @@ static void errors_have_a_name_and_a_text(void)
 	CHECK(!strcmp(flexsc_version(), FLEXSC_VERSION));
 }
 
+static void *use_what_was_registered_elsewhere(void *unused)
+{
+	flexsc_prep_getppid(get(1, 0));
+	CHECK(next(1).res == getppid());
+	/* Sentences are each thread's own. */
+	CHECK(!strcmp(flexsc_register_error(), ""));
+	return unused;
+}
+
+static void context_is_used_by_one_thread_then_by_another(void)
+{
+	struct flexsc_attr attr = { .backend = "nothing" };
+	pthread_t thread;
+
+	CHECK(flexsc_register(&context, &attr) == -EINVAL);
+	begin();
+	CHECK(pthread_create(&thread, NULL, use_what_was_registered_elsewhere, NULL) == 0);
+	CHECK(pthread_join(thread, NULL) == 0);
+	flexsc_prep_getppid(get(2, 0));
+	CHECK(next(2).res == getppid());
+	CHECK(strlen(flexsc_register_error()) > 0);
+	CHECK(flexsc_unregister(context) == 0);
+}
+
+static void *use_one_of_its_own(void *count)
+{
+	struct flexsc_attr attr = { .backend = backend };
+	struct flexsc_completion done;
+	struct flexsc *own;
+
+	CHECK(flexsc_register(&own, &attr) == 0);
+	for (int i = 0; i < 100; i++)
+		flexsc_prep_getppid(flexsc_get_call(own));
+	CHECK(flexsc_wait(own, 100, LONG_TIME) == 100);
+	while (flexsc_reap(own, &done, 1) == 1)
+		++*(int *)count;
+	CHECK(flexsc_unregister(own) == 0);
+	return NULL;
+}
+
+static void threads_have_contexts_beside_each_other(void)
+{
+	pthread_t threads[4];
+	int counts[4] = { 0 };
+
+	for (int i = 0; i < 4; i++)
+		CHECK(pthread_create(&threads[i], NULL, use_one_of_its_own, &counts[i]) == 0);
+	for (int i = 0; i < 4; i++)
+		CHECK(pthread_join(threads[i], NULL) == 0 && counts[i] == 100);
+}
+
 /* Makes a call of the library with an errno of its own, which has to be there afterwards. */
 #define KEEPS_ERRNO(call) \
 	do { \
@@ -403,6 +455,8 @@ static const struct {
 	BEHAVIOUR(counts_tell_what_was_done),
 	BEHAVIOUR(refused_registration_says_why),
 	BEHAVIOUR(errors_have_a_name_and_a_text),
+	BEHAVIOUR(context_is_used_by_one_thread_then_by_another),
+	BEHAVIOUR(threads_have_contexts_beside_each_other),
 	BEHAVIOUR(errno_is_left_alone),
 };
 
