@@ -118,7 +118,8 @@ impl RawContext {
         }
     }
 
-    /// Posts calls that are executed one after the other, as those of a
+    /// Posts calls that are executed one after the other (there is an example at the top of this
+    /// [module](self)), as those of a
     /// [`Chain`](crate::op::Chain). One that [goes on](RawCall::again) fails in a chain.
     ///
     /// # Safety
@@ -207,6 +208,22 @@ impl RawContext {
 
     /// Ends a call early that was posted with this token, one of them if there are several: as
     /// [`Context::cancel`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{Backend, Cancel, raw::{RawCall, RawContext}};
+    /// use std::os::fd::AsRawFd;
+    /// let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut context = RawContext::new(Backend::auto()?);
+    /// // SAFETY: The call writes nowhere.
+    /// unsafe { context.post(RawCall::poll(reader.as_raw_fd(), libc::POLLIN).again(), 5) };
+    /// assert_eq!(context.cancel(5), Cancel::Cancelled);
+    /// context.wait(1, None);
+    /// assert_eq!(context.next().unwrap().ret, -i64::from(libc::ECANCELED));
+    /// # drop(writer);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn cancel(&mut self, token: u64) -> Cancel {
         if let Some(cancelled) = self.watches.cancel(token) {
             self.ready.push_back(cancelled);

@@ -57,6 +57,18 @@ impl RawCall {
 
     /// Executes nothing and fails, in its turn: for what a binding's callers ask for and there is
     /// not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{Backend, Errno, raw::{RawCall, RawContext}, sys};
+    /// let mut context = RawContext::new(Backend::direct());
+    /// let nothing = RawCall::new(sys::NR_NOP.into(), [0; 6]);
+    /// // SAFETY: The calls write nowhere.
+    /// unsafe { context.post_chain([(RawCall::failing(Errno::EINVAL), 1), (nothing, 2)]) };
+    /// let results = [context.next(), context.next()].map(|done| done.unwrap().ret);
+    /// assert_eq!(results, [libc::EINVAL, libc::ECANCELED].map(|errno| -i64::from(errno)));
+    /// ```
     pub const fn failing(errno: Errno) -> Self {
         let mut call = Self::new(sys::NR_NOP as libc::c_long, [0; 6]);
         call.error = Some(errno);
@@ -99,6 +111,22 @@ impl RawCall {
     ///
     /// With plain calls it is looked at by [`RawContext::wait`](super::RawContext::wait), once for
     /// each, and tells of what is there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{Backend, raw::{RawCall, RawContext}};
+    /// use std::{io::Write, os::fd::AsRawFd};
+    /// let (reader, mut writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut context = RawContext::new(Backend::auto()?);
+    /// // SAFETY: The call writes nowhere.
+    /// unsafe { context.post(RawCall::poll(reader.as_raw_fd(), libc::POLLIN).again(), 1) };
+    /// writer.write_all(b"x")?;
+    /// context.wait(1, None);
+    /// let told = context.next().unwrap();
+    /// assert_eq!((told.ret, told.more), (libc::POLLIN.into(), true));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn again(mut self) -> Self {
         self.again = self.nr == sys::NR_POLL && self.role == Role::Plain;
