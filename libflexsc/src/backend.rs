@@ -29,7 +29,7 @@ pub use ring::Cancel;
 
 pub(crate) use attempt::plain;
 pub(crate) use bell::Bell;
-pub(crate) use calls::opens;
+pub(crate) use calls::{opens, takes_file};
 pub(crate) use ring::{Driver, Ring};
 
 /// Who executes what is posted.

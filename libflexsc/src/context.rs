@@ -17,7 +17,7 @@ use crate::{
     backend::{Backend, Bell, Cancel, Choice, Engine, Error, Kind},
     op::{Access, Chain, Operation, ops_of},
     poster::{Poster, Submitted},
-    slab::{Outcome, RawOp},
+    slab::{Outcome, Owner, RawOp},
     stats::Stats,
     sys,
 };
@@ -172,7 +172,7 @@ impl Context {
     pub fn post_chain<C: Chain>(&self, chain: C) -> C::Tickets {
         let mut links = ops_of(chain);
         let ops = links.take_ops();
-        let keys = self.with(|poster| poster.insert_chain(ops, false));
+        let keys = self.with(|poster| poster.insert_chain(ops, Owner::Key, false));
         (links.keys, links.context) = (keys.into_iter(), self.id);
         C::tickets(&mut links, Access::new())
     }

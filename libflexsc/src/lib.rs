@@ -14,6 +14,7 @@
 //!   files ([`SharedFd`]).
 //! - [`Backend`]: who executes them: the module, a pool of threads over the same page, or the caller
 //!   by plain calls. `FLEXSC_BACKEND` in the environment forces one.
+//! - [`raw`]: calls by their numbers, for bindings to other languages.
 //! - [`page`]: the protocol over the shared memory; [`sys`]: the ABI.
 //!
 //! # Example: many files at once
@@ -68,6 +69,8 @@ mod watch;
 pub mod backend;
 #[cfg(not(loom))]
 pub mod op;
+#[cfg(not(loom))]
+pub mod raw;
 #[cfg(not(loom))]
 pub mod task;
 

@@ -17,6 +17,7 @@ use crate::{
     context::Context,
     op::{Access, Chain, Operation, ops_of},
     poster::Submitted,
+    slab::Owner,
     task::{Task, Tasks},
 };
 
@@ -79,7 +80,9 @@ impl Handle {
     pub fn submit_chain<C: Chain>(&self, chain: C) -> C::Pendings {
         let mut links = ops_of(chain);
         let ops = links.take_ops();
-        let keys = self.context.with(|poster| poster.insert_chain(ops, true));
+        let keys = self
+            .context
+            .with(|poster| poster.insert_chain(ops, Owner::Key, true));
         links.keys = keys.into_iter();
         links.shared = Some(self.context.clone());
         C::pendings(&mut links, Access::new())

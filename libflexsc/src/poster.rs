@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+mod batches;
 mod chains;
 mod ending;
 mod hand_back;
@@ -19,11 +20,12 @@ use crate::{
     backend::{Bell, Cancel, Driver, Engine, Ring, plain},
     op::{Call, Operation, Role},
     page::{Completion, Counter, Event, Terms},
-    slab::{NIL, Outcome, Owner, Place, RawOp, Slab, State},
+    slab::{Outcome, Owner, Place, RawOp, Slab, State},
     stats::Stats,
     sys,
 };
 
+use batches::BatchList;
 use chains::Chains;
 
 pub(crate) use watch::Told;
@@ -77,13 +79,6 @@ impl Deferred {
             self.orphans = orphans;
         }
     }
-}
-
-/// The completions of one batch, as a list through the slots.
-struct BatchList {
-    used: bool,
-    first: u32,
-    last: u32,
 }
 
 /// What [`Poster::submit`] did with an operation.
@@ -296,15 +291,7 @@ impl Poster {
                     self.deferred.orphans.push((op, outcome));
                 }
             }
-            Owner::Batch(number) => {
-                let list = &mut self.batches[number as usize];
-                let last = core::mem::replace(&mut list.last, key);
-                if last == NIL {
-                    list.first = key;
-                } else {
-                    self.slab.get_mut(last).next = key;
-                }
-            }
+            Owner::Batch(number) => self.list(number, key),
         }
     }
 
@@ -372,7 +359,8 @@ impl Poster {
         let slot = self.slab.get_mut(key);
         (slot.state, slot.place) = (State::Queued, Place::Slab);
         let (chain, cancelled) = (slot.chain, slot.cancelled);
-        if done.flags & sys::ENTRY_HANDED_BACK != 0 {
+        let ended = slot.watch.is_some_and(|events| events.ended);
+        if done.flags & sys::ENTRY_HANDED_BACK != 0 && !ended {
             self.handed_back(key, ret);
             return 0;
         }
@@ -382,7 +370,7 @@ impl Poster {
         let unmade = -i64::from(Errno::CANCELED.raw());
         let failed = chain.is_some_and(|number| self.chains.has_failed(number));
         // Of a call that was made the same number would mean something else.
-        let outcome = match ret == unmade && (cancelled || failed) {
+        let outcome = match ended || ret == unmade && (cancelled || failed) {
             true => Outcome::Cancelled(Errno::CANCELED),
             false => Outcome::Returned(ret),
         };
@@ -510,50 +498,6 @@ impl Poster {
             }
             _ => {}
         }
-    }
-
-    pub(crate) fn open_batch(&mut self) -> u32 {
-        let list = BatchList {
-            used: true,
-            first: NIL,
-            last: NIL,
-        };
-        match self.batches.iter().position(|batch| !batch.used) {
-            Some(number) => {
-                self.batches[number] = list;
-                number as u32
-            }
-            None => {
-                self.batches.push(list);
-                (self.batches.len() - 1) as u32
-            }
-        }
-    }
-
-    /// The next of a batch's operations that are over.
-    pub(crate) fn next_of_batch(&mut self, number: u32) -> Option<u32> {
-        let list = &mut self.batches[number as usize];
-        let key = list.first;
-        if key == NIL {
-            return None;
-        }
-        list.first = self.slab.get(key).next;
-        if list.first == NIL {
-            list.last = NIL;
-        }
-        Some(key)
-    }
-
-    /// Nobody wants the outputs of the batch any more.
-    pub(crate) fn close_batch(&mut self, number: u32, left: usize) {
-        let keys = if left == 0 { 0..0 } else { self.slab.keys() };
-        for key in keys {
-            let slot = self.slab.get(key);
-            if slot.owner == Owner::Batch(number) && !matches!(slot.state, State::Vacant) {
-                self.abandon(key);
-            }
-        }
-        self.batches[number as usize].used = false;
     }
 
     /// Operations that are not over.

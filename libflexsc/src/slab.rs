@@ -157,6 +157,10 @@ pub(crate) struct Events {
     pub(crate) seen: u16,
     /// The other side goes on after it has told of some; else each look posts it again.
     pub(crate) goes_on: bool,
+    /// It was cancelled while a single poll was about to be over: there is no next one.
+    pub(crate) ended: bool,
+    /// Of a batch: the slot is in its list.
+    pub(crate) listed: bool,
 }
 
 pub(crate) struct Slot {

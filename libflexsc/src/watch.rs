@@ -8,7 +8,9 @@ use core::{
 };
 use std::{os::fd::AsRawFd, rc::Rc};
 
-use crate::{Cancel, Context, Result, SharedFd, context::plain_poll, op::Poll, poster::Told};
+use crate::{
+    Cancel, Context, Result, SharedFd, context::plain_poll, op::Poll, poster::Told, slab::Owner,
+};
 
 /// A file that is watched: a poll that goes on. [`Context::watch`].
 ///
@@ -214,7 +216,7 @@ impl Context {
             return Watch::plain(fd.clone(), events, self.id());
         }
         let poll = Poll::new(fd, events);
-        let key = self.with(|poster| poster.insert_watch(poll, for_future));
+        let key = self.with(|poster| poster.insert_watch(poll, Owner::Key, for_future));
         Watch::of_slot(key, self.id())
     }
 

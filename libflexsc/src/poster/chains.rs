@@ -103,10 +103,15 @@ impl Chains {
 
 impl Poster {
     /// Gives a chain to the backend; returns the keys of the slots of its operations.
-    pub(crate) fn insert_chain(&mut self, ops: Vec<RawOp>, for_future: bool) -> Vec<u32> {
+    pub(crate) fn insert_chain(
+        &mut self,
+        ops: Vec<RawOp>,
+        owner: Owner,
+        for_future: bool,
+    ) -> Vec<u32> {
         let keys: Vec<_> = ops
             .into_iter()
-            .map(|op| self.add(op, Owner::Key, for_future))
+            .map(|op| self.add(op, owner, for_future))
             .collect();
         let Some(&first) = keys.first() else {
             return keys;

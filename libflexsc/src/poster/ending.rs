@@ -33,6 +33,10 @@ impl Poster {
             _ => return Cancel::Running,
         };
         let answer = ring.cancel(index);
+        if let Some(events) = slot.watch.as_mut().filter(|events| !events.goes_on) {
+            events.ended = true;
+            return Cancel::Cancelled;
+        }
         slot.cancelled |= answer == Cancel::Cancelled;
         answer
     }

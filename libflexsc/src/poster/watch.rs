@@ -2,7 +2,7 @@
 //! Polls that go on: what they have told, until it is taken.
 
 use super::{Errno, Owner, Place, Poster, RawOp, State};
-use crate::{op::Poll, slab::Events};
+use crate::{op::Operation, slab::Events};
 
 /// What a watch has to say.
 pub(crate) enum Told {
@@ -15,9 +15,14 @@ pub(crate) enum Told {
 }
 
 impl Poster {
-    /// Begins to watch a file; returns the key of the slot.
-    pub(crate) fn insert_watch(&mut self, poll: Poll, for_future: bool) -> u32 {
-        let key = self.add(RawOp::new(poll), Owner::Key, for_future);
+    /// Begins to watch a file, for which the operation polls; returns the key of the slot.
+    pub(crate) fn insert_watch(
+        &mut self,
+        poll: impl Operation,
+        owner: Owner,
+        for_future: bool,
+    ) -> u32 {
+        let key = self.add(RawOp::new(poll), owner, for_future);
         self.slab.get_mut(key).watch = Some(Events::default());
         self.start(key);
         key
@@ -32,11 +37,19 @@ impl Poster {
         if let Some(waker) = slot.waker.take() {
             self.deferred.wakers.push(waker);
         }
+        if let Owner::Batch(number) = slot.owner {
+            self.list(number, key);
+        }
     }
 
     /// Notes the events that a single poll has returned; `false` if it is none of a watch, or failed.
     pub(super) fn tell_once(&mut self, key: u32, ret: i64) -> bool {
-        let single = self.slab.get(key).watch.is_some_and(|watch| !watch.goes_on);
+        let goes_on = |watch: Events| watch.goes_on || watch.ended;
+        let single = self
+            .slab
+            .get(key)
+            .watch
+            .is_some_and(|watch| !goes_on(watch));
         if !single || ret < 0 || self.slab.get(key).owner == Owner::Orphan {
             return false;
         }

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Calls by their numbers, and completions by the caller's tokens: what bindings to other
+//! languages stand on.
+//!
+//! Between the [page](crate::page), which one backend has, and the [operations](crate::op), which
+//! own all that their calls point to, this layer has what the operations have (chains, polls that
+//! go on, time limits, cancelling, calls that were handed back, on all backends alike), but for
+//! what makes them safe: here the caller answers for every address. The C library is made of it.
+//!
+//! # Examples
+//!
+//! ```
+//! use libflexsc::{Backend, raw::{RawCall, RawContext}};
+//! let mut context = RawContext::new(Backend::auto()?);
+//! let mut text = [0; 64];
+//! let name = c"/proc/self/comm";
+//! let (at, read_only) = (libc::AT_FDCWD as u64, libc::O_RDONLY as u64);
+//! let open = RawCall::new(libc::SYS_openat, [at, name.as_ptr() as u64, read_only, 0, 0, 0]);
+//! let read = RawCall::new(libc::SYS_read, [0, text.as_mut_ptr() as u64, 64, 0, 0, 0]);
+//! // SAFETY: Path and buffer stay where they are, and untouched, until both calls are complete;
+//! // no descriptor is named.
+//! unsafe { context.post_chain([(open.on_chain(), 1), (read.on_chain(), 2)]) };
+//! assert_eq!(context.wait(2, None), 2);
+//! let results = [context.next(), context.next()].map(Option::unwrap);
+//! assert_eq!(results.map(|done| done.token), [1, 2]);
+//! assert_eq!(text[results[1].ret as usize - 1], b'\n');
+//! # Ok::<(), libflexsc::backend::Error>(())
+//! ```
+
+#![allow(unsafe_code)]
+
+mod call;
+mod plain;
+
+use core::{fmt, time::Duration};
+use std::{collections::VecDeque, time::Instant};
+
+pub use call::RawCall;
+
+use crate::{
+    Backend, Cancel, CloseError, Context, Errno, Stats,
+    backend::Choice,
+    slab::{Owner, RawOp},
+};
+use call::Posted;
+use plain::PlainWatches;
+
+/// A call that is complete, or a readiness of a poll that goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawCompletion {
+    /// What was given with the call.
+    pub token: u64,
+    /// What the call returned, or a negative errno.
+    pub ret: i64,
+    /// More is to come of this call: it is one that [goes on](RawCall::again).
+    pub more: bool,
+}
+
+/// A [`Context`] of [`RawCall`]s.
+///
+/// It can move to another thread, and is used by one at a time. After `fork(2)` it belongs to the
+/// parent: in the child every call, also one in progress, completes with
+/// [`Errno::FORKED`](crate::Errno::FORKED).
+pub struct RawContext {
+    context: Context,
+    batch: u32,
+    /// By slot.
+    tokens: Vec<u64>,
+    ready: VecDeque<RawCompletion>,
+    /// What plain calls have for polls that go on.
+    watches: PlainWatches,
+}
+
+impl RawContext {
+    /// A context over this backend.
+    pub fn new(backend: Backend) -> Self {
+        let context = Context::new(backend);
+        let batch = context.with(|poster| poster.open_batch());
+        Self {
+            context,
+            batch,
+            tokens: Vec::new(),
+            ready: VecDeque::new(),
+            watches: PlainWatches::default(),
+        }
+    }
+
+    /// Who executes, and why this one.
+    pub fn choice(&self) -> &Choice {
+        self.context.choice()
+    }
+
+    /// Posts a call; with plain calls it is made here. Never fails: what is wrong with a call its
+    /// completion says, and when the page is full it waits in the context for its turn.
+    ///
+    /// The other side gets to see it with the next 32, when somebody waits, or at [`Self::flush`].
+    ///
+    /// # Safety
+    ///
+    /// Until the call is complete, or for as long as the process lives if its completion is not
+    /// awaited: every address among the arguments is valid for what the call does with it, and
+    /// nobody accesses what it writes. No file is closed, and no memory mapped or unmapped, that
+    /// somebody else owns.
+    pub unsafe fn post(&mut self, call: RawCall, token: u64) {
+        let Some(watch) = call.as_watch() else {
+            let (op, owner) = (Posted(call), Owner::Batch(self.batch));
+            let key = self.context.with(|poster| poster.insert(op, owner, false));
+            return self.note(key, token);
+        };
+        if self.context.is_direct() {
+            self.watches.add(watch, call.limit(), token);
+        } else {
+            let (op, owner) = (Posted(call), Owner::Batch(self.batch));
+            let key = self
+                .context
+                .with(|poster| poster.insert_watch(op, owner, false));
+            self.note(key, token);
+        }
+    }
+
+    /// Posts calls that are executed one after the other (there is an example at the top of this
+    /// [module](self)), as those of a
+    /// [`Chain`](crate::op::Chain). One that [goes on](RawCall::again) fails in a chain.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::post`], for each.
+    pub unsafe fn post_chain(&mut self, calls: impl IntoIterator<Item = (RawCall, u64)>) {
+        let (ops, tokens): (Vec<_>, Vec<_>) = calls
+            .into_iter()
+            .map(|(call, token)| (RawOp::new(Posted(call.in_chain())), token))
+            .unzip();
+        let owner = Owner::Batch(self.batch);
+        let keys = self
+            .context
+            .with(|poster| poster.insert_chain(ops, owner, false));
+        for (key, token) in keys.into_iter().zip(tokens) {
+            self.note(key, token);
+        }
+    }
+
+    fn note(&mut self, key: u32, token: u64) {
+        let key = key as usize;
+        if self.tokens.len() <= key {
+            self.tokens.resize(key + 1, 0);
+        }
+        self.tokens[key] = token;
+    }
+
+    /// Lets the other side see all that was posted, and wakes it if it sleeps.
+    pub fn flush(&self) {
+        self.context.flush();
+    }
+
+    /// Waits until there are `min` completions to be taken, or nothing is in progress, or the time
+    /// is over. Returns how many there are.
+    ///
+    /// A signal does not end it; a poll of a signalfd does.
+    pub fn wait(&mut self, min: usize, timeout: Option<Duration>) -> usize {
+        let start = Instant::now();
+        self.watches.look_again();
+        loop {
+            self.gather();
+            let missing = min.saturating_sub(self.ready.len());
+            if missing == 0 || self.outstanding() == 0 {
+                return self.ready.len();
+            }
+            let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return self.ready.len();
+            }
+            if !self.watches.is_empty() {
+                self.watches.wait(left);
+                self.watches.look_again();
+            } else if self.context.with(|poster| poster.wait(missing, left)) == 0 {
+                // The time is over, or this is a forked child, where nothing completes any more.
+                self.gather();
+                return self.ready.len();
+            }
+        }
+    }
+
+    /// The next completion, if there is one. Does not wait.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Option<RawCompletion> {
+        if self.ready.is_empty() {
+            self.gather();
+        }
+        self.ready.pop_front()
+    }
+
+    /// Takes in what has completed.
+    fn gather(&mut self) {
+        let (batch, tokens, ready) = (self.batch, &self.tokens, &mut self.ready);
+        self.context.with(|poster| {
+            poster.flush();
+            poster.reap();
+            while let Some(tidings) = poster.next_tidings(batch) {
+                ready.push_back(RawCompletion {
+                    token: tokens.get(tidings.key as usize).copied().unwrap_or(0),
+                    ret: tidings.ret,
+                    more: tidings.more,
+                });
+            }
+        });
+        self.watches.look(&mut self.ready);
+    }
+
+    /// Ends a call early that was posted with this token, one of them if there are several: as
+    /// [`Context::cancel`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{Backend, Cancel, raw::{RawCall, RawContext}};
+    /// use std::os::fd::AsRawFd;
+    /// let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut context = RawContext::new(Backend::auto()?);
+    /// // SAFETY: The call writes nowhere.
+    /// unsafe { context.post(RawCall::poll(reader.as_raw_fd(), libc::POLLIN).again(), 5) };
+    /// assert_eq!(context.cancel(5), Cancel::Cancelled);
+    /// context.wait(1, None);
+    /// assert_eq!(context.next().unwrap().ret, -i64::from(libc::ECANCELED));
+    /// # drop(writer);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn cancel(&mut self, token: u64) -> Cancel {
+        if let Some(cancelled) = self.watches.cancel(token) {
+            self.ready.push_back(cancelled);
+            return Cancel::Cancelled;
+        }
+        for (key, _) in (0..)
+            .zip(&self.tokens)
+            .filter(|(_, other)| **other == token)
+        {
+            // A slot that is vacant, or over, keeps its token.
+            let answer = self.context.cancel_slot(key);
+            if answer != Cancel::Over {
+                return answer;
+            }
+        }
+        Cancel::Over
+    }
+
+    /// Ends all calls early that can be ended. Returns how many were not over.
+    pub fn cancel_all(&mut self) -> usize {
+        let watches = self.watches.cancel_all(&mut self.ready);
+        self.context.cancel_all() + watches
+    }
+
+    /// How many calls are in progress, posted or waiting for their turn. What can be taken by
+    /// [`Self::next`] is not among them.
+    pub fn outstanding(&self) -> usize {
+        self.context.outstanding() + self.watches.len()
+    }
+
+    /// How many calls can be in progress before one has to wait for its turn.
+    pub fn capacity(&self) -> usize {
+        self.context.capacity()
+    }
+
+    /// What the context has done so far.
+    pub fn stats(&self) -> Stats {
+        self.context.stats()
+    }
+
+    /// Ends the context as [`Context::close`]: calls that wait for their turn are not executed, and
+    /// those in progress are waited for. Completions that were not taken are lost, with the numbers
+    /// of files that they opened.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError`] if calls were still in progress when the time was over: the memory that they
+    /// use must stay valid for as long as the process lives.
+    pub fn close(self) -> Result<Stats, CloseError> {
+        self.context.close()
+    }
+}
+
+impl fmt::Debug for RawContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawContext")
+            .field("choice", self.choice())
+            .field("outstanding", &self.outstanding())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What ends a call that is cancelled.
+const CANCELED: i64 = -(Errno::CANCELED.raw() as i64);
+
+const _: () = {
+    const fn sendable<T: Send>() {}
+    sendable::<RawContext>();
+};
+
+#[cfg(test)]
+mod tests;

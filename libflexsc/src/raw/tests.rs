@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Calls that the other side does not execute, or not as asked.
+
+use core::time::Duration;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use super::{RawCall, RawCompletion, RawContext};
+use crate::{Backend, sys};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn post(context: &mut RawContext, call: RawCall, token: u64) {
+    // SAFETY: What the tests' calls point to outlives the context.
+    unsafe { context.post(call, token) };
+}
+
+fn next(context: &mut RawContext) -> RawCompletion {
+    assert!(context.wait(1, Some(LONG)) > 0, "nothing has completed");
+    context.next().unwrap()
+}
+
+fn pipe() -> (OwnedFd, std::fs::File) {
+    let mut ends = [0; 2];
+    // SAFETY: The array is valid for writes.
+    let ret = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
+    assert_eq!(ret, 0);
+    // SAFETY: Both files were just opened and nobody owns them.
+    let [reader, writer] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    (reader, writer.into())
+}
+
+fn tells_until_cancelled(mut context: RawContext) {
+    let (reader, writer) = pipe();
+    let poll = RawCall::poll(reader.as_raw_fd(), libc::POLLIN).again();
+    post(&mut context, poll, 7);
+    for _ in 0..3 {
+        std::io::Write::write_all(&mut &writer, b"x").unwrap();
+        let told = next(&mut context);
+        assert_eq!((told.token, told.ret, told.more), (7, 1, true));
+    }
+    context.cancel(7);
+    loop {
+        let told = next(&mut context);
+        if !told.more {
+            break assert_eq!(told.ret, super::CANCELED);
+        }
+    }
+    assert_eq!(context.outstanding(), 0);
+}
+
+#[test]
+fn poll_that_goes_on_and_is_handed_back_goes_on() {
+    tells_until_cancelled(RawContext::new(Backend::declining()));
+}
+
+#[test]
+fn poll_goes_on_where_the_other_side_knows_single_ones_only() {
+    tells_until_cancelled(RawContext::new(Backend::lacking(sys::FEAT_MULTI)));
+}
+
+#[test]
+fn calls_that_are_handed_back_are_made() {
+    let mut context = RawContext::new(Backend::declining());
+    let mut text = [0_u8; 64];
+    let path = c"/proc/self/comm";
+    let (at, flags) = (libc::AT_FDCWD as u64, libc::O_RDONLY as u64);
+    let open = RawCall::new(libc::SYS_openat, [at, path.as_ptr() as u64, flags, 0, 0, 0]);
+    let read = RawCall::new(libc::SYS_read, [0, text.as_mut_ptr() as u64, 64, 0, 0, 0]);
+    // SAFETY: Path and buffer outlive the context.
+    unsafe { context.post_chain([(open.on_chain(), 1), (read.on_chain(), 2)]) };
+    post(&mut context, RawCall::new(libc::SYS_getppid, [0; 6]), 3);
+    assert_eq!(context.wait(3, Some(LONG)), 3);
+    let mut results = [(); 3].map(|()| context.next().unwrap());
+    results.sort_by_key(|done| done.token);
+    let parent = std::os::unix::process::parent_id();
+    assert_eq!((results[0].ret, results[2].ret), (0, parent.into()));
+    assert_eq!(text[results[1].ret as usize - 1], b'\n');
+    assert_eq!(context.stats().handed_back, 3);
+}
+
+#[test]
+fn child_gets_every_call_back() {
+    let mut context = RawContext::new(Backend::threads(&crate::backend::Options::new()).unwrap());
+    let (reader, _writer) = pipe();
+    post(
+        &mut context,
+        RawCall::poll(reader.as_raw_fd(), libc::POLLIN),
+        1,
+    );
+    post(
+        &mut context,
+        RawCall::poll(reader.as_raw_fd(), libc::POLLIN).again(),
+        2,
+    );
+    context.flush();
+    // SAFETY: The child uses the allocator, which the C library makes usable after fork, and takes
+    // no lock of another thread.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        post(&mut context, RawCall::new(libc::SYS_getppid, [0; 6]), 3);
+        let count = context.wait(3, None);
+        let forked = -i64::from(crate::Errno::FORKED.raw());
+        let right = count == 3
+            && std::iter::from_fn(|| context.next()).all(|done| done.ret == forked && !done.more);
+        // SAFETY: Ends the child at once.
+        unsafe { libc::_exit(if right { 0 } else { 1 }) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is valid for writes.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    assert_eq!(status, 0);
+}

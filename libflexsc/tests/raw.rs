@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Calls by their numbers: what comes back is what the kernel says, with the caller's token.
+#![cfg(not(loom))]
+
+#[macro_use]
+#[path = "common/mod.rs"]
+mod common;
+
+use std::{
+    collections::BTreeMap,
+    ffi::CStr,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    time::Duration,
+};
+
+use common::{Dir, LONG, pipe, write};
+use libflexsc::{
+    Backend, Cancel,
+    backend::{Kind, Options},
+    raw::{RawCall, RawCompletion, RawContext},
+    sys,
+};
+
+fn context(kind: Kind) -> RawContext {
+    let backend = Backend::open(kind, Options::new().entries(64));
+    RawContext::new(backend.unwrap_or_else(|error| panic!("{kind}: {error}")))
+}
+
+fn nop() -> RawCall {
+    RawCall::new(sys::NR_NOP.into(), [0; 6])
+}
+
+fn read(fd: &impl AsRawFd, buf: &mut [u8]) -> RawCall {
+    let args = [
+        fd.as_raw_fd() as u64,
+        buf.as_mut_ptr() as u64,
+        buf.len() as u64,
+    ];
+    RawCall::new(libc::SYS_read, [args[0], args[1], args[2], 0, 0, 0])
+}
+
+fn open(path: &CStr, flags: i32) -> RawCall {
+    let args = [libc::AT_FDCWD as u64, path.as_ptr() as u64, flags as u64];
+    RawCall::new(libc::SYS_openat, [args[0], args[1], args[2], 0o600, 0, 0])
+}
+
+fn post(context: &mut RawContext, call: RawCall, token: u64) {
+    // SAFETY: What the tests' calls point to outlives the context.
+    unsafe { context.post(call, token) };
+}
+
+/// Waits for the next completion.
+fn next(context: &mut RawContext) -> RawCompletion {
+    assert!(context.wait(1, Some(LONG)) > 0, "nothing has completed");
+    context.next().unwrap()
+}
+
+/// Results by token.
+fn all(context: &mut RawContext) -> BTreeMap<u64, i64> {
+    let mut results = BTreeMap::new();
+    while context.outstanding() > 0 {
+        context.wait(1, Some(LONG));
+        results.extend(std::iter::from_fn(|| context.next()).map(|done| (done.token, done.ret)));
+    }
+    results.extend(std::iter::from_fn(|| context.next()).map(|done| (done.token, done.ret)));
+    results
+}
+
+fn done(token: u64, ret: i64) -> RawCompletion {
+    RawCompletion {
+        token,
+        ret,
+        more: false,
+    }
+}
+
+fn every_call_completes_with_its_token(kind: Kind) {
+    let mut context = context(kind);
+    // More than there are entries.
+    for token in 0..200 {
+        post(&mut context, nop(), token);
+    }
+    assert_eq!(context.wait(200, Some(LONG)), 200);
+    assert_eq!(context.outstanding(), 0);
+    assert!(
+        all(&mut context)
+            .into_iter()
+            .eq((0..200).map(|token| (token, 0)))
+    );
+    assert_eq!(context.wait(1, None), 0, "there is nothing to wait for");
+}
+
+fn results_are_those_of_the_kernel(kind: Kind) {
+    let (dir, mut context) = (Dir::new(), context(kind));
+    let (there, missing) = (dir.c("there"), dir.c("missing"));
+    dir.write("there", b"bytes");
+    let mut buf = [0; 16];
+    post(&mut context, open(&missing, libc::O_RDONLY), 1);
+    assert_eq!(next(&mut context), done(1, -i64::from(libc::ENOENT)));
+    post(&mut context, open(&there, libc::O_RDONLY), 2);
+    let opened = next(&mut context);
+    assert!(opened.ret >= 0, "{opened:?}");
+    // SAFETY: The call has just opened it.
+    let file = unsafe { OwnedFd::from_raw_fd(opened.ret as i32) };
+    post(&mut context, read(&file, &mut buf), 3);
+    assert_eq!(next(&mut context), done(3, 5));
+    assert_eq!(&buf[..5], b"bytes");
+    post(&mut context, RawCall::new(1 << 20, [0; 6]), 4);
+    assert_eq!(next(&mut context), done(4, -i64::from(libc::ENOSYS)));
+}
+
+fn chain_shares_its_file_and_ends_at_a_failure(kind: Kind) {
+    let (dir, mut context) = (Dir::new(), context(kind));
+    dir.write("there", b"bytes");
+    let (there, missing) = (dir.c("there"), dir.c("missing"));
+    let mut buf = [0; 16];
+    let close = RawCall::new(libc::SYS_close, [0; 6]).on_chain();
+    let steps = |path, buf: &mut [u8]| {
+        [
+            (open(path, libc::O_RDONLY).on_chain(), 1),
+            (read(&-1, buf).on_chain(), 2),
+            (close, 3),
+        ]
+    };
+    // SAFETY: As for `post`.
+    unsafe { context.post_chain(steps(&there, &mut buf)) };
+    assert_eq!(all(&mut context), BTreeMap::from([(1, 0), (2, 5), (3, 0)]));
+    // SAFETY: As for `post`.
+    unsafe { context.post_chain(steps(&missing, &mut buf)) };
+    let (cancelled, missing) = (-i64::from(libc::ECANCELED), -i64::from(libc::ENOENT));
+    let results = BTreeMap::from([(1, missing), (2, cancelled), (3, cancelled)]);
+    assert_eq!(all(&mut context), results);
+    assert_eq!(common::open_files(&dir.join("there")), 0);
+}
+
+fn calls_that_make_no_sense_are_invalid(kind: Kind) {
+    let mut context = context(kind);
+    let (reader, _writer) = pipe();
+    let invalid = -i64::from(libc::EINVAL);
+    // No descriptor is among its arguments.
+    post(&mut context, nop().on_chain(), 1);
+    post(&mut context, nop().again(), 2);
+    post(
+        &mut context,
+        RawCall::poll(reader.as_raw_fd(), libc::POLLIN)
+            .again()
+            .on_chain(),
+        3,
+    );
+    let chain = [
+        (nop(), 4),
+        (RawCall::poll(-1, libc::POLLIN).again().on_chain(), 5),
+        (nop(), 6),
+    ];
+    // SAFETY: As for `post`.
+    unsafe { context.post_chain(chain) };
+    let cancelled = -i64::from(libc::ECANCELED);
+    let results = [
+        (1, invalid),
+        (2, invalid),
+        (3, invalid),
+        (4, 0),
+        (5, invalid),
+        (6, cancelled),
+    ];
+    assert_eq!(all(&mut context), BTreeMap::from(results));
+}
+
+fn poll_that_goes_on_tells_each_readiness(kind: Kind) {
+    let mut context = context(kind);
+    let (reader, writer) = pipe();
+    post(
+        &mut context,
+        RawCall::poll(reader.as_raw_fd(), libc::POLLIN).again(),
+        7,
+    );
+    for _ in 0..20 {
+        write(&writer, b"x");
+        loop {
+            let told = next(&mut context);
+            assert_eq!(
+                (told.token, told.ret, told.more),
+                (7, libc::POLLIN.into(), true)
+            );
+            // It may tell of what was read already.
+            if common::waiting(&reader) > 0 {
+                break;
+            }
+        }
+        let mut buf = [0; 16];
+        // SAFETY: The buffer is valid for writes.
+        let ret = unsafe { libc::read(reader.as_raw_fd(), buf.as_mut_ptr().cast(), 16) };
+        assert_eq!(ret, 1);
+    }
+    assert_eq!(context.cancel(7), Cancel::Cancelled);
+    loop {
+        let told = next(&mut context);
+        if !told.more {
+            break assert_eq!(told, done(7, -i64::from(libc::ECANCELED)));
+        }
+    }
+    assert_eq!(context.cancel(7), Cancel::Over);
+    assert_eq!(context.outstanding(), 0);
+}
+
+fn polls_that_go_on_beside_each_other(kind: Kind) {
+    let mut context = context(kind);
+    let pipes: Vec<_> = (0..10).map(|_| pipe()).collect();
+    for (token, (reader, _)) in (0..).zip(&pipes) {
+        post(
+            &mut context,
+            RawCall::poll(reader.as_raw_fd(), libc::POLLIN).again(),
+            token,
+        );
+    }
+    assert_eq!(context.wait(1, Some(Duration::from_millis(1))), 0);
+    for token in [3, 8, 0] {
+        write(&pipes[token].1, b"x");
+    }
+    let mut told = BTreeMap::new();
+    while told.len() < 3 {
+        let done = next(&mut context);
+        assert!(done.more);
+        told.insert(done.token, done.ret);
+    }
+    let events = i64::from(libc::POLLIN);
+    assert_eq!(
+        told,
+        BTreeMap::from([(0, events), (3, events), (8, events)])
+    );
+    assert_eq!(context.cancel_all(), 10);
+    let ended = all(&mut context);
+    assert_eq!(ended.len(), 10);
+    assert!(
+        ended
+            .values()
+            .all(|&ret| ret == -i64::from(libc::ECANCELED)),
+        "{ended:?}"
+    );
+}
+
+fn poll_that_goes_on_ends_at_its_time(kind: Kind) {
+    let mut context = context(kind);
+    let (reader, _writer) = pipe();
+    let poll = RawCall::poll(reader.as_raw_fd(), libc::POLLIN).again();
+    post(&mut context, poll.timeout(Duration::from_millis(2)), 1);
+    assert_eq!(next(&mut context), done(1, -i64::from(libc::ETIME)));
+    post(&mut context, RawCall::poll(-1, libc::POLLIN).again(), 2);
+    assert_eq!(next(&mut context), done(2, -i64::from(libc::EBADF)));
+}
+
+fn limit_ends_a_call_that_waits(kind: Kind) {
+    let mut context = context(kind);
+    let ((reader, _writer), mut buf) = (pipe(), [0; 16]);
+    post(
+        &mut context,
+        read(&reader, &mut buf).timeout(Duration::from_millis(2)),
+        1,
+    );
+    assert_eq!(next(&mut context), done(1, -i64::from(libc::ETIME)));
+}
+
+fn closed_context_tells_what_it_did(kind: Kind) {
+    let mut context = context(kind);
+    for token in 0..10 {
+        post(&mut context, nop(), token);
+    }
+    let stats = context.close().unwrap();
+    assert_eq!(stats.submitted, 10);
+}
+
+fn cancelled_call_completes_once(kind: Kind) {
+    let mut context = context(kind);
+    let ((reader, _writer), mut bufs) = (pipe(), [[0; 16]; 3]);
+    for (token, buf) in (1..).zip(&mut bufs) {
+        post(&mut context, read(&reader, buf), token);
+    }
+    context.flush();
+    assert_eq!(context.cancel(4), Cancel::Over);
+    assert_eq!(context.cancel(2), Cancel::Cancelled);
+    assert_eq!(next(&mut context), done(2, -i64::from(libc::ECANCELED)));
+    assert_eq!(context.cancel(2), Cancel::Over);
+    assert_eq!(context.outstanding(), 2);
+    assert_eq!(context.cancel_all(), 2);
+    assert_eq!(all(&mut context).len(), 2);
+}
+
+fn wait_ends_at_its_time(kind: Kind) {
+    let mut context = context(kind);
+    let ((reader, writer), mut buf) = (pipe(), [0; 16]);
+    post(&mut context, read(&reader, &mut buf), 1);
+    assert_eq!(context.wait(1, Some(Duration::from_millis(2))), 0);
+    assert_eq!(context.next(), None);
+    write(&writer, b"x");
+    assert_eq!(next(&mut context), done(1, 1));
+}
+
+each_backend!(
+    every_call_completes_with_its_token,
+    results_are_those_of_the_kernel,
+    chain_shares_its_file_and_ends_at_a_failure,
+    calls_that_make_no_sense_are_invalid,
+    poll_that_goes_on_tells_each_readiness,
+    polls_that_go_on_beside_each_other,
+    poll_that_goes_on_ends_at_its_time,
+    limit_ends_a_call_that_waits,
+    closed_context_tells_what_it_did,
+);
+
+/// Of what can be in progress: not plain calls.
+mod posting {
+    use super::{cancelled_call_completes_once, wait_ends_at_its_time};
+
+    each_backend!(posting:
+        cancelled_call_completes_once,
+        wait_ends_at_its_time,
+    );
+}
