@@ -48,6 +48,10 @@ impl<O: Operation> Operation for Timeout<O> {
         call
     }
 
+    fn file(&self, access: Access) -> Option<&crate::SharedFd> {
+        self.op.file(access)
+    }
+
     fn finish(self, ret: i64, access: Access) -> O::Output {
         self.op.finish(ret, access)
     }
