@@ -71,6 +71,8 @@ pub(crate) struct Uring {
     elusive: Vec<u32>,
     /// Requests were made outside of a flush.
     owes: bool,
+    /// An entry ended early because it was cancelled.
+    gave_up: bool,
     pool: Threads,
     bell: Arc<Bell>,
     bell_polled: bool,
@@ -277,9 +279,13 @@ impl Uring {
         let mut job = flight.job;
         let cancelled = ret == -i64::from(libc::ECANCELED);
         let interrupted = ret == -i64::from(libc::EINTR);
+        let mut give_up = |job: Job, errno| {
+            self.gave_up |= errno == Errno::ECANCELED;
+            job.give_up(&pool, errno)
+        };
         let next = match end {
             Some(errno) if cancelled || (interrupted && errno == Errno::ETIME) => {
-                job.give_up(&pool, errno)
+                give_up(job, errno)
             }
             None if cancelled || interrupted => return self.make_again(job),
             _ if self.calls.doubts(&job, ret) => return self.make_again(job),
@@ -287,14 +293,14 @@ impl Uring {
                 // The kernel has stopped telling of it, as it does with a full queue.
                 job.tell(&pool, ret as u16);
                 match end {
-                    Some(errno) => job.give_up(&pool, errno),
+                    Some(errno) => give_up(job, errno),
                     None => Some(job),
                 }
             }
             _ => match job.took(calls::returned(&job, ret)) {
                 Step::Over(ret) => job.complete(&pool, ret),
                 Step::Wait(_) => match end {
-                    Some(errno) => job.give_up(&pool, errno),
+                    Some(errno) => give_up(job, errno),
                     None => Some(job),
                 },
             },
@@ -313,6 +319,9 @@ impl Uring {
     /// Ends an entry early.
     pub(super) fn cancel(&mut self, submitter: &Submitter, index: u32) -> Cancel {
         let place = index as usize;
+        // It may be over, or wait again for the rest.
+        self.collect(submitter);
+        self.gave_up = false;
         if let Some(Some(flight)) = self.flights.get_mut(place) {
             flight.cancelled = true;
             // Should the pool get it.
@@ -331,6 +340,9 @@ impl Uring {
             if self.flights[place].is_some() {
                 self.elusive.push(index);
                 return Cancel::Running;
+            }
+            if self.gave_up {
+                return Cancel::Cancelled;
             }
         }
         self.pool.cancel(submitter, index)

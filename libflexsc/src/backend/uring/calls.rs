@@ -42,12 +42,19 @@ const NO_SIGNAL: i32 = 0x100;
 const RECEIVE: i32 =
     libc::MSG_PEEK | libc::MSG_TRUNC | libc::MSG_CMSG_CLOEXEC | libc::MSG_NOSIGNAL;
 
+/// What statx(2) takes, but for two that exclude one another.
+const STATX: i32 = libc::AT_EMPTY_PATH
+    | libc::AT_NO_AUTOMOUNT
+    | libc::AT_SYMLINK_NOFOLLOW
+    | libc::AT_STATX_DONT_SYNC;
+
 /// Errnos that may be io_uring's own, before any effect: of memory that it lacks, of what it does
-/// not do for this file, of a file that it takes for none of its.
-const DOUBTFUL: [i32; 5] = [
+/// not do for this file; and that of a name, which it looks at before it looks at the flags.
+const DOUBTFUL: [i32; 6] = [
     libc::EAGAIN,
     libc::EBADF,
     libc::EINVAL,
+    libc::ENAMETOOLONG,
     libc::ENOMEM,
     libc::EOPNOTSUPP,
 ];
@@ -207,7 +214,7 @@ impl Calls {
     }
 
     fn opening(&self, nr: c_long, fd: types::Fd, args: &[u64; 6]) -> Option<squeue::Entry> {
-        let path = args[1] as *const libc::c_char;
+        let path = name(args[1])?;
         let (request, flags) = if nr == libc::SYS_openat {
             let (flags, mode) = (args[2] as i32, args[3] as u32);
             let request = request!(self, OpenAt(fd, path).flags(flags).mode(mode));
@@ -262,30 +269,41 @@ impl Calls {
 
     fn on_path(&self, nr: c_long, dir: types::Fd, args: &[u64; 6]) -> Option<squeue::Entry> {
         let [a, b, c, d, e, _] = *args;
-        let path = |address: u64| address as *const libc::c_char;
         let other = types::Fd(c as i32);
         match nr {
             libc::SYS_statx => {
-                request!(
-                    self,
-                    Statx(dir, path(b), e as *mut types::statx)
-                        .flags(c as i32)
-                        .mask(d as u32)
-                )
+                let (path, to) = (b as *const libc::c_char, e as *mut types::statx);
+                let (flags, mask) = (c as i32, d as u32);
+                if flags & !STATX != 0 || mask & libc::STATX__RESERVED as u32 != 0 {
+                    return None;
+                }
+                if flags & libc::AT_EMPTY_PATH == 0 {
+                    name(b)?;
+                }
+                request!(self, Statx(dir, path, to).flags(flags).mask(mask))
             }
             libc::SYS_renameat2 => {
-                request!(
-                    self,
-                    RenameAt(dir, path(b), other, path(d)).flags(e as u32)
-                )
+                let (from, to, flags) = (name(b)?, name(d)?, e as u32);
+                let known = libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE | libc::RENAME_WHITEOUT;
+                (flags & !known == 0)
+                    .then(|| request!(self, RenameAt(dir, from, other, to).flags(flags)))?
             }
-            libc::SYS_unlinkat => request!(self, UnlinkAt(dir, path(b)).flags(c as i32)),
-            libc::SYS_mkdirat => request!(self, MkDirAt(dir, path(b)).mode(c as u32)),
+            libc::SYS_unlinkat => {
+                let path = name(b)?;
+                request!(self, UnlinkAt(dir, path).flags(c as i32))
+            }
+            libc::SYS_mkdirat => {
+                let path = name(b)?;
+                request!(self, MkDirAt(dir, path).mode(c as u32))
+            }
             libc::SYS_symlinkat => {
-                request!(self, SymlinkAt(types::Fd(b as i32), path(a), path(c)))
+                let (target, path) = (name(a)?, name(c)?);
+                request!(self, SymlinkAt(types::Fd(b as i32), target, path))
             }
             libc::SYS_linkat => {
-                request!(self, LinkAt(dir, path(b), other, path(d)).flags(e as i32))
+                let (from, to, flags) = (name(b)?, name(d)?, e as i32);
+                (flags & !libc::AT_SYMLINK_FOLLOW == 0)
+                    .then(|| request!(self, LinkAt(dir, from, other, to).flags(flags)))?
             }
             _ => None,
         }
@@ -350,6 +368,13 @@ impl Calls {
         // Both are two 64-bit integers.
         request!(self, Timeout(span as *const types::Timespec))
     }
+}
+
+/// A name that is not empty: of one that is, io_uring tells before it has looked at anything else.
+fn name(address: u64) -> Option<*const libc::c_char> {
+    let name = address as *const libc::c_char;
+    // SAFETY: The call would read it.
+    (unsafe { name.read() } != 0).then_some(name)
 }
 
 /// Whether the number is that of a pipe or a socket.

@@ -133,6 +133,7 @@ pub(in super::super) fn open(options: &Options) -> Result<Ring, Error> {
         single: 0,
         elusive: Vec::new(),
         owes: false,
+        gave_up: false,
         pool,
         bell,
         bell_polled: false,
