@@ -4,8 +4,12 @@
 //! | kind | who executes | when it is taken by [`Backend::auto`] |
 //! |---|---|---|
 //! | [`Kind::Module`] | flexsc.ko, through `/dev/flexsc` | whenever it lets us set up a context |
-//! | [`Kind::Threads`] | a pool of threads of this process, over the very same page | without the module, where there are several CPUs |
+//! | [`Kind::IoUring`] | io_uring of the kernel, over the very same page; for the calls that it does not make exactly, a pool | without the module, where there are several CPUs and the kernel gives a ring |
+//! | [`Kind::Threads`] | a pool of threads of this process, over the very same page | without these, where there are several CPUs |
 //! | [`Kind::Direct`] | the caller, one plain system call each | otherwise |
+//!
+//! Results and errnos are the same with all of them. They differ in what they cost, and in what can
+//! be [ended early](crate::Context::cancel).
 
 #![allow(unsafe_code)]
 

@@ -12,8 +12,7 @@ use core::{any::TypeId, ptr::NonNull};
 use std::task::Waker;
 
 use crate::{
-    Errno,
-    SharedFd,
+    Errno, SharedFd,
     op::{Access, Call, Operation},
 };
 

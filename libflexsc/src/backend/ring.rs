@@ -37,8 +37,8 @@ pub enum Cancel {
     /// It had not begun, or waited and had no effect: it ends with
     /// [`Errno::CANCELED`](crate::Errno::CANCELED), or a write that waited with what it has written.
     Cancelled,
-    /// It is being executed, and gives its result. It may end soon: the module interrupts a call that
-    /// sleeps, which then gives `EINTR` or what it has got so far.
+    /// It is being executed, and gives its result. It may end soon: the module and io_uring interrupt
+    /// a call that sleeps, which then gives `EINTR` or what it has got so far.
     Running,
     /// It is over.
     Over,

@@ -40,8 +40,8 @@ use crate::{
 use calls::Calls;
 
 pub(super) use calls::is_positional;
-pub(super) use setup::open;
 pub use setup::Refusal;
+pub(super) use setup::open;
 
 /// What a completion is of: the upper half of its number; the lower one is the entry's index.
 const ENTRY: u64 = 0;
@@ -231,7 +231,8 @@ impl Uring {
     /// Completes entries of which the kernel has completed the requests.
     pub(super) fn collect(&mut self, submitter: &Submitter) {
         let mut any = false;
-        loop {
+        // The flag is left standing by requests whose thread has ended, so it is believed once.
+        for entered in [false, true] {
             let mut landings = core::mem::take(&mut self.landings);
             landings.extend(self.ring.completion());
             for landing in landings.drain(..) {
@@ -240,13 +241,12 @@ impl Uring {
             }
             self.landings = landings;
             // Completions that only a system call brings in.
-            if !self.ring.submission().taskrun() {
+            if entered || !self.ring.submission().taskrun() {
                 break;
             }
             self.region().count(Counter::Kicks);
-            if self.ring.submit().is_err() {
-                break;
-            }
+            // What it cannot submit is tried again with the next submission.
+            let _ = self.ring.submit();
         }
         if any {
             self.pool.pool().see_to_ready(submitter);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the tests of contexts share.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused_macros)]
 
 use std::{
     ffi::CString,
@@ -41,7 +41,7 @@ pub fn there_is(kind: Kind, test: &str) -> bool {
     let Err(error) = Backend::open(kind, &Options::new()) else {
         return true;
     };
-    writeln!(std::io::stderr(), "SKIP {test}: {error}").unwrap();
+    writeln!(std::io::stderr(), "SKIP {test} {kind}: {error}").unwrap();
     false
 }
 

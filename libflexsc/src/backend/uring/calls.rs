@@ -39,8 +39,7 @@ const SEGMENTS: u64 = 1024;
 const NO_SIGNAL: i32 = 0x100;
 
 /// With these io_uring waits for all that it waits for without.
-const RECEIVE: i32 =
-    libc::MSG_PEEK | libc::MSG_TRUNC | libc::MSG_CMSG_CLOEXEC | libc::MSG_NOSIGNAL;
+const RECEIVE: i32 = libc::MSG_PEEK | libc::MSG_TRUNC | libc::MSG_CMSG_CLOEXEC | libc::MSG_NOSIGNAL;
 
 /// What statx(2) takes, but for two that exclude one another.
 const STATX: i32 = libc::AT_EMPTY_PATH
@@ -319,7 +318,10 @@ impl Calls {
             libc::SYS_shutdown => request!(self, Shutdown(fd, b as i32)),
             libc::SYS_accept4 if attempt::waits(fd.0, false) => {
                 let len = c as *mut libc::socklen_t;
-                request!(self, Accept(fd, b as *mut libc::sockaddr, len).flags(d as i32))
+                request!(
+                    self,
+                    Accept(fd, b as *mut libc::sockaddr, len).flags(d as i32)
+                )
             }
             libc::SYS_connect if is_internet(address, len) && attempt::waits(fd.0, true) => {
                 request!(self, Connect(fd, address, len))
@@ -330,7 +332,10 @@ impl Calls {
             }
             libc::SYS_recvmsg => {
                 let flags = receiving(fd.0, c as i32)?;
-                request!(self, RecvMsg(fd, b as *mut libc::msghdr).flags(flags as u32))
+                request!(
+                    self,
+                    RecvMsg(fd, b as *mut libc::msghdr).flags(flags as u32)
+                )
             }
             libc::SYS_sendto if e == 0 && c <= MOST => {
                 let flags = sending(fd.0, d as i32)?;
