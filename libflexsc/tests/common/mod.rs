@@ -41,7 +41,8 @@ pub fn there_is(kind: Kind, test: &str) -> bool {
     let Err(error) = Backend::open(kind, &Options::new()) else {
         return true;
     };
-    writeln!(std::io::stderr(), "SKIP {test} {kind}: {error}").unwrap();
+    let line = format!("SKIP {test} {kind}: {error}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
     false
 }
 
