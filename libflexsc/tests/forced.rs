@@ -54,10 +54,8 @@ fn answer(call: libc::c_long, errno: i32) {
 fn taken(forced: Option<&str>, prepare: impl FnOnce()) -> String {
     let mut ends = [0; 2];
     // SAFETY: The array is valid for writes.
-    assert_eq!(
-        unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) },
-        0
-    );
+    let ret = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
+    assert_eq!(ret, 0);
     // SAFETY: Both files were just opened and nobody owns them.
     let [mut reader, mut writer] = ends.map(|fd| unsafe { File::from_raw_fd(fd) });
     let name = c"FLEXSC_BACKEND";
