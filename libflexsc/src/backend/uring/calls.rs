@@ -224,7 +224,7 @@ impl Calls {
                 return None;
             }
             // SAFETY: The call would read it.
-            let flags = unsafe { (&raw const (*how).flags).read() };
+            let flags = unsafe { how.as_ref() }?.flags;
             (request!(self, OpenAt2(fd, path, how.cast()))?, flags)
         };
         let at_once = (libc::O_DIRECTORY | libc::O_PATH | libc::O_NONBLOCK) as u64;
@@ -344,12 +344,8 @@ impl Calls {
             libc::SYS_sendmsg => {
                 let message = b as *const libc::msghdr;
                 // SAFETY: The call would read it.
-                let libc::msghdr {
-                    msg_name,
-                    msg_controllen,
-                    ..
-                } = unsafe { message.read() };
-                if !msg_name.is_null() || msg_controllen != 0 {
+                let header = unsafe { message.as_ref() }?;
+                if !header.msg_name.is_null() || header.msg_controllen != 0 {
                     return None;
                 }
                 let flags = sending(fd.0, c as i32)?;
@@ -366,7 +362,7 @@ impl Calls {
             return None;
         }
         // SAFETY: The call would read it.
-        let time = unsafe { (span as *const libc::timespec).read() };
+        let time = unsafe { (span as *const libc::timespec).as_ref() }?;
         if time.tv_sec < 0 || !(0..1_000_000_000).contains(&time.tv_nsec) {
             return None;
         }
@@ -379,7 +375,8 @@ impl Calls {
 fn name(address: u64) -> Option<*const libc::c_char> {
     let name = address as *const libc::c_char;
     // SAFETY: The call would read it.
-    (unsafe { name.read() } != 0).then_some(name)
+    let first = *unsafe { name.as_ref() }?;
+    (first != 0).then_some(name)
 }
 
 /// Whether the number is that of a pipe or a socket.
@@ -391,7 +388,7 @@ fn is_stream(fd: i32) -> bool {
 }
 
 fn is_internet(address: *const libc::sockaddr, len: libc::socklen_t) -> bool {
-    if (len as usize) < size_of::<libc::sa_family_t>() {
+    if address.is_null() || (len as usize) < size_of::<libc::sa_family_t>() {
         return false;
     }
     // SAFETY: The call would read as much.
