@@ -165,6 +165,10 @@ impl Backend {
     /// io_uring, from Linux 6.0 on, and a pool of threads for the calls that it does not make
     /// exactly as the plain call.
     ///
+    /// The thread that posts gives io_uring its work, and takes what it has completed: when it
+    /// [flushes](crate::Context::flush), waits or takes an output. Only then the next of a
+    /// [chain](crate::op::Chain) begins.
+    ///
     /// # Errors
     ///
     /// Why the kernel refuses a ring ([`Error::Uring`]); when the page cannot be mapped or no thread

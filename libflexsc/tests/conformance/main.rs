@@ -36,7 +36,7 @@ use ending::{
     cancelled_close_that_was_queued_closes, cancelled_operation_that_was_queued_has_no_effect,
     cancelled_read_gives_its_buffer_back, cancelled_write_gives_what_it_has_written,
     limit_of_nothing_executes_nothing, limit_that_is_not_reached_changes_nothing,
-    limits_of_many_reads_are_kept, read_ends_at_its_time,
+    limits_of_many_reads_are_kept, read_ends_at_its_time, sleep_ends_by_itself,
 };
 use model::file_against_a_model;
 use names::{directories, links, names, renames};
@@ -79,6 +79,7 @@ each_backend!(
     limit_of_nothing_executes_nothing,
     limit_that_is_not_reached_changes_nothing,
     limits_of_many_reads_are_kept,
+    sleep_ends_by_itself,
     poll_tells_what_is_there,
     poll_tells_a_hang_up,
     poll_ends_at_its_time,
