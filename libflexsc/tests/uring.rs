@@ -7,11 +7,12 @@ mod common;
 use std::{
     fs::File,
     os::fd::{FromRawFd, OwnedFd},
+    time::Duration,
 };
 
-use common::{Dir, context, context_with, pipe, there_is, write};
+use common::{Dir, context, context_with, pipe, start, there_is, write};
 use libflexsc::{
-    At, Context, SharedFd,
+    At, Cancel, Context, Errno, Operation, SharedFd,
     backend::Kind,
     op::{
         Close, Fstat, Fsync, Getdents64, Getppid, Lseek, Mkdirat, Nop, Openat, Poll, Pread, Pwrite,
@@ -102,4 +103,25 @@ fn many_calls_enter_io_uring_together() {
     // One enter submits and waits.
     assert_eq!(context.run(Nop::new()), Ok(0));
     assert_eq!(enters(&context), posted + 1);
+}
+
+#[test]
+fn call_that_sleeps_in_io_uring_is_interrupted() {
+    if !there_is(KIND, "call_that_sleeps_in_io_uring_is_interrupted") {
+        return;
+    }
+    let (context, dir) = (context(KIND), Dir::new());
+    let fifo = dir.c("fifo");
+    // SAFETY: The path is a C string.
+    assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) }, 0);
+    // It waits for somebody who opens the other end.
+    let open = || Openat::new(At::Cwd, fifo.clone(), libc::O_RDONLY | libc::O_CLOEXEC, 0);
+    let ticket = context.post(open());
+    start(&context);
+    assert_ne!(context.cancel(&ticket), Cancel::Over);
+    let errno = ticket.wait(&context).unwrap_err();
+    // The other if it had not begun.
+    assert!([Errno::EINTR, Errno::ECANCELED].contains(&errno), "{errno}");
+    let late = context.run(open().timeout(Duration::from_millis(2)));
+    assert_eq!(late.unwrap_err(), Errno::ETIME);
 }
