@@ -50,6 +50,9 @@ const LIMIT: u64 = 1 << 32;
 /// The bell's event file.
 const BELL: u64 = 2 << 32;
 
+/// What a call returns that is to be made again after a signal, as some workers leave it.
+const RESTARTS: core::ops::RangeInclusive<i32> = -516..=-512;
+
 /// How long a sleep is while there are requests that could not be cancelled at once.
 const PATIENCE: Duration = Duration::from_millis(10);
 
@@ -67,7 +70,9 @@ pub(crate) struct Uring {
     seeks: Box<[Option<bool>]>,
     /// Flights that end with one completion, which is one of the page.
     single: u32,
-    /// Cancelled ones that the kernel did not find, to be looked for again.
+    /// Flights that have a time limit.
+    timed: u32,
+    /// Those that are to end, and that the kernel has not ended at once: to be looked for again.
     elusive: Vec<u32>,
     /// Requests were made outside of a flush.
     owes: bool,
@@ -188,6 +193,7 @@ impl Uring {
             _limit: limit,
         };
         self.single += u32::from(flight.is_single());
+        self.timed += u32::from(flight.job.deadline().is_some());
         self.flights[index as usize] = Some(flight);
         None
     }
@@ -254,7 +260,11 @@ impl Uring {
     }
 
     fn landed(&mut self, landing: &cqueue::Entry) {
-        let (number, ret) = (landing.user_data(), i64::from(landing.result()));
+        let number = landing.user_data();
+        let ret = match landing.result() {
+            ret if RESTARTS.contains(&ret) => -i64::from(libc::EINTR),
+            ret => i64::from(ret),
+        };
         match number & !u64::from(u32::MAX) {
             ENTRY => {}
             BELL => {
@@ -275,6 +285,7 @@ impl Uring {
             return;
         };
         self.single -= u32::from(flight.is_single());
+        self.timed -= u32::from(flight.job.deadline().is_some());
         let end = flight.end();
         let mut job = flight.job;
         let cancelled = ret == -i64::from(libc::ECANCELED);
@@ -362,9 +373,30 @@ impl Uring {
         let mut elusive = core::mem::take(&mut self.elusive);
         elusive.retain(|&index| {
             let flight = self.flights[index as usize].as_ref();
-            flight.is_some_and(|flight| flight.cancelled) && !self.cancel_request(index)
+            flight.is_some_and(|flight| flight.end().is_some()) && !self.cancel_request(index)
         });
         self.elusive = elusive;
+    }
+
+    /// How long until the next time limit. The kernel keeps them, but for calls that its workers
+    /// sleep in: what is late is to be cancelled.
+    fn next_limit(&mut self) -> Option<Duration> {
+        if self.timed == 0 {
+            return None;
+        }
+        let now = Instant::now();
+        let mut next = None;
+        for flight in self.flights.iter().flatten() {
+            let Some(deadline) = flight.job.deadline() else {
+                continue;
+            };
+            if deadline > now {
+                next = next.into_iter().chain([deadline - now]).min();
+            } else if !self.elusive.contains(&flight.job.index()) {
+                self.elusive.push(flight.job.index());
+            }
+        }
+        next
     }
 
     /// Submits what was prepared and sleeps until `want` completions can be reaped, or the time is
@@ -386,6 +418,7 @@ impl Uring {
             if ready >= want || bell.is_some_and(Bell::is_rung) {
                 return self.go_on();
             }
+            let limit = self.next_limit();
             self.cancel_elusive();
             self.poll_bell();
             // Where nothing but single requests is in progress each brings one.
@@ -397,7 +430,7 @@ impl Uring {
                 1
             };
             let slice = (!self.elusive.is_empty()).then_some(PATIENCE);
-            let time = timeout.into_iter().chain(slice).min();
+            let time = timeout.into_iter().chain(slice).chain(limit).min();
             self.region().count(Counter::Waits);
             own.park_by(|| self.enter(missing as usize, time));
             if timeout.is_some() {

@@ -131,6 +131,7 @@ pub(in super::super) fn open(options: &Options) -> Result<Ring, Error> {
         flights: (0..entries).map(|_| None).collect(),
         seeks: (0..entries).map(|_| None).collect(),
         single: 0,
+        timed: 0,
         elusive: Vec::new(),
         owes: false,
         gave_up: false,
