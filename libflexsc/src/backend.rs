@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who executes: the kernel module, a pool of threads, or the caller.
+//! Who executes: the kernel module, io_uring, a pool of threads, or the caller.
 //!
 //! | kind | who executes | when it is taken by [`Backend::auto`] |
 //! |---|---|---|
 //! | [`Kind::Module`] | flexsc.ko, through `/dev/flexsc` | whenever it lets us set up a context |
-//! | [`Kind::Threads`] | a pool of threads of this process, over the very same page | without the module, where there are several CPUs |
+//! | [`Kind::IoUring`] | io_uring of the kernel, over the very same page; for the calls that it does not make exactly, a pool | without the module, where there are several CPUs and the kernel gives a ring |
+//! | [`Kind::Threads`] | a pool of threads of this process, over the very same page | without these, where there are several CPUs |
 //! | [`Kind::Direct`] | the caller, one plain system call each | otherwise |
+//!
+//! Results and errnos are the same with all of them. They differ in what they cost, and in what can
+//! be [ended early](crate::Context::cancel).
 
 #![allow(unsafe_code)]
 
@@ -20,17 +24,19 @@ mod options;
 mod poller;
 mod ring;
 mod threads;
+mod uring;
 
 use core::fmt;
 
 pub use error::Error;
 pub use options::Options;
 pub use ring::Cancel;
+pub use uring::Refusal;
 
 pub(crate) use attempt::plain;
 pub(crate) use bell::Bell;
 pub(crate) use calls::{opens, takes_file};
-pub(crate) use ring::{Driver, Ring};
+pub(crate) use ring::Ring;
 
 /// Who executes what is posted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +44,8 @@ pub(crate) use ring::{Driver, Ring};
 pub enum Kind {
     /// The kernel module.
     Module,
+    /// The kernel's io_uring, and a pool of threads for what it does not do exactly.
+    IoUring,
     /// A pool of threads of this process.
     Threads,
     /// The caller.
@@ -46,12 +54,13 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, best first.
-    pub const ALL: [Self; 3] = [Self::Module, Self::Threads, Self::Direct];
+    pub const ALL: [Self; 4] = [Self::Module, Self::IoUring, Self::Threads, Self::Direct];
 
     /// The name that [`Self::from_name`] and the environment variable `FLEXSC_BACKEND` take.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Module => "module",
+            Self::IoUring => "io_uring",
             Self::Threads => "threads",
             Self::Direct => "direct",
         }
@@ -153,6 +162,37 @@ impl Backend {
         ))
     }
 
+    /// io_uring, from Linux 6.0 on, and a pool of threads for the calls that it does not make
+    /// exactly as the plain call.
+    ///
+    /// The thread that posts gives io_uring its work, and takes what it has completed: when it
+    /// [flushes](crate::Context::flush), waits or takes an output. Only then the next of a
+    /// [chain](crate::op::Chain) begins.
+    ///
+    /// # Errors
+    ///
+    /// Why the kernel refuses a ring ([`Error::Uring`]); when the page cannot be mapped or no thread
+    /// made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{Backend, Context, backend::Options, op::Nop};
+    /// match Backend::io_uring(&Options::new()) {
+    ///     Ok(backend) => assert_eq!(Context::new(backend).run(Nop::new()), Ok(0)),
+    ///     Err(error) => println!("{error}"),
+    /// }
+    /// ```
+    pub fn io_uring(options: &Options) -> Result<Self, Error> {
+        let engine = Engine::Ring(uring::open(options)?);
+        Ok(Self::chosen(
+            engine,
+            options.clone(),
+            Kind::IoUring,
+            "asked for".to_owned(),
+        ))
+    }
+
     /// A pool of threads.
     ///
     /// # Errors
@@ -176,6 +216,7 @@ impl Backend {
     pub fn open(kind: Kind, options: &Options) -> Result<Self, Error> {
         match kind {
             Kind::Module => Self::module(options),
+            Kind::IoUring => Self::io_uring(options),
             Kind::Threads => Self::threads(options),
             Kind::Direct => Ok(Self {
                 options: options.clone(),

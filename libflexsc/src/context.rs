@@ -188,8 +188,8 @@ impl Context {
     ///
     /// An operation that has not begun, or waits for a pipe, a socket, an eventfd or in a
     /// [`Poll`](crate::op::Poll), is ended without effect. A call that is being executed is
-    /// interrupted by the module only, and only where it sleeps; plain calls are over before they
-    /// could be cancelled. In a [chain](crate::op::Chain) what comes after the operation is
+    /// interrupted by the module and by io_uring only, and only where it sleeps; plain calls are over
+    /// before they could be cancelled. In a [chain](crate::op::Chain) what comes after the operation is
     /// cancelled too.
     ///
     /// # Examples

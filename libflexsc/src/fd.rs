@@ -8,10 +8,10 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
-use crate::{Errno, Result};
+use crate::{Errno, Result, sys};
 
 /// An open file that is closed when its last user is done with it.
 ///
@@ -36,12 +36,21 @@ use crate::{Errno, Result};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct SharedFd(Arc<OwnedFd>);
+pub struct SharedFd(Arc<Shared>);
+
+struct Shared {
+    fd: OwnedFd,
+    /// Whether it has positions, once somebody has asked: that never changes.
+    seeks: OnceLock<bool>,
+}
 
 impl SharedFd {
     /// Shares an owned file.
     pub fn new(fd: impl Into<OwnedFd>) -> Self {
-        Self(Arc::new(fd.into()))
+        Self(Arc::new(Shared {
+            fd: fd.into(),
+            seeks: OnceLock::new(),
+        }))
     }
 
     /// Whether nobody else, no posted operation either, holds the file.
@@ -55,32 +64,42 @@ impl SharedFd {
     ///
     /// The share, unchanged, when it is not the only one.
     pub fn try_unwrap(self) -> core::result::Result<OwnedFd, Self> {
-        Arc::try_unwrap(self.0).map_err(Self)
+        Arc::try_unwrap(self.0)
+            .map(|shared| shared.fd)
+            .map_err(Self)
+    }
+
+    /// Whether it is a file in which one can seek, of bytes on a disk or in memory.
+    pub(crate) fn is_seekable(&self) -> bool {
+        *self
+            .0
+            .seeks
+            .get_or_init(|| is_seekable(self.0.fd.as_raw_fd()))
     }
 
     /// The number as a system call takes it.
     pub(crate) fn arg(&self) -> u64 {
-        fd_arg(self.0.as_raw_fd())
+        fd_arg(self.0.fd.as_raw_fd())
     }
 }
 
 impl fmt::Debug for SharedFd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SharedFd")
-            .field(&self.0.as_raw_fd())
+            .field(&self.0.fd.as_raw_fd())
             .finish()
     }
 }
 
 impl AsFd for SharedFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.0.fd.as_fd()
     }
 }
 
 impl AsRawFd for SharedFd {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.0.fd.as_raw_fd()
     }
 }
 
@@ -125,6 +144,14 @@ impl On {
         match self {
             Self::Fd(fd) => fd.arg(),
             Self::Chain => fd_arg(-1),
+        }
+    }
+
+    /// The file, if it is known before its turn.
+    pub(crate) fn shared(&self) -> Option<&SharedFd> {
+        match self {
+            Self::Fd(fd) => Some(fd),
+            Self::Chain => None,
         }
     }
 }
@@ -175,6 +202,18 @@ impl From<&SharedFd> for At {
 /// File numbers are `int`: sign extended to a register.
 fn fd_arg(fd: RawFd) -> u64 {
     i64::from(fd) as u64
+}
+
+/// Whether the number is that of a regular file or a block device in which one can seek.
+pub(crate) fn is_seekable(fd: RawFd) -> bool {
+    let mut stat: libc::stat = sys::zeroed();
+    // SAFETY: The structure is valid for writes.
+    if unsafe { libc::fstat(fd, &mut stat) } != 0 {
+        return false;
+    }
+    [libc::S_IFREG, libc::S_IFBLK].contains(&(stat.st_mode & libc::S_IFMT))
+        // SAFETY: The call takes no pointer, and leaves the position where it is.
+        && unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) } >= 0
 }
 
 /// Takes the file that a call has just opened.

@@ -12,8 +12,8 @@
 //!   readiness that is told again and again.
 //! - [`op`]: the operations, one type per system call, with owned buffers ([`IoBuf`]) and shared
 //!   files ([`SharedFd`]).
-//! - [`Backend`]: who executes them: the module, a pool of threads over the same page, or the caller
-//!   by plain calls. `FLEXSC_BACKEND` in the environment forces one.
+//! - [`Backend`]: who executes them: the module, io_uring or a pool of threads over the same page, or
+//!   the caller by plain calls. `FLEXSC_BACKEND` in the environment forces one.
 //! - [`raw`]: calls by their numbers, for bindings to other languages.
 //! - [`page`]: the protocol over the shared memory; [`sys`]: the ABI.
 //!

@@ -129,6 +129,12 @@ pub trait Operation: Sealed + Send + Sized + 'static {
     #[doc(hidden)]
     fn call(&mut self, access: Access) -> Call;
 
+    /// The file, for calls at a position of it: who executes may ask what it is.
+    #[doc(hidden)]
+    fn file(&self, _: Access) -> Option<&crate::SharedFd> {
+        None
+    }
+
     /// Makes the output of what the call returned, once nobody executes it any more.
     #[doc(hidden)]
     fn finish(self, ret: i64, access: Access) -> Self::Output;

@@ -17,10 +17,10 @@ use std::{collections::VecDeque, sync::Arc, task::Waker, time::Instant};
 
 use crate::{
     Errno,
-    backend::{Bell, Cancel, Driver, Engine, Ring, plain},
+    backend::{Bell, Cancel, Engine, Ring, plain},
     op::{Call, Operation, Role},
     page::{Completion, Counter, Event, Terms},
-    slab::{Outcome, Owner, Place, RawOp, Slab, State},
+    slab::{Outcome, Owner, Place, RawOp, Slab, Slot, State},
     stats::Stats,
     sys,
 };
@@ -242,9 +242,10 @@ impl Poster {
                 terms.flags |= sys::ENTRY_MULTI;
             }
         }
+        let seeks = seeks(ring, slot, nr);
         // SAFETY: The arguments point into what the operation owns. From here until the completion
         // was reaped the slot is Posted, and no method touches the operation.
-        let Some(index) = (unsafe { ring.push(nr, &args, terms, key) }) else {
+        let Some(index) = (unsafe { ring.push(nr, &args, terms, key, seeks) }) else {
             return false;
         };
         slot.state = State::Posted;
@@ -320,13 +321,35 @@ impl Poster {
         }
     }
 
+    /// As [`Self::flush`], before a wait that does the rest of it.
+    fn prepare(&mut self) {
+        if self.is_forked() {
+            return;
+        }
+        if let Engine::Ring(ring) = &mut self.engine {
+            ring.prepare();
+        }
+    }
+
     /// Takes what has completed, without waiting. Returns how much that was.
     pub(crate) fn reap(&mut self) -> usize {
+        let count = self.reap_to_wait();
+        if let (Engine::Ring(ring), false) = (&mut self.engine, self.forked) {
+            ring.go_on();
+        }
+        count
+    }
+
+    /// As [`Self::reap`]; what is to go on then does so with the wait that follows.
+    fn reap_to_wait(&mut self) -> usize {
         if self.is_forked() {
             return 0;
         }
         let before = self.alive;
         let mut told = 0;
+        if let Engine::Ring(ring) = &mut self.engine {
+            ring.collect();
+        }
         while let Engine::Ring(ring) = &mut self.engine {
             let Some(done) = ring.submitter.reap() else {
                 break;
@@ -343,7 +366,7 @@ impl Poster {
         self.stand_in_for_declined();
         if !self.queue.is_empty() {
             self.pump();
-            self.flush();
+            self.prepare();
         }
         told + (before - self.alive)
     }
@@ -386,7 +409,7 @@ impl Poster {
         let engine = &self.engine;
         self.bell.get_or_insert_with(|| match engine {
             Engine::Direct => Arc::new(Bell::new(Arc::new(Event::new()), None)),
-            Engine::Ring(ring) => Arc::new(ring.bell()),
+            Engine::Ring(ring) => ring.bell(),
         })
     }
 
@@ -403,8 +426,8 @@ impl Poster {
         timeout: Option<Duration>,
         stop: Option<&dyn Fn() -> bool>,
     ) -> usize {
-        self.flush();
-        let mut count = self.reap();
+        self.prepare();
+        let mut count = self.reap_to_wait();
         let mut start = None;
         while count < min && self.posted > 0 && !self.is_forked() {
             let left = match timeout {
@@ -421,7 +444,7 @@ impl Poster {
             let bell = (stop.is_some() || self.stood_in > 0).then(|| self.bell().clone());
             if let Some(bell) = &bell {
                 bell.silence();
-                let more = self.reap();
+                let more = self.reap_to_wait();
                 if more > 0 {
                     count += more;
                     continue;
@@ -447,8 +470,9 @@ impl Poster {
                 bell.as_deref(),
                 &mut self.stats,
             );
-            count += self.reap();
+            count += self.reap_to_wait();
         }
+        self.flush();
         count
     }
 
@@ -520,9 +544,7 @@ impl Poster {
             Engine::Direct => None,
         };
         for ring in first.into_iter().chain(&self.stand_in) {
-            if let (Driver::Threads(threads), false) = (&ring.driver, ring.guard.is_forked()) {
-                threads.join();
-            }
+            ring.join();
         }
     }
 
@@ -548,6 +570,16 @@ impl Poster {
         }
         stats
     }
+}
+
+/// Whether the file of an operation has positions, where the other side asks and its owner knows.
+fn seeks(ring: &Ring, slot: &Slot, nr: u16) -> Option<bool> {
+    if !ring.asks_for_positions(nr) {
+        return None;
+    }
+    // SAFETY: The operation is about to be posted: nobody executes its call.
+    let file = unsafe { slot.op.as_ref()?.file() }?;
+    Some(file.is_seekable())
 }
 
 /// How an entry with this limit and these flags is to be executed.

@@ -12,7 +12,7 @@ use core::{any::TypeId, ptr::NonNull};
 use std::task::Waker;
 
 use crate::{
-    Errno,
+    Errno, SharedFd,
     op::{Access, Call, Operation},
 };
 
@@ -38,6 +38,7 @@ impl Outcome {
 /// An operation whose type is known to whoever will take its output.
 trait ErasedOp: Send + 'static {
     fn call(&mut self) -> Call;
+    fn file(&self) -> Option<&SharedFd>;
     fn discard(self: Box<Self>, outcome: Outcome);
     fn type_id(&self) -> TypeId;
 }
@@ -45,6 +46,10 @@ trait ErasedOp: Send + 'static {
 impl<O: Operation> ErasedOp for O {
     fn call(&mut self) -> Call {
         Operation::call(self, Access::new())
+    }
+
+    fn file(&self) -> Option<&SharedFd> {
+        Operation::file(self, Access::new())
     }
 
     fn discard(self: Box<Self>, outcome: Outcome) {
@@ -78,6 +83,16 @@ impl RawOp {
     pub(crate) unsafe fn call(&mut self) -> Call {
         // SAFETY: The pointer is that of a box, and by the promise nobody else uses it.
         unsafe { self.0.as_mut() }.call()
+    }
+
+    /// The file of the call, if it is known to be asked about.
+    ///
+    /// # Safety
+    ///
+    /// Nobody is executing the call.
+    pub(crate) unsafe fn file(&self) -> Option<&SharedFd> {
+        // SAFETY: As above.
+        unsafe { self.0.as_ref() }.file()
     }
 
     /// Whether the operation is an `O`.

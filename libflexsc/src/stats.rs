@@ -3,12 +3,12 @@
 
 /// Counts since a context was made.
 ///
-/// The `entries_*` say who executed: with the module its lanes, with a pool `entries_t`, with plain
-/// calls `entries_c`.
+/// The `entries_*` say who executed: with the module its lanes, with io_uring itself `entries_w` and
+/// the pool beside it `entries_t`, with a pool alone `entries_t`, with plain calls `entries_c`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Executed by a page worker.
+    /// Executed by a page worker, or by io_uring.
     pub entries_w: u64,
     /// Executed by a system call thread, or by the pool.
     pub entries_t: u64,
@@ -18,9 +18,10 @@ pub struct Stats {
     pub handed_back: u64,
     /// Ring slots that named no entry to execute: the page was scribbled on.
     pub rejected: u64,
-    /// Wake-ups of the other side; with the module a system call each.
+    /// Wake-ups of the other side; with the module, and with io_uring, which is given requests by
+    /// them, a system call each.
     pub kicks: u64,
-    /// Waits in the kernel; with the module a system call each.
+    /// Waits in the kernel; with the module and with io_uring a system call each.
     pub waits: u64,
     /// Waits that slept.
     pub wait_sleeps: u64,

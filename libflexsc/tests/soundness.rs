@@ -43,6 +43,7 @@ each_backend!(posting:
     queued_close_of_a_dropped_context_closes,
     forked_child_gets_errors,
     many_more_operations_than_entries,
+    thread_that_has_posted_may_end,
 );
 
 /// Waits until nothing is in progress.
@@ -339,6 +340,31 @@ fn many_more_operations_than_entries(kind: Kind) {
     assert_eq!(context.outstanding(), 0);
     assert_eq!(context.stats().submitted, count as u64);
     assert!(file.is_unique());
+}
+
+fn thread_that_has_posted_may_end(kind: Kind) {
+    let context = context(kind);
+    let (reader, mut writer) = file_pipe();
+    let (buf, freed) = Watched::new(4);
+    let (context, one, two, stat) = std::thread::spawn({
+        let reader = reader.clone();
+        move || {
+            let one = context.post(Read::new(reader.clone(), buf));
+            let two = context.post(libflexsc::op::Poll::new(&reader, libc::POLLIN));
+            let stat = context.post(libflexsc::op::Fstat::new(&reader));
+            start(&context);
+            (context, one, two, stat)
+        }
+    })
+    .join()
+    .unwrap();
+    assert!(!freed.get());
+    writer.write_all(b"late").unwrap();
+    let (count, buf) = one.wait(&context);
+    assert_eq!((count, buf.bytes()), (Ok(4), &b"late"[..]));
+    writer.write_all(b"more").unwrap();
+    assert_eq!(two.wait(&context), Ok(libc::POLLIN));
+    assert!(stat.wait(&context).is_ok());
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn a_dry_run_changes_nothing_and_names_what_would_change() {
 
 #[test]
 fn names_that_look_like_something_else_are_only_names() {
-    for backend in BACKENDS {
+    for &backend in BACKENDS.iter() {
         let scratch = Scratch::new();
         let names: [&[u8]; 8] = [
             b"-rf",
@@ -303,7 +303,7 @@ fn a_tree_is_not_copied_onto_itself() {
 
 #[test]
 fn a_destination_inside_the_source_is_left_out() {
-    for backend in BACKENDS {
+    for &backend in BACKENDS.iter() {
         let scratch = tree();
         let run = flexsync(
             scratch.path(),

@@ -27,7 +27,7 @@ fn sync(scratch: &Scratch, arguments: &[&str]) -> Run {
 #[test]
 fn a_source_whose_length_is_wrong_is_tried_twice_and_then_reported() {
     // The kernel says that this file is empty, and gives bytes when it is read.
-    for backend in BACKENDS {
+    for &backend in BACKENDS.iter() {
         let scratch = tree();
         let run = flexsync(
             scratch.path(),
@@ -82,7 +82,7 @@ fn colliding_blocks() -> (Vec<u8>, Vec<u8>) {
 #[test]
 fn a_false_match_fails_the_whole_file_checksum_and_is_redone() {
     let (old, new) = colliding_blocks();
-    for backend in BACKENDS {
+    for &backend in BACKENDS.iter() {
         let scratch = Scratch::new();
         scratch.write("src/file", [&b"start"[..], &new, b"the end"].concat());
         scratch.write("dst/file", [&old[..], b"whatever"].concat());
@@ -103,7 +103,7 @@ fn a_false_match_fails_the_whole_file_checksum_and_is_redone() {
 
 #[test]
 fn a_shifted_file_is_mostly_matched() {
-    for backend in BACKENDS {
+    for &backend in BACKENDS.iter() {
         let scratch = Scratch::new();
         let old = Random::new(7).bytes(3_000_000);
         scratch.write("dst/file", &old);
@@ -273,7 +273,7 @@ fn an_old_file_stays_until_the_new_one_is_complete() {
 
 #[test]
 fn a_symlink_in_the_destination_is_replaced_and_never_followed() {
-    for backend in BACKENDS {
+    for &backend in BACKENDS.iter() {
         let scratch = tree();
         scratch.write("outside/file", "outside");
         scratch.write("outside/inner", "outside");
@@ -314,7 +314,7 @@ fn deep_and_wide_trees_need_few_open_files() {
         command.current_dir(scratch.path()).args(["-c", &script]);
         Run::from(command.output().unwrap()).expect(0);
     };
-    for (backend, limit) in BACKENDS.into_iter().zip([64, 1024]) {
+    for (&backend, limit) in BACKENDS.iter().zip([64, 1024, 1024]) {
         limited(limit, &format!("--backend {backend} -a src/ {backend}"));
         assert_same(
             &snapshot(&scratch.join("src"), Times::Compare),

@@ -146,7 +146,7 @@ fn any_set_of_options_does_what_rsync_does() {
     for (index, options) in OPTIONS.iter().enumerate() {
         for round in 0..2 {
             as_rsync(
-                BACKENDS[(index + round) % 2],
+                BACKENDS[(index + round) % BACKENDS.len()],
                 1000 + 10 * index as u64 + round as u64,
                 options,
             );

@@ -68,7 +68,7 @@ struct flexsc;
 
 /* What a context is registered with. All zeroes are the defaults. */
 struct flexsc_attr {
-	const char *backend;		/* a name, "module", "threads", "direct" ...; NULL: the best
+	const char *backend;		/* a name, "module", "io_uring", "threads", "direct"; NULL: the best
 					   there is, or what FLEXSC_BACKEND in the environment says */
 	uint32_t flags;			/* FLEXSC_ATTR_* */
 	uint32_t entries;		/* calls in progress at a time; 0: 256. Becomes a power of

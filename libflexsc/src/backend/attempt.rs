@@ -34,6 +34,8 @@ pub(super) struct Attempt {
     how: How,
     /// Bytes that a write has written.
     written: u64,
+    /// The file is a pipe or a socket, if the call is tried.
+    stream: bool,
 }
 
 enum How {
@@ -60,6 +62,7 @@ impl Attempt {
             args,
             how: How::Unknown,
             written: 0,
+            stream: false,
         }
     }
 
@@ -75,14 +78,33 @@ impl Attempt {
         self.args[0] as i32
     }
 
+    /// Whether the call waits for a pipe, a socket or an eventfd, and can be tried without blocking.
+    pub(super) fn is_tried(&mut self) -> bool {
+        if let How::Unknown = self.how {
+            self.how = self.kind();
+        }
+        matches!(self.how, How::Parts(_))
+    }
+
+    /// Whether the file of a call that is tried is a pipe or a socket.
+    pub(super) fn is_on_stream(&self) -> bool {
+        self.stream
+    }
+
+    /// What is left to be read or written of a call that is tried.
+    pub(super) fn parts(&self) -> &[libc::iovec] {
+        match &self.how {
+            How::Parts(parts) => parts,
+            _ => &[],
+        }
+    }
+
     /// Goes on with the call, without waiting for its file.
     pub(super) fn step(&mut self) -> Step {
         if self.nr == sys::NR_POLL {
             return self.poll();
         }
-        if let How::Unknown = self.how {
-            self.how = self.kind();
-        }
+        self.is_tried();
         match &self.how {
             How::Parts(_) => self.part(),
             How::WhenReady if look(self.wait()) == 0 => Step::Wait(self.wait()),
@@ -123,7 +145,7 @@ impl Attempt {
         }
     }
 
-    fn writes(&self) -> bool {
+    pub(super) fn writes(&self) -> bool {
         [libc::SYS_write, libc::SYS_writev].contains(&self.nr.into())
     }
 
@@ -140,7 +162,7 @@ impl Attempt {
     }
 
     /// How the call is to be made.
-    fn kind(&self) -> How {
+    fn kind(&mut self) -> How {
         let vectored = match libc::c_long::from(self.nr) {
             libc::SYS_read | libc::SYS_write => false,
             libc::SYS_readv | libc::SYS_writev => true,
@@ -151,16 +173,12 @@ impl Attempt {
         if unsafe { libc::fstat(self.fd(), &mut stat) } != 0 {
             return How::Plain;
         }
+        self.stream = stat.st_mode & libc::S_IFMT != 0;
         match stat.st_mode & libc::S_IFMT {
             // 0: an eventfd, or another file without a name.
-            libc::S_IFIFO | 0 => {}
-            libc::S_IFSOCK if !self.has_socket_options() => {}
+            libc::S_IFIFO | 0 if blocks(self.fd()) => {}
+            libc::S_IFSOCK if waits(self.fd(), self.writes()) => {}
             _ => return How::Plain,
-        }
-        // SAFETY: The call takes no pointer.
-        let flags = unsafe { libc::fcntl(self.fd(), libc::F_GETFL) };
-        if flags < 0 || flags & libc::O_NONBLOCK != 0 {
-            return How::Plain;
         }
         if !vectored {
             return How::Parts(vec![libc::iovec {
@@ -178,27 +196,10 @@ impl Attempt {
         How::Parts(parts.collect())
     }
 
-    /// Whether a time limit or a low-water mark of the socket says when the call ends.
-    fn has_socket_options(&self) -> bool {
-        let zero = libc::timeval {
-            tv_sec: 0,
-            tv_usec: 0,
-        };
-        let (limit, other) = if self.writes() {
-            (libc::SO_SNDTIMEO, None)
-        } else {
-            (libc::SO_RCVTIMEO, Some(libc::SO_RCVLOWAT))
-        };
-        let time = socket_option(self.fd(), limit, zero);
-        time.tv_sec != 0
-            || time.tv_usec != 0
-            || other.is_some_and(|other| socket_option(self.fd(), other, 1_i32) > 1)
-    }
-
     /// Reads, or writes a part, without blocking.
     fn part(&mut self) -> Step {
         let (writes, wait) = (self.writes(), self.wait());
-        let How::Parts(parts) = &mut self.how else {
+        let How::Parts(parts) = &self.how else {
             return Step::Over(self.block());
         };
         let nr = if writes {
@@ -225,6 +226,15 @@ impl Attempt {
             self.how = How::WhenReady;
             return self.step();
         }
+        self.took(ret)
+    }
+
+    /// Goes on after what is left has returned `ret`: a write is over when all is written.
+    pub(super) fn took(&mut self, ret: i64) -> Step {
+        let (writes, wait) = (self.writes(), self.wait());
+        let How::Parts(parts) = &mut self.how else {
+            return Step::Over(ret);
+        };
         if ret <= 0 || !writes {
             return Step::Over(if ret < 0 && self.written != 0 {
                 self.written as i64
@@ -240,6 +250,32 @@ impl Attempt {
             Step::Wait(wait)
         }
     }
+}
+
+/// Whether calls on the file may block.
+fn blocks(fd: i32) -> bool {
+    // SAFETY: The call takes no pointer.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    flags >= 0 && flags & libc::O_NONBLOCK == 0
+}
+
+/// Whether calls that send to, or receive from, a socket wait until it is ready, and no time limit or
+/// low-water mark of its own says otherwise.
+pub(super) fn waits(fd: i32, sends: bool) -> bool {
+    let zero = libc::timeval {
+        tv_sec: 0,
+        tv_usec: 0,
+    };
+    let (limit, mark) = if sends {
+        (libc::SO_SNDTIMEO, None)
+    } else {
+        (libc::SO_RCVTIMEO, Some(libc::SO_RCVLOWAT))
+    };
+    let time = socket_option(fd, limit, zero);
+    time.tv_sec == 0
+        && time.tv_usec == 0
+        && mark.is_none_or(|mark| socket_option(fd, mark, 1_i32) <= 1)
+        && blocks(fd)
 }
 
 /// Takes what was written off the front.

@@ -7,6 +7,7 @@
 use std::{
     fs::File,
     io::{Read, Write},
+    os::fd::{AsRawFd, RawFd},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering, fence},
@@ -68,14 +69,31 @@ impl Bell {
         let Some(file) = &self.file else {
             return;
         };
+        self.park_by(|| sleep(file));
+        if self.is_rung() {
+            // Empty if the ringer saw nobody parked.
+            self.empty();
+        }
+    }
+
+    /// As [`Self::park`], for who sees the event file and [empties](Self::empty) it by itself.
+    pub(crate) fn park_by(&self, sleep: impl FnOnce()) {
         self.parked.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if !self.is_rung() {
-            sleep(file);
+            sleep();
         }
         self.parked.store(false, Ordering::Relaxed);
-        if self.is_rung() {
-            // Empty if the ringer saw nobody parked.
+    }
+
+    /// The number of the event file.
+    pub(crate) fn fd(&self) -> Option<RawFd> {
+        self.file.as_ref().map(|file| file.as_raw_fd())
+    }
+
+    /// Makes the event file unreadable until somebody rings.
+    pub(crate) fn empty(&self) {
+        if let Some(file) = &self.file {
             let _ = (&**file).read(&mut [0; 8]);
         }
     }

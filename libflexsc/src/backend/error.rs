@@ -4,6 +4,7 @@
 use core::fmt;
 use std::{error, io};
 
+use super::uring::Refusal;
 use crate::{Errno, sys};
 
 /// Where the module shows its parameters.
@@ -45,6 +46,8 @@ pub enum Error {
     Map(io::Error),
     /// The module's memory is not laid out as it said.
     BadLayout,
+    /// The kernel refuses an io_uring.
+    Uring(Refusal),
     /// The pool cannot have a thread.
     Thread(io::Error),
     /// No kind has this name.
@@ -152,6 +155,7 @@ impl fmt::Display for Error {
                 "the memory of {device} is not laid out as it said: build module and library from \
                  one source"
             ),
+            Self::Uring(refusal) => refusal.fmt(f),
             Self::Thread(error) => write!(
                 f,
                 "the pool cannot have a thread: {error}; see RLIMIT_NPROC, or take another backend"
@@ -159,7 +163,7 @@ impl fmt::Display for Error {
             Self::UnknownKind { name } => {
                 write!(
                     f,
-                    "there is no backend \"{name}\": name module, threads or direct"
+                    "there is no backend \"{name}\": name module, io_uring, threads or direct"
                 )
             }
         }
@@ -169,7 +173,10 @@ impl fmt::Display for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::DeviceDenied(errno) | Self::DeviceOpen(errno) | Self::Setup(errno) => Some(errno),
+            Self::DeviceDenied(errno)
+            | Self::DeviceOpen(errno)
+            | Self::Setup(errno)
+            | Self::Uring(Refusal::Other(errno)) => Some(errno),
             Self::Map(error) | Self::Thread(error) => Some(error),
             _ => None,
         }
@@ -183,6 +190,15 @@ impl From<Error> for io::Error {
             Error::DeviceDenied(_) | Error::SetupDenied | Error::Seccomp | Error::Audited => {
                 io::ErrorKind::PermissionDenied
             }
+            Error::Uring(refusal) => match refusal {
+                Refusal::Disabled | Refusal::Restricted | Refusal::Forbidden => {
+                    io::ErrorKind::PermissionDenied
+                }
+                Refusal::Missing | Refusal::TooOld => io::ErrorKind::Unsupported,
+                Refusal::Memory { .. } => io::ErrorKind::OutOfMemory,
+                Refusal::Files => io::ErrorKind::ResourceBusy,
+                Refusal::Other(errno) => Self::from(*errno).kind(),
+            },
             Error::TooManyContexts | Error::SetupThread => io::ErrorKind::ResourceBusy,
             Error::SetupMemory { .. } => io::ErrorKind::OutOfMemory,
             Error::DeviceOpen(errno) | Error::Setup(errno) => Self::from(*errno).kind(),

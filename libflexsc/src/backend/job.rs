@@ -53,6 +53,8 @@ pub(super) struct Job {
     /// Its own name of the file that it tells of (`MULTI`), once it is known.
     pub(super) watched: Option<OwnedFd>,
     deadline: Option<Instant>,
+    /// Whose count it adds to.
+    lane: Counter,
 }
 
 impl Job {
@@ -68,7 +70,28 @@ impl Job {
             wait: None,
             watched: None,
             deadline: None,
+            lane: Counter::EntriesT,
         }
+    }
+
+    /// Its call; the file of its chain stands in the arguments once it was begun.
+    pub(super) fn call(&self) -> (u16, [u64; 6]) {
+        (self.entry.nr, self.entry.args)
+    }
+
+    /// Whether others of its chain follow.
+    pub(super) fn has_next(&self) -> bool {
+        self.entry.next.is_some()
+    }
+
+    /// Its call, once it was begun.
+    pub(super) fn attempt(&mut self) -> Option<&mut Attempt> {
+        self.attempt.as_mut()
+    }
+
+    /// Counts it as executed there, unless it is said again.
+    pub(super) fn count_as(&mut self, lane: Counter) {
+        self.lane = lane;
     }
 
     pub(super) fn index(&self) -> u32 {
@@ -120,9 +143,7 @@ impl Job {
     }
 
     fn step(&mut self, pool: &Pool) -> Result<Step, Errno> {
-        if self.attempt.is_none() {
-            self.begin(pool)?;
-        }
+        self.begin(pool)?;
         let Some(attempt) = &mut self.attempt else {
             return Err(Errno::EINVAL);
         };
@@ -133,13 +154,31 @@ impl Job {
             let fd = fd as i32;
             return Ok(Step::Wait(Wait { fd, events }));
         }
-        Ok(match attempt.step() {
-            Step::Over(ret) => Step::Over(self.returned(ret)),
-            wait => wait,
-        })
+        let step = attempt.step();
+        Ok(self.stepped(step))
     }
 
-    fn begin(&mut self, pool: &Pool) -> Result<(), Errno> {
+    /// Goes on after what is left of its call, made elsewhere, has returned `ret`.
+    pub(super) fn took(&mut self, ret: i64) -> Step {
+        let step = match &mut self.attempt {
+            Some(attempt) => attempt.took(ret),
+            None => Step::Over(ret),
+        };
+        self.stepped(step)
+    }
+
+    fn stepped(&mut self, step: Step) -> Step {
+        match step {
+            Step::Over(ret) => Step::Over(self.returned(ret)),
+            wait => wait,
+        }
+    }
+
+    /// Begins the entry, unless it was begun; the errno that it is over with if it cannot be.
+    pub(super) fn begin(&mut self, pool: &Pool) -> Result<(), Errno> {
+        if self.attempt.is_some() {
+            return Ok(());
+        }
         if !pool.parking().begin(self.index()) {
             return Err(Errno::ECANCELED);
         }
@@ -213,6 +252,7 @@ impl Job {
             file,
             watched,
             attempt,
+            lane,
             ..
         } = self;
         if let Some(watched) = watched {
@@ -221,7 +261,7 @@ impl Job {
         let mut next = entry.next.take();
         let file = (ret >= 0 && next.is_some()).then_some(file);
         if attempt.is_some() {
-            pool.region().count(Counter::EntriesT);
+            pool.region().count(lane);
         }
         pool.executor().complete(entry, ret, 0);
         if let Some(file) = file {

@@ -213,17 +213,22 @@ impl Module {
 
     /// The file that ends a wait, made when first asked for.
     pub(super) fn event_file(&self) -> Option<Arc<File>> {
-        let make = || {
-            // SAFETY: The call takes no pointer.
-            let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-            // SAFETY: The file was just opened and nobody owns it.
-            (fd >= 0).then(|| Arc::new(unsafe { File::from_raw_fd(fd) }))
-        };
-        self.event.get_or_init(make).clone()
+        self.event.get_or_init(|| event_file().ok()).clone()
     }
 }
 
-fn errno(error: &io::Error) -> Errno {
+/// A counter to sleep on, and to wake a sleeper with.
+pub(super) fn event_file() -> io::Result<Arc<File>> {
+    // SAFETY: The call takes no pointer.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: The file was just opened and nobody owns it.
+    Ok(Arc::new(unsafe { File::from_raw_fd(fd) }))
+}
+
+pub(super) fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
 

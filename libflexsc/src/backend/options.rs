@@ -57,7 +57,7 @@ impl Options {
     }
 
     /// How long the other side polls an empty page before it sleeps: the module's default, a pool's
-    /// 50 µs. The module takes at most 4 ms.
+    /// 50 µs. The module takes at most 4 ms, and of io_uring it is the pool.
     pub fn idle_spin(&mut self, time: Duration) -> &mut Self {
         self.idle_spin = Some(time);
         self
@@ -78,7 +78,7 @@ impl Options {
     }
 
     /// How long a wait spins in user space for completions before it sleeps, 1 ms; each completion
-    /// that comes in starts the time anew. With one usable CPU no wait spins.
+    /// that comes in starts the time anew. With one usable CPU no wait spins, nor does one of io_uring: it submits, too.
     pub fn wait_spin(&mut self, time: Duration) -> &mut Self {
         self.wait_spin = time;
         self

@@ -12,6 +12,7 @@ use super::{
     Bell, Error, Options,
     module::Module,
     threads::{self, Threads},
+    uring::{self, Uring},
 };
 use crate::{
     page::{Counter, Event, Region, Submitter, Terms},
@@ -36,8 +37,8 @@ pub enum Cancel {
     /// It had not begun, or waited and had no effect: it ends with
     /// [`Errno::CANCELED`](crate::Errno::CANCELED), or a write that waited with what it has written.
     Cancelled,
-    /// It is being executed, and gives its result. It may end soon: the module interrupts a call that
-    /// sleeps, which then gives `EINTR` or what it has got so far.
+    /// It is being executed, and gives its result. It may end soon: the module and io_uring interrupt
+    /// a call that sleeps, which then gives `EINTR` or what it has got so far.
     Running,
     /// It is over.
     Over,
@@ -46,6 +47,7 @@ pub enum Cancel {
 /// Who works on a page.
 pub(crate) enum Driver {
     Module(Module),
+    Uring(Box<Uring>),
     Threads(Threads),
 }
 
@@ -71,7 +73,13 @@ impl Ring {
         self.features &= !u64::from(features);
     }
 
-    /// Fills in an entry, and gives its index; `None` if none is free.
+    /// Whether who pushes this call should know whether its file has positions.
+    pub(crate) fn asks_for_positions(&self, nr: u16) -> bool {
+        matches!(self.driver, Driver::Uring(_)) && uring::is_positional(nr)
+    }
+
+    /// Fills in an entry, and gives its index; `None` if none is free. `seeks` is whether its file
+    /// has positions, if that is known.
     ///
     /// # Safety
     ///
@@ -82,11 +90,14 @@ impl Ring {
         args: &[u64; 6],
         terms: Terms,
         token: u32,
+        seeks: Option<bool>,
     ) -> Option<u32> {
         // SAFETY: As the caller promises.
         let index = unsafe { self.submitter.push_with(nr, args, terms, token) }?;
-        if let Driver::Threads(threads) = &self.driver {
-            threads.reset(index);
+        match &mut self.driver {
+            Driver::Module(_) => {}
+            Driver::Uring(uring) => uring.reset(index, seeks),
+            Driver::Threads(threads) => threads.reset(index),
         }
         Some(index)
     }
@@ -95,19 +106,29 @@ impl Ring {
     pub(crate) fn cancel(&mut self, index: u32) -> Cancel {
         // An entry that was not published is unknown to the other side.
         self.flush();
-        match &self.driver {
+        match &mut self.driver {
             Driver::Module(module) => module.cancel(index),
+            Driver::Uring(uring) => uring.cancel(&self.submitter, index),
             Driver::Threads(threads) => threads.cancel(&self.submitter, index),
         }
     }
 
     /// Lets the other side see what was pushed, and wakes it if it sleeps.
     pub(crate) fn flush(&mut self) {
+        self.prepare();
+        if let Driver::Uring(uring) = &mut self.driver {
+            uring.submit();
+        }
+    }
+
+    /// As [`Self::flush`], but leaves to the [wait](Self::wait) that follows what it does better.
+    pub(crate) fn prepare(&mut self) {
         if self.submitter.unpublished() == 0 {
             return;
         }
         self.submitter.publish();
-        match &self.driver {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.take(&self.submitter),
             Driver::Module(module) => {
                 // On the only CPU the wait itself executes.
                 if !module.is_single() && self.submitter.need_wakeup() {
@@ -123,6 +144,20 @@ impl Ring {
         }
     }
 
+    /// Sees to it that what has completed can be reaped.
+    pub(crate) fn collect(&mut self) {
+        if let Driver::Uring(uring) = &mut self.driver {
+            uring.collect(&self.submitter);
+        }
+    }
+
+    /// Begins what follows on what was [collected](Self::collect).
+    pub(crate) fn go_on(&mut self) {
+        if let Driver::Uring(uring) = &mut self.driver {
+            uring.go_on();
+        }
+    }
+
     /// Waits until `want` completions can be reaped, or the time is over, or the bell rings; also
     /// ends for no reason. While completions keep coming it waits for `hope` of them.
     pub(crate) fn wait(
@@ -133,6 +168,9 @@ impl Ring {
         bell: Option<&Bell>,
         stats: &mut Stats,
     ) {
+        if let Driver::Uring(uring) = &mut self.driver {
+            return uring.sleep(&self.submitter, want, timeout, bell);
+        }
         let rung = || bell.is_some_and(Bell::is_rung);
         if timeout.is_none_or(|timeout| timeout > self.spin.time)
             && (self.spin.until(hope, || self.submitter.completions(), rung)
@@ -143,6 +181,7 @@ impl Ring {
         }
         match &self.driver {
             Driver::Module(module) => module.sleep(&self.submitter, want, timeout, bell),
+            Driver::Uring(_) => {}
             Driver::Threads(threads) => threads.sleep(&self.submitter, want, timeout, rung),
         }
     }
@@ -153,13 +192,24 @@ impl Ring {
     }
 
     /// A bell that ends a wait.
-    pub(crate) fn bell(&self) -> Bell {
+    pub(crate) fn bell(&self) -> Arc<Bell> {
         match &self.driver {
             Driver::Module(module) => {
                 let file: Option<Arc<File>> = module.event_file();
-                Bell::new(Arc::new(Event::new()), file)
+                Arc::new(Bell::new(Arc::new(Event::new()), file))
             }
-            Driver::Threads(threads) => Bell::new(threads.done().clone(), None),
+            Driver::Uring(uring) => uring.bell().clone(),
+            Driver::Threads(threads) => Arc::new(Bell::new(threads.done().clone(), None)),
+        }
+    }
+
+    /// Lets the pool end, if there is one, and waits for it. There must be nothing in progress.
+    pub(crate) fn join(&self) {
+        match &self.driver {
+            _ if self.guard.is_forked() => {}
+            Driver::Module(_) => {}
+            Driver::Uring(uring) => uring.pool().join(),
+            Driver::Threads(threads) => threads.join(),
         }
     }
 

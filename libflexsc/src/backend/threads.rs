@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     Errno,
-    page::{Counter, Event, Executor, Parking, Region, Submitter},
+    page::{Counter, Event, Executor, Parking, Region, Submitter, Taken},
     sys::{self, guard::ForkGuard},
 };
 
@@ -61,6 +61,8 @@ pub(super) struct Pool {
     done: Arc<Event>,
     bell: Option<Arc<Bell>>,
     declines: Option<Declines>,
+    /// Its threads take entries from the ring; else they are given what to execute.
+    takes: bool,
     idle: Mutex<Idle>,
     wake: Condvar,
     max: u32,
@@ -86,39 +88,65 @@ pub(crate) fn open(
     bell: Option<Arc<Bell>>,
     declines: Option<Declines>,
 ) -> Result<Ring, Error> {
-    let guard = ForkGuard::new().map_err(Error::Map)?;
     let region = Region::new(options.entries).map_err(Error::Map)?;
-    let cpus = sys::usable_cpus();
-    let max = match options.threads {
-        0 => (cpus as u32).max(4),
-        given => given,
-    };
-    let spin = |time| Spin::new(if cpus > 1 { time } else { Duration::ZERO });
-    let pool = Arc::new(Pool {
-        executor: Executor::new(region.clone()),
-        parking: Parking::new(region.entries()),
-        ready: AtomicUsize::new(0),
-        poller: OnceLock::new(),
-        done: Arc::new(Event::new()),
-        bell,
-        declines,
-        idle: Mutex::new(Idle::default()),
-        wake: Condvar::new(),
-        max: max.clamp(1, MAX_THREADS),
-        spin: spin(options.idle_spin.unwrap_or(IDLE_SPIN)),
-    });
-    // The first one now, so that a pool without any is an error here.
-    pool.grow(&mut pool.lock()).map_err(Error::Thread)?;
-    let driver = Driver::Threads(Threads { pool, guard });
+    let threads = Threads::new(options, region.clone(), bell, declines, true)?;
+    let guard = threads.guard;
     Ok(Ring::new(
         Submitter::new(region),
-        driver,
+        Driver::Threads(threads),
         guard,
         spin(options.wait_spin),
     ))
 }
 
+/// A spin where somebody else can work meanwhile.
+fn spin(time: Duration) -> Spin {
+    Spin::new(if sys::usable_cpus() > 1 {
+        time
+    } else {
+        Duration::ZERO
+    })
+}
+
 impl Threads {
+    /// A pool that works on a page; unless it `takes` the entries from its ring, on those that it is
+    /// given.
+    pub(super) fn new(
+        options: &Options,
+        region: Arc<Region>,
+        bell: Option<Arc<Bell>>,
+        declines: Option<Declines>,
+        takes: bool,
+    ) -> Result<Self, Error> {
+        let guard = ForkGuard::new().map_err(Error::Map)?;
+        let max = match options.threads {
+            0 => (sys::usable_cpus() as u32).max(4),
+            given => given,
+        };
+        let parking = Parking::new(region.entries());
+        let pool = Arc::new(Pool {
+            executor: Executor::new(region),
+            parking,
+            ready: AtomicUsize::new(0),
+            poller: OnceLock::new(),
+            done: Arc::new(Event::new()),
+            bell,
+            declines,
+            takes,
+            idle: Mutex::new(Idle::default()),
+            wake: Condvar::new(),
+            max: max.clamp(1, MAX_THREADS),
+            spin: spin(options.idle_spin.unwrap_or(IDLE_SPIN)),
+        });
+        // The first one now, so that a pool without any is an error here.
+        pool.grow(&mut pool.lock()).map_err(Error::Thread)?;
+        Ok(Self { pool, guard })
+    }
+
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
     /// Wakes a thread, to take what was published.
     pub(super) fn kick(&self) {
         self.pool.wake_one();
@@ -164,7 +192,7 @@ impl Threads {
         }
         if unbegun {
             // It will not be; now, if all threads are inside of calls.
-            while let Some(entry) = self.pool.executor.take() {
+            while let Some(entry) = self.pool.take() {
                 self.pool.queue(Job::new(entry));
             }
             return Cancel::Cancelled;
@@ -307,12 +335,26 @@ impl Pool {
     }
 
     /// Has a thread go on with an entry.
-    pub(super) fn queue(self: &Arc<Self>, mut job: Job) {
+    pub(super) fn queue(self: &Arc<Self>, job: Job) {
+        self.give(job);
+        self.wake_one();
+    }
+
+    /// As [`Self::queue`]; with the last of several [`Self::see_to_ready`] is to be called.
+    pub(super) fn give(self: &Arc<Self>, mut job: Job) {
         let index = job.index();
         job.wait = None;
         match self.parking.park(index, job) {
-            Ok(()) => self.make_ready(index),
+            Ok(()) => self.list_ready(index),
             Err(job) => self.end(job),
+        }
+    }
+
+    /// Wakes a thread, unless one is about to look for itself. Whoever stops polling looks after its
+    /// barrier, and whoever sleeps has looked under the lock.
+    pub(super) fn see_to_ready(self: &Arc<Self>, submitter: &Submitter) {
+        if submitter.need_wakeup() {
+            self.wake_one();
         }
     }
 
@@ -328,9 +370,13 @@ impl Pool {
     }
 
     fn make_ready(self: &Arc<Self>, index: u32) {
+        self.list_ready(index);
+        self.wake_one();
+    }
+
+    fn list_ready(&self, index: u32) {
         self.lock().ready.push_back(index);
         self.ready.fetch_add(1, Ordering::Release);
-        self.wake_one();
     }
 
     fn has_ready(&self) -> bool {
@@ -350,7 +396,16 @@ impl Pool {
                 return Some(job);
             }
         }
-        self.executor.take().map(Job::new)
+        self.take().map(Job::new)
+    }
+
+    fn take(&self) -> Option<Taken> {
+        self.takes.then(|| self.executor.take()).flatten()
+    }
+
+    /// Whether nobody polls and there are entries to take.
+    fn end_poll(&self) -> bool {
+        self.executor.end_poll() && self.takes
     }
 
     /// Wakes a sleeper, or makes a thread if there is room, unless one is on its way: it will see
@@ -395,15 +450,13 @@ impl Pool {
     fn drain(self: &Arc<Self>) {
         loop {
             let Some(job) = self.next() else {
-                if self
-                    .spin
-                    .while_idle(|| self.executor.is_empty() && !self.has_ready())
-                {
+                let idle = || !self.has_ready() && (!self.takes || self.executor.is_empty());
+                if self.spin.while_idle(idle) {
                     continue;
                 }
                 return;
             };
-            if self.executor.end_poll() || self.has_ready() {
+            if self.end_poll() || self.has_ready() {
                 self.wake_one();
             }
             if let Some(job) = job.run(self) {
@@ -420,7 +473,7 @@ impl Pool {
         // look, which then sees the entry, or finds a sleeper.
         idle.sleeping += 1;
         self.region().count(Counter::IdleSleeps);
-        if self.executor.end_poll() || !idle.ready.is_empty() {
+        if self.end_poll() || !idle.ready.is_empty() {
             idle.sleeping -= 1;
             return true;
         }

@@ -2,7 +2,7 @@
 //! Reading and writing one buffer: `read(2)`, `pread(2)`, `write(2)`, `pwrite(2)`.
 
 use super::{Access, Call, Operation, Sealed, file_call};
-use crate::{BufResult, Errno, IoBuf, IoBufMut, On};
+use crate::{BufResult, Errno, IoBuf, IoBufMut, On, SharedFd};
 
 /// Reads at the file's own position, which moves: `read(2)`.
 ///
@@ -66,6 +66,10 @@ impl<B: IoBufMut> Operation for Pread<B> {
         let buf = self.buf.as_mut_ptr() as u64;
         let len = self.buf.bytes_len() as u64;
         file_call(libc::SYS_pread64, &self.fd, [buf, len, self.offset])
+    }
+
+    fn file(&self, _: Access) -> Option<&SharedFd> {
+        self.fd.shared()
     }
 
     fn finish(self, ret: i64, _: Access) -> Self::Output {
@@ -136,6 +140,10 @@ impl<B: IoBuf> Operation for Pwrite<B> {
         let buf = self.buf.as_ptr() as u64;
         let len = self.buf.bytes_len() as u64;
         file_call(libc::SYS_pwrite64, &self.fd, [buf, len, self.offset])
+    }
+
+    fn file(&self, _: Access) -> Option<&SharedFd> {
+        self.fd.shared()
     }
 
     fn finish(self, ret: i64, _: Access) -> Self::Output {

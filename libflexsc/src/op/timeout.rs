@@ -16,6 +16,7 @@ use crate::Errno;
 /// | | waits for a pipe, socket, eventfd or [`Poll`](super::Poll) | sleeps in another call | is at work |
 /// |---|---|---|---|
 /// | module | ends | ends, if a signal would end it | gives its result |
+/// | io_uring | ends | ends, if io_uring makes the call and a signal would end it | gives its result |
 /// | threads, direct | ends | gives its result, late | gives its result |
 ///
 /// A write that has written a part gives how much. A limit of 0 is over at once: nothing is executed.
@@ -46,6 +47,10 @@ impl<O: Operation> Operation for Timeout<O> {
             }
         }
         call
+    }
+
+    fn file(&self, access: Access) -> Option<&crate::SharedFd> {
+        self.op.file(access)
     }
 
     fn finish(self, ret: i64, access: Access) -> O::Output {

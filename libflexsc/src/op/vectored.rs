@@ -2,7 +2,7 @@
 //! Reading and writing several buffers at once: `readv(2)` and its kin.
 
 use super::{Access, Call, Operation, Sealed, file_call};
-use crate::{BufResult, Errno, IoBuf, IoBufMut, On, buf::Segments};
+use crate::{BufResult, Errno, IoBuf, IoBufMut, On, SharedFd, buf::Segments};
 
 macro_rules! vectored {
     ($(#[$doc:meta])* $name:ident, $bound:ident, $nr:ident, $ptr:ident $(, $offset:ident)?) => {
@@ -35,6 +35,10 @@ macro_rules! vectored {
                 self.segments.set(parts);
                 let (segments, count) = self.segments.args();
                 file_call(libc::$nr, &self.fd, [segments, count $(, self.$offset)?])
+            }
+
+            fn file(&self, _: Access) -> Option<&SharedFd> {
+                self.fd.shared()
             }
 
             fn finish(self, ret: i64, _: Access) -> Self::Output {

@@ -10,7 +10,7 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd},
 };
 
-use super::{Call, Engine, Errno, Outcome, Owner, Place, Poster, RawOp, Role, State, terms};
+use super::{Call, Engine, Errno, Outcome, Owner, Place, Poster, RawOp, Role, State, seeks, terms};
 use crate::{backend::opens, sys};
 
 /// Chains of which something is not over, by number.
@@ -213,9 +213,10 @@ impl Poster {
             else {
                 return;
             };
-            // SAFETY: As in `post_one`.
-            let index = unsafe { ring.push(*nr, args, terms(*limit, *flags), *key) };
             let slot = self.slab.get_mut(*key);
+            let seeks = seeks(ring, slot, *nr);
+            // SAFETY: As in `post_one`.
+            let index = unsafe { ring.push(*nr, args, terms(*limit, *flags), *key, seeks) };
             slot.state = State::Posted;
             slot.place = index.map_or(Place::Slab, Place::Page);
             self.posted += 1;

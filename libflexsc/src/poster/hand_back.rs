@@ -90,7 +90,7 @@ impl Poster {
             terms.flags |= sys::ENTRY_MULTI;
         }
         // SAFETY: As in `post_one`; the slot stays Posted.
-        let Some(index) = (unsafe { ring.push(nr, &args, terms, key) }) else {
+        let Some(index) = (unsafe { ring.push(nr, &args, terms, key, None) }) else {
             return false;
         };
         slot.place = Place::StandIn(index);

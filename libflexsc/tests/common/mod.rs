@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the tests of contexts share.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused_macros)]
 
 use std::{
     ffi::CString,
     fs,
+    io::Write,
     os::{
         fd::{AsRawFd, FromRawFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -34,7 +35,19 @@ pub fn context_with(kind: Kind, set: impl FnOnce(&mut Options) -> &mut Options) 
     Context::new(Backend::open(kind, &options).unwrap_or_else(|error| panic!("{kind}: {error}")))
 }
 
-/// One test for each backend. That of the module runs with `--ignored module`, in the guest.
+/// Whether there is a backend of this kind; says so where there is none. The harness keeps what tests
+/// print by the macros to itself, unless they fail, and knows no test that is skipped.
+pub fn there_is(kind: Kind, test: &str) -> bool {
+    let Err(error) = Backend::open(kind, &Options::new()) else {
+        return true;
+    };
+    let line = format!("SKIP {test} {kind}: {error}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    false
+}
+
+/// One test for each backend. That of the module runs with `--ignored module`, in the guest. That of
+/// io_uring is skipped, and says so, where the kernel refuses it.
 macro_rules! each_backend {
     ($($name:ident,)*) => {
         mod direct {
@@ -43,6 +56,17 @@ macro_rules! each_backend {
         each_backend!(posting: $($name,)*);
     };
     (posting: $($name:ident,)*) => {
+        mod io_uring {
+            $(
+                #[test]
+                fn $name() {
+                    let kind = libflexsc::backend::Kind::IoUring;
+                    if crate::common::there_is(kind, concat!(module_path!(), "::", stringify!($name))) {
+                        super::$name(kind);
+                    }
+                }
+            )*
+        }
         mod threads {
             $(#[test] fn $name() { super::$name(libflexsc::backend::Kind::Threads); })*
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use libflexsc::{
     At, Cancel, Context, Errno, Operation, SharedFd,
     backend::Kind,
-    op::{Close, Getppid, Mkdirat, Nop, Poll, Pread, Read, Write},
+    op::{Close, Getppid, Mkdirat, Nop, Poll, Pread, Raw, Read, Write},
 };
 
 use crate::common::{Dir, LONG, context, fill, pipe, start, waiting, write};
@@ -162,6 +162,23 @@ pub(crate) fn limit_that_is_not_reached_changes_nothing(kind: Kind) {
     let close = Close::new(SharedFd::new(writer)).timeout(Duration::ZERO);
     assert_eq!(context.run(close), Ok(()));
     assert_eq!(context.run(Read::new(reader, vec![0; 1])).0, Ok(0));
+}
+
+pub(crate) fn sleep_ends_by_itself(kind: Kind) {
+    let context = context(kind);
+    let sleep = |clock: i32, tv_nsec| {
+        let span = libc::timespec { tv_sec: 0, tv_nsec };
+        let args = [clock as u64, 0, &raw const span as u64, 0, 0, 0];
+        // SAFETY: The output is awaited here, and the span lives until then.
+        context.run(unsafe { Raw::new(libc::SYS_clock_nanosleep as u16, args) })
+    };
+    for clock in [libc::CLOCK_MONOTONIC, libc::CLOCK_REALTIME] {
+        assert_eq!(sleep(clock, 0), Ok(0));
+        assert_eq!(sleep(clock, 1_000_000), Ok(0));
+        assert_eq!(sleep(clock, 1_000_000_000), Err(Errno::EINVAL));
+        assert_eq!(sleep(clock, -1), Err(Errno::EINVAL));
+    }
+    assert_eq!(sleep(77, 0), Err(Errno::EINVAL));
 }
 
 pub(crate) fn limits_of_many_reads_are_kept(kind: Kind) {

@@ -19,6 +19,7 @@ mod model;
 mod names;
 mod opening;
 mod polling;
+mod streams;
 
 use attributes::{access, attributes, changing_attributes, times};
 use chains::{
@@ -35,7 +36,7 @@ use ending::{
     cancelled_close_that_was_queued_closes, cancelled_operation_that_was_queued_has_no_effect,
     cancelled_read_gives_its_buffer_back, cancelled_write_gives_what_it_has_written,
     limit_of_nothing_executes_nothing, limit_that_is_not_reached_changes_nothing,
-    limits_of_many_reads_are_kept, read_ends_at_its_time,
+    limits_of_many_reads_are_kept, read_ends_at_its_time, sleep_ends_by_itself,
 };
 use model::file_against_a_model;
 use names::{directories, links, names, renames};
@@ -45,7 +46,13 @@ use polling::{
     many_watches_beside_each_other, poll_ends_at_its_time, poll_of_no_file, poll_tells_a_hang_up,
     poll_tells_what_is_there, poll_waits_until_the_file_is_ready, two_watches_of_one_file,
     watch_for_futures, watch_of_a_file_that_is_always_ready, watch_tells_a_hang_up,
-    watch_tells_each_readiness,
+    watch_tells_each_readiness, watch_that_is_not_looked_at_for_long,
+};
+use streams::{
+    accept_waits_for_a_connection, broken_pipe_raises_no_signal, calls_of_sockets,
+    long_write_to_a_socket_is_whole, nonblocking_file_does_not_wait,
+    offset_means_nothing_to_a_stream, reads_share_the_position_of_their_file, segments_of_a_stream,
+    socket_keeps_its_own_time_limit,
 };
 
 each_backend!(
@@ -72,6 +79,7 @@ each_backend!(
     limit_of_nothing_executes_nothing,
     limit_that_is_not_reached_changes_nothing,
     limits_of_many_reads_are_kept,
+    sleep_ends_by_itself,
     poll_tells_what_is_there,
     poll_tells_a_hang_up,
     poll_ends_at_its_time,
@@ -89,18 +97,25 @@ each_backend!(
     chain_goes_on_after_a_step_that_is_handed_back,
     chain_of_futures_whose_outputs_nobody_wants,
     limit_in_a_chain,
+    nonblocking_file_does_not_wait,
+    socket_keeps_its_own_time_limit,
+    offset_means_nothing_to_a_stream,
+    reads_share_the_position_of_their_file,
+    segments_of_a_stream,
+    calls_of_sockets,
 );
 
 /// Of what can be in progress: not plain calls.
 mod posting {
     use super::{
-        cancel_all_ends_all_that_wait, cancelled_close_that_was_queued_closes,
-        cancelled_operation_that_was_queued_has_no_effect, cancelled_read_gives_its_buffer_back,
-        cancelled_step_ends_those_after_it, cancelled_watch_ends_once,
-        cancelled_write_gives_what_it_has_written, dropped_watch_does_not_hold_its_context,
+        accept_waits_for_a_connection, broken_pipe_raises_no_signal, cancel_all_ends_all_that_wait,
+        cancelled_close_that_was_queued_closes, cancelled_operation_that_was_queued_has_no_effect,
+        cancelled_read_gives_its_buffer_back, cancelled_step_ends_those_after_it,
+        cancelled_watch_ends_once, cancelled_write_gives_what_it_has_written,
+        dropped_watch_does_not_hold_its_context, long_write_to_a_socket_is_whole,
         many_watches_beside_each_other, poll_waits_until_the_file_is_ready,
         queued_chain_that_nobody_wants_is_not_executed, two_watches_of_one_file,
-        watch_of_a_file_that_is_always_ready,
+        watch_of_a_file_that_is_always_ready, watch_that_is_not_looked_at_for_long,
     };
 
     each_backend!(posting:
@@ -117,5 +132,9 @@ mod posting {
         dropped_watch_does_not_hold_its_context,
         cancelled_step_ends_those_after_it,
         queued_chain_that_nobody_wants_is_not_executed,
+        watch_that_is_not_looked_at_for_long,
+        accept_waits_for_a_connection,
+        long_write_to_a_socket_is_whole,
+        broken_pipe_raises_no_signal,
     );
 }

@@ -111,6 +111,23 @@ pub(crate) fn watch_tells_each_readiness(kind: Kind) {
     watch.discard(&context);
 }
 
+pub(crate) fn watch_that_is_not_looked_at_for_long(kind: Kind) {
+    // More readiness than any queue has room for.
+    let context = context(kind);
+    let (reader, writer) = pipe();
+    let mut watch = context.watch(&reader, IN);
+    start(&context);
+    for _ in 0..2 {
+        for _ in 0..2000 {
+            write(&writer, b"x");
+        }
+        wait_for_bytes(&context, &mut watch, &reader);
+        let (count, _) = context.run(Read::new(&reader, vec![0; 4000]));
+        assert_eq!(count, Ok(2000));
+    }
+    watch.discard(&context);
+}
+
 pub(crate) fn watch_tells_a_hang_up(kind: Kind) {
     let context = context(kind);
     let (reader, writer) = pipe();

@@ -7,15 +7,32 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};
+use std::io::Write as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicU32, Ordering},
+};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// The backends that a host without the module has.
-pub const BACKENDS: [&str; 2] = ["direct", "threads"];
+use libflexsc::{Backend, backend};
+
+/// The backends that a host without the module has; says so if io_uring is none of them. The harness
+/// keeps what tests print by the macros to itself.
+pub static BACKENDS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let mut backends = vec!["direct", "threads"];
+    match Backend::io_uring(&backend::Options::new()) {
+        Ok(_) => backends.push("io_uring"),
+        Err(error) => {
+            let line = format!("SKIP flexsync io_uring: {error}\n");
+            std::io::stderr().write_all(line.as_bytes()).unwrap();
+        }
+    }
+    backends
+});
 
 /// A directory that is removed again.
 pub struct Scratch(PathBuf);

@@ -264,7 +264,7 @@ fn parser() -> clap::Command {
                 .long("backend")
                 .value_name("B")
                 .value_parser(ValueParser::new(backend))
-                .help("Who executes the system calls: auto, module, threads or direct"),
+                .help("Who executes the system calls: auto, module, io_uring, threads or direct"),
         )
         .arg(
             Arg::new("stats-json")

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A backend that is forced and missing is an error that says why, and what to do.
+//!
+//! Each cause is made in a child, by a filter that answers one system call with an errno, or by a
+//! limit: so the tests need neither the module nor io_uring.
+#![cfg(not(loom))]
+
+use std::{
+    ffi::CString,
+    fs::File,
+    io::{Read, Write},
+    os::fd::FromRawFd,
+};
+
+use libflexsc::{Backend, backend::Kind};
+
+/// From here on this thread's system calls of that number fail with that errno.
+fn answer(call: libc::c_long, errno: i32) {
+    let statement = |code: u32, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    let mut filter = [
+        // Offset 0 of struct seccomp_data is the number.
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+        libc::sock_filter {
+            code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+            jt: 0,
+            jf: 1,
+            k: call as u32,
+        },
+        statement(
+            libc::BPF_RET | libc::BPF_K,
+            libc::SECCOMP_RET_ERRNO | errno as u32,
+        ),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: The program is valid for the call.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let mode = libc::SECCOMP_MODE_FILTER;
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &program), 0);
+    }
+}
+
+/// What `Backend::auto` says in a child with this environment, after `prepare`: the backend and why,
+/// or the error.
+fn taken(forced: Option<&str>, prepare: impl FnOnce()) -> String {
+    let mut ends = [0; 2];
+    // SAFETY: The array is valid for writes.
+    let ret = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
+    assert_eq!(ret, 0);
+    // SAFETY: Both files were just opened and nobody owns them.
+    let [mut reader, mut writer] = ends.map(|fd| unsafe { File::from_raw_fd(fd) });
+    let name = c"FLEXSC_BACKEND";
+    let value = forced.map(|kind| CString::new(kind).unwrap());
+    // SAFETY: The child uses the allocator, which the C library makes usable after fork, and takes
+    // no other lock of this process.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        // SAFETY: The child has this one thread, and the strings are C strings.
+        unsafe {
+            match &value {
+                Some(value) => libc::setenv(name.as_ptr(), value.as_ptr(), 1),
+                None => libc::unsetenv(name.as_ptr()),
+            };
+        }
+        prepare();
+        let text = match Backend::auto() {
+            Ok(backend) => backend.choice().to_string(),
+            Err(error) => format!("error: {error}"),
+        };
+        let written = writer.write_all(text.as_bytes()).is_ok();
+        // SAFETY: Ends the child at once.
+        unsafe { libc::_exit(i32::from(!written)) };
+    }
+    drop(writer);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    let mut status = 0;
+    // SAFETY: `status` is valid for writes.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    assert_eq!(status, 0, "{text}");
+    text
+}
+
+#[track_caller]
+fn fails(kind: &str, prepare: impl FnOnce(), words: &[&str]) {
+    let text = taken(Some(kind), prepare);
+    for word in ["error: "].iter().chain(words) {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+#[test]
+fn io_uring_that_a_filter_forbids() {
+    let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+    let why = match sysctl.as_deref().map(str::trim) {
+        Ok("1" | "2") => "io_uring_disabled is",
+        _ => "seccomp",
+    };
+    fails(
+        "io_uring",
+        || answer(libc::SYS_io_uring_setup, libc::EPERM),
+        &[why, "io_uring", "another backend"],
+    );
+}
+
+#[test]
+fn io_uring_that_the_kernel_lacks() {
+    fails(
+        "io_uring",
+        || answer(libc::SYS_io_uring_setup, libc::ENOSYS),
+        &["CONFIG_IO_URING", "another backend"],
+    );
+}
+
+#[test]
+fn io_uring_that_is_too_old() {
+    fails(
+        "io_uring",
+        || answer(libc::SYS_io_uring_setup, libc::EINVAL),
+        &["too old", "another backend"],
+    );
+}
+
+#[test]
+fn io_uring_without_memory() {
+    fails(
+        "io_uring",
+        || answer(libc::SYS_io_uring_setup, libc::ENOMEM),
+        &["RLIMIT_MEMLOCK", "256 entries", "fewer entries"],
+    );
+}
+
+#[test]
+fn io_uring_without_a_file_left() {
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let prepare = || {
+        // SAFETY: The limit is valid for reads.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &none) }, 0);
+        // Where io_uring is not to be had anyway.
+        answer(libc::SYS_io_uring_setup, libc::EMFILE);
+    };
+    fails("io_uring", prepare, &["RLIMIT_NOFILE", "close some"]);
+}
+
+#[test]
+fn module_that_is_not_loaded() {
+    fails(
+        "module",
+        || answer(libc::SYS_openat, libc::ENOENT),
+        &["/dev/flexsc does not exist", "insmod"],
+    );
+}
+
+#[test]
+fn module_that_belongs_to_others() {
+    fails(
+        "module",
+        || answer(libc::SYS_openat, libc::EACCES),
+        &["/dev/flexsc may not be opened", "EACCES", "group"],
+    );
+}
+
+#[test]
+fn pool_without_a_thread() {
+    let prepare = || {
+        answer(libc::SYS_clone3, libc::EAGAIN);
+        answer(libc::SYS_clone, libc::EAGAIN);
+    };
+    fails("threads", prepare, &["RLIMIT_NPROC", "another backend"]);
+}
+
+#[test]
+fn backend_without_that_name() {
+    fails(
+        "kernel",
+        || {},
+        &["\"kernel\"", "module, io_uring, threads or direct"],
+    );
+}
+
+#[test]
+fn what_is_forced_is_taken() {
+    for kind in ["direct", "threads"] {
+        let text = taken(Some(kind), || {});
+        assert_eq!(text, format!("{kind}: FLEXSC_BACKEND says so"));
+    }
+}
+
+#[test]
+fn what_is_not_forced_falls_back_and_says_why() {
+    let prepare = || {
+        answer(libc::SYS_openat, libc::ENOENT);
+        answer(libc::SYS_io_uring_setup, libc::ENOSYS);
+    };
+    let text = taken(None, prepare);
+    assert!(
+        text.contains("no module: /dev/flexsc does not exist"),
+        "{text}"
+    );
+    if libflexsc::sys::usable_cpus() > 1 {
+        assert!(text.starts_with(Kind::Threads.name()), "{text}");
+        assert!(text.contains("no io_uring: this kernel has no"), "{text}");
+    } else {
+        assert!(text.starts_with(Kind::Direct.name()), "{text}");
+    }
+}
+
+#[test]
+fn pool_that_cannot_be_had_leaves_the_caller() {
+    let prepare = || {
+        answer(libc::SYS_openat, libc::ENOENT);
+        answer(libc::SYS_clone3, libc::EAGAIN);
+        answer(libc::SYS_clone, libc::EAGAIN);
+    };
+    assert!(taken(None, prepare).starts_with(Kind::Direct.name()));
+}
