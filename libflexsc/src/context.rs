@@ -316,18 +316,28 @@ impl Context {
     }
 
     /// Posts what was submitted, takes what has completed, and unless something has, or `stop` says
-    /// so, waits until one of the two is so.
-    pub(crate) fn turn(&self, stop: impl Fn() -> bool) {
+    /// so, waits until one of the two is so, or the time is over.
+    pub(crate) fn turn(&self, time: Option<Duration>, stop: impl Fn() -> bool) {
         let (idle, bell) = self.with(|poster| {
-            let count = poster.wait_or(1, None, Some(&stop));
+            let count = poster.wait_or(1, time, Some(&stop));
             (
                 count == 0 && poster.outstanding() == 0,
                 poster.bell().clone(),
             )
         });
-        if idle && !stop() {
-            // Nothing of this context will end it; perhaps another thread.
-            bell.event.wait(stop);
+        if !idle {
+            return;
+        }
+        // Nothing of this context will end it; perhaps another thread. What it rang for before is
+        // seen here, else it rings again.
+        bell.silence();
+        if !stop() {
+            match time {
+                None => bell.event.wait(stop),
+                Some(time) => {
+                    bell.event.wait_timeout(time, stop);
+                }
+            }
         }
     }
 

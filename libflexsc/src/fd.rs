@@ -58,6 +58,11 @@ impl SharedFd {
         Arc::strong_count(&self.0) == 1
     }
 
+    /// Whether both are shares of one file.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The file itself, or the share again while there are others.
     ///
     /// # Errors

@@ -7,17 +7,23 @@
 //!
 //! # Overview
 //!
-//! - [`Context`]: post [operations](op), take their outputs; [`Batch`] for operations of different
-//!   types; [`Handle`] and [`task`] for futures; [`Chain`] for operations in order, [`Watch`] for
-//!   readiness that is told again and again.
-//! - [`op`]: the operations, one type per system call, with owned buffers ([`IoBuf`]) and shared
-//!   files ([`SharedFd`]).
-//! - [`Backend`]: who executes them: the module, io_uring or a pool of threads over the same page, or
-//!   the caller by plain calls. `FLEXSC_BACKEND` in the environment forces one.
-//! - [`raw`]: calls by their numbers, for bindings to other languages.
-//! - [`page`]: the protocol over the shared memory; [`sys`]: the ABI.
+//! | layer | what for |
+//! |---|---|
+//! | [`fs`], [`net`], [`time`], [`task`] | programs of many tasks, shaped like `std` |
+//! | `green`, a [feature](#features) | blocking-style code, thousands of threads on one |
+//! | [`remote`] | many threads that post to one context |
+//! | [`Handle`] | operations as futures, under [`task::block_on`] |
+//! | [`Context`], [`Batch`], [`Chain`], [`Watch`] | many calls without futures |
+//! | [`op`] | the operations, one type per system call, with owned buffers ([`IoBuf`]) and shared files ([`SharedFd`]) |
+//! | [`Backend`] | who executes them |
+//! | [`raw`] | calls by their numbers, for bindings to other languages |
+//! | [`page`], [`sys`] | the protocol over the shared memory; the ABI |
 //!
-//! # Example: many files at once
+//! Each layer stands on those below it, and can be used alone.
+//!
+//! # First program
+//!
+//! Many files at once, without futures:
 //!
 //! ```
 //! use libflexsc::{At, Context, op::Statx};
@@ -35,6 +41,79 @@
 //! }
 //! # Ok::<(), libflexsc::backend::Error>(())
 //! ```
+//!
+//! The same with tasks:
+//!
+//! ```
+//! use libflexsc::{Handle, fs, task::block_on};
+//! let handle = Handle::auto()?;
+//! let sizes: Vec<_> = ["/proc/self/exe", "/proc/self/comm", "/does/not/exist"]
+//!     .map(|path| {
+//!         let inner = handle.clone();
+//!         handle.spawn(async move { fs::metadata(&inner, path).await.map(|file| file.len()) })
+//!     })
+//!     .into();
+//! block_on(&handle, async {
+//!     for size in sizes {
+//!         println!("{:?}", size.await);
+//!     }
+//! });
+//! # Ok::<(), libflexsc::backend::Error>(())
+//! ```
+//!
+//! # Choosing a backend
+//!
+//! [`Backend::auto`] takes the best that there is, and [`Context::choice`] says which and why.
+//! Results and errnos are the same with all of them; `FLEXSC_BACKEND` in the environment forces one, and
+//! then it is an error if that one cannot be had.
+//!
+//! - The **module** saves the traps. It needs `/dev/flexsc`, and a process without seccomp.
+//! - **io_uring** executes what it does exactly as the plain call, many calls with one trap; a pool
+//!   of threads makes the others. It needs Linux 6.0, and no sysctl or seccomp filter against it.
+//! - **Threads** execute the same page in user space. That saves no call; it lets many of them be in
+//!   progress, which is worth it where calls wait: for disks, for networks.
+//! - **Direct** makes each call when it is posted. Nothing is in progress, so nothing can be cancelled,
+//!   and two tasks that wait for each other in calls wait for ever.
+//!
+//! # Cancellation
+//!
+//! - A future that is dropped cancels its operation; [`Pending::detach`] lets it go on. So whatever
+//!   drops futures, [`Handle::timeout`] or a combinator that takes the first of several, ends what they
+//!   wait for.
+//! - What can be ended is what has not begun, and what waits for a pipe, a socket or in a poll. A call
+//!   that is at work ends when it ends, and its memory is kept until then: see [`Context::cancel`].
+//! - A read that is cancelled may have taken bytes in that instant, which are then lost: a stream after
+//!   a read that was given up is to be closed, or the read awaited after [`Pending::cancel`].
+//! - [`Operation::timeout`] is a limit that the other side keeps; the output says `ETIME`, and the
+//!   buffer comes back.
+//!
+//! # Performance
+//!
+//! It pays to have much in flight: calls that are independent of each other, posted before any is
+//! waited for. What does not pay:
+//!
+//! - **One call at a time.** Who posts a call and waits for it pays for two hand-overs between CPUs, which
+//!   cost more than the trap that they save.
+//! - **One CPU.** There is nobody else to execute; the module executes the batch in the wait, which
+//!   saves traps and nothing else.
+//! - **Few large transfers.** The copying takes the time, wherever it is done.
+//! - **Calls that `std` makes cheaply.** The address of a socket is asked for by a plain call here, too.
+//! - **Threads for what is in the cache.** A pool without the module makes the same calls from other
+//!   CPUs: more work, not less.
+//!
+//! A page has [256 entries](backend::Options::entries) unless told otherwise, at most 4096: what is posted
+//! beyond that waits for its turn, behind what blocks. For many idle connections there is
+//! [`Handle::ready`], which [`net`] uses by itself. Buffers are moved, not copied, but for
+//! `AsyncIo` of [`net`], whose traits want borrowed ones.
+//!
+//! # Features
+//!
+//! | feature | what |
+//! |---|---|
+//! | `green` | `green`: threads with stacks of their own, on corosensei |
+//! | `futures-io` | `net::AsyncIo`: futures' `AsyncRead` and `AsyncWrite` over streams |
+//!
+//! None is on by default.
 
 #![deny(unsafe_code)]
 
@@ -42,6 +121,8 @@ pub mod page;
 mod sync;
 pub mod sys;
 
+#[cfg(not(loom))]
+mod address;
 #[cfg(not(loom))]
 mod batch;
 #[cfg(not(loom))]
@@ -57,6 +138,8 @@ mod pending;
 #[cfg(not(loom))]
 mod poster;
 #[cfg(not(loom))]
+mod ready;
+#[cfg(not(loom))]
 mod slab;
 #[cfg(not(loom))]
 mod stats;
@@ -68,14 +151,25 @@ mod watch;
 #[cfg(not(loom))]
 pub mod backend;
 #[cfg(not(loom))]
+pub mod fs;
+#[cfg(all(feature = "green", not(loom)))]
+pub mod green;
+#[cfg(not(loom))]
+pub mod net;
+#[cfg(not(loom))]
 pub mod op;
 #[cfg(not(loom))]
 pub mod raw;
 #[cfg(not(loom))]
+pub mod remote;
+#[cfg(not(loom))]
 pub mod task;
+#[cfg(not(loom))]
+pub mod time;
 
 #[cfg(not(loom))]
 pub use self::{
+    address::Address,
     backend::{Backend, Cancel},
     batch::{AnyOutput, Batch, Done, WrongOperation},
     buf::{IoBuf, IoBufMut, Slice},
@@ -84,6 +178,7 @@ pub use self::{
     fd::{At, On, SharedFd},
     op::{Chain, Dirent, Dirents, Operation, Timespec},
     pending::{Handle, Pending},
+    ready::Ready,
     stats::Stats,
     statx::{FileType, Statx},
     watch::{Watch, Watching},

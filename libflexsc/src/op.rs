@@ -18,6 +18,7 @@
 //! | opening | [`Openat`] [`Openat2`] |
 //! | attributes | [`Fstat`] [`Newfstatat`] [`Statx`] [`Fchmod`] [`Fchmodat`] [`Fchown`] [`Fchownat`] [`Utimensat`] [`Faccessat`] |
 //! | names | [`Getdents64`] [`Readlinkat`] [`Mkdirat`] [`Unlinkat`] [`Renameat2`] [`Symlinkat`] [`Linkat`] |
+//! | sockets | [`Socket`] [`Bind`] [`Listen`] [`Connect`] [`Accept4`] [`Shutdown`] [`Sendto`] [`Recvfrom`] [`Sendmsg`] [`Recvmsg`] [`Setsockopt`] [`Getsockopt`] |
 //! | waiting | [`Poll`]; any with a [`Timeout`] |
 //! | measuring | [`Nop`] [`Getppid`] [`Raw`] |
 //!
@@ -47,9 +48,12 @@ mod chain;
 mod dirents;
 mod file;
 mod io;
+mod message;
 mod misc;
+mod option;
 mod path;
 mod poll;
+mod socket;
 mod stat;
 mod timeout;
 mod vectored;
@@ -61,15 +65,19 @@ pub use file::{
     CopyFileRange, Fadvise, Fallocate, Fdatasync, Fsync, Ftruncate, Lseek, OpenHow, Openat, Openat2,
 };
 pub use io::{Pread, Pwrite, Read, Write};
+pub use message::{Message, Recvfrom, Recvmsg, Sendmsg, Sendto};
 pub use misc::{Close, Getppid, Nop, Raw};
+pub use option::{Getsockopt, Setsockopt};
 pub use path::{Faccessat, Linkat, Mkdirat, Readlinkat, Renameat2, Symlinkat, Unlinkat};
 pub use poll::Poll;
+pub use socket::{Accept4, Bind, Connect, Listen, Shutdown, Socket};
 pub use stat::{Fstat, Newfstatat, Statx};
 pub use timeout::Timeout;
 pub use vectored::{Preadv, Pwritev, Readv, Writev};
 
 pub(crate) use chain::ops_of;
 pub(crate) use private::{Access, Call, Role, Sealed};
+pub(crate) use socket::{local_address, peer_address};
 
 use crate::On;
 

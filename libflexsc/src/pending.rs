@@ -129,9 +129,12 @@ impl fmt::Debug for Handle {
 /// An operation in progress; the future of its output.
 ///
 /// It makes progress under [`block_on`](crate::task::block_on). Forgetting it is harmless. Dropping
-/// it gives the output up: an operation that still waits for its turn is not executed; one in
-/// progress goes on, its memory is kept until it is over, and a file that it opens is closed.
-#[must_use = "dropping a pending operation gives its output up; await it"]
+/// it gives the output up, and cancels the operation as [`Context::cancel`] does: one that still waits
+/// for its turn is not executed, one that waits for a file ends, one that is at work goes on. Its
+/// memory is kept until it is over; a file that it opens is closed, and what it has read is
+/// lost. An operation of a [chain](crate::op::Chain) is not cancelled: others depend on it.
+/// [`Self::detach`] lets the operation go on.
+#[must_use = "dropping a pending operation cancels it; await or detach it"]
 pub struct Pending<O: Operation> {
     state: PendingState<O>,
     context: Rc<Context>,
@@ -154,6 +157,14 @@ impl<O: Operation> Pending<O> {
         match self.state {
             PendingState::Slot(key) => self.context.cancel_slot(key),
             _ => Cancel::Over,
+        }
+    }
+
+    /// Gives the output up, and lets the operation go on; one that still waits for its turn is executed
+    /// when that comes.
+    pub fn detach(mut self) {
+        if let PendingState::Slot(key) = mem::replace(&mut self.state, PendingState::Taken) {
+            self.context.with(|poster| poster.detach(key));
         }
     }
 }
@@ -194,7 +205,7 @@ impl<O: Operation> Future for Pending<O> {
 impl<O: Operation> Drop for Pending<O> {
     fn drop(&mut self) {
         if let PendingState::Slot(key) = self.state {
-            self.context.with(|poster| poster.abandon(key));
+            self.context.with(|poster| poster.forsake(key));
         }
     }
 }

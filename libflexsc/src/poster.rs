@@ -287,7 +287,7 @@ impl Poster {
         }
         match slot.owner {
             Owner::Key => {}
-            Owner::Orphan => {
+            Owner::Orphan | Owner::Detached => {
                 if let Some((op, _)) = self.slab.remove(key) {
                     self.deferred.orphans.push((op, outcome));
                 }
@@ -508,8 +508,17 @@ impl Poster {
     /// Nobody wants the output any more. One that is queued is dropped when
     /// its turn comes.
     pub(crate) fn abandon(&mut self, key: u32) {
+        self.give_up(key, Owner::Orphan);
+    }
+
+    /// Nobody wants the output any more, but the operation executed.
+    pub(crate) fn detach(&mut self, key: u32) {
+        self.give_up(key, Owner::Detached);
+    }
+
+    fn give_up(&mut self, key: u32, owner: Owner) {
         let slot = self.slab.get_mut(key);
-        slot.owner = Owner::Orphan;
+        slot.owner = owner;
         slot.waker = None;
         match slot.state {
             State::Done(outcome) => {

@@ -136,6 +136,8 @@ pub(crate) enum Owner {
     Batch(u32),
     /// Nobody any more.
     Orphan,
+    /// Nobody, but it is to be executed.
+    Detached,
 }
 
 /// Where an operation is that is not over.

@@ -17,13 +17,17 @@ use std::{
 
 use async_executor::LocalExecutor;
 
-use crate::{backend::Bell, pending::Handle};
+use crate::{backend::Bell, pending::Handle, ready::Waits, time::Timers};
 
 pub use async_executor::Task;
 
 /// The tasks of a handle.
 #[derive(Default)]
-pub(crate) struct Tasks(RefCell<Inner>);
+pub(crate) struct Tasks {
+    inner: RefCell<Inner>,
+    pub(crate) timers: Timers,
+    pub(crate) waits: Waits,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -38,12 +42,16 @@ impl Tasks {
     }
 
     fn executor(&self) -> Rc<LocalExecutor<'static>> {
-        self.0.borrow_mut().executor.get_or_insert_default().clone()
+        self.inner
+            .borrow_mut()
+            .executor
+            .get_or_insert_default()
+            .clone()
     }
 
     fn enter(&self) -> Running<'_> {
         let executor = self.executor();
-        self.0.borrow_mut().depth += 1;
+        self.inner.borrow_mut().depth += 1;
         Running {
             tasks: self,
             executor: Some(executor),
@@ -61,7 +69,7 @@ struct Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.executor = None;
-        let mut inner = self.tasks.0.borrow_mut();
+        let mut inner = self.tasks.inner.borrow_mut();
         inner.depth -= 1;
         let last = if inner.depth == 0 {
             inner.executor.take()
@@ -112,7 +120,10 @@ pub fn block_on<F: Future>(handle: &Handle, future: F) -> F::Output {
             return output;
         }
         // If there is more to run: what was submitted must not wait for it for ever.
-        handle.turn(|| woken.flag.load(Ordering::Acquire));
+        let timers = &handle.tasks.timers;
+        handle.turn(timers.left(), || woken.flag.load(Ordering::Acquire));
+        timers.fire();
+        handle.tasks.waits.look(handle);
         woken.flag.store(false, Ordering::Release);
     }
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Plain calls made in steps, so that waiting for a file is apart from the call.
 //!
-//! The calls that wait for a pipe, a socket or an eventfd are tried without blocking (`RWF_NOWAIT`);
-//! while there is nothing to do the caller waits, with poll(2), for as long as it likes, and may
-//! give up: until then the call has had no effect. All others are made as they are, and cannot
-//! be ended.
+//! The calls that wait for a pipe, a socket or an eventfd are tried without blocking (`RWF_NOWAIT`,
+//! `MSG_DONTWAIT`); while there is nothing to do the caller waits, with poll(2), for as long as it
+//! likes, and may give up: until then the call has had no effect. All others are made as they are,
+//! and cannot be ended.
+
+mod socket;
 
 use core::time::Duration;
 use std::time::Instant;
@@ -34,15 +36,26 @@ pub(super) struct Attempt {
     how: How,
     /// Bytes that a write has written.
     written: u64,
+    /// How often in a row the file claimed to be ready, and was not.
+    claims: u32,
     /// The file is a pipe or a socket, if the call is tried.
     stream: bool,
 }
+
+/// After as many claims in a row the call waits for something else than its file tells.
+const CLAIMS: u32 = 8;
 
 enum How {
     /// Not known yet.
     Unknown,
     /// Without blocking, part by part.
     Parts(Vec<libc::iovec>),
+    /// A send on a stream, part by part.
+    Send(socket::Sending),
+    /// The call with these arguments, by which it does not block.
+    Try([u64; 6]),
+    /// A connection taken from the listener with this inode.
+    Accept(u64),
     /// The call itself, when the file is ready.
     WhenReady,
     /// The call itself.
@@ -62,6 +75,7 @@ impl Attempt {
             args,
             how: How::Unknown,
             written: 0,
+            claims: 0,
             stream: false,
         }
     }
@@ -107,13 +121,42 @@ impl Attempt {
         self.is_tried();
         match &self.how {
             How::Parts(_) => self.part(),
+            How::Send(_) => self.send_part(),
+            How::Try(args) => {
+                // SAFETY: As the maker of the attempt promised.
+                match unsafe { sys::syscall(self.nr, args) } {
+                    EAGAIN => self.not_yet(),
+                    ret => Step::Over(ret),
+                }
+            }
+            How::Accept(inode) => self.accept(*inode),
             How::WhenReady if look(self.wait()) == 0 => Step::Wait(self.wait()),
             _ => Step::Over(self.block()),
         }
     }
 
+    /// What is to be done after a call that would have blocked.
+    fn not_yet(&mut self) -> Step {
+        let wait = self.wait();
+        // Nobody has claimed anything yet, or another has taken what there was.
+        if self.claims == 0 || look(wait) == 0 {
+            self.claims = 1;
+            return Step::Wait(wait);
+        }
+        self.claims += 1;
+        if self.claims > CLAIMS {
+            return Step::Over(self.block());
+        }
+        self.step()
+    }
+
     /// Goes on with the call, and waits as it does.
     pub(super) fn block(&mut self) -> i64 {
+        if let (How::Send(sending), 1..) = (&self.how, self.written) {
+            // SAFETY: The segments are what is left of those of the call, as promised.
+            let ret = unsafe { sending.call(self.fd(), 0) };
+            return self.written as i64 + ret.max(0);
+        }
         let (nr, args) = match &self.how {
             // A write of which a part is written: the rest.
             How::Parts(parts) if self.written != 0 => {
@@ -146,7 +189,13 @@ impl Attempt {
     }
 
     pub(super) fn writes(&self) -> bool {
-        [libc::SYS_write, libc::SYS_writev].contains(&self.nr.into())
+        [
+            libc::SYS_write,
+            libc::SYS_writev,
+            libc::SYS_sendto,
+            libc::SYS_sendmsg,
+        ]
+        .contains(&self.nr.into())
     }
 
     fn wait(&self) -> Wait {
@@ -166,7 +215,7 @@ impl Attempt {
         let vectored = match libc::c_long::from(self.nr) {
             libc::SYS_read | libc::SYS_write => false,
             libc::SYS_readv | libc::SYS_writev => true,
-            _ => return How::Plain,
+            _ => return self.kind_of_socket_call(),
         };
         let mut stat: libc::stat = sys::zeroed();
         // SAFETY: The structure is valid for writes.
@@ -198,7 +247,7 @@ impl Attempt {
 
     /// Reads, or writes a part, without blocking.
     fn part(&mut self) -> Step {
-        let (writes, wait) = (self.writes(), self.wait());
+        let writes = self.writes();
         let How::Parts(parts) = &self.how else {
             return Step::Over(self.block());
         };
@@ -219,8 +268,8 @@ impl Attempt {
         ];
         // SAFETY: The segments are those of the call, or what is left of them, as promised.
         let ret = unsafe { sys::syscall(nr as u16, &args) };
-        if ret == -i64::from(libc::EAGAIN) {
-            return Step::Wait(wait);
+        if ret == EAGAIN {
+            return self.not_yet();
         }
         if ret == -i64::from(libc::EOPNOTSUPP) {
             self.how = How::WhenReady;
@@ -231,26 +280,40 @@ impl Attempt {
 
     /// Goes on after what is left has returned `ret`: a write is over when all is written.
     pub(super) fn took(&mut self, ret: i64) -> Step {
-        let (writes, wait) = (self.writes(), self.wait());
+        let writes = self.writes();
         let How::Parts(parts) = &mut self.how else {
             return Step::Over(ret);
         };
         if ret <= 0 || !writes {
-            return Step::Over(if ret < 0 && self.written != 0 {
-                self.written as i64
-            } else {
-                ret.saturating_add(self.written as i64)
-            });
+            return Step::Over(self.ended(ret));
         }
-        self.written += ret as u64;
         advance(parts, ret as usize);
-        if parts.is_empty() {
+        let all = parts.is_empty();
+        self.wrote(ret, all)
+    }
+
+    /// What the call returns of which a part has returned `ret`, and no other is to come.
+    fn ended(&self, ret: i64) -> i64 {
+        if ret < 0 && self.written != 0 {
+            self.written as i64
+        } else {
+            ret.saturating_add(self.written as i64)
+        }
+    }
+
+    /// After a part of a write.
+    fn wrote(&mut self, count: i64, all: bool) -> Step {
+        self.written += count as u64;
+        self.claims = 0;
+        if all {
             Step::Over(self.written as i64)
         } else {
-            Step::Wait(wait)
+            Step::Wait(self.wait())
         }
     }
 }
+
+const EAGAIN: i64 = -(libc::EAGAIN as i64);
 
 /// Whether calls on the file may block.
 fn blocks(fd: i32) -> bool {
@@ -299,19 +362,7 @@ fn advance(parts: &mut Vec<libc::iovec>, mut count: usize) {
 
 /// An option of a socket; `none` if it has none.
 fn socket_option<T: Copy>(fd: i32, option: i32, none: T) -> T {
-    let mut value = none;
-    let mut len = size_of::<T>() as libc::socklen_t;
-    // SAFETY: The value is valid for writes of the length given; it is integers.
-    let ret = unsafe {
-        libc::getsockopt(
-            fd,
-            libc::SOL_SOCKET,
-            option,
-            (&raw mut value).cast(),
-            &mut len,
-        )
-    };
-    if ret == 0 { value } else { none }
+    socket::option_at(fd, libc::SOL_SOCKET, option, none)
 }
 
 /// The events that are there, or a negative errno.

@@ -188,6 +188,8 @@ impl Threads {
         let unbegun = self.pool.parking.cancel(index);
         if let Some(job) = self.pool.parking.unpark(index) {
             self.pool.end(job);
+            // While it polls for the file that stays open, whoever closes it.
+            self.pool.wake_poller();
             return Cancel::Cancelled;
         }
         if unbegun {
@@ -262,6 +264,11 @@ impl Pool {
 
     fn wake_all(&self) {
         self.wake.notify_all();
+        self.wake_poller();
+    }
+
+    /// Has the thread that waits look again what it is to wait for.
+    fn wake_poller(&self) {
         if let Some(Some(poller)) = self.poller.get() {
             poller.wake();
         }

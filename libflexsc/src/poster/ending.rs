@@ -41,6 +41,15 @@ impl Poster {
         answer
     }
 
+    /// Nobody wants the operation any more: ends it early, unless others of a chain depend on it.
+    pub(crate) fn forsake(&mut self, key: u32) {
+        let slot = self.slab.get(key);
+        if matches!(slot.state, State::Posted) && slot.chain.is_none() {
+            self.cancel(key);
+        }
+        self.abandon(key);
+    }
+
     /// Ends all operations early. Returns how many are not over yet, or were cancelled here.
     pub(crate) fn cancel_all(&mut self) -> usize {
         let mut count = self.alive;

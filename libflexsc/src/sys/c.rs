@@ -37,5 +37,7 @@ pub(crate) unsafe trait Zeroable {}
 unsafe impl Zeroable for libc::stat {}
 // SAFETY: Integers and padding only.
 unsafe impl Zeroable for libc::statx {}
+// SAFETY: Integers, padding and pointers, which may be null.
+unsafe impl Zeroable for libc::msghdr {}
 // SAFETY: Integers only.
 unsafe impl Zeroable for Setup {}

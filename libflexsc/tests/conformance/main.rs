@@ -19,6 +19,7 @@ mod model;
 mod names;
 mod opening;
 mod polling;
+mod sockets;
 mod streams;
 
 use attributes::{access, attributes, changing_attributes, times};
@@ -47,6 +48,12 @@ use polling::{
     poll_tells_what_is_there, poll_waits_until_the_file_is_ready, two_watches_of_one_file,
     watch_for_futures, watch_of_a_file_that_is_always_ready, watch_tells_a_hang_up,
     watch_tells_each_readiness, watch_that_is_not_looked_at_for_long,
+};
+use sockets::{
+    broken_connection, calls_on_the_wrong_socket, cancelled_receive_takes_nothing, datagrams,
+    idle_acceptors_hold_no_threads, idle_receivers_hold_no_threads, limits_of_sockets,
+    long_sends_wait_for_room, options, receivers_of_one_socket_share_what_comes, sockets_are_made,
+    stream_from_end_to_end,
 };
 use streams::{
     accept_waits_for_a_connection, broken_pipe_raises_no_signal, calls_of_sockets,
@@ -97,6 +104,13 @@ each_backend!(
     chain_goes_on_after_a_step_that_is_handed_back,
     chain_of_futures_whose_outputs_nobody_wants,
     limit_in_a_chain,
+    sockets_are_made,
+    stream_from_end_to_end,
+    calls_on_the_wrong_socket,
+    datagrams,
+    options,
+    broken_connection,
+    limits_of_sockets,
     nonblocking_file_does_not_wait,
     socket_keeps_its_own_time_limit,
     offset_means_nothing_to_a_stream,
@@ -110,11 +124,13 @@ mod posting {
     use super::{
         accept_waits_for_a_connection, broken_pipe_raises_no_signal, cancel_all_ends_all_that_wait,
         cancelled_close_that_was_queued_closes, cancelled_operation_that_was_queued_has_no_effect,
-        cancelled_read_gives_its_buffer_back, cancelled_step_ends_those_after_it,
-        cancelled_watch_ends_once, cancelled_write_gives_what_it_has_written,
-        dropped_watch_does_not_hold_its_context, long_write_to_a_socket_is_whole,
-        many_watches_beside_each_other, poll_waits_until_the_file_is_ready,
-        queued_chain_that_nobody_wants_is_not_executed, two_watches_of_one_file,
+        cancelled_read_gives_its_buffer_back, cancelled_receive_takes_nothing,
+        cancelled_step_ends_those_after_it, cancelled_watch_ends_once,
+        cancelled_write_gives_what_it_has_written, dropped_watch_does_not_hold_its_context,
+        idle_acceptors_hold_no_threads, idle_receivers_hold_no_threads, long_sends_wait_for_room,
+        long_write_to_a_socket_is_whole, many_watches_beside_each_other,
+        poll_waits_until_the_file_is_ready, queued_chain_that_nobody_wants_is_not_executed,
+        receivers_of_one_socket_share_what_comes, two_watches_of_one_file,
         watch_of_a_file_that_is_always_ready, watch_that_is_not_looked_at_for_long,
     };
 
@@ -132,6 +148,11 @@ mod posting {
         dropped_watch_does_not_hold_its_context,
         cancelled_step_ends_those_after_it,
         queued_chain_that_nobody_wants_is_not_executed,
+        idle_receivers_hold_no_threads,
+        idle_acceptors_hold_no_threads,
+        cancelled_receive_takes_nothing,
+        long_sends_wait_for_room,
+        receivers_of_one_socket_share_what_comes,
         watch_that_is_not_looked_at_for_long,
         accept_waits_for_a_connection,
         long_write_to_a_socket_is_whole,

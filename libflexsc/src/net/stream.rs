@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What streams of bytes have in common.
+
+use crate::{Handle, SharedFd, op::Sealed};
+
+/// A connected stream of bytes: a [`TcpStream`](super::TcpStream) or a
+/// [`UnixStream`](super::UnixStream).
+pub trait Stream: Sealed + Clone + 'static {
+    /// The socket, for [operations](crate::op).
+    fn fd(&self) -> &SharedFd;
+
+    /// What the stream belongs to.
+    fn handle(&self) -> &Handle;
+}
+
+/// The methods that all streams have.
+macro_rules! stream_methods {
+    ($name:ident) => {
+        impl $name {
+            /// Receives what there is, at most as much as the buffer is long; waits for the first
+            /// byte. 0 bytes are the end of the stream.
+            ///
+            /// # Errors
+            ///
+            /// That of `recv(2)`; the buffer comes back in any case.
+            pub async fn read<B: IoBufMut>(&self, buf: B) -> (io::Result<usize>, B) {
+                self.0.read(buf).await
+            }
+
+            /// Receives until the buffer is full.
+            ///
+            /// # Errors
+            ///
+            /// `UnexpectedEof` if the stream ends before, or as for [`Self::read`]; how much came by
+            /// then is unknown.
+            pub async fn read_exact<B: IoBufMut>(&self, mut buf: B) -> (io::Result<()>, B) {
+                let (mut len, all) = (0, buf.bytes_len());
+                while len < all {
+                    let (result, back) = self.0.read(buf.slice(len..)).await;
+                    buf = back.into_inner();
+                    match result {
+                        Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buf),
+                        Ok(count) => len += count,
+                        Err(error) => return (Err(error), buf),
+                    }
+                }
+                (Ok(()), buf)
+            }
+
+            /// Sends a buffer, perhaps only a part of it. Raises no signal.
+            ///
+            /// # Errors
+            ///
+            /// That of `send(2)`; the buffer comes back in any case.
+            pub async fn write<B: IoBuf>(&self, buf: B) -> (io::Result<usize>, B) {
+                self.0.send(buf, None).await
+            }
+
+            /// Sends all of a buffer.
+            ///
+            /// # Errors
+            ///
+            /// As for [`Self::write`]; how much was sent by then is unknown.
+            pub async fn write_all<B: IoBuf>(&self, mut buf: B) -> (io::Result<()>, B) {
+                let (mut len, all) = (0, buf.bytes_len());
+                while len < all {
+                    let (result, back) = self.0.send(buf.slice(len..), None).await;
+                    buf = back.into_inner();
+                    match result {
+                        Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
+                        Ok(count) => len += count,
+                        Err(error) => return (Err(error), buf),
+                    }
+                }
+                (Ok(()), buf)
+            }
+
+            /// Ends one or both directions.
+            ///
+            /// # Errors
+            ///
+            /// That of `shutdown(2)`.
+            pub async fn shutdown(&self, how: net::Shutdown) -> io::Result<()> {
+                Ok(self.0.run(Shutdown::new(&self.0.fd, how)).await?)
+            }
+
+            /// One half to receive from and one to send to, for tasks of their own.
+            pub fn into_split(self) -> (ReadHalf<Self>, WriteHalf<Self>) {
+                halves::split(self)
+            }
+        }
+
+        impl Sealed for $name {}
+
+        impl Stream for $name {
+            fn fd(&self) -> &SharedFd {
+                &self.0.fd
+            }
+
+            fn handle(&self) -> &Handle {
+                &self.0.handle
+            }
+        }
+
+        impl AsFd for $name {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.0.fd.as_fd()
+            }
+        }
+    };
+}
