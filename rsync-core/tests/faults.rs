@@ -6,6 +6,7 @@ mod common;
 
 use common::{BACKENDS, Random, Run, Scratch, Times, assert_same, flexsync, leftovers, snapshot};
 use std::fs::{self, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -147,7 +148,13 @@ fn as_nobody(scratch: &Scratch, arguments: &[&str]) -> Option<Run> {
         .args(arguments)
         .uid(NOBODY)
         .gid(NOBODY);
-    Some(command.output().unwrap().into())
+    loop {
+        match command.output() {
+            // Another test's thread has forked while the copy was written, and has not executed yet.
+            Err(why) if why.kind() == ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+            output => return Some(output.unwrap().into()),
+        }
+    }
 }
 
 fn give_to_nobody(path: &Path) {
