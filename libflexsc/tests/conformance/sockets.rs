@@ -316,7 +316,22 @@ const MANY: usize = 1000;
 /// How many threads at most a backend may have made for them.
 const THREADS: u64 = 40;
 
+/// Lets this process have as many files as it may.
+fn raise_limit_of_files() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: A live structure, to be filled in and to be read.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
+        limit.rlim_cur = limit.rlim_max;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+    }
+}
+
 fn many(kind: Kind) -> Context {
+    raise_limit_of_files();
     context_with(kind, |options| options.entries(2048))
 }
 
