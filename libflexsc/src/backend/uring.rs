@@ -355,6 +355,10 @@ impl Uring {
             if self.gave_up {
                 return Cancel::Cancelled;
             }
+            let answer = self.pool.cancel(submitter, index);
+            // The pool may have heeded the mark by now.
+            let heeded = submitter.returned(index) == Some(-i64::from(libc::ECANCELED));
+            return if heeded { Cancel::Cancelled } else { answer };
         }
         self.pool.cancel(submitter, index)
     }

@@ -176,6 +176,13 @@ impl Submitter {
             .is_some_and(|entry| entry.status.load(Ordering::Acquire) == sys::DONE)
     }
 
+    /// What a posted entry that was completed, and not reaped yet, has returned.
+    pub fn returned(&self, index: u32) -> Option<i64> {
+        let done = self.is_done(index);
+        let entry = self.region.entry(index).filter(|_| done)?;
+        Some(entry.ret.load(Ordering::Relaxed))
+    }
+
     /// Takes the next completion, and makes its entry free unless there is more to come from it.
     pub fn reap(&mut self) -> Option<Completion> {
         loop {
