@@ -355,10 +355,14 @@ impl Uring {
             if self.gave_up {
                 return Cancel::Cancelled;
             }
-            let answer = self.pool.cancel(submitter, index);
-            // The pool may have heeded the mark by now.
-            let heeded = submitter.returned(index) == Some(-i64::from(libc::ECANCELED));
-            return if heeded { Cancel::Cancelled } else { answer };
+            return match self.pool.cancel(submitter, index) {
+                // It was not when this began: the pool has heeded the mark, or it was interrupted.
+                Cancel::Over => match submitter.returned(index).map(i64::wrapping_neg) {
+                    Some(errno) if errno == i64::from(libc::ECANCELED) => Cancel::Cancelled,
+                    _ => Cancel::Running,
+                },
+                answer => answer,
+            };
         }
         self.pool.cancel(submitter, index)
     }
