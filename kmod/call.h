@@ -72,9 +72,9 @@ struct flexsc_frame {
 #define FLEXSC_FRAME_BLOCK	0x1	/* T: make the blocking call, waiting is no use */
 #define FLEXSC_FRAME_ATTEMPT	0x2	/* flexsc_file_get_rw(): try without blocking */
 #define FLEXSC_FRAME_MULTI	0x4	/* poll: wait, whatever is there */
-#define FLEXSC_FRAME_AGAIN	0x8	/* out, with FLEXSC_WAIT: once more at once */
 #define FLEXSC_FRAME_FILE	0x8	/* in: what is opened gets no descriptor */
 #define FLEXSC_FRAME_CLOEXEC	0x10	/* out, with FILE: its descriptor would close on exec */
+#define FLEXSC_FRAME_AGAIN	0x20	/* out, with FLEXSC_WAIT: once more at once */
 
 /* A handler's verdict. FLEXSC_TO_T and _HAND_BACK mean: no side effect has happened. */
 enum flexsc_verdict {

@@ -53,12 +53,15 @@ static_assert!(size_of::<Frame>() == 128);
 pub(crate) const FRAME_BLOCK: u32 = 1;
 /// `FLEXSC_FRAME_MULTI`: wait, whatever is there.
 pub(crate) const FRAME_MULTI: u32 = 4;
-/// `FLEXSC_FRAME_AGAIN`: not to wait, but to try once more at once.
-pub(crate) const FRAME_AGAIN: u32 = 8;
 /// `FLEXSC_FRAME_FILE`: what is opened goes to `chain` and gets no descriptor.
 pub(crate) const FRAME_FILE: u32 = 8;
 /// `FLEXSC_FRAME_CLOEXEC`: its descriptor would close on exec.
 pub(crate) const FRAME_CLOEXEC: u32 = 16;
+/// `FLEXSC_FRAME_AGAIN`: not to wait, but to try once more at once.
+pub(crate) const FRAME_AGAIN: u32 = 32;
+static_assert!(
+    (FRAME_BLOCK | FRAME_MULTI | FRAME_FILE | FRAME_CLOEXEC | FRAME_AGAIN).count_ones() == 5
+);
 
 /// What became of an entry that a handler was given.
 pub(crate) enum Verdict {

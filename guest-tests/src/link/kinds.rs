@@ -8,8 +8,11 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::{
-    Step, close, descriptors, expect_all, minus, open, read, results, step, with_file, write,
+    Step, close, complete, descriptors, expect_all, minus, open, post, read, results, step,
+    with_file, write,
 };
+use crate::arm::idle::settled;
+use crate::client::Mode;
 use crate::posted::{MODES, Poster, ensure, expect};
 use crate::suite::{Behaviour, Place};
 
@@ -17,6 +20,7 @@ use crate::suite::{Behaviour, Place};
 pub fn add(list: &mut Vec<Behaviour>) {
     let mut one = |name, run| list.push(Behaviour { name, run });
     one("accept4_opens", accept);
+    one("an_accept_that_waits_holds_no_lane", idle_accept);
     one("socket_opens", socket);
     one("openat2_opens", openat2);
     one("names_in_a_directory", directory);
@@ -46,6 +50,25 @@ fn accept(_: &mut Place) -> Result<(), String> {
             drop(client);
         }
         ensure(descriptors()? == before, "descriptors are left")?;
+    }
+    Ok(())
+}
+
+fn idle_accept(_: &mut Place) -> Result<(), String> {
+    drop(crate::arm::ends::tcp("127.0.0.1")?);
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(|why| why.to_string())?;
+    let address = listener.local_addr().map_err(|why| why.to_string())?;
+    for mode in MODES {
+        let mut poster = Poster::new(mode)?;
+        let accepts = step(libc::SYS_accept4, &[listener.as_raw_fd() as u64, 0, 0, 0]);
+        let indices = post(&mut poster, &[accepts.file()])?;
+        if mode == Mode::Lanes {
+            settled(&poster.context)?;
+        }
+        let client = TcpStream::connect(address).map_err(|why| why.to_string())?;
+        let done = complete(&mut poster, &indices)?;
+        expect("accept4", done[0].ret, 0)?;
+        drop(client);
     }
     Ok(())
 }
