@@ -6,9 +6,11 @@ use std::io::{self, Read, Write};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use crate::client::PATIENCE;
+
 /// How long a behaviour may take. Under emulation everything takes ten times as long as it should.
 fn limit() -> Duration {
-    3 * *crate::client::PATIENCE
+    3 * *PATIENCE
 }
 
 /// A child process; killed and waited for when dropped.
@@ -60,6 +62,18 @@ impl Child {
     pub fn signal(&self, signal: i32) {
         // SAFETY: the child has not been waited for, so its id is still its own.
         unsafe { libc::kill(self.pid, signal) };
+    }
+
+    /// Kills the child and waits until it has ended, by that.
+    ///
+    /// # Errors
+    /// When it ends otherwise, or not within [`PATIENCE`].
+    pub fn kill(&mut self) -> Result<(), String> {
+        self.signal(libc::SIGKILL);
+        match self.wait(*PATIENCE) {
+            Some(End::Signal(libc::SIGKILL)) => Ok(()),
+            end => Err(format!("a killed child ended by {end:?}")),
+        }
     }
 
     /// Waits until the child has ended; `None` when it has not within `limit`.

@@ -11,7 +11,7 @@ use libflexsc::sys as abi;
 use super::model::{Reach, State};
 use crate::client::{Context, PATIENCE, ioctl, open_device, setup_request};
 use crate::posted::{ensure, expect, libc_ok};
-use crate::process::{Child, End};
+use crate::process::Child;
 use crate::shared_words::SharedWords;
 use crate::suite::{outcome, until};
 
@@ -92,12 +92,7 @@ impl Device {
         if state == State::Foreign {
             return Ok(Some(child));
         }
-        child.signal(libc::SIGKILL);
-        let end = child.wait(*PATIENCE);
-        ensure(
-            end == Some(End::Signal(libc::SIGKILL)),
-            format!("the owner ended by {end:?}"),
-        )?;
+        child.kill()?;
         Ok(None)
     }
 

@@ -10,7 +10,7 @@ use libflexsc::sys as abi;
 use crate::client::{Lane, Mode};
 use crate::lifecycle::{Behaviour, Place, SKIP};
 use crate::posted::{Poster, ensure, expect};
-use crate::process::{Child, End, module_unused, pipe};
+use crate::process::{Child, module_unused, pipe};
 use crate::suite::context;
 use crate::userfault::Slow;
 
@@ -242,12 +242,7 @@ fn killed_asleep(place: &Place) -> Result<(), String> {
         // SAFETY: one byte of room.
         let got = unsafe { libc::read(ready.as_raw_fd(), byte.as_mut_ptr().cast(), 1) };
         expect("bytes from the child", got as i64, 1)?;
-        child.signal(libc::SIGKILL);
-        let end = child.wait(*crate::client::PATIENCE);
-        ensure(
-            end == Some(End::Signal(libc::SIGKILL)),
-            format!("ended by {end:?}"),
-        )?;
+        child.kill()?;
         module_unused()?;
     }
     Ok(())

@@ -104,12 +104,7 @@ fn child(then: fn()) -> Result<(Child, File, (File, File)), String> {
 
 fn kill(_: &mut Place) -> Result<(), String> {
     let (mut child, mut reader, _pipe) = child(|| std::thread::sleep(3 * *PATIENCE))?;
-    child.signal(libc::SIGKILL);
-    let end = child.wait(*PATIENCE);
-    ensure(
-        end == Some(End::Signal(libc::SIGKILL)),
-        format!("the child ended by {end:?}"),
-    )?;
+    child.kill()?;
     ended(&mut reader)?;
     module_unused()
 }
@@ -224,12 +219,7 @@ fn lingers(_: &mut Place) -> Result<(), String> {
         .read(&mut [0])
         .map_err(|why| why.to_string())?;
     expect("the child's word", got as i64, 1)?;
-    child.signal(libc::SIGKILL);
-    let end = child.wait(*PATIENCE);
-    ensure(
-        end == Some(End::Signal(libc::SIGKILL)),
-        format!("the child ended by {end:?}"),
-    )?;
+    child.kill()?;
     module_unused()
 }
 
@@ -257,12 +247,7 @@ fn storm(place: &mut Place) -> Result<(), String> {
         })
         .map_err(|why| why.to_string())?;
         std::thread::sleep(Duration::from_micros(3000 + place.rng.below(40_000)));
-        child.signal(libc::SIGKILL);
-        let end = child.wait(*PATIENCE);
-        ensure(
-            end == Some(End::Signal(libc::SIGKILL)),
-            format!("the child ended by {end:?}"),
-        )?;
+        child.kill()?;
         module_unused()?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use libflexsc::sys as abi;
 
 use crate::cancel::request::cancel;
-use crate::client::{Mode, PATIENCE};
+use crate::client::Mode;
 use crate::fuse::{Mount, Server, available};
 use crate::lanes::threads::{stuck_workers, threads_of};
 use crate::lifecycle::blocking::others_complete;
@@ -210,12 +210,7 @@ fn caller_killed() -> Result<(), String> {
         std::fs::read_to_string(&wchan)
             .is_ok_and(|place| place.contains("fuse") || place.contains("request_wait_answer"))
     })?;
-    child.signal(libc::SIGKILL);
-    let end = child.wait(*PATIENCE);
-    ensure(
-        end == Some(End::Signal(libc::SIGKILL)),
-        format!("the caller ended by {end:?}"),
-    )
+    child.kill()
 }
 
 fn aborted(place: &Place) -> Result<(), String> {
