@@ -147,6 +147,8 @@ mod stats;
 mod statx;
 #[cfg(not(loom))]
 mod watch;
+#[cfg(not(loom))]
+mod whole;
 
 #[cfg(not(loom))]
 pub mod backend;

@@ -18,6 +18,7 @@ use crate::{
         self, Close, Fallocate, Fchmod, Fdatasync, Fsync, Ftruncate, Lseek, Pread, Preadv, Pwrite,
         Pwritev, Read, Write,
     },
+    whole::whole,
 };
 
 /// An open file of a handle, as `std::fs::File`.
@@ -91,18 +92,11 @@ impl File {
     /// # Errors
     ///
     /// `UnexpectedEof` if the file ends before, or what `pread(2)` gives.
-    pub async fn read_exact_at<B: IoBufMut>(&self, mut buf: B, offset: u64) -> (io::Result<()>, B) {
-        let (mut len, all) = (0, buf.bytes_len());
-        while len < all {
-            let (result, back) = self.read_at(buf.slice(len..), offset + len as u64).await;
-            buf = back.into_inner();
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buf),
-                Ok(count) => len += count,
-                Err(error) => return (Err(error), buf),
-            }
-        }
-        (Ok(()), buf)
+    pub async fn read_exact_at<B: IoBufMut>(&self, buf: B, offset: u64) -> (io::Result<()>, B) {
+        whole(buf, io::ErrorKind::UnexpectedEof, async |rest, done| {
+            self.read_at(rest, offset + done as u64).await
+        })
+        .await
     }
 
     /// Writes at an offset, bytes from the start, perhaps a part only.
@@ -120,18 +114,11 @@ impl File {
     /// # Errors
     ///
     /// That of `pwrite(2)`; how much was written by then is unknown.
-    pub async fn write_all_at<B: IoBuf>(&self, mut buf: B, offset: u64) -> (io::Result<()>, B) {
-        let (mut len, all) = (0, buf.bytes_len());
-        while len < all {
-            let (result, back) = self.write_at(buf.slice(len..), offset + len as u64).await;
-            buf = back.into_inner();
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
-                Ok(count) => len += count,
-                Err(error) => return (Err(error), buf),
-            }
-        }
-        (Ok(()), buf)
+    pub async fn write_all_at<B: IoBuf>(&self, buf: B, offset: u64) -> (io::Result<()>, B) {
+        whole(buf, io::ErrorKind::WriteZero, async |rest, done| {
+            self.write_at(rest, offset + done as u64).await
+        })
+        .await
     }
 
     /// Reads into several buffers at an offset.
@@ -188,18 +175,11 @@ impl File {
     /// # Errors
     ///
     /// That of `write(2)`; how much was written by then is unknown.
-    pub async fn write_all<B: IoBuf>(&self, mut buf: B) -> (io::Result<()>, B) {
-        let (mut len, all) = (0, buf.bytes_len());
-        while len < all {
-            let (result, back) = self.write(buf.slice(len..)).await;
-            buf = back.into_inner();
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
-                Ok(count) => len += count,
-                Err(error) => return (Err(error), buf),
-            }
-        }
-        (Ok(()), buf)
+    pub async fn write_all<B: IoBuf>(&self, buf: B) -> (io::Result<()>, B) {
+        whole(buf, io::ErrorKind::WriteZero, async |rest, _| {
+            self.write(rest).await
+        })
+        .await
     }
 
     /// Moves the file's position; gives the new one, bytes from the start.

@@ -33,18 +33,11 @@ macro_rules! stream_methods {
             ///
             /// `UnexpectedEof` if the stream ends before, or as for [`Self::read`]; how much came by
             /// then is unknown.
-            pub async fn read_exact<B: IoBufMut>(&self, mut buf: B) -> (io::Result<()>, B) {
-                let (mut len, all) = (0, buf.bytes_len());
-                while len < all {
-                    let (result, back) = self.0.read(buf.slice(len..)).await;
-                    buf = back.into_inner();
-                    match result {
-                        Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buf),
-                        Ok(count) => len += count,
-                        Err(error) => return (Err(error), buf),
-                    }
-                }
-                (Ok(()), buf)
+            pub async fn read_exact<B: IoBufMut>(&self, buf: B) -> (io::Result<()>, B) {
+                crate::whole::whole(buf, io::ErrorKind::UnexpectedEof, async |rest, _| {
+                    self.0.read(rest).await
+                })
+                .await
             }
 
             /// Sends a buffer, perhaps only a part of it. Raises no signal.
@@ -61,18 +54,11 @@ macro_rules! stream_methods {
             /// # Errors
             ///
             /// As for [`Self::write`]; how much was sent by then is unknown.
-            pub async fn write_all<B: IoBuf>(&self, mut buf: B) -> (io::Result<()>, B) {
-                let (mut len, all) = (0, buf.bytes_len());
-                while len < all {
-                    let (result, back) = self.0.send(buf.slice(len..), None).await;
-                    buf = back.into_inner();
-                    match result {
-                        Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
-                        Ok(count) => len += count,
-                        Err(error) => return (Err(error), buf),
-                    }
-                }
-                (Ok(()), buf)
+            pub async fn write_all<B: IoBuf>(&self, buf: B) -> (io::Result<()>, B) {
+                crate::whole::whole(buf, io::ErrorKind::WriteZero, async |rest, _| {
+                    self.0.send(rest, None).await
+                })
+                .await
             }
 
             /// Ends one or both directions.
