@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::Write as _,
     mem::offset_of,
     path::{Path, PathBuf},
     process::Command,
@@ -336,11 +337,15 @@ fn mirrors_agree_with_the_compiler() {
     assert_eq!(i128::from(abi::FEATURES), features);
 }
 
-/// `FLEXSC_BINDGEN=/usr/bin/bindgen cargo test -p libflexsc --test layout -- --ignored`
+/// `FLEXSC_BINDGEN=/usr/bin/bindgen cargo test -p libflexsc --test layout`
 #[test]
-#[ignore = "needs FLEXSC_BINDGEN, the path of bindgen 0.71.1"]
 fn committed_bindings_are_what_bindgen_makes() {
-    let bindgen = std::env::var_os("FLEXSC_BINDGEN").expect("FLEXSC_BINDGEN names bindgen");
+    let Some(bindgen) = std::env::var_os("FLEXSC_BINDGEN") else {
+        let line = "SKIP committed_bindings_are_what_bindgen_makes bindgen: FLEXSC_BINDGEN does not name bindgen 0.71.1\n";
+        // What a test prints by the macros is kept to itself, unless it fails.
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        return;
+    };
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let arguments = fs::read_to_string(root.join("bindgen.args")).unwrap();
     let made = Command::new(bindgen)

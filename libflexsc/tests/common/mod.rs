@@ -46,8 +46,8 @@ pub fn there_is(kind: Kind, test: &str) -> bool {
     false
 }
 
-/// One test for each backend. That of the module runs with `--ignored module`, in the guest. That of
-/// io_uring is skipped, and says so, where the kernel refuses it.
+/// One test for each backend. Those of the module and of io_uring are skipped, and say so, where there
+/// is none to be had.
 macro_rules! each_backend {
     ($($name:ident,)*) => {
         mod direct {
@@ -56,25 +56,22 @@ macro_rules! each_backend {
         each_backend!(posting: $($name,)*);
     };
     (posting: $($name:ident,)*) => {
-        mod io_uring {
+        mod threads {
+            $(#[test] fn $name() { super::$name(libflexsc::backend::Kind::Threads); })*
+        }
+        each_backend!(io_uring IoUring: $($name,)*);
+        each_backend!(module Module: $($name,)*);
+    };
+    ($module:ident $kind:ident: $($name:ident,)*) => {
+        mod $module {
             $(
                 #[test]
                 fn $name() {
-                    let kind = libflexsc::backend::Kind::IoUring;
+                    let kind = libflexsc::backend::Kind::$kind;
                     if crate::common::there_is(kind, concat!(module_path!(), "::", stringify!($name))) {
                         super::$name(kind);
                     }
                 }
-            )*
-        }
-        mod threads {
-            $(#[test] fn $name() { super::$name(libflexsc::backend::Kind::Threads); })*
-        }
-        mod module {
-            $(
-                #[test]
-                #[ignore = "needs /dev/flexsc"]
-                fn $name() { super::$name(libflexsc::backend::Kind::Module); }
             )*
         }
     };
