@@ -5,7 +5,7 @@
 //! cargo run --release --example copy -- FILE... DIRECTORY
 //! ```
 //!
-//! `FLEXSC_BACKEND=module`, `threads` or `direct` says who executes the calls.
+//! `FLEXSC_BACKEND=module`, `io_uring`, `threads` or `direct` says who executes the calls.
 
 use std::{
     env,

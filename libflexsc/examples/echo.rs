@@ -7,7 +7,7 @@
 //!
 //! Expect a line that says who executes the calls and why, then `64 connections, 6400 messages echoed`
 //! (64 connections and 100 rounds unless told otherwise), then what the context has done: the more
-//! connections, the fewer waits per message. `FLEXSC_BACKEND=module` or `threads` says who executes;
+//! connections, the fewer waits per message. `FLEXSC_BACKEND=module`, `io_uring` or `threads` says who executes;
 //! with `direct` it ends at once, since each call would wait for another that cannot be made.
 
 use std::{env, io, process::ExitCode};
