@@ -29,8 +29,7 @@ impl Context {
         }
         self.take_posted();
         let result = if all {
-            let idle = self.cancel_idle();
-            Ok(idle + self.state().cancel_running())
+            Ok(self.cancel_all())
         } else {
             self.cancel_one(cancel.index)
         };
@@ -50,6 +49,16 @@ impl Context {
             }
             state.pull_for_lanes(self.shared(), self.in_flight());
         }
+    }
+
+    /// Cancels all that is in flight; returns how many entries that were.
+    fn cancel_all(&self) -> u32 {
+        // First: what a lane has, or takes meanwhile, must not go behind `cancel_idle` to wait.
+        let count = self.state().cancel_all();
+        self.cancel_idle();
+        // Last: what a lane has taken meanwhile may block.
+        self.state().interrupt_cancelled();
+        count
     }
 
     fn cancel_one(&self, index: u32) -> Result<u32> {

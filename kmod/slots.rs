@@ -181,12 +181,12 @@ impl Slots {
         }
     }
 
-    /// Marks all that is in the hands of a lane, or waits for such an entry, as cancelled; returns
-    /// how many there are.
-    pub(crate) fn cancel_running(&mut self) -> u32 {
+    /// Marks all that is in flight as cancelled; returns how many there are.
+    pub(crate) fn cancel_all(&mut self) -> u32 {
         let mut count = 0;
         for slot in self.0.iter_mut() {
-            if matches!(slot.place, Place::Running | Place::Linked) {
+            let idle = matches!(slot.place, Place::Queued | Place::Armed);
+            if slot.place != Place::Nowhere && !(idle && mutant!("cancel_idle")) {
                 slot.cancelled = true;
                 count += 1;
             }

@@ -284,12 +284,16 @@ impl State {
         self.slots.take(index, Place::Nowhere)
     }
 
-    /// Cancels all entries that are being executed, and what waits for them; returns how many
-    /// there are.
-    pub(crate) fn cancel_running(&mut self) -> u32 {
-        let count = self.slots.cancel_running();
-        self.interrupt(|_| true);
-        count
+    /// Marks all entries in flight as cancelled, so that none is queued again and none waits;
+    /// returns how many there are. Taking those that are idle, and interrupting the others, is
+    /// left to the caller.
+    pub(crate) fn cancel_all(&mut self) -> u32 {
+        self.slots.cancel_all()
+    }
+
+    /// Interrupts the threads that execute a cancelled entry.
+    pub(crate) fn interrupt_cancelled(&self) {
+        self.interrupt(|index| self.slots.get(index).is_some_and(|slot| slot.cancelled));
     }
 
     /// Interrupts the threads that execute one of `which`.

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What waits costs no worker, and is cancelled and forgotten like everything else.
 
+use std::fs;
+use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use libflexsc::sys as abi;
@@ -22,6 +26,10 @@ pub fn add(list: &mut Vec<Behaviour>) {
     one("a_full_page_of_reads_is_ended_by_its_own_writes", full_page);
     one("thousands_of_idle_reads_cost_nothing", thousands);
     one("what_waits_is_cancelled", cancelled);
+    one(
+        "what_comes_and_goes_is_cancelled_with_all",
+        coming_and_going,
+    );
     one("what_waits_is_forgotten_at_close", closed);
     one("what_waits_keeps_its_file", keeps);
     one("what_waits_does_not_keep_the_process", ended);
@@ -40,7 +48,7 @@ pub fn post_read(poster: &mut Poster, fd: &OwnedFd, len: usize) -> Result<u32, S
 
 /// A figure of the context's fdinfo.
 fn figure(context: &Context, name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", context.fd())).ok()?;
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", context.fd())).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim_start_matches(':').trim().parse().ok()
 }
@@ -153,7 +161,7 @@ pub fn big() -> Result<Poster, String> {
 
 /// How many threads this process has.
 pub fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+    fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
 
 fn thousands(_: &mut Place) -> Result<(), String> {
@@ -221,6 +229,55 @@ fn cancelled(_: &mut Place) -> Result<(), String> {
     expect("write", poster.complete()?.ret, 65_536)
 }
 
+/// Readers of one pipe that are woken again and again, and find that somebody was faster.
+fn coming_and_going(place: &mut Place) -> Result<(), String> {
+    let (read, write) = pipe().map_err(|why| why.to_string())?;
+    let faster = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(format!("/proc/self/fd/{}", read.as_raw_fd()))
+        .map_err(|why| why.to_string())?;
+    let mut poster = Poster::new(Mode::Lanes)?;
+    let stop = AtomicBool::new(false);
+    // Held while there may be a byte in the pipe.
+    let turn = Mutex::new(());
+    std::thread::scope(|scope| {
+        let waker = scope.spawn(|| -> Result<(), String> {
+            while !stop.load(Ordering::Relaxed) {
+                let _turn = turn.lock();
+                put(&write, 1)?;
+                // An entry may have been faster for once.
+                let _ = (&faster).read(&mut [0]);
+            }
+            Ok(())
+        });
+        let verdict = (0..place.rounds.unwrap_or(300))
+            .try_for_each(|_| cancel_readers(&mut poster, &read, &turn));
+        stop.store(true, Ordering::Relaxed);
+        let woken = waker.join().map_err(|_| "the waker panicked")?;
+        verdict.and(woken)
+    })
+}
+
+/// Fills the page with reads, cancels all, and takes what comes of them when nobody wakes them any more.
+fn cancel_readers(poster: &mut Poster, read: &OwnedFd, turn: &Mutex<()>) -> Result<(), String> {
+    let count = poster.context.room();
+    for _ in 0..count {
+        post_read(poster, read, 1)?;
+    }
+    let answer = cancel(&poster.context, 0, abi::CANCEL_ALL);
+    ensure(answer <= count as i64, format!("{answer} cancelled"))?;
+    let _turn = turn.lock();
+    for _ in 0..count {
+        let ret = poster.complete()?.ret;
+        ensure(
+            ret == 1 || ret == -i64::from(libc::ECANCELED),
+            format!("read: {ret}"),
+        )?;
+    }
+    Ok(())
+}
+
 fn closed(_: &mut Place) -> Result<(), String> {
     let (read, write) = pipe().map_err(|why| why.to_string())?;
     let mut poster = single()?;
@@ -249,7 +306,7 @@ fn keeps(_: &mut Place) -> Result<(), String> {
     settled(&poster.context)?;
     drop(read);
     // The number now names something that is ready.
-    let null = std::fs::File::open("/dev/zero").map_err(|why| why.to_string())?;
+    let null = fs::File::open("/dev/zero").map_err(|why| why.to_string())?;
     expect("the new descriptor", null.as_raw_fd().into(), number.into())?;
     put(&write, 3)?;
     let done = poster.complete()?;
