@@ -10,6 +10,7 @@
 #include <linux/module.h>
 #include <linux/poll.h>
 #include <linux/security.h>
+#include <linux/splice.h>
 #include <linux/uaccess.h>
 #include <linux/udp.h>
 #include <net/inet_common.h>
@@ -76,6 +77,28 @@ int flexsc_on_waiting_socket(struct flexsc_frame *frame, flexsc_socket_fn fn)
 static bool is_plain_tcp(const struct sock *sk)
 {
 	return sk_is_tcp(sk) && !inet_csk_has_ulp(sk);
+}
+
+/**
+ * flexsc_socket_tells_input - does poll say when a splice from this socket would go on?
+ * @sock: the socket
+ * @flags: SPLICE_F_*
+ *
+ * Not where the splice ends without data, or waits for something else.
+ */
+bool flexsc_socket_tells_input(const struct socket *sock, unsigned int flags)
+{
+	const struct sock *sk = sock->sk;
+
+	if (!sk || (sock->file->f_flags & O_NONBLOCK))
+		return false;
+	/* Only AF_UNIX heeds the flag. */
+	if (sk_is_unix(sk) ? flags & SPLICE_F_NONBLOCK : !is_plain_tcp(sk) && !sk_is_udp(sk))
+		return false;
+	return READ_ONCE(sk->sk_state) != TCP_LISTEN &&
+	       READ_ONCE(sk->sk_rcvtimeo) == MAX_SCHEDULE_TIMEOUT &&
+	       READ_ONCE(sk->sk_rcvlowat) <= 1 &&
+	       skb_queue_empty_lockless(&sk->sk_receive_queue);
 }
 
 static u32 reading_lanes(const struct sock *sk)

@@ -16,6 +16,7 @@ typedef int (*flexsc_socket_fn)(struct flexsc_frame *frame, struct socket *sock)
 int flexsc_on_socket(struct flexsc_frame *frame, flexsc_socket_fn fn);
 int flexsc_on_waiting_socket(struct flexsc_frame *frame, flexsc_socket_fn fn);
 u32 flexsc_socket_lanes(const struct flexsc_frame *frame, const struct socket *sock, int rw);
+bool flexsc_socket_tells_input(const struct socket *sock, unsigned int flags);
 int flexsc_socket_wait_to_read(struct flexsc_frame *frame);
 int flexsc_socket_resumes(const struct flexsc_frame *frame, struct socket *sock);
 bool flexsc_socket_waits(const struct flexsc_frame *frame, const struct socket *sock);

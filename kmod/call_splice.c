@@ -8,6 +8,7 @@
 #include <linux/fs.h>
 #include <linux/fsnotify.h>
 #include <linux/pipe_fs_i.h>
+#include <linux/poll.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/xacct.h>
 #include <linux/splice.h>
@@ -15,6 +16,10 @@
 #include <linux/wait.h>
 
 #include "call_file.h"
+#include "call_socket.h"
+
+/* A splice from a socket goes on when there is one of these. */
+#define INPUT	(EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLERR | EPOLLHUP)
 
 /* A file and what it is for this call. */
 struct end {
@@ -100,7 +105,43 @@ static int wait_for_space(struct pipe_inode_info *pipe, unsigned int flags)
 	}
 }
 
-/* splice_file_to_pipe() */
+static bool is_idle(struct file *file, unsigned int flags)
+{
+	const struct socket *sock = sock_from_file(file);
+	poll_table table = { ._key = INPUT };
+
+	return sock && flexsc_socket_tells_input(sock, flags) && !(vfs_poll(file, &table) & INPUT) &&
+	       !FLEXSC_MUTANT(idle_input);
+}
+
+static noinline_for_stack int wait_for_input(struct file *file)
+{
+	struct poll_wqueues waits;
+	int ret = 0;
+
+	poll_initwait(&waits);
+	waits.pt._key = INPUT;
+	while (!(vfs_poll(file, &waits.pt) & INPUT)) {
+		waits.pt._qproc = NULL;
+		if (signal_pending(current)) {
+			ret = -ERESTARTSYS;
+			break;
+		}
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (!waits.triggered)
+			schedule();
+		__set_current_state(TASK_RUNNING);
+		/* As in poll_schedule_timeout(): before the next look. */
+		smp_store_mb(waits.triggered, 0);
+	}
+	poll_freewait(&waits);
+	return ret;
+}
+
+/*
+ * splice_file_to_pipe(), less that a socket without data is waited for with the pipe locked:
+ * whoever reads or writes the pipe then would wait for the socket, and not to be interrupted.
+ */
 static ssize_t fill_pipe(struct end *in, struct pipe_inode_info *pipe, size_t len,
 			 unsigned int flags)
 {
@@ -108,6 +149,13 @@ static ssize_t fill_pipe(struct end *in, struct pipe_inode_info *pipe, size_t le
 
 	pipe_lock(pipe);
 	ret = wait_for_space(pipe, flags);
+	while (!ret && is_idle(in->file, flags)) {
+		pipe_unlock(pipe);
+		ret = wait_for_input(in->file);
+		pipe_lock(pipe);
+		if (!ret)
+			ret = wait_for_space(pipe, flags);
+	}
 	if (!ret)
 		ret = vfs_splice_read(in->file, &in->pos, pipe, len, flags);
 	pipe_unlock(pipe);

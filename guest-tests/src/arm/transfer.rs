@@ -5,11 +5,12 @@ use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::ends::tcp;
+use super::ends::{put, tcp};
+use crate::cancel::request::{cancel, sockets};
 use crate::client::Mode;
 use crate::posted::{Poster, ensure, expect};
 use crate::process::pipe;
-use crate::suite::{Behaviour, Place};
+use crate::suite::{Behaviour, Place, until};
 
 /// This file's behaviours.
 pub fn add(list: &mut Vec<Behaviour>) {
@@ -17,6 +18,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
     one("a_long_write_goes_on", long);
     one("a_long_vectored_write_goes_on", vectored);
     one("readers_share_what_is_written", shared);
+    one("a_splice_from_an_idle_socket_leaves_the_pipe_free", splice);
 }
 
 /// How long a long transfer is.
@@ -130,4 +132,59 @@ fn shared(place: &mut Place) -> Result<(), String> {
     memory.sort_unstable();
     let want: Vec<u8> = (0..count).map(|at| at as u8 + 1).collect();
     ensure(memory == want, "bytes were lost or read twice")
+}
+
+/// Whether a thread of this process waits for a socket, in the module's splice or in the kernel's.
+fn splicing() -> bool {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
+        return false;
+    };
+    tasks.flatten().any(|task| {
+        std::fs::read_to_string(task.path().join("wchan")).is_ok_and(|text| {
+            ["wait_for_input", "sk_wait_data", "unix_stream"]
+                .iter()
+                .any(|name| text.contains(name))
+        })
+    })
+}
+
+fn get(from: &OwnedFd, len: usize) -> Result<(), String> {
+    let mut bytes = vec![0_u8; len + 1];
+    // SAFETY: that many bytes can be written to.
+    let got = unsafe { libc::read(from.as_raw_fd(), bytes.as_mut_ptr().cast(), len + 1) };
+    expect("read", got as i64, len as i64)
+}
+
+fn splice(_: &mut Place) -> Result<(), String> {
+    let mut poster = Poster::new(Mode::Lanes)?;
+    for (socket, other) in [tcp("127.0.0.1")?, sockets()?] {
+        let (read, write) = pipe().map_err(|why| why.to_string())?;
+        let args = [
+            socket.as_raw_fd() as u64,
+            0,
+            write.as_raw_fd() as u64,
+            0,
+            100,
+            0,
+        ];
+        poster.post(libc::SYS_splice, &args)?;
+        until("a thread waits for the socket", splicing)?;
+        put(&write, 3)?;
+        get(&read, 3)?;
+        put(&other, 5)?;
+        expect("splice", poster.complete()?.ret, 5)?;
+        get(&read, 5)?;
+
+        let index = poster.post(libc::SYS_splice, &args)?;
+        until("a thread waits for the socket", splicing)?;
+        let answer = cancel(&poster.context, index, 0);
+        expect("cancel", answer, -i64::from(libc::EALREADY))?;
+        expect("splice", poster.complete()?.ret, -i64::from(libc::EINTR))?;
+
+        poster.post(libc::SYS_splice, &args)?;
+        until("a thread waits for the socket", splicing)?;
+        drop(other);
+        expect("splice", poster.complete()?.ret, 0)?;
+    }
+    Ok(())
 }

@@ -238,7 +238,17 @@ pub fn run(seed: u64, tally: &'static Tally, cage: &Cage) -> i32 {
         process.close();
     }
     if ending == Ending::Tidy {
-        // The posters end by themselves.
+        // The posters end by themselves, unless one reads a pipe that a posted splice holds while it waits for somebody.
+        while !threads[1..].iter().all(thread::JoinHandle::is_finished) {
+            let mut all = abi::Cancel {
+                index: 0,
+                flags: abi::CANCEL_ALL,
+                __reserved: [0; 2],
+            };
+            // The descriptor may be closed.
+            let _ = ioctl(process.shared.context.fd(), abi::IOC_CANCEL, &mut all);
+            thread::sleep(Duration::from_millis(10));
+        }
         for poster in threads.drain(1..) {
             if poster.join().is_err() {
                 return 1;
