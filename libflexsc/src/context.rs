@@ -3,7 +3,11 @@
 
 #![allow(unsafe_code)]
 
-use core::{cell::RefCell, fmt, mem, time::Duration};
+use core::{
+    cell::{OnceCell, RefCell},
+    fmt, mem,
+    time::Duration,
+};
 use std::{
     collections::VecDeque,
     sync::{
@@ -15,6 +19,7 @@ use std::{
 use crate::{
     Errno,
     backend::{Backend, Bell, Cancel, Choice, Engine, Error, Kind},
+    event::EventFd,
     op::{Access, Chain, Operation, ops_of},
     poster::{Poster, Submitted},
     slab::{Outcome, Owner, RawOp},
@@ -68,6 +73,7 @@ pub struct Context {
     id: u64,
     choice: Choice,
     drop_timeout: Duration,
+    events: OnceCell<EventFd>,
 }
 
 impl Context {
@@ -80,6 +86,7 @@ impl Context {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             choice,
             drop_timeout: backend.options.drop_timeout,
+            events: OnceCell::new(),
         }
     }
 
@@ -291,6 +298,11 @@ impl Context {
 
     pub(crate) fn cancel_slot(&self, key: u32) -> Cancel {
         self.with(|poster| poster.cancel(key))
+    }
+
+    /// The descriptor for event loops, once it was asked for.
+    pub(crate) fn events(&self) -> &OnceCell<EventFd> {
+        &self.events
     }
 
     pub(crate) fn id(&self) -> u64 {

@@ -200,6 +200,16 @@ impl Errno {
         name(self.0)
     }
 
+    /// That of an error of the operating system.
+    pub(crate) fn of(error: &std::io::Error) -> Self {
+        Self(error.raw_os_error().unwrap_or(libc::EIO))
+    }
+
+    /// That of the C library's call that has just failed.
+    pub(crate) fn last() -> Self {
+        Self::of(&std::io::Error::last_os_error())
+    }
+
     /// Splits what the kernel returns: a value, or a negative errno.
     #[inline]
     pub(crate) fn result(ret: i64) -> Result<u64> {

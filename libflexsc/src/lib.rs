@@ -61,6 +61,9 @@
 //! # Ok::<(), libflexsc::backend::Error>(())
 //! ```
 //!
+//! In an event loop of others, poll(2), epoll or tokio's, a context is a descriptor to sleep on:
+//! [`Context::event_fd`].
+//!
 //! # Choosing a backend
 //!
 //! [`Backend::auto`] takes the best that there is, and [`Context::choice`] says which and why.
@@ -132,6 +135,8 @@ mod context;
 #[cfg(not(loom))]
 mod errno;
 #[cfg(not(loom))]
+mod event;
+#[cfg(not(loom))]
 mod fd;
 #[cfg(not(loom))]
 mod pending;
@@ -177,6 +182,7 @@ pub use self::{
     buf::{IoBuf, IoBufMut, Slice},
     context::{CloseError, Context, Ticket},
     errno::{BufResult, Errno, Result},
+    event::Armed,
     fd::{At, On, SharedFd},
     op::{Chain, Dirent, Dirents, Operation, Timespec},
     pending::{Handle, Pending},

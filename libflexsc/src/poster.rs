@@ -13,7 +13,13 @@ mod hand_back;
 mod watch;
 
 use core::time::Duration;
-use std::{collections::VecDeque, sync::Arc, task::Waker, time::Instant};
+use std::{
+    collections::VecDeque,
+    os::fd::{AsRawFd, RawFd},
+    sync::Arc,
+    task::Waker,
+    time::Instant,
+};
 
 use crate::{
     Errno,
@@ -43,6 +49,10 @@ pub(crate) struct Poster {
     /// Posted ones that are for the stand-in, and for which it has no free entry yet.
     declined: VecDeque<u32>,
     bell: Option<Arc<Bell>>,
+    /// Others sleep in this thread's stead, and are to be told when there is something to post.
+    armed: bool,
+    /// How many have completed, or told of something, since it was last armed.
+    news: usize,
     /// Operations for which no entry was free, first in, first out.
     queue: VecDeque<u32>,
     /// Chains of which something is not over.
@@ -98,6 +108,8 @@ impl Poster {
             stood_in: 0,
             declined: VecDeque::new(),
             bell: None,
+            armed: false,
+            news: 0,
             queue: VecDeque::new(),
             chains: Chains::default(),
             posted: 0,
@@ -115,6 +127,7 @@ impl Poster {
             let call = op.call(crate::op::Access::new());
             if let Some(ret) = self.plain_alone(&call) {
                 self.stats.submitted += 1;
+                self.news += 1;
                 return Submitted::Ready(Outcome::Returned(ret).output(op));
             }
         }
@@ -153,6 +166,9 @@ impl Poster {
         self.is_forked();
         self.stats.submitted += 1;
         self.alive += 1;
+        if core::mem::take(&mut self.armed) {
+            self.bell().ring();
+        }
         self.slab.insert(op, owner, for_future)
     }
 
@@ -280,6 +296,7 @@ impl Poster {
     /// Ends an operation. Nobody is executing its call any more.
     fn complete(&mut self, key: u32, outcome: Outcome) {
         self.alive -= 1;
+        self.news += 1;
         let slot = self.slab.get_mut(key);
         slot.state = State::Done(outcome);
         if let Some(waker) = slot.waker.take() {
@@ -411,6 +428,44 @@ impl Poster {
             Engine::Direct => Arc::new(Bell::new(Arc::new(Event::new()), None)),
             Engine::Ring(ring) => ring.bell(),
         })
+    }
+
+    /// The files of the engine and of the bell that are readable when there is something to do here.
+    pub(crate) fn lend(&mut self) -> crate::Result<(Option<RawFd>, RawFd)> {
+        if self.is_forked() {
+            return Err(Errno::FORKED);
+        }
+        let bell = self.bell().clone();
+        let lent = bell.lend().map_err(|error| Errno::of(&error))?;
+        let engine = match &mut self.engine {
+            Engine::Ring(ring) => ring.lend(&bell),
+            Engine::Direct => None,
+        };
+        Ok((engine, lent.as_raw_fd()))
+    }
+
+    /// Posts, takes what has completed, and if nothing has, sees to it that the [lent](Self::lend)
+    /// files tell of what comes. Returns how much has completed since the last time, and how long one
+    /// may sleep.
+    pub(crate) fn arm(&mut self) -> (usize, Option<Duration>) {
+        self.armed = false;
+        let bell = self.bell().clone();
+        bell.disarm();
+        self.flush();
+        self.reap();
+        self.flush();
+        let count = core::mem::take(&mut self.news);
+        let patience = match &mut self.engine {
+            Engine::Ring(ring) if !self.forked => ring.patience(),
+            _ => None,
+        };
+        self.armed = count == 0 && bell.arm();
+        let time = if self.armed {
+            patience
+        } else {
+            Some(Duration::ZERO)
+        };
+        (count, time)
     }
 
     /// Waits until `min` operations have completed, or all have, or the time is over. Returns how

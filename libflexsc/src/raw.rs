@@ -33,12 +33,12 @@ mod call;
 mod plain;
 
 use core::{fmt, time::Duration};
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, os::fd::BorrowedFd, time::Instant};
 
 pub use call::RawCall;
 
 use crate::{
-    Backend, Cancel, CloseError, Context, Errno, Stats,
+    Armed, Backend, Cancel, CloseError, Context, Errno, Stats,
     backend::Choice,
     slab::{Owner, RawOp},
 };
@@ -150,6 +150,33 @@ impl RawContext {
     /// Lets the other side see all that was posted, and wakes it if it sleeps.
     pub fn flush(&self) {
         self.context.flush();
+    }
+
+    /// A descriptor that an event loop can sleep on: see [`Context::event_fd`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn event_fd(&self) -> crate::Result<BorrowedFd<'_>> {
+        self.context.event_fd()
+    }
+
+    /// As [`Context::arm`], to be called each time before an event loop sleeps. `completed` is how many
+    /// completions can be taken. With plain calls a poll that goes on is looked at every 10 ms.
+    pub fn arm(&mut self) -> Armed {
+        self.watches.look_again();
+        loop {
+            self.gather();
+            let mut armed = self.context.arm();
+            // What it counts may have been taken long ago.
+            if armed.completed == 0 || !self.ready.is_empty() {
+                armed.completed = self.ready.len();
+                if !self.watches.is_empty() {
+                    armed.timeout = armed.timeout.into_iter().chain([WATCH_TICK]).min();
+                }
+                return armed;
+            }
+        }
     }
 
     /// Waits until there are `min` completions to be taken, or nothing is in progress, or the time
@@ -285,6 +312,9 @@ impl fmt::Debug for RawContext {
             .finish_non_exhaustive()
     }
 }
+
+/// How often an event loop has to look at polls that go on where nobody goes on with them.
+const WATCH_TICK: Duration = Duration::from_millis(10);
 
 /// What ends a call that is cancelled.
 const CANCELED: i64 = -(Errno::CANCELED.raw() as i64);

@@ -46,7 +46,7 @@ impl Set {
         // SAFETY: The call takes no pointer.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         if fd < 0 {
-            return Err(last_error());
+            return Err(Errno::last());
         }
         Ok(Self {
             // SAFETY: The file was just opened and nobody owns it.
@@ -72,7 +72,7 @@ impl Set {
             // SAFETY: The event is valid for reads.
             match unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), what, fd, &mut event) } {
                 0 => Ok(()),
-                _ => Err(last_error()),
+                _ => Err(Errno::last()),
             }
         };
         match control(libc::EPOLL_CTL_MOD) {
@@ -191,11 +191,6 @@ impl Waits {
         // A waker may run a task's destructors: the borrow is over.
         drop(old);
     }
-}
-
-fn last_error() -> Errno {
-    let error = std::io::Error::last_os_error();
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 impl Handle {

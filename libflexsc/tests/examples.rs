@@ -207,6 +207,18 @@ fn tokio_awaits_operations() {
 }
 
 #[test]
+fn tokio_drives_a_context() {
+    for backend in ["threads", "direct"] {
+        let mut tokio = example("tokio_local");
+        let text = output(tokio.arg("40").env("FLEXSC_BACKEND", backend));
+        assert!(
+            text.contains("40 tasks read 20480 bytes, with 10 ticks"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn green_echo_serves_ten_thousand_connections_by_one_thread() {
     let text = output(example("green_echo").args(["10000", "1"]));
     let line = text

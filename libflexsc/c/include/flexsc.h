@@ -201,6 +201,21 @@ int flexsc_submit(struct flexsc *context);
 int flexsc_wait(struct flexsc *context, unsigned int min, int64_t timeout_ns);
 
 /*
+ * For event loops: a descriptor that is readable (POLLIN) when there is something to do for the context, to
+ * be slept on by poll(2), epoll(7) and the like. It belongs to the context: never read or close it. Returns
+ * -EMFILE, -ENFILE, -ENOMEM, or -EOWNERDEAD in a forked child.
+ */
+int flexsc_event_fd(const struct flexsc *context);
+
+/*
+ * To be called each time before an event loop sleeps. Submits as flexsc_submit(), does not wait, and returns
+ * how many completions can be taken. If that is 0, the loop may sleep on the descriptor for at most *timeout_ms
+ * milliseconds (-1: for as long as it likes), and is told of what completes from now on; else *timeout_ms
+ * is 0.
+ */
+int flexsc_arm(struct flexsc *context, int *timeout_ms);
+
+/*
  * Takes up to max completions, in the order in which they came, and waits for none. Returns how
  * many. Submits nothing.
  */

@@ -6,7 +6,7 @@ use core::{
     ptr,
     time::Duration,
 };
-use std::ffi::CString;
+use std::{ffi::CString, os::fd::AsRawFd};
 
 use libflexsc::{Cancel, raw::RawContext};
 
@@ -192,6 +192,49 @@ pub unsafe extern "C" fn flexsc_wait(context: *mut flexsc, min: c_uint, timeout_
     unsafe { context.submit() };
     let timeout = u64::try_from(timeout_ns).ok().map(Duration::from_nanos);
     number(context.raw.wait(min as usize, timeout))
+}
+
+/// A descriptor that is readable when there is something to do for the context, or a negative errno.
+/// The context's own.
+///
+/// # Safety
+///
+/// `context` was registered and not unregistered, and no other thread uses it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn flexsc_event_fd(context: *const flexsc) -> c_int {
+    let _errno = KeptErrno::new();
+    // SAFETY: As the caller promises.
+    let context = unsafe { &*context };
+    match context.raw.event_fd() {
+        Ok(fd) => fd.as_raw_fd(),
+        Err(errno) => -errno.raw(),
+    }
+}
+
+/// Submits what was prepared, and readies the descriptor for a sleep. Returns how many completions can
+/// be taken.
+///
+/// # Safety
+///
+/// `context` was registered and not unregistered, and no other thread uses it; `timeout_ms` is valid for
+/// writes.
+/// Of prepared calls the same holds as for [`flexsc_submit`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn flexsc_arm(context: *mut flexsc, timeout_ms: *mut c_int) -> c_int {
+    let _errno = KeptErrno::new();
+    // SAFETY: As the caller promises.
+    let context = unsafe { &mut *context };
+    // SAFETY: As the caller promises.
+    unsafe { context.submit() };
+    let armed = context.raw.arm();
+    let time = match armed.timeout {
+        _ if armed.completed != 0 => 0,
+        None => -1,
+        Some(time) => c_int::try_from(time.as_micros().div_ceil(1000)).unwrap_or(c_int::MAX),
+    };
+    // SAFETY: As the caller promises.
+    unsafe { timeout_ms.write(time) };
+    number(armed.completed)
 }
 
 /// Takes up to `max` completions, and does not wait. Returns how many.

@@ -6,14 +6,15 @@
 
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{self, Read, Write},
     os::fd::{AsRawFd, RawFd},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering, fence},
     },
 };
 
+use super::module::event_file;
 use crate::page::Event;
 
 /// Rung by wakers and by a pool that stands in; ends a wait.
@@ -24,6 +25,9 @@ pub(crate) struct Bell {
     /// The event file that the thread sleeps on, and whether it does.
     file: Option<Arc<File>>,
     parked: AtomicBool,
+    /// The event file on which others sleep in the thread's stead, and whether they may.
+    lent: OnceLock<Arc<File>>,
+    armed: AtomicBool,
 }
 
 impl Bell {
@@ -33,6 +37,8 @@ impl Bell {
             event,
             file,
             parked: AtomicBool::new(false),
+            lent: OnceLock::new(),
+            armed: AtomicBool::new(false),
         }
     }
 
@@ -53,10 +59,43 @@ impl Bell {
         }
         // Makes a full barrier between the store above and both looks for a sleeper.
         self.event.notify();
-        if let (Some(file), true) = (&self.file, self.parked.load(Ordering::Relaxed)) {
-            // A counter at its maximum is readable all the same.
-            let _ = (&**file).write(&1u64.to_ne_bytes());
+        for (file, awaited) in [
+            (self.file.as_ref(), &self.parked),
+            (self.lent.get(), &self.armed),
+        ] {
+            if let (Some(file), true) = (file, awaited.load(Ordering::Relaxed)) {
+                // A counter at its maximum is readable all the same.
+                let _ = (&**file).write(&1u64.to_ne_bytes());
+            }
         }
+    }
+
+    /// The event file for others to sleep on, made when first asked for. Readable at first: what came
+    /// before it told nobody.
+    pub(crate) fn lend(&self) -> io::Result<&File> {
+        if let Some(file) = self.lent.get() {
+            return Ok(file);
+        }
+        let made = event_file()?;
+        (&*made).write_all(&1u64.to_ne_bytes())?;
+        self.armed.store(true, Ordering::Relaxed);
+        Ok(self.lent.get_or_init(|| made))
+    }
+
+    /// From now on the lent file gets readable when the bell is rung. `false` if it was rung since it
+    /// was [disarmed](Self::disarm), of which the file may not tell.
+    pub(crate) fn arm(&self) -> bool {
+        self.armed.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        !self.is_rung()
+    }
+
+    /// Silences it, and the lent file.
+    pub(crate) fn disarm(&self) {
+        if let (Some(file), true) = (self.lent.get(), self.armed.swap(false, Ordering::Relaxed)) {
+            let _ = (&**file).read(&mut [0; 8]);
+        }
+        self.silence();
     }
 
     /// Whether a sleep on a file can be ended.

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::{
     fs::File,
     io,
-    os::fd::{AsFd, AsRawFd, FromRawFd},
+    os::fd::{AsFd, AsRawFd, FromRawFd, RawFd},
     sync::{Arc, OnceLock},
 };
 
@@ -39,7 +39,7 @@ pub(super) fn open(options: &Options) -> Result<Ring, Error> {
         .read(true)
         .write(true)
         .open(sys::DEVICE)
-        .map_err(|error| Error::of_open(errno(&error)))?;
+        .map_err(|error| Error::of_open(Errno::of(&error)))?;
     let mut setup: sys::Setup = sys::zeroed();
     setup.entries = options.entries.clamp(sys::MIN_ENTRIES, sys::MAX_ENTRIES);
     setup.cpu = options.cpu.map_or(sys::CPU_ANY, |cpu| cpu as i32);
@@ -101,6 +101,13 @@ impl Module {
     /// Whether who waits executes.
     pub(super) fn is_single(&self) -> bool {
         self.single
+    }
+
+    /// The file whose readiness tells of completions, for who sleeps on it: then nobody executes in
+    /// a wait, and the drains have to be woken.
+    pub(super) fn lend(&mut self) -> RawFd {
+        self.single = false;
+        self.device.as_raw_fd()
     }
 
     /// Wakes the drains.
@@ -226,10 +233,6 @@ pub(super) fn event_file() -> io::Result<Arc<File>> {
     }
     // SAFETY: The file was just opened and nobody owns it.
     Ok(Arc::new(unsafe { File::from_raw_fd(fd) }))
-}
-
-pub(super) fn errno(error: &io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 /// # Safety

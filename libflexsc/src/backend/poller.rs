@@ -62,7 +62,7 @@ impl Poller {
         // SAFETY: The call takes no pointer.
         let fd = unsafe { libc::fcntl(wait.fd, libc::F_DUPFD_CLOEXEC, 0) };
         if fd < 0 {
-            return Err(last_error());
+            return Err(Errno::last());
         }
         // SAFETY: As in `new`.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -79,7 +79,7 @@ impl Poller {
                 &mut event,
             )
         };
-        let error = last_error();
+        let error = Errno::last();
         if ret == 0 {
             job.watched = Some(fd);
             return Ok(0);
@@ -212,9 +212,4 @@ fn poll_all(files: &mut [libc::pollfd], time: Option<Duration>) {
         let time = time.map_or(TICK, |time| time.min(TICK));
         sys::poll(&mut files[..1], Some(time));
     }
-}
-
-fn last_error() -> Errno {
-    let error = std::io::Error::last_os_error();
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }

@@ -4,6 +4,7 @@
 use core::time::Duration;
 use std::{
     fs::File,
+    os::fd::RawFd,
     sync::{Arc, OnceLock},
     time::Instant,
 };
@@ -200,6 +201,27 @@ impl Ring {
             }
             Driver::Uring(uring) => uring.bell().clone(),
             Driver::Threads(threads) => Arc::new(Bell::new(threads.done().clone(), None)),
+        }
+    }
+
+    /// Begins to tell others of completions, by the file of this number if there is one, or by the
+    /// bell.
+    pub(crate) fn lend(&mut self, bell: &Arc<Bell>) -> Option<RawFd> {
+        match &mut self.driver {
+            Driver::Module(module) => Some(module.lend()),
+            Driver::Uring(uring) => Some(uring.fd()),
+            Driver::Threads(threads) => {
+                threads.ring(bell.clone());
+                None
+            }
+        }
+    }
+
+    /// How long one may sleep before something has to be seen to that no completion tells of.
+    pub(crate) fn patience(&mut self) -> Option<Duration> {
+        match &mut self.driver {
+            Driver::Uring(uring) => uring.patience(),
+            Driver::Module(_) | Driver::Threads(_) => None,
         }
     }
 

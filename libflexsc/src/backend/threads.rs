@@ -59,7 +59,7 @@ pub(super) struct Pool {
     poller: OnceLock<Option<Arc<Poller>>>,
     /// Where the submitter sleeps until completions come.
     done: Arc<Event>,
-    bell: Option<Arc<Bell>>,
+    bell: OnceLock<Arc<Bell>>,
     declines: Option<Declines>,
     /// Its threads take entries from the ring; else they are given what to execute.
     takes: bool,
@@ -130,7 +130,7 @@ impl Threads {
             ready: AtomicUsize::new(0),
             poller: OnceLock::new(),
             done: Arc::new(Event::new()),
-            bell,
+            bell: bell.map(OnceLock::from).unwrap_or_default(),
             declines,
             takes,
             idle: Mutex::new(Idle::default()),
@@ -211,6 +211,11 @@ impl Threads {
         &self.pool.done
     }
 
+    /// Rings the bell at each completion from now on.
+    pub(super) fn ring(&self, bell: Arc<Bell>) {
+        self.pool.bell.get_or_init(|| bell);
+    }
+
     /// Lets the threads end and waits for them. There must be nothing in progress.
     pub(crate) fn join(&self) {
         let handles = {
@@ -277,7 +282,7 @@ impl Pool {
     /// Tells who waits for completions.
     pub(super) fn tell(&self) {
         self.done.notify();
-        if let Some(bell) = &self.bell {
+        if let Some(bell) = self.bell.get() {
             bell.ring();
         }
     }

@@ -19,7 +19,7 @@ mod setup;
 
 use core::{mem::ManuallyDrop, time::Duration};
 use std::{
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     sync::Arc,
     time::Instant,
 };
@@ -117,6 +117,19 @@ impl Uring {
     /// Rung at each completion of the pool.
     pub(super) fn bell(&self) -> &Arc<Bell> {
         &self.bell
+    }
+
+    /// The file whose readiness tells of completions.
+    pub(super) fn fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+
+    /// How long a sleep may be.
+    pub(super) fn patience(&mut self) -> Option<Duration> {
+        let limit = self.next_limit();
+        self.cancel_elusive();
+        let slice = (!self.elusive.is_empty()).then_some(PATIENCE);
+        limit.into_iter().chain(slice).min()
     }
 
     fn region(&self) -> &Region {
@@ -426,8 +439,7 @@ impl Uring {
             if ready >= want || bell.is_some_and(Bell::is_rung) {
                 return self.go_on();
             }
-            let limit = self.next_limit();
-            self.cancel_elusive();
+            let patience = self.patience();
             self.poll_bell();
             // Where nothing but single requests is in progress each brings one.
             let left = submitter.outstanding() as u32 - ready.min(submitter.outstanding() as u32);
@@ -437,8 +449,7 @@ impl Uring {
             } else {
                 1
             };
-            let slice = (!self.elusive.is_empty()).then_some(PATIENCE);
-            let time = timeout.into_iter().chain(slice).chain(limit).min();
+            let time = timeout.into_iter().chain(patience).min();
             self.region().count(Counter::Waits);
             own.park_by(|| self.enter(missing as usize, time));
             if timeout.is_some() {

@@ -84,6 +84,42 @@ fn plain_wait_sees_what_the_stand_in_has_done() {
 }
 
 #[test]
+fn event_loop_is_told_of_what_the_stand_in_has_done() {
+    use std::os::fd::AsRawFd;
+    let handle = Handle::new(Context::new(Backend::declining()));
+    let fd = handle.event_fd().unwrap().as_raw_fd();
+    let (reader, writer) = pipe();
+    let mut read = handle.submit(Read::new(reader, vec![0; 3]));
+    let other =
+        std::thread::spawn(move || Context::direct().run(Write::new(writer, b"end".to_vec())).0);
+    let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+    let output = loop {
+        let armed = handle.arm();
+        if let std::task::Poll::Ready(output) = std::pin::Pin::new(&mut read).poll(&mut task) {
+            break output;
+        }
+        if armed.may_sleep() {
+            let mut file = libc::pollfd {
+                fd,
+                events: libc::POLLIN,
+                revents: 0,
+            };
+            // SAFETY: One structure that can be written to.
+            assert_eq!(
+                unsafe { libc::poll(&mut file, 1, 60_000) },
+                1,
+                "nothing was told"
+            );
+        }
+    };
+    assert_eq!(
+        (output, other.join().unwrap()),
+        ((Ok(3), b"end".to_vec()), Ok(3))
+    );
+    assert_eq!(handle.stats().handed_back, 1);
+}
+
+#[test]
 fn queued_operation_takes_the_place_of_one_handed_back() {
     // All entries are handed back and block until what is queued is made.
     let handle = Handle::new(Context::new(Backend::declining()));

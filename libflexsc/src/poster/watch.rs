@@ -30,6 +30,7 @@ impl Poster {
 
     /// Notes events.
     pub(super) fn tell(&mut self, key: u32, events: i64) {
+        self.news += 1;
         let slot = self.slab.get_mut(key);
         if let Some(watch) = &mut slot.watch {
             watch.seen |= events as u16;

@@ -116,6 +116,50 @@ static void addresses_hold_until_calls_are_submitted(void)
 	CHECK(flexsc_unregister(context) == 0);
 }
 
+/* Sleeps as flexsc_arm() says; it must be told of something. Returns how many completions can be taken. */
+static int turn(void)
+{
+	struct pollfd file = { flexsc_event_fd(context), POLLIN, 0 };
+	int timeout, count = flexsc_arm(context, &timeout);
+
+	CHECK(file.fd >= 0);
+	CHECK(count == 0 || timeout == 0);
+	if (count == 0 && timeout != 0)
+		CHECK(poll(&file, 1, timeout < 0 ? 60000 : timeout) == 1 || timeout >= 0);
+	return count;
+}
+
+static void event_loop_is_told_of_completions(void)
+{
+	struct flexsc_completion done;
+	int ends[2], direct;
+	char byte = 'x';
+
+	begin();
+	direct = !strcmp(flexsc_backend(context), "direct");
+	CHECK(pipe(ends) == 0);
+	for (uint64_t round = 0; round < 100; round++) {
+		if (direct)
+			CHECK(write(ends[1], "y", 1) == 1);
+		flexsc_prep_read(get(round, 0), ends[0], &byte, 1);
+		flexsc_prep_faccessat(get(1000, 0), AT_FDCWD, "/none", F_OK);
+		while (flexsc_reap(context, &done, 1) == 0)
+			turn();
+		CHECK(direct || done.user_data == 1000);
+		if (!direct)
+			CHECK(write(ends[1], "y", 1) == 1);
+		while (flexsc_reap(context, &done, 1) == 0)
+			turn();
+		CHECK(direct || done.user_data == round);
+		CHECK(byte == 'y');
+		byte = 'x';
+	}
+	CHECK(flexsc_outstanding(context) == 0);
+	CHECK(flexsc_unregister(context) == 0);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static void chain_shares_its_file(void)
 {
 	char text[64] = "";
@@ -414,6 +458,7 @@ static void errno_is_left_alone(void)
 	struct flexsc_completion done;
 	struct flexsc_stats stats;
 	struct flexsc_call *call = NULL;
+	int timeout;
 
 	KEEPS_ERRNO(flexsc_register(&context, &wrong));
 	KEEPS_ERRNO(flexsc_register_error());
@@ -428,6 +473,8 @@ static void errno_is_left_alone(void)
 	KEEPS_ERRNO(flexsc_wait(context, 1, LONG_TIME));
 	KEEPS_ERRNO(flexsc_reap(context, &done, 1));
 	CHECK(done.res == -ENOENT);
+	KEEPS_ERRNO(flexsc_event_fd(context));
+	KEEPS_ERRNO(flexsc_arm(context, &timeout));
 	KEEPS_ERRNO(flexsc_wait(context, 1, 1));
 	KEEPS_ERRNO(flexsc_cancel(context, 1));
 	KEEPS_ERRNO(flexsc_cancel_all(context));
@@ -450,6 +497,7 @@ static const struct {
 	BEHAVIOUR(chain_ends_with_its_submission),
 	BEHAVIOUR(what_makes_no_sense_is_invalid),
 	BEHAVIOUR(time_limit_ends_a_call_that_waits),
+	BEHAVIOUR(event_loop_is_told_of_completions),
 	BEHAVIOUR(poll_that_goes_on_tells_until_it_is_cancelled),
 	BEHAVIOUR(cancelled_read_has_no_effect),
 	BEHAVIOUR(unregister_tells_what_is_still_in_progress),

@@ -9,7 +9,7 @@ use io_uring::{IoUring, Probe};
 use super::{
     super::{
         Bell, Error, Options,
-        module::{errno, event_file},
+        module::event_file,
         ring::{Driver, Ring, Spin},
         threads::Threads,
     },
@@ -120,9 +120,9 @@ pub(in super::super) fn open(options: &Options) -> Result<Ring, Error> {
     let ring = ring(entries).map_err(Error::Uring)?;
     let mut probe = Probe::new();
     if let Err(error) = ring.submitter().register_probe(&mut probe) {
-        return Err(Error::Uring(refusal(errno(&error), entries)));
+        return Err(Error::Uring(refusal(Errno::of(&error), entries)));
     }
-    let event = event_file().map_err(|error| Error::Uring(refusal(errno(&error), entries)))?;
+    let event = event_file().map_err(|error| Error::Uring(refusal(Errno::of(&error), entries)))?;
     let bell = Arc::new(Bell::new(Arc::new(Event::new()), Some(event)));
     let pool = Threads::new(options, region.clone(), Some(bell.clone()), None, false)?;
     let uring = Uring {
@@ -161,12 +161,12 @@ fn ring(entries: u32) -> Result<IoUring, Refusal> {
         .setup_coop_taskrun()
         .setup_taskrun_flag()
         .build(2 * entries)
-        .map_err(|error| refusal(errno(&error), entries))?;
+        .map_err(|error| refusal(Errno::of(&error), entries))?;
     // Of Linux 6.0: the cancel that is over when it returns.
     let unknown = io_uring::types::CancelBuilder::user_data(u64::MAX);
     let time = io_uring::types::Timespec::new();
     match ring.submitter().register_sync_cancel(Some(time), unknown) {
-        Err(error) if errno(&error) == Errno::EINVAL => Err(Refusal::TooOld),
+        Err(error) if Errno::of(&error) == Errno::EINVAL => Err(Refusal::TooOld),
         _ => Ok(ring),
     }
 }
