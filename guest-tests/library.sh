@@ -6,9 +6,10 @@
 # io_uring. Elsewhere they are skipped where the kernel has none; here a skip is a failure.
 status=0
 part() { # NAME ARG...: the tests of a program
-	local name=$1
+	local name=$1 start=$SECONDS
 	shift
 	"$@" --test-threads 1 >output 2>&1 || status=1
+	echo "# $((SECONDS - start)) s: library.$name $2"
 	sed -nE -e "s/^test (.*) \.\.\. ok$/PASS library.$name.\1/p" -e "s/^test (.*) \.\.\. FAILED$/FAIL library.$name.\1: see below/p" output
 	if ! grep -q '^test result: ' output; then
 		echo "FAIL library.$name: it ended early"
