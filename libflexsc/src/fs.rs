@@ -28,6 +28,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "futures-io")]
+mod async_io;
 mod dir;
 mod file;
 mod metadata;
@@ -50,6 +52,8 @@ use crate::{
     op::{self, Faccessat, Fchmodat, Linkat, Mkdirat, Readlinkat, Renameat2, Symlinkat, Unlinkat},
 };
 
+#[cfg(feature = "futures-io")]
+pub use async_io::AsyncIo;
 pub use dir::{DirEntry, ReadDir, read_dir};
 pub use file::File;
 pub use metadata::Metadata;

@@ -107,14 +107,14 @@
 //! A page has [256 entries](backend::Options::entries) unless told otherwise, at most 4096: what is posted
 //! beyond that waits for its turn, behind what blocks. For many idle connections there is
 //! [`Handle::ready`], which [`net`] uses by itself. Buffers are moved, not copied, but for
-//! `AsyncIo` of [`net`], whose traits want borrowed ones.
+//! the two `AsyncIo`, of [`net`] and [`fs`], whose traits want borrowed ones.
 //!
 //! # Features
 //!
 //! | feature | what |
 //! |---|---|
 //! | `green` | `green`: threads with stacks of their own, on corosensei |
-//! | `futures-io` | `net::AsyncIo`: futures' `AsyncRead` and `AsyncWrite` over streams |
+//! | `futures-io` | `net::AsyncIo` and `fs::AsyncIo`: futures' `AsyncRead`, `AsyncWrite` and `AsyncSeek` over streams and files |
 //!
 //! None is on by default.
 

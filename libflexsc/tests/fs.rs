@@ -33,7 +33,100 @@ each_backend!(
     directories_with_their_parents,
     errors_as_the_standard_library_has_them,
     closed_file_is_closed,
+    codecs_read_write_and_seek,
+    codecs_are_told_what_failed,
 );
+
+/// Random steps through futures' traits, and the same on a vector.
+fn codecs_read_write_and_seek(kind: Kind) {
+    use futures_lite::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+    run(kind, async |handle, dir| {
+        let open = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .clone();
+        let mut file = fs::AsyncIo::new(open.open(handle, dir.join("file")).await?);
+        let mut model = io::Cursor::new(Vec::new());
+        let mut state = 12345_u64;
+        let mut random = |below: u64| {
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (state >> 33) % below
+        };
+        for step in 0..300 {
+            let len = if random(10) == 0 {
+                200_000
+            } else {
+                random(500)
+            } as usize;
+            match random(4) {
+                0 => {
+                    let bytes = vec![step as u8; len];
+                    file.write_all(&bytes).await?;
+                    io::Write::write_all(&mut model, &bytes)?;
+                }
+                1 | 2 => {
+                    let (mut bytes, mut want) = (vec![0; len], vec![0; len]);
+                    let mut got = 0;
+                    while got < len {
+                        match file.read(&mut bytes[got..]).await? {
+                            0 => break,
+                            count => got += count,
+                        }
+                    }
+                    let count = io::Read::read(&mut model, &mut want)?;
+                    assert_eq!((got, &bytes[..got]), (count, &want[..count]), "step {step}");
+                }
+                _ => {
+                    let size = model.get_ref().len() as i64;
+                    let to = match random(3) {
+                        0 => SeekFrom::Start(random(size as u64 + 10)),
+                        1 => SeekFrom::Current(random(2000) as i64 - 1000),
+                        _ => SeekFrom::End(-(random(size as u64 + 10) as i64)),
+                    };
+                    let (is, want) = (file.seek(to).await, io::Seek::seek(&mut model, to));
+                    assert_eq!(
+                        is.map_err(|_| ()),
+                        want.map_err(|_| ()),
+                        "step {step}: {to:?}"
+                    );
+                }
+            }
+        }
+        file.close().await?;
+        assert!(std::fs::read(dir.join("file"))? == *model.get_ref());
+        // The file's own position was never used.
+        assert_eq!(file.get_ref().seek(SeekFrom::Current(0)).await?, 0);
+        Ok(())
+    });
+}
+
+fn codecs_are_told_what_failed(kind: Kind) {
+    use futures_lite::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+    run(kind, async |handle, dir| {
+        dir.write("file", "text");
+        let mut file = fs::AsyncIo::new(File::open(handle, dir.join("file")).await?);
+        // Not open for writing: the write is in the buffer, and what follows tells.
+        file.write_all(b"more").await?;
+        let error = file.flush().await.err();
+        assert_eq!(
+            error.and_then(|error| error.raw_os_error()),
+            Some(libc::EBADF)
+        );
+        file.seek(SeekFrom::Start(1)).await?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).await?;
+        assert_eq!(text, "ext");
+        let error = file.seek(SeekFrom::Current(-5)).await.err();
+        assert_eq!(
+            error.and_then(|error| error.raw_os_error()),
+            Some(libc::EINVAL)
+        );
+        Ok(())
+    });
+}
 
 fn run<T>(kind: Kind, future: impl AsyncFnOnce(&Handle, &Dir) -> io::Result<T>) -> T {
     let (handle, dir) = (Handle::new(context(kind)), Dir::new());
