@@ -105,11 +105,8 @@ fn event_loop_is_told_of_what_the_stand_in_has_done() {
                 revents: 0,
             };
             // SAFETY: One structure that can be written to.
-            assert_eq!(
-                unsafe { libc::poll(&mut file, 1, 60_000) },
-                1,
-                "nothing was told"
-            );
+            let told = unsafe { libc::poll(&mut file, 1, 60_000) };
+            assert_eq!(told, 1, "nothing was told");
         }
     };
     assert_eq!(
