@@ -15,6 +15,13 @@ pub fn figure(text: &str) {
     println!("FIGURE {text}");
 }
 
+/// Prints a line for people whenever another `each` are done.
+pub fn progress(what: &str, done: u64, each: u64) {
+    if done % each == 0 {
+        println!("# {done} {what}");
+    }
+}
+
 /// The tally of one program.
 #[derive(Debug, Default)]
 pub struct Report {

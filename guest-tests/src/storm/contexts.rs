@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use super::figures::{Figures, context_cost};
 use crate::posted::{MODES, Poster, expect};
 use crate::process::isolated;
-use crate::report::figure;
+use crate::report::{figure, progress};
 use crate::suite::{Place, context};
 
 /// Contexts when the command line does not say how many.
@@ -42,6 +42,7 @@ pub fn run(place: &mut Place) -> Result<(), String> {
         let count = BATCH.min(contexts - done);
         isolated(|| use_up(count, fd)).map_err(|why| format!("after {done} contexts: {why}"))?;
         done += count;
+        progress("contexts closed", done, 5000);
     }
     figure(&format!(
         "storm: {contexts} contexts opened, set up, used and closed"

@@ -14,7 +14,7 @@ use super::figures::{Figures, context_cost};
 use crate::client::{Context, Mode, PATIENCE, setup_request};
 use crate::posted::{MODES, ensure, six};
 use crate::process::{Child, End, module_unused, pipe};
-use crate::report::figure;
+use crate::report::{figure, progress};
 use crate::rng::Rng;
 use crate::shared_words::SharedWords;
 use crate::suite::{Place, until};
@@ -289,6 +289,7 @@ fn rounds(count: u64, rng: &mut Rng) -> Result<Tally, String> {
         if which % 32 == 31 {
             module_unused().map_err(|why| format!("after round {which}: {why}"))?;
         }
+        progress("processes killed", which + 1, 200);
     }
     Ok(tally)
 }
