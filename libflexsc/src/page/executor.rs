@@ -134,15 +134,15 @@ impl Executor {
             );
             head = match exchange {
                 Ok(_) => {
-                    let mut taken = None;
+                    let mut taken: Option<Taken> = None;
                     for &index in others.iter().rev().chain([&first]) {
                         match self.claim(index, &mut taken) {
-                            Some(entry) => taken = Some(Box::new(entry)),
+                            Some(entry) => taken = Some(entry),
                             None => region.count(Counter::Rejected),
                         }
                     }
                     match taken {
-                        Some(taken) => return Some(*taken),
+                        Some(taken) => return Some(taken),
                         None => next,
                     }
                 }
@@ -159,7 +159,7 @@ impl Executor {
     }
 
     /// Takes an entry that `next` follows.
-    fn claim(&self, index: u32, next: &mut Option<Box<Taken>>) -> Option<Taken> {
+    fn claim(&self, index: u32, next: &mut Option<Taken>) -> Option<Taken> {
         let entry = self.0.region.entry(index)?;
         entry
             .status
@@ -182,7 +182,7 @@ impl Executor {
             flags,
             span,
             args: core::array::from_fn(|i| entry.args[i].load(Ordering::Relaxed)),
-            next: next.take(),
+            next: next.take().map(Box::new),
         })
     }
 
