@@ -13,6 +13,7 @@
 
 #![allow(unsafe_code)]
 
+mod alone;
 mod attempt;
 mod auto;
 mod bell;
@@ -33,6 +34,7 @@ pub use options::Options;
 pub use ring::Cancel;
 pub use uring::Refusal;
 
+pub(crate) use alone::Alone;
 pub(crate) use attempt::plain;
 pub(crate) use bell::Bell;
 pub(crate) use calls::{opens, takes_file};

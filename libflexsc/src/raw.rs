@@ -31,11 +31,13 @@
 
 mod call;
 mod plain;
+mod single;
 
 use core::{fmt, time::Duration};
 use std::{collections::VecDeque, os::fd::BorrowedFd, time::Instant};
 
 pub use call::RawCall;
+pub use single::RawSingle;
 
 use crate::{
     Armed, Backend, Cancel, CloseError, Context, Errno, Stats,

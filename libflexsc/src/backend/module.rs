@@ -22,6 +22,8 @@ use crate::{
 /// A context of the module.
 pub(crate) struct Module {
     device: File,
+    /// Which device that is.
+    number: u64,
     /// One usable CPU: who waits executes, and nobody is woken for it.
     single: bool,
     poll: bool,
@@ -40,6 +42,13 @@ pub(super) fn open(options: &Options) -> Result<Ring, Error> {
         .write(true)
         .open(sys::DEVICE)
         .map_err(|error| Error::of_open(Errno::of(&error)))?;
+    let device = match options.descriptor_from {
+        Some(lowest) => renumber(&device, lowest)?,
+        None => device,
+    };
+    let Some(number) = device_number(&device) else {
+        return Err(Error::NoDevice);
+    };
     let mut setup: sys::Setup = sys::zeroed();
     setup.entries = options.entries.clamp(sys::MIN_ENTRIES, sys::MAX_ENTRIES);
     setup.cpu = options.cpu.map_or(sys::CPU_ANY, |cpu| cpu as i32);
@@ -85,6 +94,7 @@ pub(super) fn open(options: &Options) -> Result<Ring, Error> {
     });
     let module = Module {
         device,
+        number,
         single,
         poll,
         event: OnceLock::new(),
@@ -115,6 +125,17 @@ impl Module {
         // SAFETY: This ioctl takes no argument. Its only errors are those of a dead context, whose
         // entries the wait will find unexecuted.
         unsafe { ioctl(&self.device, sys::IOC_KICK, 0) };
+    }
+
+    /// The number of its descriptor.
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.device.as_raw_fd()
+    }
+
+    /// Whether that number still names the device: in a program that knows nothing of it somebody
+    /// may have closed it.
+    pub(super) fn holds_device(&self) -> bool {
+        device_number(&self.device) == Some(self.number)
     }
 
     /// Ends an entry early.
@@ -183,6 +204,15 @@ impl Module {
     }
 
     fn wait(&self, want: u32, timeout: Option<Duration>) {
+        if self.try_wait(want, timeout).is_err() {
+            // The module has given the context up: its entries will not complete any sooner.
+            std::thread::sleep(SLICES[0]);
+        }
+    }
+
+    /// Sleeps until `want` completions can be reaped, the time is over, or a signal comes; executes
+    /// what nobody has taken.
+    pub(super) fn try_wait(&self, want: u32, timeout: Option<Duration>) -> Result<(), Errno> {
         let timeout_ns = match timeout {
             Some(timeout) => i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX),
             None => -1,
@@ -195,9 +225,8 @@ impl Module {
         // SAFETY: The argument is valid for reads of what this ioctl takes.
         let ret = unsafe { ioctl(&self.device, sys::IOC_WAIT, &raw const wait as u64) };
         match Errno::result(ret) {
-            Ok(_) | Err(Errno::EINTR | Errno::ETIME) => {}
-            // The module has given the context up: its entries will not complete any sooner.
-            Err(_) => std::thread::sleep(SLICES[0]),
+            Ok(_) | Err(Errno::EINTR | Errno::ETIME) => Ok(()),
+            Err(errno) => Err(errno),
         }
     }
 
@@ -222,6 +251,34 @@ impl Module {
     pub(super) fn event_file(&self) -> Option<Arc<File>> {
         self.event.get_or_init(|| event_file().ok()).clone()
     }
+}
+
+/// The same open file under the first free number from `lowest` on.
+fn renumber(device: &File, lowest: u32) -> Result<File, Error> {
+    let lowest = i32::try_from(lowest).unwrap_or(i32::MAX);
+    // SAFETY: The call takes no pointer.
+    let fd = unsafe { libc::fcntl(device.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) };
+    if fd < 0 {
+        return Err(Error::DeviceOpen(Errno::of(&io::Error::last_os_error())));
+    }
+    // SAFETY: The descriptor was just made and nobody owns it.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+/// Which character device a descriptor names; none if it names something else, or nothing.
+fn device_number(device: &File) -> Option<u64> {
+    let mut status: libc::stat = sys::zeroed();
+    let args = [
+        device.as_raw_fd() as u64,
+        &raw mut status as u64,
+        0,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: The structure is valid for writes of what this call writes.
+    let ret = unsafe { sys::syscall(libc::SYS_fstat as u16, &args) };
+    (ret == 0 && status.st_mode & libc::S_IFMT == libc::S_IFCHR).then_some(status.st_rdev)
 }
 
 /// A counter to sleep on, and to wake a sleeper with.

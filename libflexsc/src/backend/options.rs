@@ -21,6 +21,7 @@ pub struct Options {
     pub(crate) threads: u32,
     pub(crate) wait_spin: Duration,
     pub(crate) drop_timeout: Duration,
+    pub(crate) descriptor_from: Option<u32>,
 }
 
 impl Default for Options {
@@ -40,6 +41,7 @@ impl Options {
             threads: 0,
             wait_spin: Duration::from_millis(1),
             drop_timeout: Duration::from_secs(5),
+            descriptor_from: None,
         }
     }
 
@@ -88,6 +90,13 @@ impl Options {
     /// is leaked.
     pub fn drop_timeout(&mut self, time: Duration) -> &mut Self {
         self.drop_timeout = time;
+        self
+    }
+
+    /// The lowest number that the module's descriptor may have, where low ones are somebody else's;
+    /// unless given the lowest that is free. Below `RLIMIT_NOFILE`, else there is no context.
+    pub fn descriptor_from(&mut self, lowest: u32) -> &mut Self {
+        self.descriptor_from = Some(lowest);
         self
     }
 }

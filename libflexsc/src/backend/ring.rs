@@ -103,6 +103,20 @@ impl Ring {
         Some(index)
     }
 
+    /// The descriptor of the module.
+    pub(crate) fn descriptor(&self) -> Option<RawFd> {
+        match &self.driver {
+            Driver::Module(module) => Some(module.descriptor()),
+            Driver::Uring(_) | Driver::Threads(_) => None,
+        }
+    }
+
+    /// Spins for a completion; `false` if it is worth while no more.
+    pub(super) fn spin_for_one(&self) -> bool {
+        self.spin
+            .until(1, || self.submitter.completions(), || false)
+    }
+
     /// Ends an entry early.
     pub(crate) fn cancel(&mut self, index: u32) -> Cancel {
         // An entry that was not published is unknown to the other side.
