@@ -1,0 +1,107 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# guest: --disk 2G
+#
+# The guest's programs with libflexsc_preload.so over the module and without it: same output, same files.
+# The library's count has to show that the calls named were executed by way of the page.
+dir=/opt/flexsc/preload
+here=$PWD status=0
+export LC_ALL=C PYTHONDONTWRITEBYTECODE=1
+
+head -c 300001 /dev/urandom >random
+# A tree with what programs copy.
+tree() {
+	mkdir -p tree/a/b
+	: >tree/empty
+	echo small >tree/small
+	cp "$here/random" tree/a/long
+	ln -s ../small tree/a/link
+	ln -s nowhere tree/a/b/broken
+	ln tree/small tree/a/twin
+	chmod 600 tree/small
+	find tree -exec touch -h -d @1000000007.123456789 {} +
+}
+# listing: all there is of files, but times that were made just now.
+listing() {
+	find . -mindepth 1 \( -type d -printf '%P %y %m\n' -o -printf '%P %y %m %n %s %l\n' \) | sort
+	find . -type f -exec sha256sum {} + | sort
+	find . -type f ! -newermt @1000000008 -printf '%P %T@\n' | sort
+}
+
+with() { LD_PRELOAD=$dir/libflexsc_preload.so FLEXSC_BACKEND=module FLEXSC_PRELOAD_STATS=$here/counts "$@"; }
+
+# counted PROGRAM CALL...: whether each went through the page in that program.
+counted() {
+	local call
+	for call in "${@:2}"; do
+		grep -q "^$1\[[0-9]*\] module: .* $call=" "$here/counts" && continue
+		echo "no $call went through the page: $(grep "^$1\[" "$here/counts" | head -n 1)"
+		return 1
+	done
+}
+
+# result NAME WHY: PASS if there is nothing to be said.
+result() {
+	if [[ ! $2 ]]; then
+		echo "PASS preload.$1"
+	else
+		echo "FAIL preload.$1: $2"
+		status=1
+	fi
+}
+
+# same NAME CALLS PROGRAM ARG...: runs it without and with the library, each on a tree of its own.
+same() {
+	local name=$1 calls=$2 way why=''
+	shift 2
+	rm -rf "$here"/work "$here"/{plain,preloaded}.*
+	: >"$here/counts"
+	for way in plain preloaded; do
+		mkdir "$here/work" && cd "$here/work" || exit 1
+		tree
+		tar --sort=name -cf archive tree
+		if [[ $way == plain ]]; then "$@"; else with "$@"; fi >"$here/$way.out" 2>"$here/$way.err" </dev/null
+		echo "status $?" >>"$here/$way.out"
+		listing >"$here/$way.files"
+		cd "$here" || exit 1
+		rm -rf work
+	done
+	# dd tells how long it took.
+	sed -i 's/ copied, .*/ copied/' ./*.err
+	for way in out err files; do
+		cmp -s "plain.$way" "preloaded.$way" || why=$(diff "plain.$way" "preloaded.$way" | head -n 3 | tr '\n' ' ')
+	done
+	# shellcheck disable=SC2086
+	[[ $why ]] || why=$(counted "$1" $calls)
+	result "$name" "$why"
+}
+
+same dd_copies_and_syncs "read write fsync openat" dd if=tree/a/long of=copy bs=4096 conv=fsync
+same dd_says_what_is_wrong "openat" dd if=tree/a of=copy
+same cp_keeps_all_of_a_tree "openat close fstat" cp -a tree copy
+same cp_by_reading_and_writing "read write" cp -a --sparse=always --reflink=never tree copy
+same tar_creates "read write openat fstat close" tar --sort=name -cf made tree
+same tar_extracts "read write close" tar -C tree -xpf archive
+same tar_compares "read openat" tar --compare -f archive
+same python3_uses_files_and_programs "read write openat close pread fsync" \
+	python3 -S -c "$(cat "$dir/files.py")"
+
+: >counts
+head -c 1M /dev/zero >file
+why=$(with ioping -q -c 4 -i 0 -WWW file 2>&1) && why='' && why=$(counted ioping pwrite)
+result ioping_writes "$why"
+
+for name in $("$dir/hazards"); do
+	: >counts
+	rm -rf work
+	mkdir work && cd work || exit 1
+	why=$(with timeout 120 "$dir/hazards" "$name" 2>&1 </dev/null) && why='' || why="it fails: $why"
+	cd "$here" || exit 1
+	case $name in
+	# They end without exit(3), so nothing is told.
+	executed_program_inherits_nothing | strict_computing) ;;
+	*) [[ $why ]] || why=$(counted hazards pwrite) ;;
+	esac
+	result "hazards.$name" "$why"
+done
+exit $status
