@@ -49,7 +49,7 @@ const fn span(tv_nsec: i64) -> libc::timespec {
 
 /// Who owns the context.
 enum Owner {
-    One(Context),
+    One(Box<Context>),
     Shared(Handle),
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn round(
     let mut load = Load {
         kind,
         owner: match chance.one_in(3) {
-            true => Owner::One(context),
+            true => Owner::One(Box::new(context)),
             false => Owner::Shared(Handle::new(context)),
         },
         world: &world,
@@ -96,7 +96,7 @@ pub(crate) fn round(
         claims: Vec::new(),
         content: content(),
     };
-    let steps = 500 + load.chance.below(3000);
+    let steps = 200 + load.chance.below(1500);
     for _ in 0..steps {
         load.step();
         if enough(load.reached) {
@@ -401,7 +401,7 @@ impl Load<'_> {
     fn take(&mut self) {
         let mut claims = std::mem::take(&mut self.claims);
         claims.retain_mut(|claim| {
-            let context = match &self.owner {
+            let context: &Context = match &self.owner {
                 Owner::One(context) => context,
                 Owner::Shared(handle) => handle,
             };

@@ -156,10 +156,8 @@ impl World {
 fn nonblocking(fd: OwnedFd) -> File {
     let flags = libc::O_NONBLOCK;
     // SAFETY: The call takes plain numbers.
-    assert_eq!(
-        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) },
-        0
-    );
+    let ret = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) };
+    assert_eq!(ret, 0);
     File::from(fd)
 }
 
