@@ -52,12 +52,16 @@ mod event;
 mod executor;
 mod parking;
 mod region;
+#[cfg(all(fuzzing, not(loom)))]
+mod scribble;
 mod submitter;
 
 pub use event::Event;
 pub use executor::{Executor, Taken};
 pub use parking::Parking;
 pub use region::{Counter, Region};
+#[cfg(all(fuzzing, not(loom)))]
+pub use scribble::Place;
 pub use submitter::{Completion, Submitter, Terms};
 
 #[cfg(not(loom))]

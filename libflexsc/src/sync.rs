@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Atomics, locks and threads: the standard library's, or loom's under `--cfg loom`.
+//! Atomics, locks and threads: the standard library's, or loom's under `--cfg loom`, or shuttle's
+//! under `--cfg loom --cfg shuttle`.
 //!
 //! Everything that takes part in the [page](crate::page) protocol comes from here, so that the
-//! very same code runs on the machine and in the model checker.
+//! very same code runs on the machine and in the model checkers.
 
 #[cfg(not(loom))]
 pub(crate) use std::{
@@ -13,8 +14,14 @@ pub(crate) use std::{
     },
 };
 
-#[cfg(loom)]
+#[cfg(all(loom, not(shuttle)))]
 pub(crate) use loom::sync::{
+    Condvar, Mutex, MutexGuard,
+    atomic::{AtomicI64, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
+};
+
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::{
     Condvar, Mutex, MutexGuard,
     atomic::{AtomicI64, AtomicU16, AtomicU32, AtomicU64, Ordering, fence},
 };

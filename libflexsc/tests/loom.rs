@@ -15,7 +15,7 @@
 //! | `split_chain`: chains are published piece by piece | `chain_is_taken_as_a_whole` |
 //! | `no_exchange`: events are taken in two steps | `events_of_an_entry_that_goes_on_are_all_taken` |
 //! | `park_cancelled`: cancelled entries are parked | `cancelled_entry_ends_once` |
-#![cfg(loom)]
+#![cfg(all(loom, not(shuttle)))]
 
 use std::sync::Arc;
 

@@ -6,17 +6,17 @@ mod common;
 
 use std::{
     fs::File,
-    os::fd::{FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
     time::Duration,
 };
 
-use common::{Dir, context, context_with, pipe, start, there_is, write};
+use common::{Dir, context, context_with, open_files, pipe, start, there_is, write};
 use libflexsc::{
-    At, Cancel, Context, Errno, Operation, SharedFd,
+    At, Cancel, Context, Errno, On, Operation, SharedFd,
     backend::Kind,
     op::{
         Close, Fstat, Fsync, Getdents64, Getppid, Lseek, Mkdirat, Nop, Openat, Poll, Pread, Pwrite,
-        Read, Statx, Unlinkat, Write,
+        Raw, Read, Statx, Unlinkat, Write,
     },
 };
 
@@ -124,4 +124,33 @@ fn call_that_sleeps_in_io_uring_is_interrupted() {
     assert!([Errno::EINTR, Errno::ECANCELED].contains(&errno), "{errno}");
     let late = context.run(open().timeout(Duration::from_millis(2)));
     assert_eq!(late.unwrap_err(), Errno::ETIME);
+}
+
+#[test]
+fn cancelled_close_that_waits_for_the_pool_closes() {
+    if !there_is(KIND, "cancelled_close_that_waits_for_the_pool_closes") {
+        return;
+    }
+    let context = context_with(KIND, |options| options.threads(1));
+    let dir = Dir::new();
+    dir.write("file", b"");
+    dir.write("lock", b"");
+    let (held, other) = (dir.open("lock"), dir.open("lock"));
+    // SAFETY: The call takes plain numbers.
+    let lock = |how| unsafe { libc::flock(held.as_raw_fd(), how) };
+    assert_eq!(lock(libc::LOCK_EX), 0);
+    let args = [other.as_raw_fd() as u64, libc::LOCK_EX as u64, 0, 0, 0, 0];
+    // The one thread of the pool waits in it.
+    // SAFETY: The call takes plain numbers, and the file lives until its end.
+    let waits = context.post(unsafe { Raw::new(libc::SYS_flock as u16, args) });
+    start(&context);
+    let open = Openat::new(At::Cwd, dir.c("file"), libc::O_RDONLY | libc::O_CLOEXEC, 0);
+    let (open, close) = context.post_chain((open.for_chain(), Close::new(On::Chain)));
+    assert_eq!(open.wait(&context), Ok(()));
+    assert_eq!(open_files(&dir.join("file")), 1);
+    assert_eq!(context.cancel(&close), Cancel::Cancelled);
+    assert_eq!(close.wait(&context), Err(Errno::ECANCELED));
+    assert_eq!(open_files(&dir.join("file")), 0);
+    assert_eq!(lock(libc::LOCK_UN), 0);
+    assert_eq!(waits.wait(&context), Ok(0));
 }

@@ -144,6 +144,13 @@ impl Job {
 
     fn step(&mut self, pool: &Pool) -> Result<Step, Errno> {
         self.begin(pool)?;
+        let Taken { nr, flags, .. } = self.entry;
+        if nr == libc::SYS_close as u16 && flags & sys::ENTRY_FILE != 0 {
+            // The call closes the number. Not before: an entry that was begun may still be given up.
+            if let ChainFile::Own(fd) = core::mem::take(&mut self.file) {
+                let _ = fd.into_raw_fd();
+            }
+        }
         let Some(attempt) = &mut self.attempt else {
             return Err(Errno::EINVAL);
         };
@@ -203,12 +210,6 @@ impl Job {
                 return Err(Errno::EINVAL);
             }
             self.entry.args[0] = self.file.number()?;
-            if nr == libc::SYS_close as u16 {
-                // The call closes the number.
-                if let ChainFile::Own(fd) = core::mem::take(&mut self.file) {
-                    let _ = fd.into_raw_fd();
-                }
-            }
         }
         // SAFETY: Who pushed the entry promised that the call may be made, until its completion.
         self.attempt = Some(unsafe { Attempt::new(nr, self.entry.args) });

@@ -322,7 +322,10 @@ impl Pool {
         }
         if is_watch {
             self.parking.look(|parked| {
-                let Some(job) = parked.get_mut(&index).filter(|job| job.is_watch()) else {
+                // It may have ended meanwhile, and its index have come to mean another, which a
+                // second watch would leave with a name in the set that nobody takes out.
+                let unwatched = |job: &&mut Job| job.is_watch() && job.watched.is_none();
+                let Some(job) = parked.get_mut(&index).filter(unwatched) else {
                     return;
                 };
                 match poller.watch(job) {

@@ -218,6 +218,11 @@ impl Submitter {
                 if self.head == self.ready {
                     return None;
                 }
+                // A tail that is farther away was scribbled on: what the ring holds is all there is.
+                let count = self.region.entries();
+                if self.ready.wrapping_sub(self.head) > count {
+                    self.head = self.ready.wrapping_sub(count);
+                }
             }
             let index = self.region.comp_slot(self.head).load(Ordering::Relaxed);
             self.head = self.head.wrapping_add(1);
