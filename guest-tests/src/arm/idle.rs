@@ -259,6 +259,12 @@ fn coming_and_going(place: &mut Place) -> Result<(), String> {
     })
 }
 
+/// Whether it was ended by a cancel. One that was ready again and again, and was not, blocks a thread, and is
+/// interrupted there.
+pub fn was_cancelled(ret: i64) -> bool {
+    ret == -i64::from(libc::ECANCELED) || ret == -i64::from(libc::EINTR)
+}
+
 /// Fills the page with reads, cancels all, and takes what comes of them when nobody wakes them any more.
 fn cancel_readers(poster: &mut Poster, read: &OwnedFd, turn: &Mutex<()>) -> Result<(), String> {
     let count = poster.context.room();
@@ -270,10 +276,7 @@ fn cancel_readers(poster: &mut Poster, read: &OwnedFd, turn: &Mutex<()>) -> Resu
     let _turn = turn.lock();
     for _ in 0..count {
         let ret = poster.complete()?.ret;
-        ensure(
-            ret == 1 || ret == -i64::from(libc::ECANCELED),
-            format!("read: {ret}"),
-        )?;
+        ensure(ret == 1 || was_cancelled(ret), format!("read: {ret}"))?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use libflexsc::sys as abi;
 
 use super::ends::{loopback, put, tcp};
-use super::idle::{big, post_read, resting, settled, threads};
+use super::idle::{big, post_read, resting, settled, threads, was_cancelled};
 use super::transfer::{LEN, check, pattern, reader};
 use crate::cancel::request::{cancel, result_of, single, sockets, take};
 use crate::posted::{MODES, Poster, ensure, expect, libc_ok};
@@ -162,7 +162,7 @@ fn thousands(_: &mut Place) -> Result<(), String> {
             if ret == 1 {
                 got += 1;
             } else {
-                expect("a receive", ret, -i64::from(libc::ECANCELED))?;
+                ensure(was_cancelled(ret), format!("a receive: {ret}"))?;
             }
         }
     }
