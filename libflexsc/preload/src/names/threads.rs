@@ -91,11 +91,12 @@ unsafe fn is_small(attr: *const pthread_attr_t) -> bool {
 /// The thread may be unwound through this: nothing that has to be dropped is alive when it begins.
 unsafe extern "C-unwind" fn begin_thread(begin: *mut c_void) -> *mut c_void {
     // SAFETY: It came from a box, which is this thread's.
+    let begin = *unsafe { Box::from_raw(begin.cast::<Begin>()) };
     let Begin {
         start,
         argument,
         kind,
-    } = *unsafe { Box::from_raw(begin.cast::<Begin>()) };
+    } = begin;
     match kind {
         // Without a context its calls are plain.
         Kind::Own => drop(context::make()),
