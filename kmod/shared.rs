@@ -333,16 +333,19 @@ impl Shared {
         self.layout.entries + (index & (self.entries - 1)) as usize * size_of::<Entry>()
     }
 
-    /// Takes an entry: copies it once and marks it busy, if it is in state SUBMITTED.
+    /// Takes an entry: marks it busy and copies it once, if it is in state SUBMITTED.
     pub(crate) fn take(&self, index: u32) -> Option<Posted> {
         let entry = self.entry(index);
         // SAFETY: `status` is the u32 at the start of an entry.
         let status = unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, status)) };
-        if status.load(Acquire) != abi::SUBMITTED && !mutant!("status") {
-            return None;
+        // One exchange: the application may take an entry back by another.
+        if status.cmpxchg(abi::SUBMITTED, abi::BUSY, Acquire).is_err() {
+            if !mutant!("status") {
+                return None;
+            }
+            status.store(abi::BUSY, Relaxed);
         }
         let posted = self.copy(index);
-        status.store(abi::BUSY, Relaxed);
         self.observer.submitted(index, posted.nr);
         if posted.is_multi() {
             self.ret(index).store(0, Relaxed);

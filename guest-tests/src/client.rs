@@ -349,6 +349,17 @@ impl Context {
         self.sub_tail().store(tail, Ordering::Release);
     }
 
+    /// Takes a posted entry back, unless somebody has taken it.
+    pub fn withdraw(&mut self, index: u32) -> bool {
+        let (from, to) = (abi::SUBMITTED, abi::FREE);
+        let status = self.status(index);
+        let back = status.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        if back.is_ok() {
+            self.free.push(index);
+        }
+        back.is_ok()
+    }
+
     /// Posts one call; `None` when every entry is in use.
     pub fn post(&mut self, nr: u16, args: [u64; 6]) -> Option<u32> {
         let index = self.prepare(nr, args)?;

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use libflexsc::sys::{self as abi, MIN_ENTRIES, NR_NOP};
 
 use super::requests::works;
+use crate::arm::ends::eventfd;
 use crate::client::{Context, Mode};
 use crate::posted::{MODES, ensure, expect, six};
 use crate::process::pipe;
@@ -19,6 +20,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
     one("indices_out_of_range_are_rejected", out_of_range);
     one("an_index_out_of_range_names_no_entry", not_wrapped);
     one("entries_that_are_not_submitted_are_rejected", not_submitted);
+    one("an_entry_that_is_taken_back_is_not_executed", taken_back);
     one("an_index_posted_twice_executes_once", duplicates);
     one("an_entry_in_flight_is_not_taken_again", in_flight);
     one("a_sub_tail_far_ahead", far_ahead);
@@ -118,6 +120,38 @@ fn not_submitted(place: &mut Place) -> Result<(), String> {
         0,
     )?;
     works(&mut context)
+}
+
+fn taken_back(place: &mut Place) -> Result<(), String> {
+    let mut context = context(MIN_ENTRIES, Mode::Lanes)?;
+    let (sum, add) = eventfd(libc::EFD_NONBLOCK)?;
+    let one = 1_u64;
+    let args = six(&[add.as_raw_fd() as u64, &raw const one as u64, 8]);
+    let (mut back, mut executed) = (0, 0);
+    for _ in 0..place.rounds.unwrap_or(3000) {
+        let index = context.post(libc::SYS_write as u16, args);
+        let index = index.ok_or("no entry is free")?;
+        context.kick_if_needed().map_err(|why| why.to_string())?;
+        for _ in 0..*place.rng.pick(&[0, 10, 100, 300, 1000, 3000]) {
+            std::hint::spin_loop();
+        }
+        if !place.rng.one_in(8) && context.withdraw(index) {
+            back += 1;
+            take_all(&context)?;
+        } else {
+            executed += 1;
+            let done = context.complete(Mode::Lanes);
+            expect("write", done.map_err(|why| why.to_string())?.ret, 8)?;
+        }
+    }
+    let mut value = [0; 8];
+    std::fs::File::from(sum)
+        .read_exact(&mut value)
+        .map_err(|why| format!("the sum: {why}"))?;
+    println!("# {back} were taken back");
+    expect("executed", u64::from_ne_bytes(value) as i64, executed)?;
+    expect("rejected", rejected(&context), back)?;
+    ensure(back > 0 && executed > 0, "one of both was never seen")
 }
 
 fn duplicates(place: &mut Place) -> Result<(), String> {

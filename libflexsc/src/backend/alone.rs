@@ -50,7 +50,7 @@ impl Ring {
                 Driver::Threads(threads) => threads.sleep(&self.submitter, 1, None, || false),
                 Driver::Module(module) => {
                     let asked = module.holds_device() && module.try_wait(1, Some(SLICE)).is_ok();
-                    if !asked && self.take_back(index) {
+                    if !asked && self.submitter.withdraw(index) {
                         return Alone::Lost;
                     }
                 }
@@ -66,13 +66,5 @@ impl Ring {
             Driver::Module(module) => module.holds_device(),
             Driver::Uring(_) | Driver::Threads(_) => true,
         }
-    }
-
-    /// Sees to it that a posted entry is not executed; `false` if somebody has it.
-    fn take_back(&mut self, index: u32) -> bool {
-        let withdrawn = self.submitter.withdraw(index);
-        // Time for the module to mark it, if it was about to; it does that with a lock held.
-        std::thread::sleep(SLICE);
-        withdrawn && self.submitter.is_free(index)
     }
 }

@@ -176,13 +176,12 @@ impl Submitter {
             .is_some_and(|entry| entry.status.load(Ordering::Acquire) == sys::DONE)
     }
 
-    /// Takes back an entry that was posted and that nobody has taken: it is not executed, and does not
-    /// complete. `false` if somebody has.
+    /// Takes back an entry that was posted to the module and that nobody has taken: it is not executed,
+    /// and does not complete. `false` if somebody has. The page is not to be posted to any more.
     ///
-    /// The module looks at an entry and marks it in two steps, so an entry that it is between them with
-    /// is taken all the same, which [`Self::is_free`] then says no longer. For one that is taken back
-    /// the submitter has no more use.
-    pub fn withdraw(&mut self, index: u32) -> bool {
+    /// The module takes an entry by one exchange; an [`Executor`](super::Executor) does not.
+    #[cfg(not(loom))]
+    pub(crate) fn withdraw(&mut self, index: u32) -> bool {
         self.region.entry(index).is_some_and(|entry| {
             entry
                 .status
@@ -194,13 +193,6 @@ impl Submitter {
                 )
                 .is_ok()
         })
-    }
-
-    /// Whether nobody has an entry.
-    pub fn is_free(&self, index: u32) -> bool {
-        self.region
-            .entry(index)
-            .is_some_and(|entry| entry.status.load(Ordering::Acquire) == sys::FREE)
     }
 
     /// What a posted entry that was completed, and not reaped yet, has returned.
