@@ -69,6 +69,19 @@ fn loop_takes_all_outputs(kind: Kind) {
     assert_eq!(context.outstanding(), 0);
 }
 
+/// With one CPU a wait would execute what was posted; here nobody waits.
+fn one_cpu_is_enough(kind: Kind) {
+    // SAFETY: An empty set is all zeroes; the calls read it, and it is this thread's own affinity.
+    unsafe {
+        let mut one: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(libc::sched_getcpu() as usize, &mut one);
+        let ret = libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &one);
+        assert_eq!(ret, 0);
+    }
+    loop_takes_all_outputs(kind);
+    it_is_quiet_until_something_completes(kind);
+}
+
 fn it_is_quiet_until_something_completes(kind: Kind) {
     let context = context(kind);
     context.event_fd().unwrap();
@@ -206,11 +219,12 @@ each_backend!(
 mod posting {
     use super::{
         a_forked_child_gets_none, a_submission_is_told, a_wait_in_between_harms_nothing,
-        it_is_quiet_until_something_completes, time_limits_are_kept,
+        it_is_quiet_until_something_completes, one_cpu_is_enough, time_limits_are_kept,
     };
 
     each_backend!(posting:
         it_is_quiet_until_something_completes,
+        one_cpu_is_enough,
         a_submission_is_told,
         a_wait_in_between_harms_nothing,
         time_limits_are_kept,

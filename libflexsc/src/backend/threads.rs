@@ -213,7 +213,8 @@ impl Threads {
 
     /// Rings the bell at each completion from now on.
     pub(super) fn ring(&self, bell: Arc<Bell>) {
-        self.pool.bell.get_or_init(|| bell);
+        // It is the context's one bell, whoever set it.
+        let _ = self.pool.bell.set(bell);
     }
 
     /// Lets the threads end and waits for them. There must be nothing in progress.

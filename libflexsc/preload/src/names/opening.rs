@@ -14,10 +14,14 @@ use crate::{
 
 const CREAT: c_int = libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC;
 
+/// Whether a mode goes with the flags.
+fn takes_mode(flags: c_int) -> bool {
+    flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE
+}
+
 fn opened(directory: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> Option<i64> {
     // What else stands in the register is not the caller's.
-    let takes_mode = flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE;
-    let mode = if takes_mode { mode } else { 0 };
+    let mode = if takes_mode(flags) { mode } else { 0 };
     let args = [
         directory as u64,
         path as u64,
@@ -33,8 +37,7 @@ fn opened(directory: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> 
 
 /// Opened without a mode; where one is needed the C library says so, and ends the program.
 fn without_mode(directory: c_int, path: *const c_char, flags: c_int) -> Option<i64> {
-    let takes_mode = flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE;
-    (!takes_mode).then(|| opened(directory, path, flags, 0))?
+    (!takes_mode(flags)).then(|| opened(directory, path, flags, 0))?
 }
 
 interpose! {
