@@ -222,7 +222,14 @@ impl Ring {
     /// bell.
     pub(crate) fn lend(&mut self, bell: &Arc<Bell>) -> Option<RawFd> {
         match &mut self.driver {
-            Driver::Module(module) => Some(module.lend()),
+            Driver::Module(module) => {
+                let file = module.lend();
+                // What was published before was left to a wait.
+                if self.submitter.need_wakeup() {
+                    module.kick();
+                }
+                Some(file)
+            }
             Driver::Uring(uring) => Some(uring.fd()),
             Driver::Threads(threads) => {
                 threads.ring(bell.clone());
