@@ -72,21 +72,26 @@ impl<O: Operation> Claim for Futured<O> {
     }
 }
 
-/// A watch, which ends when it is cancelled.
-fn judge_watch(told: Result<i16, Errno>, reached: &mut Reached) -> Option<bool> {
-    match told {
-        Ok(events) if events & !(libc::POLLIN | libc::POLLOUT) == 0 => None,
-        Ok(events) => {
-            reached.wrong = Some(format!("a watch told of {events:#x}"));
-            Some(false)
+/// All that a watch has to say: events that came before its end are told before it.
+fn judge_watch(
+    mut told: impl FnMut() -> Option<Result<i16, Errno>>,
+    reached: &mut Reached,
+) -> Option<bool> {
+    loop {
+        match told()? {
+            Ok(events) if events & !(libc::POLLIN | libc::POLLOUT) == 0 => {}
+            Ok(events) => {
+                reached.wrong = Some(format!("a watch told of {events:#x}"));
+                return Some(false);
+            }
+            Err(errno) => return Some(reached.ended(Err(errno))),
         }
-        Err(errno) => Some(reached.ended(Err(errno))),
     }
 }
 
 impl Claim for Watch {
     fn take(&mut self, context: &Context, reached: &mut Reached) -> Option<bool> {
-        judge_watch(Self::take(self, context)?, reached)
+        judge_watch(|| Self::take(self, context), reached)
     }
 
     fn cancel(&mut self, context: &Context) -> Cancel {
@@ -106,10 +111,11 @@ impl Claim for Watch {
 impl Claim for Watching {
     fn take(&mut self, _: &Context, reached: &mut Reached) -> Option<bool> {
         let mut task = TaskContext::from_waker(Waker::noop());
-        match self.poll_next(&mut task) {
-            Poll::Ready(told) => judge_watch(told, reached),
+        let told = || match self.poll_next(&mut task) {
+            Poll::Ready(told) => Some(told),
             Poll::Pending => None,
-        }
+        };
+        judge_watch(told, reached)
     }
 
     fn cancel(&mut self, _: &Context) -> Cancel {
