@@ -108,6 +108,15 @@ result "status 124 when the time is over" [ $rc -eq 124 ]
 log=$(sed -n 's/.*the kernel log is //p' "$work/err")
 result "the log of a timeout is kept" [ -e "$log" ]
 
+guest --silence 15 -- sh -c 'for i in 1 2 3 4 5 6 7 8 9; do echo; sleep 2; done; echo talked; sleep 1000'
+result "status 124 for a guest that falls silent" [ $rc -eq 124 ]
+result "that it fell silent is said" says "ended after 15 seconds without any output"
+result "who talks is left alone" grep -qx talked "$work/out"
+
+FLEXSC_BOOT_LIMIT=1 guest -- true
+result "a boot that hangs is tried once more" says "did not boot \(not within 1 s; .*once more"
+result "status 125 for one that hangs again" [ $rc -eq 125 ]
+
 guest --quiet -- no-such-program
 result "status 127 for a program that is not there" [ $rc -eq 127 ]
 result "--quiet leaves standard error to the guest" bash -c "! grep -q '^guest: ' '$work/err'"
