@@ -338,8 +338,7 @@ impl Shared {
         let entry = self.entry(index);
         // SAFETY: `status` is the u32 at the start of an entry.
         let status = unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, status)) };
-        // One exchange: the application may take an entry back by another.
-        if status.cmpxchg(abi::SUBMITTED, abi::BUSY, Acquire).is_err() {
+        if !mark_busy(status) {
             if !mutant!("status") {
                 return None;
             }
@@ -422,6 +421,20 @@ impl Shared {
         self.mark_done(index, nr, flags);
         self.ret(index).xchg(ret, Full) == 0
     }
+}
+
+/// Whether this made SUBMITTED into BUSY. By one exchange: the application may take an entry back by
+/// another.
+fn mark_busy(status: &Atomic<u32>) -> bool {
+    if mutant!("exchange") {
+        let submitted = status.load(Acquire) == abi::SUBMITTED;
+        (0..1000).for_each(|_| core::hint::spin_loop());
+        if submitted {
+            status.store(abi::BUSY, Relaxed);
+        }
+        return submitted;
+    }
+    status.cmpxchg(abi::SUBMITTED, abi::BUSY, Acquire).is_ok()
 }
 
 #[cfg(CONFIG_KUNIT = "y")]
