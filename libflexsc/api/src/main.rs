@@ -45,7 +45,10 @@ fn public_api(workspace: &Path, target: &Path, crate_name: &str) -> Result<Strin
 fn complain(crate_name: &str, file: &str, difference: &Difference) {
     println!("libflexsc/api/{file} is not the public API of {crate_name}:\n{difference}");
     if difference.gone.is_empty() {
-        println!("Only new items: compatible with programs that use {crate_name}.");
+        println!(
+            "Only new items. Programs that use {crate_name} still compile, unless one is a variant or a field of a\n\
+             type that is not #[non_exhaustive], or a method that a trait requires."
+        );
     } else {
         println!(
             "Items that are gone or have changed ({}) break programs that use {crate_name}: once a version with them is\n\
