@@ -2,7 +2,7 @@
 //! Faults, for the sanitizers to find: `scripts/test sanitize` fails if one is not reported.
 #![cfg(sanitized)]
 
-use std::{hint::black_box, mem};
+use std::{cell::UnsafeCell, hint::black_box, mem, thread};
 
 #[test]
 fn leak() {
@@ -17,4 +17,23 @@ fn use_after_free() {
     };
     // SAFETY: None: the vector is gone. This is the fault.
     black_box(unsafe { freed.read_volatile() });
+}
+
+struct Number(UnsafeCell<u64>);
+
+// SAFETY: None: nothing orders who writes to it. This is the fault.
+unsafe impl Sync for Number {}
+
+#[test]
+fn race() {
+    let number = Number(UnsafeCell::new(0));
+    let number = &number;
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(move || {
+                // SAFETY: None: the other thread may be here, too.
+                unsafe { *number.0.get() += 1 };
+            });
+        }
+    });
 }
