@@ -36,8 +36,9 @@ use libflexsc::backend::Kind;
 use load::Chance;
 use reached::Reached;
 
-/// After that, what was not seen is not to be had, and what has not ended hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// After that, what was not seen is not to be had, and what has not ended hangs. Under a sanitizer a round
+/// takes 20 s on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(sanitized) { 1200 } else { 120 });
 
 /// By how much memory may grow after the first rounds: what allocators keep.
 const GROWTH: usize = 24 << 20;
