@@ -19,6 +19,11 @@ use crate::{
 /// Rounds of the loop of known length.
 const ROUNDS: u64 = 20_000;
 
+/// How often polling is looked for: another processor may not run at the moment.
+const TRIES: usize = 50;
+/// Pauses that show what a loop consists of.
+const ENOUGH: u64 = 500;
+
 /// Holds the count of a loop against how many instructions it has, and the count of a system call
 /// against one.
 ///
@@ -82,7 +87,7 @@ pub(crate) fn check(counts: &mut Counts, cpus: Cpus) -> Result<(), Error> {
 ///
 /// # Errors
 ///
-/// What keeps a context of the module from being made, or a call from being executed.
+/// What keeps a context of the module from being made; [`Error::NobodyPolls`].
 pub(crate) fn poll_lengths(
     counts: &mut Counts,
     cpus: Cpus,
@@ -101,27 +106,46 @@ pub(crate) fn poll_lengths(
     let (mut user, mut kernel) = (Intervals::new(), Intervals::new());
     // After the one call a page worker polls, after the other a system call thread.
     for call in [Call::nop(), statx.warm_up] {
-        posted.batch(&[call], &mut [0]);
-        counts.windows()?;
-        mark::<{ mark::BEGIN }>();
-        // Nobody posts; without a pause of its own.
-        for round in 0..100_000 {
-            core::hint::black_box(round);
-        }
-        mark::<{ mark::END }>();
-        for window in counts.windows()? {
-            for (index, executed) in window.processors.iter().enumerate() {
-                if index != window.here {
-                    add(&mut kernel, &executed.pauses_kernel);
+        let mut polls = Intervals::new();
+        for _ in 0..TRIES {
+            counts.windows()?;
+            posted.batch(&[call], &mut [0]);
+            mark::<{ mark::BEGIN }>();
+            // Nobody posts; without a pause of its own.
+            for round in 0..10_000 {
+                core::hint::black_box(round);
+            }
+            mark::<{ mark::END }>();
+            for window in counts.windows()? {
+                for (index, executed) in window.processors.iter().enumerate() {
+                    if index != window.here {
+                        add(&mut polls, &executed.pauses_kernel);
+                    }
                 }
             }
+            if polls.values().sum::<u64>() >= ENOUGH {
+                break;
+            }
+        }
+        if polls.is_empty() {
+            return Err(Error::NobodyPolls);
+        }
+        add(&mut kernel, &polls);
+    }
+    for _ in 0..TRIES {
+        counts.windows()?;
+        mark::<{ mark::BEGIN }>();
+        posted.batch(&[sleep(&short)], &mut [0]);
+        mark::<{ mark::END }>();
+        for window in counts.windows()? {
+            add(&mut user, &window.processors[window.here].pauses_user);
+        }
+        if user.values().sum::<u64>() >= ENOUGH {
+            break;
         }
     }
-    mark::<{ mark::BEGIN }>();
-    posted.batch(&[sleep(&short)], &mut [0]);
-    mark::<{ mark::END }>();
-    for window in counts.windows()? {
-        add(&mut user, &window.processors[window.here].pauses_user);
+    if user.is_empty() {
+        return Err(Error::NobodyPolls);
     }
     lengths.user = usual(&user);
     lengths.kernel = usual(&kernel);

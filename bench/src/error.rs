@@ -14,6 +14,8 @@ pub(crate) enum Error {
     NobodyCounts(PathBuf),
     /// A loop of so many instructions was counted as so many.
     Miscounted { executed: u64, counted: u64 },
+    /// Polling was not seen, and so cannot be told from work.
+    NobodyPolls,
     /// Less windows than were measured.
     LostWindows { measured: usize, counted: usize },
     /// The thread cannot be bound to a CPU.
@@ -57,6 +59,10 @@ impl fmt::Display for Error {
             Self::Miscounted { executed, counted } => write!(
                 f,
                 "a loop of {executed} instructions was counted as {counted}: no count of this run is right"
+            ),
+            Self::NobodyPolls => write!(
+                f,
+                "nobody was seen to poll for entries or completions: is the other CPU kept from running?"
             ),
             Self::LostWindows { measured, counted } => write!(
                 f,

@@ -56,8 +56,7 @@ pub(crate) struct Events {
     files: [File; EVENTS.len()],
     /// The traps by which they are switched on and off once, as far as they are counted.
     own_traps: u64,
-    /// How often that was done.
-    windows: u64,
+    so_far: Counted,
 }
 
 /// What the events say.
@@ -89,41 +88,42 @@ impl Events {
             // One file for each.
             files: files.try_into().unwrap_or_else(|_| unreachable!()),
             own_traps: 0,
-            windows: 0,
+            so_far: Counted::default(),
         };
-        const TRIES: u64 = 8;
-        for _ in 0..TRIES {
-            events.enable();
-            events.disable();
-        }
-        events.own_traps = events.raw()?.traps / TRIES;
+        events.enable();
+        events.disable();
+        events.own_traps = events.take()?.traps;
         Ok(events)
     }
 
     /// Lets them count.
     #[inline(always)]
-    pub(crate) fn enable(&mut self) {
-        self.windows += 1;
+    pub(crate) fn enable(&self) {
         // SAFETY: The call takes no pointer, and concerns the events that this thread has opened.
         unsafe { libc::prctl(libc::PR_TASK_PERF_EVENTS_ENABLE, 0, 0, 0, 0) };
     }
 
     /// Lets them rest.
     #[inline(always)]
-    pub(crate) fn disable(&mut self) {
+    pub(crate) fn disable(&self) {
         // SAFETY: As above.
         unsafe { libc::prctl(libc::PR_TASK_PERF_EVENTS_DISABLE, 0, 0, 0, 0) };
     }
 
-    /// What was counted so far while they were on.
+    /// What was counted since the last time, between one [`Self::enable`] and [`Self::disable`].
     ///
     /// # Errors
     ///
     /// [`Error::Event`].
-    pub(crate) fn read(&self) -> Result<Counted, Error> {
-        let mut counted = self.raw()?;
-        counted.traps = counted.traps.saturating_sub(self.own_traps * self.windows);
-        Ok(counted)
+    pub(crate) fn take(&mut self) -> Result<Counted, Error> {
+        let (before, now) = (self.so_far, self.raw()?);
+        self.so_far = now;
+        Ok(Counted {
+            traps: (now.traps - before.traps).saturating_sub(self.own_traps),
+            switches: now.switches - before.switches,
+            migrations: now.migrations - before.migrations,
+            faults: now.faults - before.faults,
+        })
     }
 
     fn raw(&self) -> Result<Counted, Error> {

@@ -13,7 +13,7 @@ use crate::{
     cpu::Cpus,
     error::Error,
     events::{Counted, Events},
-    window::{Bench, UNITS},
+    window::{Bench, UNITS, WARM_UP},
 };
 
 /// What a run counts, or times.
@@ -76,10 +76,12 @@ impl Cost {
     }
 }
 
-/// What the kernel's events say of a unit.
+/// What the kernel's events say of a unit, all windows together, but for `traps`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Happened {
+    /// In the window in the middle.
     pub(crate) traps: f64,
+    pub(crate) traps_of_all: f64,
     pub(crate) switches: f64,
     pub(crate) migrations: f64,
     pub(crate) faults: f64,
@@ -165,7 +167,7 @@ impl Plan {
         batch: usize,
         units: usize,
     ) -> Result<Cost, Error> {
-        let mut backend = kind.open(self.cpus, batch)?;
+        let mut backend = kind.open(self.cpus, batch.max(WARM_UP))?;
         let mut bench = Bench {
             case,
             kind,
@@ -174,7 +176,7 @@ impl Plan {
         };
         bench.run(2, None)?;
         self.forget()?;
-        let times = bench.run(self.windows, None)?;
+        let (times, _) = bench.run(self.windows, None)?;
         let costs = self.costs(&times, units)?;
         Ok(Cost::median(&costs).unwrap_or_default())
     }
@@ -224,39 +226,40 @@ impl Plan {
         let Ok(mut events) = Events::open() else {
             return Ok(());
         };
-        let mut backend = row.kind.open(self.cpus, row.batch)?;
-        Bench {
+        let mut backend = row.kind.open(self.cpus, row.batch.max(WARM_UP))?;
+        let mut bench = Bench {
             case,
             kind: row.kind,
             backend: &mut *backend,
             batch: row.batch,
-        }
-        .run(1, None)?;
-        let (before, lanes) = (events.read()?, lanes(&*backend));
-        Bench {
-            case,
-            kind: row.kind,
-            backend: &mut *backend,
-            batch: row.batch,
-        }
-        .run(self.windows, Some(&mut events))?;
-        let after = events.read()?;
-        row.happened = Some(Happened::between(before, after, units * self.windows));
-        row.lanes = lanes
-            .zip(self::lanes(&*backend))
+        };
+        bench.run(1, None)?;
+        events.take()?;
+        let before = lanes(bench.backend);
+        let (_, counted) = bench.run(self.windows, Some(&mut events))?;
+        row.happened = Some(Happened::of(&counted, units));
+        row.lanes = before
+            .zip(lanes(bench.backend))
             .map(|(before, after)| core::array::from_fn(|lane| after[lane] - before[lane]));
         Ok(())
     }
 }
 
 impl Happened {
-    fn between(before: Counted, after: Counted, units: usize) -> Self {
-        let per_unit = |before: u64, after: u64| after.saturating_sub(before) as f64 / units as f64;
+    fn of(windows: &[Counted], units: usize) -> Self {
+        let mut traps: Vec<_> = windows.iter().map(|window| window.traps).collect();
+        traps.sort_unstable();
+        let middle = traps.get(traps.len().saturating_sub(1) / 2);
+        let all = |count: fn(&Counted) -> u64| {
+            let sum: u64 = windows.iter().map(count).sum();
+            sum as f64 / (units * windows.len()) as f64
+        };
         Self {
-            traps: per_unit(before.traps, after.traps),
-            switches: per_unit(before.switches, after.switches),
-            migrations: per_unit(before.migrations, after.migrations),
-            faults: per_unit(before.faults, after.faults),
+            traps: middle.copied().unwrap_or(0) as f64 / units as f64,
+            traps_of_all: all(|window| window.traps),
+            switches: all(|window| window.switches),
+            migrations: all(|window| window.migrations),
+            faults: all(|window| window.faults),
         }
     }
 }

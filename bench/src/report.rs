@@ -112,6 +112,7 @@ impl Report {
         }
         if let Some(happened) = row.happened {
             line["traps"] = rounded(happened.traps);
+            line["traps_of_all"] = rounded(happened.traps_of_all);
             line["switches"] = rounded(happened.switches);
             line["migrations"] = rounded(happened.migrations);
             line["faults"] = rounded(happened.faults);
@@ -187,7 +188,7 @@ impl Report {
             print!("{:<12} {:<9}", first, kind.name());
             for &batch in batches {
                 let row = find(rows, first, kind, batch);
-                print!(" {:>8}", row.map_or("-".into(), |row| total(row)));
+                print!(" {:>8}", row.map_or("-".into(), total));
             }
             println!();
         }

@@ -8,12 +8,15 @@ use crate::{
     call::Call,
     case::Case,
     error::Error,
-    events::Events,
+    events::{Counted, Events},
     mark::{self, mark},
 };
 
 /// The fewest units in a window: short enough for most windows to pass without a timer interrupt.
 pub(crate) const UNITS: usize = 64;
+
+/// How many calls are made before each window, at once.
+pub(crate) const WARM_UP: usize = 2;
 
 /// A case and who executes it.
 pub(crate) struct Bench<'a> {
@@ -25,8 +28,8 @@ pub(crate) struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Executes all units of the case once, as often as there are to be windows, and gives the time that each
-    /// took. Between the marks is nothing but posting, executing and reaping.
+    /// Executes all units of the case once, as often as there are to be windows; gives the time that
+    /// each took, and what the events say of each. Between the marks is nothing but posting, executing and reaping.
     ///
     /// # Errors
     ///
@@ -35,17 +38,18 @@ impl Bench<'_> {
         &mut self,
         windows: usize,
         mut events: Option<&mut Events>,
-    ) -> Result<Vec<Duration>, Error> {
+    ) -> Result<(Vec<Duration>, Vec<Counted>), Error> {
         let units = self.case.steps.first().map_or(0, |step| step.calls.len());
         let mut results: Vec<_> = self.case.steps.iter().map(|_| vec![0; units]).collect();
         let mut times = Vec::with_capacity(windows);
-        let warm_up = [self.case.warm_up; 2];
+        let mut counted = Vec::new();
+        let warm_up = [self.case.warm_up; WARM_UP];
         for _ in 0..windows {
             if let Some(prepare) = &mut self.case.prepare {
                 prepare().map_err(|error| Error::Case(self.case.name, error))?;
             }
-            self.backend.batch(&warm_up, &mut [0; 2]);
-            if let Some(events) = events.as_deref_mut() {
+            self.backend.batch(&warm_up, &mut [0; WARM_UP]);
+            if let Some(events) = events.as_deref() {
                 events.enable();
             }
             let start = Instant::now();
@@ -55,10 +59,11 @@ impl Bench<'_> {
             times.push(start.elapsed());
             if let Some(events) = events.as_deref_mut() {
                 events.disable();
+                counted.push(events.take()?);
             }
             self.check(&results)?;
         }
-        Ok(times)
+        Ok((times, counted))
     }
 
     #[inline]

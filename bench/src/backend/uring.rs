@@ -114,9 +114,13 @@ impl Backend for Uring {
     fn batch(&mut self, calls: &[Call], results: &mut [i64]) {
         let mut submission = self.ring.submission();
         for (token, call) in (0..).zip(calls) {
-            // SAFETY: As for plain calls; the ring is empty, and has room for a batch.
-            let pushed = unsafe { submission.push(&entry(call).user_data(token)) };
-            debug_assert!(pushed.is_ok());
+            let entry = entry(call).user_data(token);
+            // SAFETY: As for plain calls.
+            while unsafe { submission.push(&entry) }.is_err() {
+                // The kernel's thread frees places after it has completed what was in them.
+                submission.sync();
+                spin_loop();
+            }
         }
         drop(submission);
         let mut left = calls.len();
