@@ -39,7 +39,7 @@ pub(crate) fn has(nr: u16) -> bool {
 /// What stands for the file's own position.
 const OWN_POSITION: u64 = u64::MAX;
 
-/// The operation for a call that io_uring [has](has), or for the no-op.
+/// The operation for a call that io_uring [has], or for the no-op.
 fn entry(call: &Call) -> squeue::Entry {
     let [a, b, c, d, e, _] = call.args;
     let fd = Fd(a as i32);
