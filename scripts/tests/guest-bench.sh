@@ -75,7 +75,7 @@ if [[ $(probe_accel) == tcg ]]; then
 	result "a plain getppid is executed in user and kernel mode" per getppid direct 64 kernel_here "> 50"
 fi
 
-bench micro --backend nonsense
+bench --here micro --backend nonsense
 result "an unknown backend is an error" [ $rc -ne 0 ]
 result "it says which there are" grep -q 'no backend "nonsense"' "$work/out" "$work/err"
 bench micro --cpus $(($(nproc) + 1))
