@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who executes the calls.
+
+mod direct;
+mod posted;
+mod uring;
+
+use libflexsc::Stats;
+
+use crate::{call::Call, cpu::Cpus, error::Error};
+
+/// Executes batches of calls.
+pub(crate) trait Backend {
+    /// Executes the calls, in any order, and puts into `results` what each returned. All are in
+    /// flight at once, and it returns when all are complete.
+    fn batch(&mut self, calls: &[Call], results: &mut [i64]);
+
+    /// What libflexsc has counted, where it is in between.
+    fn stats(&self) -> Option<Stats> {
+        None
+    }
+}
+
+/// A column of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One plain call after the other.
+    Direct,
+    /// The module; page workers and system call threads on another CPU.
+    Module,
+    /// The module on one CPU: the caller executes what it has posted, inside wait.
+    Caller,
+    /// A plain ring, a batch submitted and awaited by one `io_uring_enter`.
+    Uring,
+    /// A ring whose submissions a kernel thread polls for, on the other CPU.
+    Sqpoll,
+    /// The library's pool of threads.
+    Threads,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Direct,
+        Self::Module,
+        Self::Caller,
+        Self::Uring,
+        Self::Sqpoll,
+        Self::Threads,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Module => "module",
+            Self::Caller => "module-c",
+            Self::Uring => "io_uring",
+            Self::Sqpoll => "sqpoll",
+            Self::Threads => "threads",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Result<Self, Error> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| Error::Unknown("backend", name.to_owned()))
+    }
+
+    /// Whether somebody on another CPU executes.
+    pub(crate) fn wants_two_cpus(self) -> bool {
+        matches!(self, Self::Module | Self::Sqpoll | Self::Threads)
+    }
+
+    /// Whether its polling can be told from its work: SQPOLL's thread polls without pausing.
+    pub(crate) fn tells_polling(self) -> bool {
+        self != Self::Sqpoll
+    }
+
+    /// Whether it has such a call.
+    pub(crate) fn has(self, call: &Call) -> bool {
+        let nop = call.nr == libflexsc::sys::NR_NOP;
+        match self {
+            Self::Direct => !nop,
+            Self::Module | Self::Caller | Self::Threads => true,
+            Self::Uring | Self::Sqpoll => nop || uring::has(call.nr),
+        }
+    }
+
+    /// Sets it up for up to `batch` calls at a time, and binds this thread to its CPU.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be had.
+    pub(crate) fn open(self, cpus: Cpus, batch: usize) -> Result<Box<dyn Backend>, Error> {
+        Ok(match self {
+            Self::Direct => {
+                Cpus::bind(&[cpus.here])?;
+                Box::new(direct::Direct)
+            }
+            Self::Module | Self::Caller | Self::Threads => {
+                Box::new(posted::Posted::open(self, cpus, batch, |_| {})?)
+            }
+            Self::Uring | Self::Sqpoll => Box::new(uring::Uring::open(self, cpus, batch)?),
+        })
+    }
+}
+
+pub(crate) use posted::Posted;

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Calls that are posted to the module, or to the library's threads, by the lowest layer of
+//! libflexsc that can be had for them: calls by number.
+
+#![allow(unsafe_code)]
+
+use libflexsc::{
+    Stats,
+    backend::{self, Options},
+    raw::{RawCall, RawContext},
+};
+
+use super::{Backend, Kind};
+use crate::{call::Call, cpu::Cpus, error::Error};
+
+/// A context of the module, or over threads.
+pub(crate) struct Posted {
+    context: RawContext,
+}
+
+impl Posted {
+    /// A context with room for this many calls. `adjust` changes what it is made with.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub(crate) fn open(
+        kind: Kind,
+        cpus: Cpus,
+        batch: usize,
+        adjust: impl FnOnce(&mut Options),
+    ) -> Result<Self, Error> {
+        let mut options = Options::new();
+        options.entries(batch as u32);
+        // How many CPUs its maker may use decides who executes, and for whom is polled.
+        match cpus.there.filter(|_| kind.wants_two_cpus()) {
+            Some(there) => {
+                Cpus::bind(&[cpus.here, there])?;
+                options.cpu(there as u32);
+            }
+            None => Cpus::bind(&[cpus.here])?,
+        }
+        adjust(&mut options);
+        let made_by = match kind {
+            Kind::Threads => backend::Kind::Threads,
+            _ => backend::Kind::Module,
+        };
+        let backend = libflexsc::Backend::open(made_by, &options)
+            .map_err(|error| Error::Backend(kind.name(), error.to_string()))?;
+        Cpus::bind(&[cpus.here])?;
+        Ok(Self {
+            context: RawContext::new(backend),
+        })
+    }
+
+    /// Posts the calls, and lets the other side see them.
+    #[inline]
+    pub(crate) fn post(&mut self, calls: &[Call]) {
+        for (token, call) in (0..).zip(calls) {
+            let raw = RawCall::new(call.nr.into(), call.args);
+            // SAFETY: Cases keep what their calls point to until all are complete, and the calls
+            // name files of theirs.
+            unsafe { self.context.post(raw, token) };
+        }
+        self.context.flush();
+    }
+
+    /// Waits until this many are complete.
+    #[inline]
+    pub(crate) fn wait(&mut self, count: usize) {
+        self.context.wait(count, None);
+    }
+
+    /// Takes what is complete; returns how many that were.
+    #[inline]
+    pub(crate) fn reap(&mut self, results: &mut [i64]) -> usize {
+        let mut count = 0;
+        while let Some(done) = self.context.next() {
+            if let Some(result) = results.get_mut(done.token as usize) {
+                *result = done.ret;
+            }
+            count += 1;
+        }
+        count
+    }
+
+    /// What the context has done.
+    pub(crate) fn counted(&self) -> Stats {
+        self.context.stats()
+    }
+}
+
+impl Backend for Posted {
+    fn batch(&mut self, calls: &[Call], results: &mut [i64]) {
+        self.post(calls);
+        let mut left = calls.len();
+        while left > 0 {
+            self.wait(left);
+            left -= self.reap(results);
+        }
+    }
+
+    fn stats(&self) -> Option<Stats> {
+        Some(self.counted())
+    }
+}

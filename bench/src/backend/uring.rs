@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! io_uring by its crate: plain rings without registered files or buffers.
+
+#![allow(unsafe_code)]
+
+use core::hint::spin_loop;
+use io_uring::{IoUring, opcode, squeue, types::Fd};
+
+use super::{Backend, Kind};
+use crate::{call::Call, cpu::Cpus, error::Error};
+
+/// Milliseconds after which the kernel's thread goes to sleep, by far longer than a batch takes.
+const SQPOLL_IDLE: u32 = 50;
+
+/// A ring.
+pub(crate) struct Uring {
+    ring: IoUring,
+    polled: bool,
+}
+
+/// Whether io_uring has an operation for this call.
+pub(crate) fn has(nr: u16) -> bool {
+    matches!(
+        nr.into(),
+        libc::SYS_read
+            | libc::SYS_write
+            | libc::SYS_pread64
+            | libc::SYS_pwrite64
+            | libc::SYS_statx
+            | libc::SYS_openat
+            | libc::SYS_close
+            | libc::SYS_unlinkat
+            | libc::SYS_fsync
+            | libc::SYS_sendto
+            | libc::SYS_recvfrom
+    )
+}
+
+/// What stands for the file's own position.
+const OWN_POSITION: u64 = u64::MAX;
+
+/// The operation for a call that io_uring [has], or for the no-op.
+fn entry(call: &Call) -> squeue::Entry {
+    let [a, b, c, d, e, _] = call.args;
+    let fd = Fd(a as i32);
+    match call.nr.into() {
+        libc::SYS_read => opcode::Read::new(fd, b as *mut u8, c as u32)
+            .offset(OWN_POSITION)
+            .build(),
+        libc::SYS_write => opcode::Write::new(fd, b as *const u8, c as u32)
+            .offset(OWN_POSITION)
+            .build(),
+        libc::SYS_pread64 => opcode::Read::new(fd, b as *mut u8, c as u32)
+            .offset(d)
+            .build(),
+        libc::SYS_pwrite64 => opcode::Write::new(fd, b as *const u8, c as u32)
+            .offset(d)
+            .build(),
+        libc::SYS_statx => opcode::Statx::new(fd, b as *const _, e as *mut _)
+            .flags(c as i32)
+            .mask(d as u32)
+            .build(),
+        libc::SYS_openat => opcode::OpenAt::new(fd, b as *const _)
+            .flags(c as i32)
+            .mode(d as u32)
+            .build(),
+        libc::SYS_close => opcode::Close::new(fd).build(),
+        libc::SYS_unlinkat => opcode::UnlinkAt::new(fd, b as *const _)
+            .flags(c as i32)
+            .build(),
+        libc::SYS_fsync => opcode::Fsync::new(fd).build(),
+        libc::SYS_sendto => opcode::Send::new(fd, b as *const u8, c as u32)
+            .flags(d as i32)
+            .build(),
+        libc::SYS_recvfrom => opcode::Recv::new(fd, b as *mut u8, c as u32)
+            .flags(d as i32)
+            .build(),
+        _ => opcode::Nop::new().build(),
+    }
+}
+
+impl Uring {
+    pub(crate) fn open(kind: Kind, cpus: Cpus, batch: usize) -> Result<Self, Error> {
+        let failed = |error: std::io::Error| Error::Backend(kind.name(), error.to_string());
+        Cpus::bind(&[cpus.here])?;
+        let polled = kind == Kind::Sqpoll;
+        let mut builder = IoUring::builder();
+        if polled {
+            builder.setup_sqpoll(SQPOLL_IDLE);
+            if let Some(there) = cpus.there {
+                builder.setup_sqpoll_cpu(there as u32);
+            }
+        }
+        Ok(Self {
+            ring: builder.build(batch as u32).map_err(failed)?,
+            polled,
+        })
+    }
+
+    /// Takes what is complete; returns how many that were.
+    fn reap(&mut self, results: &mut [i64]) -> usize {
+        let mut count = 0;
+        for done in self.ring.completion() {
+            if let Some(result) = results.get_mut(done.user_data() as usize) {
+                *result = done.result().into();
+            }
+            count += 1;
+        }
+        count
+    }
+}
+
+impl Backend for Uring {
+    fn batch(&mut self, calls: &[Call], results: &mut [i64]) {
+        let mut submission = self.ring.submission();
+        for (token, call) in (0..).zip(calls) {
+            let entry = entry(call).user_data(token);
+            // SAFETY: As for plain calls.
+            while unsafe { submission.push(&entry) }.is_err() {
+                // The kernel's thread frees places after it has completed what was in them.
+                submission.sync();
+                spin_loop();
+            }
+        }
+        drop(submission);
+        let mut left = calls.len();
+        if self.polled {
+            // A system call only where the kernel's thread sleeps.
+            let _ = self.ring.submit();
+            while left > 0 {
+                left -= self.reap(results);
+                spin_loop();
+            }
+            return;
+        }
+        while left > 0 {
+            // A signal ends it early, and is no loss.
+            let _ = self.ring.submit_and_wait(left);
+            left -= self.reap(results);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Groups of measurements.
+
+pub(crate) mod cost;
+pub(crate) mod micro;

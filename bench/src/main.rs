@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What calls cost: posted to the module, batched by io_uring, or made one by one. `scripts/bench`
+//! runs it in the guest, or here; `docs/benchmarks.md` says how it measures.
+
+mod backend;
+mod calibrate;
+mod call;
+mod case;
+mod counts;
+mod cpu;
+mod error;
+mod events;
+mod group;
+mod machine;
+mod mark;
+mod measure;
+mod options;
+mod report;
+mod window;
+
+use std::process::ExitCode;
+
+use backend::Kind;
+use case::Places;
+use counts::Counts;
+use cpu::Cpus;
+use error::Error;
+use group::{cost, micro};
+use measure::{Meter, Plan};
+use options::{Group, Options};
+use report::Report;
+
+/// Batches: all, and few.
+const BATCHES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+const FEW_BATCHES: [usize; 2] = [1, 64];
+/// Windows of a turn: many, and few.
+const WINDOWS: usize = 9;
+const FEW_WINDOWS: usize = 5;
+
+fn main() -> ExitCode {
+    match run(Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("flexsc-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> Result<(), Error> {
+    let cpus = Cpus::usable();
+    let places = Places {
+        tmpfs: options.tmpfs,
+        disk: options.disk,
+    };
+    let kinds = match options.backends.is_empty() {
+        true => machine::backends(),
+        false => options
+            .backends
+            .iter()
+            .map(|name| Kind::from_name(name))
+            .collect::<Result<_, _>>()?,
+    };
+    let mut cases: Vec<_> = case::names().collect();
+    if !options.cases.is_empty() {
+        if let Some(name) = options
+            .cases
+            .iter()
+            .find(|name| !cases.contains(&name.as_str()))
+        {
+            return Err(Error::Unknown("case", name.clone()));
+        }
+        cases.retain(|name| options.cases.iter().any(|asked| asked == name));
+    }
+    let batches = match (options.batches.is_empty(), options.quick) {
+        (false, _) => options.batches.iter().copied().map(usize::from).collect(),
+        (true, true) => FEW_BATCHES.to_vec(),
+        (true, false) => BATCHES.to_vec(),
+    };
+    let mut facts = machine::facts(&places, cpus, &options.facts);
+    let meter = match &options.counts {
+        Some(path) => {
+            let mut counts = Counts::begin(path)?;
+            calibrate::check(&mut counts, cpus)?;
+            let polls = match kinds.contains(&Kind::Module) {
+                true => calibrate::poll_lengths(&mut counts, cpus, &places)?,
+                false => Default::default(),
+            };
+            let lengths = format!("user {:?}, kernel {:?}", polls.user, polls.kernel);
+            facts.push((
+                "instructions from pause to pause that are polling".into(),
+                lengths,
+            ));
+            Meter::Instructions { counts, polls }
+        }
+        None => Meter::Time,
+    };
+    let unit = match meter {
+        Meter::Instructions { .. } => "instructions",
+        Meter::Time => "ns",
+    };
+    let mut plan = Plan {
+        cpus,
+        places,
+        meter,
+        runs: options.runs.max(1),
+        windows: if options.quick { FEW_WINDOWS } else { WINDOWS },
+    };
+    let mut report = Report::begin(options.json.as_deref(), unit, &facts)?;
+    if matches!(options.group, Group::Micro | Group::All) {
+        let micro = micro::Micro {
+            cases,
+            kinds: kinds.clone(),
+            batches,
+        };
+        micro::run(&micro, &mut plan, &mut report)?;
+    }
+    if matches!(options.group, Group::Cost | Group::All) {
+        if kinds.contains(&Kind::Module) {
+            cost::run(&mut plan, &mut report)?;
+        } else {
+            println!("group cost is about the module, which is not among the backends");
+        }
+    }
+    report.flush()
+}

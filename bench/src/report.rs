@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Results: JSON lines, and tables for a terminal.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    backend::Kind,
+    case,
+    error::Error,
+    measure::{Cost, Row},
+};
+
+/// Where results go.
+pub(crate) struct Report {
+    json: Option<BufWriter<File>>,
+    unit: &'static str,
+}
+
+/// What a unit costs in the least without its trap, by the direct rows of the same run:
+/// direct - direct getppid + no-op entry, for each of its calls.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Trap {
+    /// A plain getppid, which does nothing but trap.
+    pub(crate) getppid: f64,
+    /// A no-op entry by the backend in question.
+    pub(crate) nop: f64,
+}
+
+impl Trap {
+    /// The limit of a unit.
+    pub(crate) fn limit(&self, direct: f64, steps: usize) -> f64 {
+        direct + steps as f64 * (self.nop - self.getppid)
+    }
+}
+
+impl Report {
+    /// Begins with what the figures are of.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Report`].
+    pub(crate) fn begin(
+        json: Option<&Path>,
+        unit: &'static str,
+        facts: &[(String, String)],
+    ) -> Result<Self, Error> {
+        let json = match json {
+            Some(path) => Some(BufWriter::new(File::create(path).map_err(Error::Report)?)),
+            None => None,
+        };
+        let mut report = Self { json, unit };
+        for (name, value) in facts {
+            println!("{name}: {value}");
+        }
+        println!();
+        let facts: Map<_, _> = facts
+            .iter()
+            .map(|(name, value)| (name.clone(), value.as_str().into()))
+            .collect();
+        report.line(json!({ "machine": facts, "unit": unit }))?;
+        Ok(report)
+    }
+
+    fn line(&mut self, value: Value) -> Result<(), Error> {
+        let Some(json) = &mut self.json else {
+            return Ok(());
+        };
+        writeln!(json, "{value}").map_err(Error::Report)
+    }
+
+    /// Writes down what is known so far.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Report`].
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        io::stdout().flush().map_err(Error::Report)?;
+        match &mut self.json {
+            Some(json) => json.flush().map_err(Error::Report),
+            None => Ok(()),
+        }
+    }
+
+    /// A row of group micro, and its limit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Report`].
+    pub(crate) fn row(&mut self, row: &Row, limit: Option<f64>) -> Result<(), Error> {
+        let (median, (low, high)) = (row.median(), row.spread());
+        let mut line = json!({
+            "group": "micro", "case": row.case, "backend": row.kind.name(), "batch": row.batch,
+            "calls_per_unit": row.steps, "unit": self.unit, "runs": row.costs.len(),
+            "median": rounded(median.total), "min": rounded(low), "max": rounded(high),
+        });
+        if self.unit == "instructions" {
+            line["user"] = rounded(median.user);
+            line["kernel_here"] = rounded(median.kernel_here);
+            line["kernel_there"] = rounded(median.kernel_there);
+            line["polling"] = rounded(median.polling);
+            line["polling_told"] = row.kind.tells_polling().into();
+            line["syscalls"] = rounded(median.syscalls);
+        }
+        if let Some(limit) = limit {
+            line["limit"] = rounded(limit);
+        }
+        if let Some(happened) = row.happened {
+            line["traps"] = rounded(happened.traps);
+            line["traps_of_all"] = rounded(happened.traps_of_all);
+            line["switches"] = rounded(happened.switches);
+            line["migrations"] = rounded(happened.migrations);
+            line["faults"] = rounded(happened.faults);
+        }
+        if let Some([w, t, c, back]) = row.lanes {
+            line["lanes"] = json!({ "w": w, "t": t, "c": c, "back": back });
+        }
+        self.line(line)
+    }
+
+    /// A figure of group cost.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Report`].
+    pub(crate) fn figure(&mut self, what: &str, per: &str, costs: &[Cost]) -> Result<(), Error> {
+        let median = Cost::median(costs).unwrap_or_default();
+        let low = costs
+            .iter()
+            .map(|cost| cost.total)
+            .fold(f64::INFINITY, f64::min);
+        let high = costs.iter().map(|cost| cost.total).fold(0.0, f64::max);
+        println!(
+            "{what:<44} {:>9} {:>17} {:>9} {:>9} {:>9} {:>9}  per {per}",
+            figure(median.total),
+            format!("{}-{}", figure(low), figure(high)),
+            figure(median.user),
+            figure(median.kernel_here),
+            figure(median.kernel_there),
+            figure(median.polling),
+        );
+        self.line(json!({
+            "group": "cost", "what": what, "per": per, "unit": self.unit, "runs": costs.len(),
+            "median": rounded(median.total), "min": rounded(low), "max": rounded(high),
+            "user": rounded(median.user), "kernel_here": rounded(median.kernel_here),
+            "kernel_there": rounded(median.kernel_there), "polling": rounded(median.polling),
+            "syscalls": rounded(median.syscalls),
+        }))
+    }
+
+    /// The heading of what [`Self::figure`] prints.
+    pub(crate) fn figures(&self) {
+        println!(
+            "{:<44} {:>9} {:>17} {:>9} {:>9} {:>9} {:>9}",
+            format!("cost, in {}", self.unit),
+            "median",
+            "min-max",
+            "user",
+            "kernel",
+            "elsewhere",
+            "polling"
+        );
+    }
+
+    /// A count that has no spread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Report`].
+    pub(crate) fn count(&mut self, what: &str, per: &str, count: f64) -> Result<(), Error> {
+        println!("{what:<44} {:>9}  per {per}", figure(count));
+        self.line(json!({ "group": "cost", "what": what, "per": per, "unit": "count", "median": rounded(count) }))
+    }
+
+    /// What a batch of each size costs.
+    pub(crate) fn by_batch(&self, rows: &[Row], batches: &[usize]) {
+        print!("{:<12} {:<9}", self.unit, "batch");
+        for batch in batches {
+            print!(" {batch:>8}");
+        }
+        println!();
+        for (first, kind) in columns(rows) {
+            print!("{:<12} {:<9}", first, kind.name());
+            for &batch in batches {
+                let row = find(rows, first, kind, batch);
+                print!(" {:>8}", row.map_or("-".into(), total));
+            }
+            println!();
+        }
+        println!();
+    }
+
+    /// All that is known of one batch.
+    pub(crate) fn details(&self, rows: &[Row], batch: usize, limit: impl Fn(&Row) -> Option<f64>) {
+        println!(
+            "{:<12} {:<9} {:>9} {:>17} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>8}  lanes, batch {batch}",
+            self.unit,
+            "",
+            "median",
+            "min-max",
+            "user",
+            "kernel",
+            "elsewhere",
+            "polling",
+            "limit",
+            "traps",
+            "switches"
+        );
+        for row in rows.iter().filter(|row| row.batch == batch) {
+            let (median, (low, high)) = (row.median(), row.spread());
+            let told = row.kind.tells_polling();
+            let happened = |value: fn(&crate::measure::Happened) -> f64| {
+                row.happened
+                    .as_ref()
+                    .map_or("-".into(), |it| format!("{:.3}", value(it)))
+            };
+            println!(
+                "{:<12} {:<9} {:>9} {:>17} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>8}  {}",
+                row.case,
+                row.kind.name(),
+                total(row),
+                format!("{}-{}", figure(low), figure(high)),
+                figure(median.user),
+                figure(median.kernel_here),
+                figure(median.kernel_there),
+                if told {
+                    figure(median.polling)
+                } else {
+                    "in it".into()
+                },
+                limit(row).map_or("-".into(), figure),
+                happened(|it| it.traps),
+                happened(|it| it.switches),
+                row.lanes.map_or(String::new(), lanes),
+            );
+        }
+        println!();
+        for name in case::names().filter(|name| rows.iter().any(|row| row.case == *name)) {
+            println!("{name:<12} {}", case::describe(name));
+        }
+        println!();
+    }
+}
+
+fn columns(rows: &[Row]) -> Vec<(&'static str, Kind)> {
+    let mut seen = Vec::new();
+    for row in rows {
+        if !seen.contains(&(row.case, row.kind)) {
+            seen.push((row.case, row.kind));
+        }
+    }
+    seen
+}
+
+/// The row of a case by a backend with a batch.
+pub(crate) fn find<'a>(rows: &'a [Row], case: &str, kind: Kind, batch: usize) -> Option<&'a Row> {
+    rows.iter()
+        .find(|row| row.case == case && row.kind == kind && row.batch == batch)
+}
+
+/// A total that has polling in it says so.
+fn total(row: &Row) -> String {
+    let mark = if row.kind.tells_polling() { "" } else { "*" };
+    format!("{}{mark}", figure(row.median().total))
+}
+
+fn lanes([w, t, c, back]: [u64; 4]) -> String {
+    let all = [("W", w), ("T", t), ("C", c), ("back", back)];
+    let used: Vec<_> = all
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(lane, count)| format!("{lane} {count}"))
+        .collect();
+    used.join(", ")
+}
+
+fn figure(value: f64) -> String {
+    match value {
+        value if value.is_infinite() => "-".into(),
+        value if value >= 100.0 => format!("{value:.0}"),
+        value => format!("{value:.1}"),
+    }
+}
+
+/// Three decimals.
+fn rounded(value: f64) -> Value {
+    json!((value * 1000.0).round() / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_the_call_without_its_trap() {
+        let trap = Trap {
+            getppid: 200.0,
+            nop: 50.0,
+        };
+        assert_eq!(trap.limit(700.0, 1), 550.0);
+        assert_eq!(trap.limit(1400.0, 2), 1100.0);
+    }
+}

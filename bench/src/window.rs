@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One window of a measurement: the calls of a case, executed in batches.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    backend::{Backend, Kind},
+    call::Call,
+    case::Case,
+    error::Error,
+    events::{Counted, Events},
+    mark::{self, mark},
+};
+
+/// The fewest units in a window: short enough for most windows to pass without a timer interrupt.
+pub(crate) const UNITS: usize = 64;
+
+/// How many calls are made before each window, at once.
+pub(crate) const WARM_UP: usize = 2;
+
+/// A case and who executes it.
+pub(crate) struct Bench<'a> {
+    pub(crate) case: &'a mut Case,
+    pub(crate) kind: Kind,
+    pub(crate) backend: &'a mut dyn Backend,
+    /// Units in flight at once.
+    pub(crate) batch: usize,
+}
+
+impl Bench<'_> {
+    /// Executes all units of the case once, as often as there are to be windows; gives the time that
+    /// each took, and what the events say of each. Between the marks is nothing but posting, executing and reaping.
+    ///
+    /// # Errors
+    ///
+    /// When a case cannot be prepared, or a call does not return what it has to.
+    pub(crate) fn run(
+        &mut self,
+        windows: usize,
+        mut events: Option<&mut Events>,
+    ) -> Result<(Vec<Duration>, Vec<Counted>), Error> {
+        let units = self.case.steps.first().map_or(0, |step| step.calls.len());
+        let mut results: Vec<_> = self.case.steps.iter().map(|_| vec![0; units]).collect();
+        let mut times = Vec::with_capacity(windows);
+        let mut counted = Vec::new();
+        let warm_up = [self.case.warm_up; WARM_UP];
+        for _ in 0..windows {
+            if let Some(prepare) = &mut self.case.prepare {
+                prepare().map_err(|error| Error::Case(self.case.name, error))?;
+            }
+            self.backend.batch(&warm_up, &mut [0; WARM_UP]);
+            if let Some(events) = events.as_deref() {
+                events.enable();
+            }
+            let start = Instant::now();
+            mark::<{ mark::BEGIN }>();
+            self.once(&mut results);
+            mark::<{ mark::END }>();
+            times.push(start.elapsed());
+            if let Some(events) = events.as_deref_mut() {
+                events.disable();
+                counted.push(events.take()?);
+            }
+            self.check(&results)?;
+        }
+        Ok((times, counted))
+    }
+
+    #[inline]
+    fn once(&mut self, results: &mut [Vec<i64>]) {
+        let units = results.first().map_or(0, Vec::len);
+        let mut from = 0;
+        while from < units {
+            let to = units.min(from + self.batch);
+            for place in 0..self.case.steps.len() {
+                let (before, after) = results.split_at_mut(place);
+                let step = &mut self.case.steps[place];
+                let calls: &mut [Call] = &mut step.calls[from..to];
+                if let (true, Some(before)) = (step.takes_descriptor, before.last()) {
+                    for (call, descriptor) in calls.iter_mut().zip(&before[from..to]) {
+                        call.args[0] = *descriptor as u64;
+                    }
+                }
+                self.backend.batch(calls, &mut after[0][from..to]);
+            }
+            from = to;
+        }
+    }
+
+    fn check(&self, results: &[Vec<i64>]) -> Result<(), Error> {
+        for (step, results) in self.case.steps.iter().zip(results) {
+            let wrong = results.iter().position(|&ret| match step.returns {
+                Some(returns) => ret != returns,
+                None => ret < 0,
+            });
+            if let Some(index) = wrong {
+                return Err(Error::Result {
+                    case: self.case.name,
+                    backend: self.kind.name(),
+                    index,
+                    ret: results[index],
+                });
+            }
+        }
+        Ok(())
+    }
+}

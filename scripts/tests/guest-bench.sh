@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+#
+# scripts/bench measures something: each row that it promises has a figure, counts are what they have
+# to be, and it refuses where there are no figures to be had.
+PROG=guest-bench
+. "$(dirname "$0")/../lib.sh"
+load_setup
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+status=0
+result() { # NAME CMD...: passes if CMD succeeds
+	local name=$1
+	shift
+	if ("$@") >"$work/log" 2>&1; then
+		echo "PASS bench: $name"
+	else
+		echo "FAIL bench: $name: $* does not hold"
+		tail -n 20 "$work/log" "$work/err" | sed 's/^/  | /'
+		status=1
+	fi
+}
+bench() { # ARG...: sets rc; output in out and err
+	rc=0
+	"$REPO/scripts/bench" --no-build --busy "$@" >"$work/out" 2>"$work/err" </dev/null || rc=$?
+}
+row() { grep "\"backend\":\"$2\",\"batch\":$3,.*\"case\":\"$1\"" "$work/json"; }
+# value CASE BACKEND BATCH KEY: the number that a row has for it.
+value() { row "$1" "$2" "$3" | sed -nE "s/.*\"$4\":([-0-9.]+).*/\1/p"; }
+holds() { awk "BEGIN { exit !($1) }"; }
+# per CASE BACKEND BATCH KEY CONDITION: what a row says of a key.
+per() { holds "$(value "$1" "$2" "$3" "$4") $5"; }
+has_figures() { # CASE BACKEND BATCH
+	per "$@" median "> 0" && per "$@" min "> 0" && per "$@" max "> 0" && per "$@" traps ">= 0"
+}
+only_in() { # LANE CASE BACKEND: no entry went elsewhere
+	row "$2" "$3" 64 | grep -E "\"lanes\":\{[^}]*\"$1\":[1-9]" &&
+		! row "$2" "$3" 64 | grep -E "\"lanes\":\{[^}]*\"($4)\":[1-9]"
+}
+
+cases="nop getppid write-null write-tmpfs write-disk pread fsync statx open-close unlink unix tcp tcp-rw"
+bench micro --quick --runs 1 --json "$work/json"
+result "a quick run of group micro succeeds" [ $rc -eq 0 ]
+for fact in accelerator commit date host kernel guest processor mitigations; do
+	result "the results say of which $fact they are" bash -c "head -n 1 '$work/json' | grep '\"$fact\":\"[^\"]'"
+	result "the tables say of which $fact they are" grep -E "^$fact: ." "$work/out"
+done
+backends="direct module module-c io_uring sqpoll"
+[[ $(host_cores | wc -l) -ge 2 ]] || backends="direct module-c io_uring"
+for case in $cases; do
+	for backend in $backends; do
+		case $case,$backend in
+		nop,direct | getppid,io_uring | getppid,sqpoll) continue ;; # there is no such call
+		esac
+		for batch in 1 64; do
+			result "$case by $backend, batch $batch, has figures" has_figures "$case" "$backend" "$batch"
+		done
+	done
+done
+result "a plain getppid traps once" per getppid direct 64 traps "== 1"
+result "a plain open and close trap twice" per open-close direct 64 traps "== 2"
+# 1/64, to three places.
+result "io_uring traps once for a batch" per nop io_uring 64 traps "== 0.016"
+result "lane C traps once for a batch" per getppid module-c 64 traps "<= 1 / 32"
+result "a row has its limit" per write-null module-c 64 limit "> 0"
+result "lane C executes what is posted on one CPU" only_in c write-null module-c "w|t|back"
+if [[ $backends == *sqpoll* ]]; then
+	result "a batch for lane W traps at most once in 32" per getppid module 64 traps "<= 1 / 32"
+	result "lane W executes writes" only_in w write-null module "t|c|back"
+	result "lane T executes what looks names up" only_in t statx module "c|back"
+fi
+if [[ $(probe_accel) == tcg ]]; then
+	result "guest instructions are what is measured" bash -c "row='$(row getppid direct 64)'; [[ \$row == *'\"unit\":\"instructions\"'* ]]"
+	result "the plugin sees the system calls that the tracepoint sees" per getppid direct 64 syscalls "== 1"
+	result "a plain getppid is executed in user and kernel mode" per getppid direct 64 kernel_here "> 50"
+fi
+
+bench --here micro --backend nonsense
+result "an unknown backend is an error" [ $rc -ne 0 ]
+result "it says which there are" grep -q 'no backend "nonsense"' "$work/out" "$work/err"
+bench micro --cpus $(($(nproc) + 1))
+result "more vCPUs than host cores are refused" [ $rc -eq 125 ]
+result "it says why they are" grep -q "several to a host core" "$work/err"
+
+exit $status
