@@ -32,7 +32,8 @@ pub struct Figures {
     files: i64,
     /// References to the module.
     references: i64,
-    /// SUnreclaim.
+    /// SUnreclaim without what a debug kernel notes of work and timers (`debug_objects_cache`): each process leaves
+    /// some notes there, with or without the module.
     slab: i64,
     /// MemAvailable.
     available: i64,
@@ -75,6 +76,22 @@ fn threads() -> Result<i64, String> {
     number(both.split('/').nth(1), "threads in /proc/loadavg")
 }
 
+/// KiB of the slabs with the notes of CONFIG_DEBUG_OBJECTS, from `/proc/slabinfo`; 0 where there are none.
+fn debug_objects() -> Result<i64, String> {
+    let table = read("/proc/slabinfo")?;
+    let Some(line) = table
+        .lines()
+        .find_map(|line| line.strip_prefix("debug_objects_cache "))
+    else {
+        return Ok(0);
+    };
+    // "active objects size objects-a-slab pages-a-slab : tunables ... : slabdata active slabs shared"
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let pages = number(words.get(4).copied(), "pages of a slab")?;
+    let slabs = words.iter().rev().nth(1).copied();
+    Ok(number(slabs, "slabs")? * pages * 4)
+}
+
 /// Gives back what is only cached.
 fn shrink() {
     // None of this is needed for the figures to be right in the end, only for them to be so soon.
@@ -115,7 +132,7 @@ impl Figures {
             stacks: kernel_stack - stack * count,
             files: number(files.split_whitespace().next(), "open files")?,
             references: module_references().ok_or("flexsc is not loaded")?.into(),
-            slab: field("SUnreclaim:")?,
+            slab: field("SUnreclaim:")? - debug_objects()?,
             available: field("MemAvailable:")?,
             threads: count,
             stack,
