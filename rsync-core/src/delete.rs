@@ -4,6 +4,7 @@
 
 use crate::error::{Action, Cause};
 use crate::event::Event;
+use crate::filter::{self, Scope};
 use crate::io::{DIRECTORY, Held, c_name};
 use crate::list::Kind;
 use crate::names::Names;
@@ -32,6 +33,19 @@ struct Frame {
     directories: Vec<Vec<u8>>,
     /// Whether all else in it could be deleted.
     well: bool,
+    /// Whether a filter rule protects something in it.
+    kept: bool,
+    /// The filter rules in it.
+    scope: Rc<Scope>,
+}
+
+/// What is left of a directory's contents.
+#[derive(Clone, Copy, Debug, Default)]
+struct Left {
+    /// Something could not be deleted, which was reported.
+    failed: bool,
+    /// Something is protected.
+    kept: bool,
 }
 
 /// Names, with their `d_type`s, in a directory that the source does not have.
@@ -39,6 +53,8 @@ struct Frame {
 pub(crate) struct Doomed {
     pub(crate) target: Rc<Target>,
     pub(crate) names: Vec<(Vec<u8>, u8)>,
+    /// The filter rules there.
+    pub(crate) scope: Rc<Scope>,
 }
 
 impl Side<'_, '_> {
@@ -67,13 +83,13 @@ impl Side<'_, '_> {
             Ok(dir) => dir,
             Err(errno) => return self.fail(&target.path, Action::OpenDirectory, errno),
         };
-        let names = doomed.names.iter();
-        let names = names.map(|(name, d_type)| (&name[..], *d_type));
-        let Doomed { target, .. } = doomed;
+        let Doomed { names, scope, .. } = doomed;
         if !self.run.options.dry_run {
             target.dirty.set(true);
         }
-        let frame = self.delete_files(Some(dir), &target.path, names).await;
+        let frame = self
+            .delete_files(Some(dir), &target.path, scope.clone(), names)
+            .await;
         self.delete_directories(frame).await;
     }
 
@@ -82,20 +98,23 @@ impl Side<'_, '_> {
         &self,
         dir: Option<Rc<Held>>,
         path: &[u8],
-        names: impl Iterator<Item = (&[u8], u8)>,
+        scope: Rc<Scope>,
+        names: &[(Vec<u8>, u8)],
     ) -> Frame {
         let mut frame = Frame {
             path: path.to_vec(),
             dir,
             directories: Vec::new(),
             well: true,
+            kept: false,
+            scope,
         };
         let Some(dir) = frame.dir.clone() else {
             return frame;
         };
         let mut files = Vec::new();
         for (name, d_type) in names {
-            let kind = match FileType::from_d_type(d_type) {
+            let kind = match FileType::from_d_type(*d_type) {
                 FileType::Unknown => match self.run.io.stat(dir.at(), name).await {
                     Ok(found) => found.kind,
                     Err(errno) => {
@@ -107,8 +126,8 @@ impl Side<'_, '_> {
                 known => Kind::from(known),
             };
             match kind {
-                Kind::Directory => frame.directories.push(name.to_vec()),
-                kind => files.push((name, kind)),
+                Kind::Directory => frame.directories.push(name.clone()),
+                kind => files.push((&name[..], kind)),
             }
         }
         // The last one is taken first.
@@ -134,10 +153,41 @@ impl Side<'_, '_> {
         frame
     }
 
-    /// Deletes the directories that a frame has left, with all that is in them; false if something is left.
+    /// Takes those names in a directory away that a filter rule protects; true if there were any.
+    pub(crate) async fn spare(
+        &self,
+        scope: &Scope,
+        side: filter::Side,
+        dir: &Held,
+        path: &[u8],
+        names: &mut Vec<(Vec<u8>, u8)>,
+    ) -> bool {
+        if scope.is_empty() {
+            return false;
+        }
+        let all = names.len();
+        for (name, d_type) in std::mem::take(names) {
+            let directory = match FileType::from_d_type(d_type) {
+                // Whatever cannot be looked at is not deleted either; deletion reports it.
+                FileType::Unknown => self
+                    .run
+                    .io
+                    .stat(dir.at(), &name)
+                    .await
+                    .is_ok_and(|found| found.kind == Kind::Directory),
+                known => known == FileType::Directory,
+            };
+            if !scope.excludes(side, &join(path, &name), directory) {
+                names.push((name, d_type));
+            }
+        }
+        names.len() < all
+    }
+
+    /// Deletes the directories that a frame has left, with all that is in them. Gives back what that frame has come to.
     ///
     /// Only the innermost directories are held open, so that depth costs no open files.
-    async fn delete_directories(&self, top: Frame) -> bool {
+    async fn delete_directories(&self, top: Frame) -> Left {
         let mut stack = vec![top];
         loop {
             let depth = stack.len();
@@ -145,7 +195,7 @@ impl Side<'_, '_> {
                 stack[depth - 1 - OPEN_LEVELS].dir = None;
             }
             let Some(frame) = stack.last_mut() else {
-                return true;
+                return Left::default();
             };
             if let Some(name) = frame.directories.pop() {
                 let path = join(&frame.path, &name);
@@ -156,16 +206,29 @@ impl Side<'_, '_> {
                 continue;
             }
             let Some(Frame {
-                path, dir, well, ..
+                path,
+                dir,
+                well,
+                kept,
+                ..
             }) = stack.pop()
             else {
-                return true;
+                return Left::default();
             };
             drop(dir);
             let Some(outer) = stack.last_mut() else {
-                return well;
+                return Left {
+                    failed: !well,
+                    kept,
+                };
             };
-            outer.well &= well && self.remove(outer, path).await;
+            if kept {
+                self.run.event(Event::NotEmpty(&path));
+                outer.kept = true;
+                outer.well &= well;
+            } else {
+                outer.well &= well && self.remove(outer, path).await;
+            }
         }
     }
 
@@ -197,8 +260,23 @@ impl Side<'_, '_> {
             self.fail(path, Action::ReadDirectory, errno);
             return None;
         }
-        let sorted = names.sorted();
-        Some(self.delete_files(Some(dir), path, sorted.into_iter()).await)
+        let scope = match outer.scope.enter(&self.run.io, &dir, path).await {
+            Ok(scope) => scope,
+            Err((path, cause)) => {
+                self.fail(&path, Action::ReadFilter, cause);
+                return None;
+            }
+        };
+        let sorted = names.sorted().into_iter();
+        let mut names = sorted
+            .map(|(name, d_type)| (name.to_vec(), d_type))
+            .collect();
+        let kept = self
+            .spare(&scope, filter::Side::Removing, &dir, path, &mut names)
+            .await;
+        let mut frame = self.delete_files(Some(dir), path, scope, &names).await;
+        frame.kept = kept;
+        Some(frame)
     }
 
     /// Removes an emptied directory.
@@ -244,18 +322,28 @@ impl Side<'_, '_> {
         }
     }
 
-    /// Deletes all that is in a directory; false if something is left.
-    async fn delete_contents(&self, parent: &Rc<Held>, parent_path: &[u8], name: &[u8]) -> bool {
+    /// Deletes all that is in the directory `name` of `target`.
+    async fn delete_contents(&self, target: &Target, parent: &Rc<Held>, name: &[u8]) -> Left {
+        const FAILED: Left = Left {
+            failed: true,
+            kept: false,
+        };
+        // Whoever knows no rules deletes nothing; that they cannot be read was reported.
+        let Some(scope) = self.scope(target).await else {
+            return FAILED;
+        };
         let mut outer = Frame {
-            path: parent_path.to_vec(),
+            path: target.path.clone(),
             dir: Some(parent.clone()),
             directories: Vec::new(),
             well: true,
+            kept: false,
+            scope,
         };
-        let path = join(parent_path, name);
+        let path = join(&target.path, name);
         match self.enter(&mut outer, name, &path).await {
             Some(frame) => self.delete_directories(frame).await,
-            None => false,
+            None => FAILED,
         }
     }
 
@@ -270,8 +358,15 @@ impl Side<'_, '_> {
         };
         let options = self.run.options;
         target.dirty.set(!options.dry_run);
-        if options.delete && !self.delete_contents(&dir, &target.path, name).await {
-            return false;
+        if options.delete {
+            let left = self.delete_contents(target, &dir, name).await;
+            if left.kept {
+                self.run.event(Event::NotEmpty(path));
+                self.fail(path, Action::MakeWay, Cause::NotEmpty);
+            }
+            if left.kept || left.failed {
+                return false;
+            }
         }
         let removed = match options.dry_run {
             true if options.delete => Ok(()),

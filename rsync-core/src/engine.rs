@@ -5,6 +5,7 @@
 use crate::block::Layout;
 use crate::error::{Action, Cause, Error, Failure};
 use crate::event::{Event, Observer, Skip};
+use crate::filter::{FilterList, Scope};
 use crate::generator::Generator;
 use crate::io::{Held, c_name};
 use crate::list::{Attributes, Kind};
@@ -137,7 +138,15 @@ impl Sync {
     }
 
     async fn synchronise(&self, run: &Run<'_>, destination: &[u8]) -> Result<(), Error> {
-        let mut sources = self.open_sources(run).await;
+        let options = &self.options;
+        let filters = FilterList::read(
+            &run.io,
+            &options.filters,
+            options.delete_excluded,
+            options.from0,
+        );
+        let filters = Rc::new(filters.await?);
+        let mut sources = self.open_sources(run, &filters).await;
         if sources.top.is_empty() {
             return Ok(());
         }
@@ -148,7 +157,7 @@ impl Sync {
             rename,
         } = open_destination(run, destination, &sources).await?;
         sources.rename = rename;
-        let mut gid = None;
+        let (mut gid, mut scope) = (None, None);
         if let Some(root) = &root {
             let attributes = match found {
                 Some(found) => found,
@@ -162,6 +171,16 @@ impl Sync {
             gid = Some(attributes.gid);
             self.check_places(run, &sources, attributes.inode, destination)
                 .await?;
+            if options.delete {
+                let around = Scope::around(&run.io, &filters, root, sources.root.is_none()).await;
+                scope = Some(around.map_err(|(path, cause)| {
+                    Error::Destination(Failure {
+                        path,
+                        action: Action::ReadFilter,
+                        cause,
+                    })
+                })?);
+            }
         }
         let (to_receiver, from_sender) = async_channel::bounded(TO_RECEIVER);
         let (to_sender, requests) = async_channel::bounded(TO_SENDER);
@@ -172,6 +191,7 @@ impl Sync {
             root,
             found,
             gid,
+            scope,
             to_sender,
             to_generator,
             targets: RefCell::default(),
@@ -190,7 +210,7 @@ impl Sync {
 
     /// Opens what the sources are reached from. One that cannot be found is reported and left out; as for rsync, one that
     /// does not exist is no reason not to delete, since nothing of it can be taken for missing.
-    async fn open_sources(&self, run: &Run<'_>) -> Sources {
+    async fn open_sources(&self, run: &Run<'_>, filters: &Rc<FilterList>) -> Sources {
         let mut sources = Sources {
             complete: true,
             ..Sources::default()
@@ -200,16 +220,15 @@ impl Sync {
             let source = Source::parse(argument);
             let opened = match (&source.name, parents.get(&source.root)) {
                 (Some(_), Some(root)) => Ok(root.clone()),
-                (Some(_), None) => {
-                    open_root(run, &source.root, libc::O_PATH | libc::O_DIRECTORY).await
-                }
-                (None, _) => open_root(run, &source.root, DIRECTORY).await,
+                (Some(_), None) => open_root(run, filters, &source, libc::O_PATH).await,
+                (None, _) => open_root(run, filters, &source, libc::O_RDONLY).await,
             };
             let root = match opened {
                 Ok(root) => root,
-                Err(errno) => {
-                    sources.complete &= errno == Errno::ENOENT;
-                    run.fail_errno(argument.clone(), Action::OpenDirectory, errno);
+                Err((path, action, cause)) => {
+                    sources.complete &= cause == Cause::Errno(Errno::ENOENT);
+                    let path = path.unwrap_or_else(|| argument.clone());
+                    run.fail(path, action, cause);
                     continue;
                 }
             };
@@ -244,6 +263,7 @@ impl Sync {
                 None => {
                     sources.root.get_or_insert(attributes);
                     TopLevel::Contents(Part {
+                        scope: root.scope.clone(),
                         root,
                         path: Vec::new(),
                     })
@@ -313,11 +333,22 @@ fn failure(path: &[u8], action: Action, errno: Errno) -> Error {
     })
 }
 
-async fn open_root(run: &Run<'_>, path: &[u8], flags: i32) -> Result<Rc<Root>, Errno> {
-    let dir = Rc::new(run.io.open(At::Cwd, path, flags, 0).await?);
+/// Opens what a source is reached from; an error is of the path that comes with it or, if none does, of the source.
+async fn open_root(
+    run: &Run<'_>,
+    filters: &Rc<FilterList>,
+    source: &Source,
+    access: i32,
+) -> Result<Rc<Root>, (Option<Vec<u8>>, Action, Cause)> {
+    let flags = access | libc::O_DIRECTORY;
+    let opened = run.io.open(At::Cwd, &source.root, flags, 0).await;
+    let dir = Rc::new(opened.map_err(|errno| (None, Action::OpenDirectory, errno.into()))?);
+    let scope = Scope::around(&run.io, filters, &dir, source.name.is_some()).await;
+    let scope = scope.map_err(|(path, cause)| (Some(path), Action::ReadFilter, cause))?;
     Ok(Rc::new(Root {
         dir,
-        path: path.to_vec(),
+        path: source.root.clone(),
+        scope,
     }))
 }
 

@@ -3,6 +3,7 @@
 //! What can go wrong: with one file, which does not stop the others, or with the whole.
 
 use crate::escape::Escaped;
+use crate::filter::{FilterError, Reason};
 use crate::patch::PatchError;
 use libflexsc::Errno;
 use std::fmt;
@@ -13,6 +14,8 @@ use std::fmt;
 pub enum Action {
     /// Finding a source that an argument names.
     Select,
+    /// Reading the filter rules of a directory.
+    ReadFilter,
     /// Reading a file's attributes.
     Stat,
     /// Opening a directory.
@@ -55,6 +58,7 @@ impl Action {
     fn verb(self) -> &'static str {
         match self {
             Self::Select => "find",
+            Self::ReadFilter => "use the filter rules in",
             Self::Stat => "read the attributes of",
             Self::OpenDirectory => "open directory",
             Self::ReadDirectory => "read directory",
@@ -91,6 +95,13 @@ pub enum Cause {
     NotEmpty,
     /// Source and destination are the same directory.
     Same,
+    /// A filter rule is wrong.
+    Filter {
+        /// The line that it stands on, from 1 on.
+        line: u32,
+        /// What is wrong with it.
+        reason: Reason,
+    },
 }
 
 impl From<Errno> for Cause {
@@ -113,6 +124,7 @@ impl fmt::Display for Cause {
             Self::Patch(error) => error.fmt(f),
             Self::NotEmpty => f.write_str("a directory that is not empty has its name"),
             Self::Same => f.write_str("source and destination are the same directory"),
+            Self::Filter { line, reason } => write!(f, "line {line}: {reason}"),
         }
     }
 }
@@ -194,6 +206,22 @@ pub enum Error {
     NotADirectory(Vec<u8>),
     /// The destination cannot be made or opened.
     Destination(Failure),
+    /// A file of filter rules or names cannot be read.
+    ReadList {
+        /// The file as given.
+        path: Vec<u8>,
+        /// The system call's error.
+        errno: Errno,
+    },
+    /// A file of filter rules has one that is none.
+    FilterFile {
+        /// The file as given.
+        path: Vec<u8>,
+        /// The line, from 1 on; 0 for the file as a whole.
+        line: u32,
+        /// What is wrong.
+        error: FilterError,
+    },
     /// A source and the destination are the same directory.
     Same {
         /// The source as given.
@@ -215,9 +243,12 @@ impl Error {
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Remote(_) => exit::UNSUPPORTED,
-            Self::NoSource | Self::NoDestination | Self::BadName(_) | Self::BlockLength(_) => {
-                exit::USAGE
-            }
+            Self::NoSource
+            | Self::NoDestination
+            | Self::BadName(_)
+            | Self::BlockLength(_)
+            | Self::FilterFile { .. } => exit::USAGE,
+            Self::ReadList { .. } => exit::FILE_IO,
             Self::Destination(failure) if failure.action == Action::MakeDirectory => exit::FILE_IO,
             Self::Same { .. }
             | Self::SourceInside { .. }
@@ -255,6 +286,14 @@ impl fmt::Display for Error {
                 Escaped(name)
             ),
             Self::Destination(failure) => failure.fmt(f),
+            Self::ReadList { path, errno } => write!(
+                f,
+                "cannot read \"{}\", which an option names: {errno}",
+                Escaped(path)
+            ),
+            Self::FilterFile { path, line, error } => {
+                write!(f, "\"{}\", line {line}: {error}", Escaped(path))
+            }
             Self::Same {
                 source,
                 destination,

@@ -45,6 +45,8 @@ pub enum Event<'a> {
         /// Whether it was a directory.
         directory: bool,
     },
+    /// A directory that the source does not have stays, since a filter rule protects something in it.
+    NotEmpty(&'a [u8]),
     /// A source was left out.
     Skipped {
         /// Its path.

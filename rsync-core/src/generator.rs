@@ -8,6 +8,7 @@
 use crate::delete::Doomed;
 use crate::error::{Action, Cause};
 use crate::event::Event;
+use crate::filter;
 use crate::io::{DIRECTORY, Held};
 use crate::list::{Attributes, DirList, Kind};
 use crate::message::{Listing, ToGenerator};
@@ -323,12 +324,25 @@ impl<'a, 'o> Generator<'a, 'o> {
             side.fail(&target.path, Action::ReadDirectory, errno);
             return None;
         }
-        let (present, extra) = merge(&listing.list, &names);
+        let (present, mut extra) = merge(&listing.list, &names);
+        // Read before the directory's files of rules are updated.
+        let Some(scope) = side.scope(target).await else {
+            return Some(present);
+        };
+        side.spare(
+            &scope,
+            filter::Side::Receiver,
+            dir,
+            &target.path,
+            &mut extra,
+        )
+        .await;
         if !extra.is_empty() && listing.complete {
             more(&target.items);
             self.doomed.borrow_mut().push(Doomed {
                 target: target.clone(),
                 names: extra,
+                scope,
             });
         }
         Some(present)

@@ -26,6 +26,9 @@ pub(crate) const CHUNK: usize = 256 * 1024;
 /// How often a walk below a directory is tried that renames elsewhere disturb.
 const BENEATH_TRIES: usize = 16;
 
+/// Room for a short file of rules or names, bytes.
+const FIRST: usize = 4096;
+
 /// Up to this many buffers of [`CHUNK`] bytes are kept for reuse.
 const POOL: usize = 64;
 
@@ -250,6 +253,31 @@ impl Io {
                 self.recycle(buf);
                 return Ok(sum.finish());
             }
+        }
+    }
+
+    /// All of the file `name` relative to `dir`, which is opened with `flags`; `EFBIG` if it is longer than `most` bytes.
+    pub(crate) async fn read_file(
+        &self,
+        dir: At,
+        name: &[u8],
+        flags: i32,
+        most: usize,
+    ) -> Result<Vec<u8>, Errno> {
+        let file = self
+            .open(dir, name, flags | libc::O_RDONLY | libc::O_NOCTTY, 0)
+            .await?;
+        let mut data = Vec::new();
+        let mut buf = vec![0; FIRST];
+        loop {
+            let (count, back) = self.read(&file, buf).await;
+            buf = back;
+            match count? {
+                0 => return Ok(data),
+                count if count > most - data.len() => return Err(Errno::EFBIG),
+                count => data.extend_from_slice(&buf[..count]),
+            }
+            buf.resize(CHUNK, 0);
         }
     }
 

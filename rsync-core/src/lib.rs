@@ -23,6 +23,7 @@ pub mod block;
 pub mod error;
 pub mod escape;
 pub mod event;
+pub mod filter;
 pub mod list;
 pub mod matcher;
 pub mod options;

@@ -2,6 +2,8 @@
 
 //! What a synchronisation is to do, in rsync's terms.
 
+use crate::filter::Filters;
+
 /// The options of one synchronisation. Each is named and means what rsync's option of that name does.
 ///
 /// # Examples
@@ -39,6 +41,13 @@ pub struct Options {
     /// Delete what the destination's directories have and the source's do not (`--delete`). Nothing is deleted when a
     /// part of the source could not be read.
     pub delete: bool,
+    /// With [`delete`](Self::delete), a filter rule that names no side does not protect from deletion
+    /// (`--delete-excluded`).
+    pub delete_excluded: bool,
+    /// Which files take part (`--filter`, `--exclude`, `--include`, `-F`, `-C`).
+    pub filters: Filters,
+    /// Files of filter rules are divided at NUL bytes instead of line ends (`-0`, `--from0`).
+    pub from0: bool,
     /// On whose behalf it is done.
     pub identity: Identity,
 }

@@ -4,6 +4,7 @@
 
 use crate::error::{Action, Cause};
 use crate::event::Event;
+use crate::filter::Scope;
 use crate::io::Held;
 use crate::list::{Attributes, DirId, FileId, Kind};
 use crate::message::{ToGenerator, ToSender};
@@ -30,6 +31,8 @@ pub(crate) struct Side<'a, 'o> {
     pub(crate) found: Option<Attributes>,
     /// The root's group.
     pub(crate) gid: Option<u32>,
+    /// The filter rules around the root, if anything may be deleted.
+    pub(crate) scope: Option<Rc<Scope>>,
     pub(crate) to_sender: Sender<ToSender>,
     pub(crate) to_generator: Sender<ToGenerator>,
     pub(crate) targets: RefCell<HashMap<DirId, Rc<Target>>>,
@@ -137,6 +140,43 @@ impl Side<'_, '_> {
         let held = Rc::new(self.run.io.open_beneath(root, &target.path).await?);
         self.hold(target, held.clone());
         Ok(held)
+    }
+
+    /// The filter rules in a directory, read when they are first asked for; none if they cannot be read.
+    pub(crate) async fn scope(&self, target: &Target) -> Option<Rc<Scope>> {
+        let mut inner = Vec::new();
+        let mut next = Some(target);
+        let mut scope = self.scope.clone()?;
+        while let Some(target) = next {
+            if let Some(known) = target.scope.get() {
+                scope = known.clone()?;
+                break;
+            }
+            // A root that only takes entries is not a part of the transfer itself.
+            if target.parent.is_some() || target.want.is_some() {
+                inner.push(target);
+            }
+            next = target.parent.as_deref();
+        }
+        while let Some(target) = inner.pop() {
+            let read = target.scope.get_or_init(|| self.read_scope(target, scope));
+            scope = read.await.clone()?;
+        }
+        Some(scope)
+    }
+
+    async fn read_scope(&self, target: &Target, around: Rc<Scope>) -> Option<Rc<Scope>> {
+        // In a new directory there are no files of rules.
+        if around.is_empty() || target.fresh.get() || target.state() == State::Absent {
+            return Some(around);
+        }
+        let entered = match self.directory(target).await {
+            Ok(dir) => around.enter(&self.run.io, &dir, &target.path).await,
+            Err(errno) => Err((target.path.clone(), errno.into())),
+        };
+        entered
+            .map_err(|(path, cause)| self.fail(&path, Action::ReadFilter, cause))
+            .ok()
     }
 
     pub(crate) fn hold(&self, target: &Target, held: Rc<Held>) {

@@ -2,9 +2,11 @@
 
 //! A directory of the destination, from the moment its list comes until its times are set.
 
+use crate::filter::Scope;
 use crate::io::Held;
 use crate::list::{Attributes, DirId};
 use crate::spec::join;
+use async_lock::OnceCell;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -48,6 +50,8 @@ pub(crate) struct Target {
     pub(crate) items: Cell<usize>,
     /// What still may request a file of it: its own list, files in transfer.
     pub(crate) files: Cell<usize>,
+    /// The filter rules in it, once they were asked for; none if they cannot be read.
+    pub(crate) scope: OnceCell<Option<Rc<Scope>>>,
     state: Cell<State>,
     wakers: RefCell<Vec<Waker>>,
 }
@@ -77,6 +81,7 @@ impl Target {
             held: RefCell::default(),
             items: Cell::new(1 + directories),
             files: Cell::new(1),
+            scope: OnceCell::new(),
             state: Cell::new(State::Waiting),
             wakers: RefCell::default(),
         }

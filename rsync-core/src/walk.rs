@@ -8,6 +8,7 @@
 
 use crate::error::Action;
 use crate::event::{Event, Skip};
+use crate::filter::{self, Scope};
 use crate::io::{Held, c_name};
 use crate::list::{Attributes, DirId, DirList, Kind, ROOT};
 use crate::message::{FromSender, Listing};
@@ -40,16 +41,28 @@ pub(crate) struct Root {
     pub(crate) dir: Rc<Held>,
     /// Its path as given.
     pub(crate) path: Vec<u8>,
+    /// The filter rules around what is taken from it.
+    pub(crate) scope: Rc<Scope>,
 }
 
-/// A source directory: where it is below its root.
+/// A source directory: where it is below its root, which is where it is in the transfer.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub(crate) root: Rc<Root>,
     pub(crate) path: Vec<u8>,
+    /// The filter rules around it and, once it was opened, in it.
+    pub(crate) scope: Rc<Scope>,
 }
 
 impl Part {
+    /// Whether a filter rule hides an entry.
+    fn hides(&self, name: &[u8], directory: bool) -> bool {
+        !self.scope.is_empty()
+            && self
+                .scope
+                .excludes(filter::Side::Sender, &join(&self.path, name), directory)
+    }
+
     /// The path of `name` in it, as the user would write it.
     pub(crate) fn display(&self, name: &[u8]) -> Vec<u8> {
         join(&join(&self.root.path, &self.path), name)
@@ -188,6 +201,15 @@ impl<'a, 'o> Walker<'a, 'o> {
                     name,
                     attributes,
                 } => {
+                    let part = Part {
+                        scope: root.scope.clone(),
+                        root,
+                        path: Vec::new(),
+                    };
+                    if part.hides(&name, attributes.kind == Kind::Directory) {
+                        continue;
+                    }
+                    let root = part.root.clone();
                     if self.is_destination(&attributes) {
                         let path = join(&root.path, &name);
                         self.run.event(Event::Skipped {
@@ -202,14 +224,7 @@ impl<'a, 'o> Walker<'a, 'o> {
                         }
                         _ => Ok(Vec::new()),
                     };
-                    let dir = root.dir.clone();
-                    let part = reading.part(
-                        Part {
-                            root,
-                            path: Vec::new(),
-                        },
-                        Some(dir),
-                    );
+                    let part = reading.part(part, Some(root.dir.clone()));
                     match target {
                         Ok(target) => {
                             let shown = sources.rename.as_deref().unwrap_or(&name);
@@ -241,7 +256,7 @@ impl<'a, 'o> Walker<'a, 'o> {
     }
 
     /// Reads one of the directories that make up one.
-    async fn part(&self, reading: &mut Reading, part: Part) {
+    async fn part(&self, reading: &mut Reading, mut part: Part) {
         let opened = self.run.io.open_beneath(&part.root.dir, &part.path).await;
         let dir = match opened {
             Ok(dir) => Rc::new(dir),
@@ -251,13 +266,27 @@ impl<'a, 'o> Walker<'a, 'o> {
                 return self.fail(reading, index, b"", Action::OpenDirectory, errno);
             }
         };
+        match part.scope.enter(&self.run.io, &dir, &part.path).await {
+            Ok(scope) => part.scope = scope,
+            Err((path, cause)) => {
+                reading.complete = false;
+                let path = join(&part.root.path, &path);
+                return self.run.fail(path, Action::ReadFilter, cause);
+            }
+        }
+        let shown = part.clone();
         let index = reading.part(part, Some(dir.clone()));
         let mut names = Names::new();
         if let Err(errno) = names.read(&self.run.io, &dir).await {
             reading.complete = false;
             self.fail(reading, index, b"", Action::ReadDirectory, errno);
         }
-        let names: Vec<_> = names.iter().collect();
+        let hidden =
+            |name, d_type| d_type != libc::DT_UNKNOWN && shown.hides(name, d_type == libc::DT_DIR);
+        let names: Vec<_> = names
+            .iter()
+            .filter(|(name, d_type)| !hidden(name, *d_type))
+            .collect();
         for window in names.chunks(WINDOW) {
             self.look_at(reading, index, &dir, window).await;
         }
@@ -274,7 +303,7 @@ impl<'a, 'o> Walker<'a, 'o> {
                 (name, self.run.io.stat(dir.at(), name), target)
             })
             .collect();
-        for (name, stat, target) in posted {
+        for ((name, stat, target), (_, d_type)) in posted.into_iter().zip(names) {
             let attributes = match stat.await {
                 Ok(attributes) => attributes,
                 Err(errno) => {
@@ -282,6 +311,11 @@ impl<'a, 'o> Walker<'a, 'o> {
                     continue;
                 }
             };
+            if *d_type == libc::DT_UNKNOWN
+                && reading.hides(part, name, attributes.kind == Kind::Directory)
+            {
+                continue;
+            }
             if self.is_destination(&attributes) {
                 let path = reading.display(part, name);
                 self.run.event(Event::Skipped {
@@ -362,6 +396,7 @@ impl<'a, 'o> Walker<'a, 'o> {
             let parts = parts.map(|(part, _)| Part {
                 root: part.root.clone(),
                 path: join(&part.path, name),
+                scope: part.scope.clone(),
             });
             let parts = parts.collect();
             let (parent, attributes) = (Some(place.id), Some(entry.attributes));
@@ -491,6 +526,12 @@ impl Reading {
             self.parts.push((part, dir));
         }
         (self.parts.len() - 1) as u32
+    }
+
+    fn hides(&self, part: u32, name: &[u8], directory: bool) -> bool {
+        self.parts
+            .get(part as usize)
+            .is_some_and(|(part, _)| part.hides(name, directory))
     }
 
     fn display(&self, part: u32, name: &[u8]) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 //! The command line, with rsync's names and meanings.
 
+use crate::filters;
 use clap::builder::ValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -33,7 +34,7 @@ struct Switch {
     set: fn(&mut Command, bool),
 }
 
-const SWITCHES: [Switch; 13] = [
+const SWITCHES: [Switch; 15] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -125,6 +126,21 @@ const SWITCHES: [Switch; 13] = [
         set: |command, on| command.options.delete = on,
     },
     Switch {
+        name: "delete-excluded",
+        short: None,
+        help: "With what --delete deletes, delete what is excluded too",
+        set: |command, on| {
+            command.options.delete_excluded = on;
+            command.options.delete |= on;
+        },
+    },
+    Switch {
+        name: "from0",
+        short: Some('0'),
+        help: "Files of filter rules have NUL bytes instead of line ends",
+        set: |command, on| command.options.from0 = on,
+    },
+    Switch {
         name: "stats",
         short: None,
         help: "Show figures at the end",
@@ -165,6 +181,8 @@ impl Command {
         let mut options = Options::default();
         options.whole_file = true;
         options.block_size = matches.get_one("block-size").copied();
+        options.filters =
+            filters::from_matches(matches).map_err(|error| usage(&error.to_string()))?;
         let mut command = Self {
             options,
             verbose: 0,
@@ -249,6 +267,7 @@ fn parser() -> clap::Command {
         parser = parser.arg(on).arg(off);
     }
     parser
+        .args(filters::arguments())
         .arg(
             Arg::new("block-size")
                 .short('B')
@@ -354,6 +373,16 @@ mod tests {
         assert!(!parse("-r --no-r --no-r a b").options.recursive);
         assert!(!parse("-W --no-W a b").options.whole_file);
         assert_eq!(parse("-vv --no-v -v a b").verbose, 1);
+    }
+
+    #[test]
+    fn filter_rules_keep_their_order() {
+        let shown = |command: &Command| format!("{:?}", command.options.filters);
+        let one_way = parse("-f -_a --include=b -FF --exclude c a b");
+        let other = parse("-f exclude_a -f+_b -f:_/.rsync-filter -f-_.rsync-filter -f -_c a b");
+        assert_eq!(shown(&one_way), shown(&other));
+        let reordered = parse("--include=b -f -_a -FF --exclude c a b");
+        assert_ne!(shown(&one_way), shown(&reordered));
     }
 
     #[test]

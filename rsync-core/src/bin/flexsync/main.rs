@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod filters;
 mod report;
 
 use command::Command;

@@ -143,6 +143,10 @@ impl Observer for Reporter {
                     Escaped(path)
                 )),
             },
+            Event::NotEmpty(path) => self.line(format_args!(
+                "cannot delete non-empty directory: {}",
+                Escaped(path)
+            )),
             _ if !self.names => {}
             Event::MadeDestination(path) => {
                 self.line(format_args!("created directory {}", Escaped(path)))

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Reads the files that filter rules come from.
+
+use super::rule::{Defaults, DirMerge, Parsed, Reading, Rule, Sides, Syntax, parse, split};
+use super::{FilterError, Filters, Reason};
+use crate::error::Error;
+use crate::io::Io;
+use libflexsc::{At, Errno};
+use std::pin::Pin;
+
+/// How deep files of rules may merge one another.
+const DEPTH: usize = 16;
+
+/// The longest file of rules that an argument names, bytes.
+const LONGEST: usize = 64 << 20;
+
+/// What CVS leaves out by default: rsync(1), "--cvs-exclude".
+const CVS: &[u8] = b"RCS SCCS CVS CVS.adm RCSLOG cvslog.* tags TAGS .make.state .nse_depinfo *~ #* .#* ,* _$* *$ \
+    *.old *.bak *.BAK *.orig *.rej .del-* *.a *.olb *.o *.obj *.so *.exe *.Z *.elc *.ln core .svn/ .git/ .hg/ .bzr/";
+
+/// One place in a list of rules.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Rule(Rule),
+    /// The rules of the per-directory file of this number.
+    DirMerge(usize),
+}
+
+/// All rules that hold everywhere, and the per-directory files to look for.
+#[derive(Debug, Default)]
+pub(crate) struct FilterList {
+    pub(crate) items: Vec<Item>,
+    pub(crate) merges: Vec<DirMerge>,
+    /// The side of rules that name none.
+    both: Option<Sides>,
+    from0: bool,
+}
+
+/// A rule that could not be read from a file, and where it stands there.
+#[derive(Debug)]
+pub(crate) struct FromFile {
+    pub(crate) line: u32,
+    pub(crate) error: FilterError,
+}
+
+impl FilterList {
+    /// Reads all files that the rules name but the per-directory ones. With `delete_excluded` a rule that names no
+    /// side does not protect.
+    pub(crate) async fn read(
+        io: &Io,
+        filters: &Filters,
+        delete_excluded: bool,
+        from0: bool,
+    ) -> Result<Self, Error> {
+        let both = Sides {
+            sender: true,
+            receiver: !delete_excluded,
+        };
+        let mut list = Self {
+            both: Some(both),
+            from0,
+            ..Self::default()
+        };
+        list.add(io, filters, filters.parts.clone(), 0).await?;
+        Ok(list)
+    }
+
+    /// Whether there are no rules at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Whether paths from the root directory on are needed.
+    pub(crate) fn is_absolute(&self) -> bool {
+        let rule = |item: &Item| matches!(item, Item::Rule(rule) if rule.absolute);
+        let merge = |merge: &DirMerge| {
+            let Reading {
+                syntax, defaults, ..
+            } = merge.reading;
+            merge.above || defaults.absolute || syntax == Syntax::Rules
+        };
+        self.items.iter().any(rule) || self.merges.iter().any(merge)
+    }
+
+    async fn add(
+        &mut self,
+        io: &Io,
+        filters: &Filters,
+        parts: Vec<Parsed>,
+        depth: usize,
+    ) -> Result<(), Error> {
+        for part in parts {
+            match part {
+                Parsed::Rule(rule) => self.push(rule),
+                Parsed::Clear => {
+                    self.items.clear();
+                    self.merges.clear();
+                }
+                Parsed::DirMerge(merge) => {
+                    self.items.push(Item::DirMerge(self.merges.len()));
+                    self.merges.push(merge);
+                }
+                Parsed::Cvs(defaults) => self.cvs(io, filters, defaults).await?,
+                Parsed::Merge { path, .. } if depth == DEPTH => {
+                    let (rule, reason) = (path.clone(), Reason::TooDeep);
+                    return Err(Error::FilterFile {
+                        path,
+                        line: 0,
+                        error: FilterError { rule, reason },
+                    });
+                }
+                Parsed::Merge { path, reading } => {
+                    let name: &[u8] = if path == b"-" { b"/dev/stdin" } else { &path };
+                    let data = match io.read_file(At::Cwd, name, 0, LONGEST).await {
+                        Ok(data) => data,
+                        Err(errno) => return Err(Error::ReadList { path, errno }),
+                    };
+                    let parts = rules(&data, &reading, self.from0).map_err(
+                        |FromFile { line, error }| Error::FilterFile { path, line, error },
+                    )?;
+                    let inner: Pin<Box<dyn Future<Output = _>>> =
+                        Box::pin(self.add(io, filters, parts, depth + 1));
+                    inner.await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, rule: Rule) {
+        self.items.push(Item::Rule(self.sided(rule)));
+    }
+
+    /// A rule with a side chosen.
+    pub(crate) fn sided(&self, rule: Rule) -> Rule {
+        Rule {
+            sides: rule.sides.or(self.both),
+            ..rule
+        }
+    }
+
+    async fn cvs(&mut self, io: &Io, filters: &Filters, defaults: Defaults) -> Result<(), Error> {
+        let mut home = Vec::new();
+        if let Some(path) = &filters.cvs_file {
+            home = match io.read_file(At::Cwd, path, 0, LONGEST).await {
+                Ok(data) => data,
+                Err(Errno::ENOENT) => Vec::new(),
+                Err(errno) => {
+                    let path = path.clone();
+                    return Err(Error::ReadList { path, errno });
+                }
+            };
+        }
+        for (words, perishable) in [
+            (CVS, true),
+            (&home, defaults.perishable),
+            (&filters.cvs_words, defaults.perishable),
+        ] {
+            let reading = Reading {
+                words: true,
+                defaults: Defaults {
+                    perishable,
+                    ..defaults
+                },
+                ..Reading::new(Syntax::Cvs)
+            };
+            for part in rules(words, &reading, false).unwrap_or_default() {
+                match part {
+                    Parsed::Rule(rule) => self.push(rule),
+                    Parsed::Clear => {
+                        self.items.clear();
+                        self.merges.clear();
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The rules of a per-directory file, and whether they drop those of the directories above.
+    pub(crate) fn per_directory(
+        &self,
+        data: &[u8],
+        merge: &DirMerge,
+    ) -> Result<(Vec<Rule>, bool), (u32, Reason)> {
+        let reading = &merge.reading;
+        let (mut found, mut cleared) = (Vec::new(), false);
+        for (line, text) in split(data, reading, self.from0) {
+            for part in parse(&text, reading).map_err(|reason| (line, reason))? {
+                match part {
+                    Parsed::Rule(rule) => found.push(self.sided(rule)),
+                    Parsed::Clear => {
+                        found.clear();
+                        cleared = true;
+                    }
+                    _ => return Err((line, Reason::Nested)),
+                }
+            }
+        }
+        Ok((found, cleared))
+    }
+}
+
+fn rules(data: &[u8], reading: &Reading, from0: bool) -> Result<Vec<Parsed>, FromFile> {
+    let mut parts = Vec::new();
+    for (line, text) in split(data, reading, from0) {
+        let error = |reason| FromFile {
+            line,
+            error: FilterError {
+                rule: text.to_vec(),
+                reason,
+            },
+        };
+        parts.extend(parse(&text, reading).map_err(error)?);
+    }
+    Ok(parts)
+}

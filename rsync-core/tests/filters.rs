@@ -1,0 +1,546 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Filter rules: random trees and random lists of rules do what they do in rsync, and what is refused.
+
+mod common;
+
+use common::{BACKENDS, Random, Run, Scratch, Times, assert_same, flexsync, rsync, snapshot};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, UNIX_EPOCH};
+
+const NAMES: [&str; 10] = ["a", "b", "c", "x.o", "y.o", "core", "d", "e", ".hid", "a b"];
+
+/// Every rule and modifier that the random lists have to show an effect of.
+const PROMISED: [&str; 33] = [
+    "-",
+    "+",
+    "H",
+    "S",
+    "P",
+    "R",
+    "!",
+    ".",
+    ":",
+    "-C",
+    "-/",
+    "-!",
+    "-s",
+    "-r",
+    "-p",
+    "+/",
+    "+!",
+    "+s",
+    "+r",
+    ".-",
+    ".+",
+    ".C",
+    ".e",
+    ".w",
+    ":-",
+    ":+",
+    ":C",
+    ":e",
+    ":n",
+    ":w",
+    ":s",
+    ":/",
+    "--exclude-from",
+];
+
+/// An option with a rule, and what of rsync's language is in it.
+#[derive(Clone, Debug)]
+struct Given {
+    arguments: Vec<String>,
+    labels: Vec<&'static str>,
+}
+
+fn pattern(random: &mut Random) -> String {
+    let (one, two) = (*random.pick(&NAMES), *random.pick(&NAMES));
+    match random.below(22) {
+        0..4 => one.to_owned(),
+        4 => format!("{one}/"),
+        5 => format!("/{one}"),
+        6 => format!("/{one}/"),
+        7 => format!("{one}/{two}"),
+        8 => format!("/{one}/{two}"),
+        9 => "*.o".to_owned(),
+        10 => "[a-c]".to_owned(),
+        11 => "[!a-e]*".to_owned(),
+        12 => "?".to_owned(),
+        13 => format!("{one}/*"),
+        14 => format!("/{one}/**"),
+        15 => format!("{one}/***"),
+        16 => format!("**/{one}"),
+        17 => format!("{one}/*/{two}"),
+        18 => format!("{one}**{two}"),
+        19 => "*/".to_owned(),
+        20 => "\\a*".to_owned(),
+        _ => "*".to_owned(),
+    }
+}
+
+/// A rule as it stands in a file.
+fn line(random: &mut Random, sided: bool) -> String {
+    let pattern = pattern(random);
+    let rule = match random.below(if sided { 14 } else { 9 }) {
+        0..4 => "-",
+        4..7 => "+",
+        7 => "-p",
+        8 if random.chance(30) => return "!".to_owned(),
+        8 => "-!",
+        9 => "H",
+        10 => "S",
+        11 => "P",
+        12 => "R",
+        _ => "-r",
+    };
+    format!("{rule} {pattern}")
+}
+
+/// A rule as it stands in a file that is divided at white space. The manual allows "- x" there, rsync 3.5 refuses it.
+fn word(random: &mut Random) -> String {
+    line(random, false).replacen(' ', "_", 1).replace(' ', "?")
+}
+
+fn lines(random: &mut Random, line: impl Fn(&mut Random) -> String, separator: &str) -> String {
+    let count = 1 + random.below(3);
+    let lines: Vec<_> = (0..count).map(|_| line(random)).collect();
+    lines.join(separator) + separator
+}
+
+/// How many kinds of rules [`rule`] makes.
+const KINDS: usize = 42;
+
+/// A rule of a command line. Files that it may name are made in `dir`.
+fn rule(random: &mut Random, dir: &Path, number: usize, kind: usize) -> Given {
+    let text = pattern(random);
+    let filter = |rule: String, labels: &[&'static str]| Given {
+        arguments: vec!["-f".to_owned(), rule],
+        labels: labels.to_vec(),
+    };
+    let file = |contents: String| {
+        let path = dir.join(format!("rules{number}"));
+        fs::write(&path, contents).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let without_space = |random: &mut Random| pattern(random).replace(' ', "?");
+    match kind {
+        0..3 => filter(format!("- {text}"), &["-"]),
+        3..5 => filter(format!("+ {text}"), &["+"]),
+        5 => filter(format!("H {text}"), &["H"]),
+        6 => filter(format!("show_{text}"), &["S"]),
+        7 => filter(format!("P {text}"), &["P"]),
+        8 => filter(format!("risk {text}"), &["R"]),
+        9 => filter("!".to_owned(), &["!"]),
+        10 => filter("-C".to_owned(), &["-C"]),
+        11 => {
+            let root = fs::canonicalize(dir).unwrap();
+            filter(format!("-/ {}/*/{text}", root.display()), &["-/"])
+        }
+        12 => {
+            let root = fs::canonicalize(dir).unwrap();
+            filter(format!("+,/ {}/**{text}", root.display()), &["+/"])
+        }
+        13 => filter(format!("-! {text}"), &["-!"]),
+        14 => filter(format!("+! {text}"), &["+!"]),
+        15 => filter(format!("-s {text}"), &["-s"]),
+        16 => filter(format!("-r {text}"), &["-r"]),
+        17 => filter(format!("+s {text}"), &["+s"]),
+        18 => filter(format!("+r {text}"), &["+r"]),
+        19..21 => filter(format!("-p {text}"), &["-p"]),
+        21 => filter(
+            format!(
+                ". {}",
+                file(lines(random, |random| line(random, true), "\n"))
+            ),
+            &["."],
+        ),
+        22 => filter(
+            format!(".- {}", file(lines(random, pattern, "\n"))),
+            &[".-"],
+        ),
+        23 => filter(
+            format!("merge,+ {}", file(lines(random, pattern, "\n"))),
+            &[".+"],
+        ),
+        24 => filter(
+            format!(".C {}", file(lines(random, without_space, " "))),
+            &[".C"],
+        ),
+        25 => {
+            // The file's own name, which is in the tree too.
+            let path = dir.join("merged/a");
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "- nothing\n").unwrap();
+            filter(format!(".e {}", path.display()), &[".e"])
+        }
+        26 => {
+            let words = lines(random, |random| format!("-_{}", without_space(random)), " ");
+            filter(format!(".w {}", file(words)), &[".w"])
+        }
+        27..29 => filter(": .rules".to_owned(), &[":"]),
+        29..31 => filter(":- .plain".to_owned(), &[":-"]),
+        31 => filter("dir-merge,+ .plain".to_owned(), &[":+"]),
+        32..34 => filter(":C".to_owned(), &[":C"]),
+        34 => filter(":e .rules".to_owned(), &[":e"]),
+        35..37 => filter(":n .rules".to_owned(), &[":n"]),
+        37 => filter(":w .words".to_owned(), &[":w"]),
+        38 => filter(":s- .plain".to_owned(), &[":s"]),
+        39 => filter(": /.rsync-filter".to_owned(), &[":/"]),
+        40 => Given {
+            arguments: vec![format!(
+                "--exclude-from={}",
+                file(lines(random, pattern, "\n") + "# comment\n; comment\n+ a\n")
+            )],
+            labels: vec!["--exclude-from"],
+        },
+        _ => Given {
+            arguments: vec![format!("--include={text}")],
+            labels: vec!["+"],
+        },
+    }
+}
+
+/// A time that no other file has to the second: rsync compares no less.
+fn set_time(path: &Path, random: &mut Random) {
+    let time = Duration::from_secs(1_000_000_000 + random.next() % 100_000_000);
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(UNIX_EPOCH + time).unwrap();
+}
+
+/// A tree with few names, so that rules match, and with files of rules.
+fn plant(root: &Path, random: &mut Random, depth: usize) {
+    fs::create_dir_all(root).unwrap();
+    for name in NAMES {
+        let path = root.join(name);
+        if fs::symlink_metadata(&path).is_ok() {
+            continue;
+        }
+        match random.below(10) {
+            0..3 => {}
+            3..6 if depth > 0 => plant(&path, random, depth - 1),
+            6 => symlink("a", &path).unwrap(),
+            _ => {
+                fs::write(&path, random.bytes(8)).unwrap();
+                set_time(&path, random);
+            }
+        }
+    }
+    let rules: [(&str, String); 5] = [
+        (".rules", lines(random, |random| line(random, true), "\n")),
+        (".plain", lines(random, pattern, "\n")),
+        (
+            ".rsync-filter",
+            lines(random, |random| line(random, false), "\n"),
+        ),
+        (
+            ".cvsignore",
+            lines(random, |random| pattern(random).replace(' ', "?"), "\n"),
+        ),
+        (".words", lines(random, |random| word(random), " ")),
+    ];
+    for (name, contents) in rules {
+        if random.chance(25) {
+            let path = root.join(name);
+            fs::write(&path, contents).unwrap();
+            set_time(&path, random);
+        }
+    }
+}
+
+fn status_and_tree(run: &Run, root: &Path) -> (i32, Vec<String>) {
+    let tree = snapshot(root, Times::Ignore);
+    let names = tree.keys().map(|path| path.display().to_string());
+    (run.status, names.collect())
+}
+
+/// One random list on one random pair of trees; adds to `reached` what its first rule is, if it mattered. False if there
+/// is no rsync.
+fn round(seed: u64, reached: &mut BTreeSet<&'static str>) -> bool {
+    let scratch = Scratch::new();
+    let mut random = Random::new(seed);
+    plant(&scratch.join("src"), &mut random, 2);
+    common::copy(&scratch.join("src"), &scratch.join("old"));
+    for path in common::paths(&scratch.join("old")) {
+        if random.chance(20) && fs::symlink_metadata(&path).is_ok_and(|found| !found.is_dir()) {
+            fs::remove_file(&path).unwrap();
+        }
+    }
+    plant(&scratch.join("old"), &mut random, 2);
+    if random.chance(20) {
+        fs::write(
+            scratch.join(".rsync-filter"),
+            lines(&mut random, |random| line(random, false), "\n"),
+        )
+        .unwrap();
+    }
+    let count = 1 + random.below(4);
+    let mut list: Vec<_> = (0..count)
+        .map(|number| {
+            let kind = match number {
+                0 => seed as usize % KINDS,
+                _ => random.below(KINDS),
+            };
+            rule(&mut random, scratch.path(), number, kind)
+        })
+        .collect();
+    if random.chance(40) {
+        let (last, label) = if random.chance(70) {
+            ("- *", "-")
+        } else {
+            ("-r *", "-r")
+        };
+        list.push(Given {
+            arguments: vec!["-f".to_owned(), last.to_owned()],
+            labels: vec![label],
+        });
+    }
+    let mut options = vec!["-rlt".to_owned()];
+    match random.below(8) {
+        0..5 => options.push("--delete".to_owned()),
+        5 => options.push("--delete-excluded".to_owned()),
+        _ => {}
+    }
+    if random.chance(10) {
+        options.push("-C".to_owned());
+    }
+    if random.chance(10) {
+        options.push("-FF".to_owned());
+    }
+    let source = if random.chance(75) { "src/" } else { "src" };
+    let arguments = |left_out: Option<usize>, to: &str| -> Vec<String> {
+        let rules = list
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| Some(*index) != left_out);
+        let rules = rules.flat_map(|(_, given)| given.arguments.clone());
+        let paths = [source.to_owned(), to.to_owned()];
+        options.iter().cloned().chain(rules).chain(paths).collect()
+    };
+    let make = |name: &str| {
+        // For the directory itself, one level deeper.
+        let inner = if source == "src" {
+            format!("{name}/src")
+        } else {
+            name.to_owned()
+        };
+        fs::create_dir_all(scratch.join(&inner).parent().unwrap()).unwrap();
+        common::copy(&scratch.join("old"), &scratch.join(inner));
+    };
+    // All destinations have names of the same length at the same place, which absolute patterns see.
+    let dirs = ["one", "two", "six"];
+    dirs.iter().for_each(|dir| make(dir));
+    let Some(theirs) = rsync(scratch.path(), &arguments(None, "one")) else {
+        return false;
+    };
+    let backend = BACKENDS[seed as usize % BACKENDS.len()];
+    let mine = flexsync(scratch.path(), backend, &arguments(None, "two"));
+    let what = format!(
+        "seed {seed}, {:?}\n{}\n{}",
+        arguments(None, "dst"),
+        mine.stderr,
+        theirs.stderr
+    );
+    assert_eq!(mine.status, theirs.status, "{what}");
+    assert_same(
+        &snapshot(&scratch.join("two"), Times::Ignore),
+        &snapshot(&scratch.join("one"), Times::Ignore),
+        &what,
+    );
+    if list[0].labels.iter().any(|label| !reached.contains(label)) {
+        let without = flexsync(scratch.path(), backend, &arguments(Some(0), "six"));
+        let with = status_and_tree(&mine, &scratch.join("two"));
+        if with != status_and_tree(&without, &scratch.join("six")) {
+            reached.extend(&list[0].labels);
+        }
+    }
+    true
+}
+
+#[test]
+fn random_lists_of_rules_do_what_they_do_in_rsync() {
+    const ROUNDS: u64 = 2 * KINDS as u64;
+    const MOST: u64 = 40 * KINDS as u64;
+    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+    let first = number("FLEXSYNC_FILTER_SEED").unwrap_or(0);
+    let rounds = number("FLEXSYNC_FILTER_ROUNDS").unwrap_or(ROUNDS);
+    let mut reached = BTreeSet::new();
+    let mut done = 0;
+    let all = |reached: &BTreeSet<_>| PROMISED.iter().all(|label| reached.contains(label));
+    // A rule that never mattered gets more rounds before it counts as missed.
+    while done < rounds || rounds >= ROUNDS && !all(&reached) && done < MOST {
+        if !round(first + done, &mut reached) {
+            return;
+        }
+        done += 1;
+    }
+    if rounds < ROUNDS {
+        return;
+    }
+    let missed: Vec<_> = PROMISED
+        .iter()
+        .filter(|label| !reached.contains(**label))
+        .collect();
+    let shown: Vec<_> = reached.iter().copied().collect();
+    let shown = shown.join(" ");
+    let line = format!("filters: {done} lists as rsync; rules that mattered: {shown}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    assert!(missed.is_empty(), "never mattered: {missed:?}");
+}
+
+fn sync(scratch: &Scratch, arguments: &[&str]) -> Run {
+    flexsync(scratch.path(), "direct", arguments)
+}
+
+fn names(scratch: &Scratch, dir: &str) -> Vec<String> {
+    let paths = common::paths(&scratch.join(dir));
+    let root = scratch.join(dir);
+    let name = |path: std::path::PathBuf| path.strip_prefix(&root).unwrap().display().to_string();
+    paths.into_iter().map(name).collect()
+}
+
+#[test]
+fn what_is_no_rule_or_no_file_is_refused_before_anything_is_done() {
+    let scratch = Scratch::new();
+    scratch.write("src/file", "x");
+    scratch.write("bad", "- fine\nnonsense here\n");
+    scratch.write("endless", ". endless\n");
+    let cases: [(&[&str], i32, &str); 9] = [
+        (&["-f", "x bar"], 1, "must begin with"),
+        (&["-f", "-foo bar"], 1, "'f' does not go with"),
+        (&["-f", "P"], 1, "missing"),
+        (&["-f", ": a/b"], 1, "by its name only"),
+        (&["--exclude", "- "], 1, "missing"),
+        (&["-f", ". bad"], 1, "\"bad\", line 2: \"nonsense here\""),
+        (&["-f", ". endless"], 1, "without end"),
+        (&["-f", "merge nowhere"], 11, "cannot read \"nowhere\""),
+        (&["--exclude-from", "nowhere"], 11, "ENOENT"),
+    ];
+    for (options, status, said) in cases {
+        let arguments = [&["-a"], options, &["src/", "dst"]].concat();
+        let run = sync(&scratch, &arguments).expect(status);
+        assert!(run.stderr.contains(said), "{options:?}: {}", run.stderr);
+        assert!(!scratch.join("dst").exists(), "{options:?}");
+    }
+}
+
+#[test]
+fn a_wrong_file_of_rules_keeps_its_directory_out_and_stops_deletion() {
+    let make_wrong: [fn(&Path); 4] = [
+        |path| fs::write(path, "- a\nnonsense\n").unwrap(),
+        |path| fs::write(path, ". other\n").unwrap(),
+        |path| symlink("file", path).unwrap(),
+        |path| fs::write(path, vec![b'x'; (1 << 20) + 1]).unwrap(),
+    ];
+    for (make, &backend) in make_wrong.iter().zip(BACKENDS.iter().cycle()) {
+        let scratch = Scratch::new();
+        scratch.write("src/file", "x");
+        scratch.write("src/sub/secret", "x");
+        scratch.write("dst/extra", "x");
+        make(&scratch.join("src/sub/.rules"));
+        let run = flexsync(
+            scratch.path(),
+            backend,
+            &["-a", "--delete", "-f", ": .rules", "src/", "dst"],
+        )
+        .expect(23);
+        assert!(run.stderr.contains("src/sub/.rules"), "{}", run.stderr);
+        assert_eq!(names(&scratch, "dst"), ["extra", "file", "sub"]);
+
+        // On the other side: nothing there is deleted.
+        let scratch = Scratch::new();
+        scratch.write("src/sub/inner", "x");
+        scratch.write("dst/sub/extra", "x");
+        scratch.write("dst/sub/file", "x");
+        scratch.write("dst/extra", "x");
+        make(&scratch.join("dst/sub/.rules"));
+        let run = flexsync(
+            scratch.path(),
+            backend,
+            &["-a", "--delete", "-f", ": .rules", "src/", "dst"],
+        )
+        .expect(23);
+        assert!(run.stderr.contains("dst/sub/.rules"), "{}", run.stderr);
+        let left = ["sub", "sub/.rules", "sub/extra", "sub/file", "sub/inner"];
+        assert_eq!(names(&scratch, "dst"), left);
+    }
+}
+
+#[test]
+fn a_directory_with_something_protected_in_it_stays_and_is_named() {
+    let scratch = Scratch::new();
+    scratch.write("src/file", "x");
+    scratch.write("dst/gone/kept.o", "x");
+    scratch.write("dst/gone/extra", "x");
+    scratch.write("dst/way/kept.o", "x");
+    let arguments = ["-a", "--delete", "-f", "P *.o", "src/", "dst"];
+    let run = sync(&scratch, &arguments).expect(0);
+    let said = "cannot delete non-empty directory: gone\n";
+    assert!(run.stdout.contains(said), "{}", run.stdout);
+    let left = ["file", "gone", "gone/kept.o", "way", "way/kept.o"];
+    assert_eq!(names(&scratch, "dst"), left);
+
+    scratch.write(
+        "src/way",
+        "a file where a directory with something protected is",
+    );
+    let run = sync(&scratch, &arguments).expect(23);
+    assert!(
+        run.stderr.contains("make way for \"dst/way\""),
+        "{}",
+        run.stderr
+    );
+    assert!(scratch.join("dst/way/kept.o").exists());
+}
+
+#[test]
+fn rules_come_from_the_standard_input_and_files_with_nul() {
+    let scratch = Scratch::new();
+    for name in ["a", "b", "line\nbreak", "c"] {
+        scratch.write(&format!("src/{name}"), "x");
+    }
+    fs::write(scratch.join("list"), b"line\nbreak\0b\0").unwrap();
+    sync(&scratch, &["-a0", "--exclude-from", "list", "src/", "dst"]).expect(0);
+    assert_eq!(names(&scratch, "dst"), ["a", "c"]);
+
+    let mut child = Command::new(common::FLEXSYNC)
+        .current_dir(scratch.path())
+        .args([
+            "--backend",
+            "direct",
+            "-a",
+            "--exclude-from=-",
+            "src/",
+            "new",
+        ])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"[a-b]\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(names(&scratch, "new"), ["c", "line\nbreak"]);
+}
+
+#[test]
+fn cvs_words_come_from_home_and_the_environment() {
+    let scratch = Scratch::new();
+    for name in ["keep", "x.o", "home", "env", "sub/dir"] {
+        scratch.write(&format!("src/{name}"), "x");
+    }
+    scratch.write("home/.cvsignore", "h*\n");
+    scratch.write("src/sub/.cvsignore", "dir\n");
+    let run = Command::new(common::FLEXSYNC)
+        .current_dir(scratch.path())
+        .args(["--backend", "direct", "-aC", "src/", "dst"])
+        .env("HOME", scratch.join("home"))
+        .env("CVSIGNORE", "env other")
+        .output()
+        .unwrap();
+    Run::from(run).expect(0);
+    assert_eq!(names(&scratch, "dst"), ["keep", "sub", "sub/.cvsignore"]);
+}
