@@ -8,6 +8,7 @@ use crate::filter::{self, Scope};
 use crate::io::{DIRECTORY, Held, c_name};
 use crate::list::Kind;
 use crate::names::Names;
+use crate::options::MountPoints;
 use crate::run::WINDOW;
 use crate::side::Side;
 use crate::spec::join;
@@ -33,7 +34,7 @@ struct Frame {
     directories: Vec<Vec<u8>>,
     /// Whether all else in it could be deleted.
     well: bool,
-    /// Whether a filter rule protects something in it.
+    /// Whether something in it is to stay: a filter rule protects it, it is mounted, or enough was deleted.
     kept: bool,
     /// The filter rules in it.
     scope: Rc<Scope>,
@@ -44,7 +45,7 @@ struct Frame {
 struct Left {
     /// Something could not be deleted, which was reported.
     failed: bool,
-    /// Something is protected.
+    /// Something is to stay.
     kept: bool,
 }
 
@@ -134,7 +135,9 @@ impl Side<'_, '_> {
         frame.directories.reverse();
         let dry_run = self.run.options.dry_run;
         for window in files.chunks(WINDOW) {
-            let posted: Vec<_> = window
+            let allowed = window.iter().filter(|_| self.may_delete()).count();
+            frame.kept |= allowed < window.len();
+            let posted: Vec<_> = window[..allowed]
                 .iter()
                 .map(|&(name, kind)| {
                     let op = || Unlinkat::new(dir.at(), c_name(name), 0);
@@ -151,6 +154,36 @@ impl Side<'_, '_> {
             }
         }
         frame
+    }
+
+    /// Whether one more may be deleted, which then counts.
+    fn may_delete(&self) -> bool {
+        let begun = self.deletions.get();
+        if self
+            .run
+            .options
+            .max_delete
+            .is_some_and(|most| begun >= most)
+        {
+            self.run.stats().undeleted += 1;
+            return false;
+        }
+        self.deletions.set(begun + 1);
+        true
+    }
+
+    /// Whether a directory of the destination has another file system than its root.
+    async fn is_mounted(&self, dir: &Held) -> bool {
+        let root = self.found.map(|found| found.inode.0);
+        if self.run.options.mount_points == MountPoints::Cross || root.is_none() {
+            return false;
+        }
+        // What cannot be looked at is not deleted.
+        self.run
+            .io
+            .stat_held(dir)
+            .await
+            .map_or(true, |found| Some(found.inode.0) != root)
     }
 
     /// Takes those names in a directory away that a filter rule protects; true if there were any.
@@ -199,9 +232,8 @@ impl Side<'_, '_> {
             };
             if let Some(name) = frame.directories.pop() {
                 let path = join(&frame.path, &name);
-                match self.enter(frame, &name, &path).await {
-                    Some(inner) => stack.push(inner),
-                    None => frame.well = false,
+                if let Some(inner) = self.enter(frame, &name, &path).await {
+                    stack.push(inner);
                 }
                 continue;
             }
@@ -226,13 +258,15 @@ impl Side<'_, '_> {
                 self.run.event(Event::NotEmpty(&path));
                 outer.kept = true;
                 outer.well &= well;
+            } else if well && !self.may_delete() {
+                outer.kept = true;
             } else {
                 outer.well &= well && self.remove(outer, path).await;
             }
         }
     }
 
-    /// Opens a doomed directory and deletes the files in it.
+    /// Opens a doomed directory and deletes the files in it. Without a frame the directory stays, and `outer` knows.
     async fn enter(&self, outer: &mut Frame, name: &[u8], path: &[u8]) -> Option<Frame> {
         let result = match self.frame_directory(outer).await {
             Ok(parent) => self.run.io.open(parent.at(), name, DIRECTORY, 0).await,
@@ -242,9 +276,15 @@ impl Side<'_, '_> {
             Ok(dir) => Rc::new(dir),
             Err(errno) => {
                 self.fail(path, Action::OpenDirectory, errno);
+                outer.well = false;
                 return None;
             }
         };
+        if self.is_mounted(&dir).await {
+            self.run.event(Event::NotEmpty(path));
+            outer.kept = true;
+            return None;
+        }
         let options = self.run.options;
         if !options.identity.is_root() && !options.dry_run {
             // A directory without rights may still be ours. What remains forbidden is reported below.
@@ -258,12 +298,14 @@ impl Side<'_, '_> {
         let mut names = Names::new();
         if let Err(errno) = names.read(&self.run.io, &dir).await {
             self.fail(path, Action::ReadDirectory, errno);
+            outer.well = false;
             return None;
         }
         let scope = match outer.scope.enter(&self.run.io, &dir, path).await {
             Ok(scope) => scope,
             Err((path, cause)) => {
                 self.fail(&path, Action::ReadFilter, cause);
+                outer.well = false;
                 return None;
             }
         };
@@ -275,7 +317,7 @@ impl Side<'_, '_> {
             .spare(&scope, filter::Side::Removing, &dir, path, &mut names)
             .await;
         let mut frame = self.delete_files(Some(dir), path, scope, &names).await;
-        frame.kept = kept;
+        frame.kept |= kept;
         Some(frame)
     }
 
@@ -343,7 +385,10 @@ impl Side<'_, '_> {
         let path = join(&target.path, name);
         match self.enter(&mut outer, name, &path).await {
             Some(frame) => self.delete_directories(frame).await,
-            None => FAILED,
+            None => Left {
+                failed: !outer.well,
+                kept: outer.kept,
+            },
         }
     }
 

@@ -198,6 +198,7 @@ impl Sync {
             transfers: RefCell::default(),
             temps: TempNames::new(),
             open: Cell::default(),
+            deletions: Cell::default(),
         };
         let generator = Generator::new(&side);
         futures_util::join!(
@@ -264,6 +265,7 @@ impl Sync {
                     sources.root.get_or_insert(attributes);
                     TopLevel::Contents(Part {
                         scope: root.scope.clone(),
+                        device: attributes.inode.0,
                         root,
                         path: Vec::new(),
                     })

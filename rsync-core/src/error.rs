@@ -335,6 +335,8 @@ pub mod exit {
     pub const PARTIAL: u8 = 23;
     /// Partial transfer due to vanished source files.
     pub const VANISHED: u8 = 24;
+    /// The --max-delete limit stopped deletions.
+    pub const MAX_DELETE: u8 = 25;
 }
 
 #[cfg(test)]

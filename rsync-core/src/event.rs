@@ -45,7 +45,8 @@ pub enum Event<'a> {
         /// Whether it was a directory.
         directory: bool,
     },
-    /// A directory that the source does not have stays, since a filter rule protects something in it.
+    /// A directory that the source does not have stays: a filter rule protects something in it, it is a mount point that
+    /// is not to be crossed, or no more is to be deleted.
     NotEmpty(&'a [u8]),
     /// A source was left out.
     Skipped {

@@ -108,7 +108,8 @@ impl<'a, 'o> Generator<'a, 'o> {
             None if listing.parent.is_none() => self.establish_root(&target),
             None => {}
             Some(parent) => {
-                target.establish(self.establish(&target, parent).await);
+                let empty = listing.list.entries().is_empty();
+                target.establish(self.establish(&target, parent, empty).await);
                 side.settle(parent).await;
             }
         }
@@ -135,11 +136,13 @@ impl<'a, 'o> Generator<'a, 'o> {
         target.establish(State::Ready);
     }
 
-    /// Makes sure that a directory is there.
-    async fn establish(&self, target: &Target, parent: &Target) -> State {
+    /// Makes sure that a directory is there, `empty` or not in the source.
+    async fn establish(&self, target: &Target, parent: &Target, empty: bool) -> State {
         let side = self.side;
+        let options = side.run.options;
         let parent_dir = match parent.established().await {
             State::Ready => side.directory(parent).await,
+            State::Absent if options.existing => return State::Failed,
             State::Absent => {
                 self.announce(target);
                 return State::Absent;
@@ -158,7 +161,11 @@ impl<'a, 'o> Generator<'a, 'o> {
             Ok(found) if found.kind == Kind::Directory => {
                 return self.enter(target, &parent_dir, found).await;
             }
-            Ok(_) if side.run.options.dry_run => {}
+            Ok(_) if options.ignore_existing && empty => return State::Failed,
+            Ok(_) if options.ignore_existing => {
+                return self.failed(target, Action::OpenDirectory, Errno::ENOTDIR);
+            }
+            Ok(_) if options.dry_run => {}
             Ok(_) => {
                 let op = Unlinkat::new(parent_dir.at(), crate::io::c_name(target.name()), 0);
                 if let Err(errno) = side.run.io.handle.submit(op).await {
@@ -166,6 +173,7 @@ impl<'a, 'o> Generator<'a, 'o> {
                 }
                 parent.dirty.set(true);
             }
+            Err(Errno::ENOENT) if options.existing => return State::Failed,
             Err(Errno::ENOENT) => {}
             Err(errno) => return self.failed(target, Action::Stat, errno),
         }
@@ -296,8 +304,10 @@ impl<'a, 'o> Generator<'a, 'o> {
                     },
                     None => None,
                 };
-                if entry.attributes.kind == Kind::Directory
-                    || side.is_settled(&entry.attributes, found.as_ref())
+                let (want, found_here) = (&entry.attributes, found.as_ref());
+                if want.kind == Kind::Directory
+                    || side.is_settled(want, found_here)
+                    || side.is_left_alone(want, found_here)
                 {
                     continue;
                 }

@@ -56,6 +56,6 @@ pub use self::{
     engine::Sync,
     error::{Error, Failure},
     event::{Event, Observer},
-    options::{Identity, Options},
+    options::{Identity, MountPoints, Options},
     stats::Stats,
 };

@@ -32,6 +32,25 @@ pub struct Options {
     pub owner: bool,
     /// Change nothing, only say what would be done (`-n`).
     pub dry_run: bool,
+    /// Leave files alone that are newer at the destination (`-u`).
+    pub update: bool,
+    /// Transfer files even if size and time agree (`-I`).
+    pub ignore_times: bool,
+    /// Take files of equal size for equal, whatever their times (`--size-only`).
+    pub size_only: bool,
+    /// Take times for equal that differ by at most so many whole seconds (`--modify-window`); a negative number compares
+    /// nanoseconds, and so does `None`, where both sides have them.
+    pub modify_window: Option<i64>,
+    /// Make nothing that is not there yet (`--existing`).
+    pub existing: bool,
+    /// Leave everything alone that is there, directories aside (`--ignore-existing`).
+    pub ignore_existing: bool,
+    /// Leave longer files alone, bytes (`--max-size`).
+    pub max_size: Option<u64>,
+    /// Leave shorter files alone, bytes (`--min-size`).
+    pub min_size: Option<u64>,
+    /// What is done about other file systems below a source (`-x`, `--one-file-system`).
+    pub mount_points: MountPoints,
     /// Compare files of equal size by their contents instead of their time (`-c`).
     pub checksum: bool,
     /// Transfer whole files (`-W`). rsync's default between local trees; `false` uses the delta algorithm.
@@ -41,6 +60,9 @@ pub struct Options {
     /// Delete what the destination's directories have and the source's do not (`--delete`). Nothing is deleted when a
     /// part of the source could not be read.
     pub delete: bool,
+    /// Delete no more than so many files and directories (`--max-delete`). What stands in the way of something else
+    /// counts only as far as it is the contents of a directory.
+    pub max_delete: Option<u64>,
     /// With [`delete`](Self::delete), a filter rule that names no side does not protect from deletion
     /// (`--delete-excluded`).
     pub delete_excluded: bool,
@@ -66,6 +88,18 @@ impl Options {
             ..Self::default()
         }
     }
+}
+
+/// What is done about a directory that another file system is mounted on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MountPoints {
+    /// It is a directory like any other.
+    #[default]
+    Cross,
+    /// It is made at the destination, and nothing in it is transferred or deleted (`-x`).
+    Stop,
+    /// It is left out (`-xx`).
+    Omit,
 }
 
 /// The credentials that decide which owners and groups may be given.

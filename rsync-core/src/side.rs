@@ -40,6 +40,8 @@ pub(crate) struct Side<'a, 'o> {
     pub(crate) temps: TempNames,
     /// Open directories.
     pub(crate) open: Cell<usize>,
+    /// Deletions that were begun.
+    pub(crate) deletions: Cell<u64>,
 }
 
 /// What is to be set on a file.
@@ -117,12 +119,20 @@ impl Side<'_, '_> {
             .filter(|gid| *gid == self.run.options.identity.gid)
     }
 
+    /// Whether times of modification agree, as far as they are to.
+    pub(crate) fn same_time(&self, want: &Attributes, found: &Attributes) -> bool {
+        match self.run.options.modify_window.map(u64::try_from) {
+            Some(Ok(seconds)) => want.mtime.0.abs_diff(found.mtime.0) <= seconds,
+            _ => want.same_time(found),
+        }
+    }
+
     /// What differs between what a file has and what it is to have, contents aside.
     pub(crate) fn changes(&self, want: &Attributes, found: &Attributes) -> Changes {
         let options = self.run.options;
         let (uid, gid) = self.owner(want, found.uid, Some(found.gid));
         let mode = options.perms && want.kind != Kind::Symlink && want.mode != found.mode;
-        let mtime = options.times && !want.same_time(found);
+        let mtime = options.times && !self.same_time(want, found);
         Changes {
             uid,
             gid,

@@ -64,6 +64,8 @@ pub struct Stats {
     pub failures: u64,
     /// Source files that vanished.
     pub vanished: u64,
+    /// Deletions that were left out because enough had been deleted.
+    pub undeleted: u64,
 }
 
 impl Stats {
@@ -78,9 +80,10 @@ impl Stats {
     /// The exit status that rsync has for it.
     pub fn exit_status(&self) -> u8 {
         use crate::error::exit;
-        match (self.failures, self.vanished) {
-            (0, 0) => exit::OK,
-            (0, _) => exit::VANISHED,
+        match (self.failures, self.vanished, self.undeleted) {
+            (0, 0, 0) => exit::OK,
+            (0, 0, _) => exit::MAX_DELETE,
+            (0, _, _) => exit::VANISHED,
             _ => exit::PARTIAL,
         }
     }

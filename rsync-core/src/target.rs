@@ -21,7 +21,7 @@ pub(crate) enum State {
     Ready,
     /// It would have been made, in a dry run.
     Absent,
-    /// It could not be made or opened; what belongs into it is left out.
+    /// It could not be made or opened, or is not to be made; what belongs into it is left out.
     Failed,
 }
 

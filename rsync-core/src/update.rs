@@ -37,7 +37,28 @@ impl Side<'_, '_> {
 
     /// rsync's quick check.
     fn looks_same(&self, want: &Attributes, found: &Attributes) -> bool {
-        found.kind == Kind::Regular && want.size == found.size && want.same_time(found)
+        let options = self.run.options;
+        found.kind == Kind::Regular
+            && want.size == found.size
+            && (options.size_only || !options.ignore_times && self.same_time(want, found))
+    }
+
+    /// Whether a file is left alone however it differs: rsync(1), "TRANSFER RULES".
+    pub(crate) fn is_left_alone(&self, want: &Attributes, found: Option<&Attributes>) -> bool {
+        let options = self.run.options;
+        if options.existing && found.is_none() || options.ignore_existing && found.is_some() {
+            return true;
+        }
+        if want.kind != Kind::Regular {
+            return false;
+        }
+        let size = want.size;
+        let newer = |found: &Attributes| {
+            found.kind == Kind::Regular && found.mtime > want.mtime && !self.same_time(want, found)
+        };
+        options.max_size.is_some_and(|most| size > most)
+            || options.min_size.is_some_and(|least| size < least)
+            || options.update && found.is_some_and(newer)
     }
 
     /// Brings one entry up to date.

@@ -13,6 +13,7 @@ use crate::io::{Held, c_name};
 use crate::list::{Attributes, DirId, DirList, Kind, ROOT};
 use crate::message::{FromSender, Listing};
 use crate::names::Names;
+use crate::options::MountPoints;
 use crate::run::{Run, WINDOW};
 use crate::spec::join;
 use crate::strong::Digest;
@@ -52,6 +53,8 @@ pub(crate) struct Part {
     pub(crate) path: Vec<u8>,
     /// The filter rules around it and, once it was opened, in it.
     pub(crate) scope: Rc<Scope>,
+    /// The device of what the argument names.
+    pub(crate) device: u64,
 }
 
 impl Part {
@@ -205,6 +208,7 @@ impl<'a, 'o> Walker<'a, 'o> {
                         scope: root.scope.clone(),
                         root,
                         path: Vec::new(),
+                        device: attributes.inode.0,
                     };
                     if part.hides(&name, attributes.kind == Kind::Directory) {
                         continue;
@@ -266,6 +270,17 @@ impl<'a, 'o> Walker<'a, 'o> {
                 return self.fail(reading, index, b"", Action::OpenDirectory, errno);
             }
         };
+        if self.run.options.mount_points != MountPoints::Cross {
+            match self.run.io.stat_held(&dir).await {
+                Ok(found) if found.inode.0 == part.device => {}
+                Ok(_) => return reading.foreign = true,
+                Err(errno) => {
+                    let index = reading.part(part, None);
+                    reading.complete = false;
+                    return self.fail(reading, index, b"", Action::Stat, errno);
+                }
+            }
+        }
         match part.scope.enter(&self.run.io, &dir, &part.path).await {
             Ok(scope) => part.scope = scope,
             Err((path, cause)) => {
@@ -313,6 +328,12 @@ impl<'a, 'o> Walker<'a, 'o> {
             };
             if *d_type == libc::DT_UNKNOWN
                 && reading.hides(part, name, attributes.kind == Kind::Directory)
+            {
+                continue;
+            }
+            if self.run.options.mount_points == MountPoints::Omit
+                && attributes.kind == Kind::Directory
+                && reading.device(part) != Some(attributes.inode.0)
             {
                 continue;
             }
@@ -397,6 +418,7 @@ impl<'a, 'o> Walker<'a, 'o> {
                 root: part.root.clone(),
                 path: join(&part.path, name),
                 scope: part.scope.clone(),
+                device: part.device,
             });
             let parts = parts.collect();
             let (parent, attributes) = (Some(place.id), Some(entry.attributes));
@@ -451,7 +473,7 @@ impl<'a, 'o> Walker<'a, 'o> {
             name,
             attributes,
             list,
-            complete: reading.complete,
+            complete: reading.complete && !reading.foreign,
         };
         self.send(FromSender::Directory(listing)).await;
         works
@@ -501,6 +523,8 @@ struct Reading {
     parts: Vec<(Part, Option<Rc<Held>>)>,
     alias: Option<Vec<u8>>,
     complete: bool,
+    /// A part of it is on another file system, and so was not read.
+    foreign: bool,
 }
 
 impl Default for Reading {
@@ -510,6 +534,7 @@ impl Default for Reading {
             parts: Vec::new(),
             alias: None,
             complete: true,
+            foreign: false,
         }
     }
 }
@@ -519,6 +544,7 @@ impl Reading {
     fn part(&mut self, part: Part, dir: Option<Rc<Held>>) -> u32 {
         let same = |(last, held): &(Part, Option<Rc<Held>>)| {
             Rc::ptr_eq(&last.root, &part.root)
+                && last.device == part.device
                 && last.path == part.path
                 && held.is_some() == dir.is_some()
         };
@@ -526,6 +552,10 @@ impl Reading {
             self.parts.push((part, dir));
         }
         (self.parts.len() - 1) as u32
+    }
+
+    fn device(&self, part: u32) -> Option<u64> {
+        self.parts.get(part as usize).map(|(part, _)| part.device)
     }
 
     fn hides(&self, part: u32, name: &[u8], directory: bool) -> bool {

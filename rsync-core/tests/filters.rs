@@ -242,7 +242,7 @@ fn plant(root: &Path, random: &mut Random, depth: usize) {
             ".cvsignore",
             lines(random, |random| pattern(random).replace(' ', "?"), "\n"),
         ),
-        (".words", lines(random, |random| word(random), " ")),
+        (".words", lines(random, word, " ")),
     ];
     for (name, contents) in rules {
         if random.chance(25) {
@@ -259,7 +259,7 @@ fn status_and_tree(run: &Run, root: &Path) -> (i32, Vec<String>) {
     (run.status, names.collect())
 }
 
-/// One random list on one random pair of trees; adds to `reached` what its first rule is, if it mattered. False if there
+/// One random list on one random pair of trees; adds to `reached` what its first rule is (the second one, if that drops it), if it mattered. False if there
 /// is no rsync.
 fn round(seed: u64, reached: &mut BTreeSet<&'static str>) -> bool {
     let scratch = Scratch::new();
@@ -300,6 +300,19 @@ fn round(seed: u64, reached: &mut BTreeSet<&'static str>) -> bool {
             labels: vec![label],
         });
     }
+    // What is dropped must have been there.
+    let mut judged = 0;
+    if list[0].labels == ["!"] {
+        let arguments = ["-f", "- [a-e]*"].map(str::to_owned).to_vec();
+        list.insert(
+            0,
+            Given {
+                arguments,
+                labels: vec!["-"],
+            },
+        );
+        judged = 1;
+    }
     let mut options = vec!["-rlt".to_owned()];
     match random.below(8) {
         0..5 => options.push("--delete".to_owned()),
@@ -332,14 +345,14 @@ fn round(seed: u64, reached: &mut BTreeSet<&'static str>) -> bool {
         fs::create_dir_all(scratch.join(&inner).parent().unwrap()).unwrap();
         common::copy(&scratch.join("old"), &scratch.join(inner));
     };
-    // All destinations have names of the same length at the same place, which absolute patterns see.
-    let dirs = ["one", "two", "six"];
+    // Absolute patterns see the destinations' names: of one length, and matched by no name of a pattern.
+    let dirs = ["D1", "D2", "D3"];
     dirs.iter().for_each(|dir| make(dir));
-    let Some(theirs) = rsync(scratch.path(), &arguments(None, "one")) else {
+    let Some(theirs) = rsync(scratch.path(), &arguments(None, "D1")) else {
         return false;
     };
     let backend = BACKENDS[seed as usize % BACKENDS.len()];
-    let mine = flexsync(scratch.path(), backend, &arguments(None, "two"));
+    let mine = flexsync(scratch.path(), backend, &arguments(None, "D2"));
     let what = format!(
         "seed {seed}, {:?}\n{}\n{}",
         arguments(None, "dst"),
@@ -348,15 +361,19 @@ fn round(seed: u64, reached: &mut BTreeSet<&'static str>) -> bool {
     );
     assert_eq!(mine.status, theirs.status, "{what}");
     assert_same(
-        &snapshot(&scratch.join("two"), Times::Ignore),
-        &snapshot(&scratch.join("one"), Times::Ignore),
+        &snapshot(&scratch.join("D2"), Times::Ignore),
+        &snapshot(&scratch.join("D1"), Times::Ignore),
         &what,
     );
-    if list[0].labels.iter().any(|label| !reached.contains(label)) {
-        let without = flexsync(scratch.path(), backend, &arguments(Some(0), "six"));
-        let with = status_and_tree(&mine, &scratch.join("two"));
-        if with != status_and_tree(&without, &scratch.join("six")) {
-            reached.extend(&list[0].labels);
+    if list[judged]
+        .labels
+        .iter()
+        .any(|label| !reached.contains(label))
+    {
+        let without = flexsync(scratch.path(), backend, &arguments(Some(judged), "D3"));
+        let with = status_and_tree(&mine, &scratch.join("D2"));
+        if with != status_and_tree(&without, &scratch.join("D3")) {
+            reached.extend(&list[judged].labels);
         }
     }
     true

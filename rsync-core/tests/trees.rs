@@ -127,7 +127,7 @@ fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
 
 #[test]
 fn any_set_of_options_does_what_rsync_does() {
-    const OPTIONS: [&[&str]; 14] = [
+    const OPTIONS: [&[&str]; 28] = [
         &["-r"],
         &["-rl"],
         &["-rt"],
@@ -142,6 +142,20 @@ fn any_set_of_options_does_what_rsync_does() {
         &["-a", "--no-W"],
         &["-rlc", "--no-W", "--delete"],
         &["-a", "--no-whole-file", "--delete", "-B", "512"],
+        &["-au"],
+        &["-rlu"],
+        &["-aI", "--delete"],
+        &["-a", "--size-only"],
+        &["-rlI", "--size-only"],
+        &["-at", "--modify-window=2"],
+        &["-at", "-@", "-1"],
+        &["-a", "--existing", "--delete"],
+        &["-a", "--ignore-existing"],
+        &["-a", "--existing", "--ignore-existing", "--delete"],
+        &["-an", "--ignore-non-existing"],
+        &["-a", "--max-size=1.4k"],
+        &["-a", "--max-size", "700-1", "--min-size", "1", "--delete"],
+        &["-acu", "--min-size=2K+1"],
     ];
     for (index, options) in OPTIONS.iter().enumerate() {
         for round in 0..2 {

@@ -87,7 +87,7 @@ impl Class {
                     let end = rest.windows(2).position(|two| two == b":]")?;
                     let is_member = named(&rest[..end])?;
                     (0..=u8::MAX)
-                        .filter(|byte| is_member(byte))
+                        .filter(is_member)
                         .for_each(|byte| class.add(byte));
                     &rest[end + 2..]
                 }

@@ -97,6 +97,9 @@ impl FilterList {
                     self.items.clear();
                     self.merges.clear();
                 }
+                // As for rsync, a file's rules have one place, that of the first rule that names it.
+                Parsed::DirMerge(merge)
+                    if self.merges.iter().any(|known| known.name == merge.name) => {}
                 Parsed::DirMerge(merge) => {
                     self.items.push(Item::DirMerge(self.merges.len()));
                     self.merges.push(merge);

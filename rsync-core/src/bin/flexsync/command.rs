@@ -2,14 +2,14 @@
 
 //! The command line, with rsync's names and meanings.
 
-use crate::filters;
+use crate::{filters, values};
 use clap::builder::ValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use libflexsc::backend::Kind;
-use rsync_core::Options;
 use rsync_core::error::exit;
+use rsync_core::{MountPoints, Options};
 use std::ffi::OsString;
 
 /// What the user asked for.
@@ -34,7 +34,7 @@ struct Switch {
     set: fn(&mut Command, bool),
 }
 
-const SWITCHES: [Switch; 15] = [
+const SWITCHES: [Switch; 20] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -114,6 +114,36 @@ const SWITCHES: [Switch; 15] = [
         set: |command, on| command.options.checksum = on,
     },
     Switch {
+        name: "update",
+        short: Some('u'),
+        help: "Leave files alone that are newer at the destination",
+        set: |command, on| command.options.update = on,
+    },
+    Switch {
+        name: "ignore-times",
+        short: Some('I'),
+        help: "Transfer files even if size and time agree",
+        set: |command, on| command.options.ignore_times = on,
+    },
+    Switch {
+        name: "size-only",
+        short: None,
+        help: "Take files of equal size for equal",
+        set: |command, on| command.options.size_only = on,
+    },
+    Switch {
+        name: "existing",
+        short: None,
+        help: "Make nothing that is not there yet",
+        set: |command, on| command.options.existing = on,
+    },
+    Switch {
+        name: "ignore-existing",
+        short: None,
+        help: "Leave files alone that are there",
+        set: |command, on| command.options.ignore_existing = on,
+    },
+    Switch {
         name: "whole-file",
         short: Some('W'),
         help: "Copy whole files (the default between local trees); --no-whole-file transfers differences",
@@ -183,6 +213,15 @@ impl Command {
         options.block_size = matches.get_one("block-size").copied();
         options.filters =
             filters::from_matches(matches).map_err(|error| usage(&error.to_string()))?;
+        options.max_size = matches.get_one("max-size").copied();
+        options.min_size = matches.get_one("min-size").copied();
+        options.max_delete = matches.get_one("max-delete").copied();
+        options.modify_window = matches.get_one("modify-window").copied();
+        options.mount_points = match matches.get_count("one-file-system") {
+            0 => MountPoints::Cross,
+            1 => MountPoints::Stop,
+            _ => MountPoints::Omit,
+        };
         let mut command = Self {
             options,
             verbose: 0,
@@ -233,6 +272,15 @@ fn usage(message: &str) -> clap::Error {
     clap::Error::raw(ErrorKind::MissingRequiredArgument, format!("{message}\n"))
 }
 
+/// An option with a value, of several the last one counts.
+fn value(name: &'static str, value: &'static str, parser: ValueParser) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name(value)
+        .value_parser(parser)
+        .overrides_with(name)
+}
+
 fn parser() -> clap::Command {
     let mut parser = clap::Command::new("flexsync")
         .version(env!("CARGO_PKG_VERSION"))
@@ -259,6 +307,9 @@ fn parser() -> clap::Command {
                 .action(action)
         };
         let mut on = arg(id(switch, true), action).help(switch.help);
+        if switch.name == "existing" {
+            on = on.visible_alias("ignore-non-existing");
+        }
         let mut off = arg(id(switch, false), ArgAction::SetTrue).hide(true);
         if let Some(short) = switch.short {
             on = on.short(short);
@@ -273,16 +324,33 @@ fn parser() -> clap::Command {
                 .short('B')
                 .long("block-size")
                 .value_name("SIZE")
-                .value_parser(ValueParser::new(size))
+                .value_parser(ValueParser::new(values::block_size))
                 .help(
                     "Use blocks of SIZE bytes (at most 131072; K for KiB) for the delta algorithm",
                 ),
         )
+        .args([
+            value("max-size", "SIZE", ValueParser::new(values::size))
+                .help("Leave files alone that are longer than SIZE bytes (K, M, G, T, P; KB and so on for 1000)"),
+            value("min-size", "SIZE", ValueParser::new(values::size))
+                .help("Leave files alone that are shorter than SIZE"),
+            value("max-delete", "NUM", clap::value_parser!(u64).into())
+                .help("Delete no more than NUM files and directories; exit with 25 if there were more"),
+            value("modify-window", "NUM", clap::value_parser!(i64).into())
+                .short('@')
+                .allow_hyphen_values(true)
+                .help("Take times for equal that differ by at most NUM whole seconds; -1 compares nanoseconds"),
+            Arg::new("one-file-system")
+                .short('x')
+                .long("one-file-system")
+                .action(ArgAction::Count)
+                .help("Do not go into other file systems below a SRC; -xx leaves out their directories too"),
+        ])
         .arg(
             Arg::new("backend")
                 .long("backend")
                 .value_name("B")
-                .value_parser(ValueParser::new(backend))
+                .value_parser(ValueParser::new(values::backend))
                 .help("Who executes the system calls: auto, module, io_uring, threads or direct"),
         )
         .arg(
@@ -305,38 +373,6 @@ fn parser() -> clap::Command {
                 .action(ArgAction::Help)
                 .help("Show this help"),
         )
-}
-
-/// A size in bytes, with a suffix as rsync takes it: `K` and `KiB` are 1024, `KB` is 1000.
-fn size(text: &str) -> Result<u32, String> {
-    let digits = text
-        .find(|char: char| !char.is_ascii_digit())
-        .unwrap_or(text.len());
-    let factor = match text[digits..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kib" => 1024,
-        "kb" => 1000,
-        suffix => return Err(format!("\"{suffix}\" is no unit here: use K, KiB or KB")),
-    };
-    let number = text[..digits]
-        .parse::<u32>()
-        .ok()
-        .and_then(|number| number.checked_mul(factor));
-    match number {
-        Some(number @ 1..=rsync_core::block::MAX_LENGTH) => Ok(number),
-        _ => Err(format!(
-            "a block has 1 to {} bytes",
-            rsync_core::block::MAX_LENGTH
-        )),
-    }
-}
-
-fn backend(text: &str) -> Result<Option<Kind>, libflexsc::backend::Error> {
-    if text == "auto" {
-        Ok(None)
-    } else {
-        Kind::from_name(text).map(Some)
-    }
 }
 
 #[cfg(test)]
@@ -383,16 +419,6 @@ mod tests {
         assert_eq!(shown(&one_way), shown(&other));
         let reordered = parse("--include=b -f -_a -FF --exclude c a b");
         assert_ne!(shown(&one_way), shown(&reordered));
-    }
-
-    #[test]
-    fn sizes_take_units() {
-        assert_eq!(size("700"), Ok(700));
-        assert_eq!(size("4K"), Ok(4096));
-        assert_eq!(size("2KB"), Ok(2000));
-        for bad in ["", "0", "128KB1", "129K", "1M", "-1", "99999999999"] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]

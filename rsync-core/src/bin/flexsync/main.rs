@@ -7,6 +7,7 @@
 mod command;
 mod filters;
 mod report;
+mod values;
 
 use command::Command;
 use libflexsc::op::{Openat, Write};
@@ -99,6 +100,11 @@ fn status(stats: &Stats) -> u8 {
         eprintln!(
             "flexsync: {} could not be dealt with, see above (exit status {status})",
             files(stats.failures)
+        );
+    } else if status == exit::MAX_DELETE {
+        eprintln!(
+            "flexsync: {} should have been deleted too, but --max-delete allows no more (exit status {status})",
+            files(stats.undeleted)
         );
     } else if status == exit::VANISHED {
         eprintln!(

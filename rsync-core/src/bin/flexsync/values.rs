@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Values of options, as rsync writes them.
+
+use libflexsc::backend::{self, Kind};
+use rsync_core::block::MAX_LENGTH;
+
+/// A length in bytes: a number, perhaps with a fraction, a unit and `+1` or `-1`. `K` and `KiB` are 1024, `KB` is 1000.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let (number, offset) = match text.strip_suffix("+1") {
+        Some(number) => (number, 1),
+        None => match text.strip_suffix("-1") {
+            Some(number) => (number, -1),
+            None => (text, 0),
+        },
+    };
+    let end = number
+        .find(|char: char| !char.is_ascii_digit() && char != '.')
+        .unwrap_or(number.len());
+    let (number, unit) = number.split_at(end);
+    let factor = factor(unit)?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !is_number(fraction) {
+        return Err(format!(
+            "\"{text}\" is no length: write a number of bytes, perhaps with K, M, G, T or P"
+        ));
+    }
+    let too_long = || format!("\"{text}\" is more than a file can hold");
+    let whole: u128 = whole.parse().map_err(|_| too_long())?;
+    // More digits are less than a byte, whatever the unit.
+    let fraction = &fraction[..fraction.len().min(18)];
+    let part = match fraction.parse::<u128>() {
+        Ok(part) => part * factor / 10u128.pow(fraction.len() as u32),
+        Err(_) => 0,
+    };
+    let bytes = whole.checked_mul(factor).and_then(|whole| {
+        let bytes = (whole + part).checked_add_signed(offset)?;
+        i64::try_from(bytes).ok()?.try_into().ok()
+    });
+    bytes.ok_or_else(too_long)
+}
+
+fn factor(unit: &str) -> Result<u128, String> {
+    let unit = unit.to_ascii_lowercase();
+    let power = match unit.chars().next() {
+        None => return Ok(1),
+        Some('b') if unit.len() == 1 => return Ok(1),
+        Some('k') => 1,
+        Some('m') => 2,
+        Some('g') => 3,
+        Some('t') => 4,
+        Some('p') => 5,
+        Some(_) => 0,
+    };
+    match (power, unit.get(1..).unwrap_or_default()) {
+        (1.., "" | "ib") => Ok(1024u128.pow(power)),
+        (1.., "b") => Ok(1000u128.pow(power)),
+        _ => Err(format!(
+            "\"{unit}\" is no unit here: use K, M, G, T or P (1024), or KB and so on (1000)"
+        )),
+    }
+}
+
+/// The length of a block in bytes.
+pub(crate) fn block_size(text: &str) -> Result<u32, String> {
+    match u32::try_from(size(text)?) {
+        Ok(number @ 1..=MAX_LENGTH) => Ok(number),
+        _ => Err(format!("a block has 1 to {MAX_LENGTH} bytes")),
+    }
+}
+
+/// A backend's name; `None` for `auto`.
+pub(crate) fn backend(text: &str) -> Result<Option<Kind>, backend::Error> {
+    if text == "auto" {
+        Ok(None)
+    } else {
+        Kind::from_name(text).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_take_fractions_units_and_offsets() {
+        let right = [
+            ("0", 0),
+            ("700", 700),
+            ("12b", 12),
+            ("4K", 4096),
+            ("4kib", 4096),
+            ("2KB", 2000),
+            ("1.5mb-1", 1_499_999),
+            ("2g+1", 2_147_483_649),
+            ("0.5T", 1 << 39),
+            ("1.0000000000000000000000000001K", 1024),
+            ("8191P", 8191 << 50),
+        ];
+        for (text, bytes) in right {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        let wrong = [
+            "",
+            "K",
+            "-1",
+            "0-1",
+            "1x",
+            "1kx",
+            "1bb",
+            "1.2.3",
+            ".5K",
+            "1,5K",
+            "8192P",
+            "1+2",
+            "9e9",
+            "99999999999999999999999999999999999999999",
+            "\u{fc}",
+            "1\u{fc}",
+        ];
+        for text in wrong {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn blocks_are_neither_empty_nor_long() {
+        assert_eq!(block_size("128K"), Ok(MAX_LENGTH));
+        for bad in ["0", "128KB1", "129K", "1M"] {
+            assert!(block_size(bad).is_err(), "{bad}");
+        }
+    }
+}
