@@ -123,7 +123,10 @@ impl<'a, 'o> Generator<'a, 'o> {
     fn establish_root(&self, target: &Target) {
         let side = self.side;
         if let (None, Some(want)) = (side.found, target.want) {
-            self.announce(target);
+            // As rsync does, the destination itself is made in any case, but a dry run with --existing shows none.
+            if side.root.is_some() || !side.run.options.existing {
+                self.announce(target);
+            }
             target.widened.set(want.mode & 0o700 != 0o700);
         }
         let Some(root) = &side.root else {

@@ -217,7 +217,7 @@ fn names_with_a_host_are_refused() {
 #[test]
 fn wrong_usage_is_status_1() {
     let scratch = tree();
-    let wrong: [&[&str]; 8] = [
+    let wrong: [&[&str]; 12] = [
         &[],
         &["-a"],
         &["-a", "src"],
@@ -226,6 +226,10 @@ fn wrong_usage_is_status_1() {
         &["-a", "-B", "200000", "src", "dst"],
         &["--delete", "src", "dst"],
         &["-a", "", "dst"],
+        &["-a", "--max-size=1x", "src", "dst"],
+        &["-a", "--min-size=-1", "src", "dst"],
+        &["-a", "--max-delete=x", "src", "dst"],
+        &["-a", "--modify-window=1.5", "src", "dst"],
     ];
     for arguments in wrong {
         let run = sync(&scratch, arguments).expect(1);
@@ -318,6 +322,123 @@ fn a_destination_inside_the_source_is_left_out() {
         );
         assert!(scratch.join("src/sub/copy/sub/inner").exists());
         assert!(!scratch.join("src/sub/copy/sub/copy").exists());
+    }
+}
+
+#[test]
+fn times_within_the_window_agree() {
+    let scratch = tree();
+    let time = std::time::UNIX_EPOCH + std::time::Duration::new(1_000_000_000, 900_000_000);
+    let at = |name: &str, seconds: u64| {
+        let file = fs::File::options()
+            .write(true)
+            .open(scratch.join(name))
+            .unwrap();
+        file.set_modified(time + std::time::Duration::from_secs(seconds))
+            .unwrap();
+    };
+    at("src/file", 0);
+    sync(&scratch, &["-a", "src/", "dst"]).expect(0);
+    at("src/file", 2);
+    for (window, transferred) in [("2", 0), ("3", 0), ("1", 1)] {
+        let run = sync(&scratch, &["-a", "-@", window, "--stats", "src/", "dst"]).expect(0);
+        assert_eq!(
+            run.figure("Number of regular files transferred"),
+            transferred,
+            "{window}"
+        );
+    }
+}
+
+#[test]
+fn no_more_is_deleted_than_allowed() {
+    let extra = |scratch: &Scratch| {
+        let names = common::paths(&scratch.join("dst")).into_iter();
+        names.filter(|path| !path.ends_with("file")).count()
+    };
+    for most in 0..9 {
+        let (mine, theirs) = (Scratch::new(), Scratch::new());
+        for scratch in [&mine, &theirs] {
+            scratch.write("src/file", "x");
+            for name in ["a", "b", "d/one", "d/e/two", "f/three"] {
+                scratch.write(&format!("dst/{name}"), "x");
+            }
+        }
+        let most = format!("--max-delete={most}");
+        let arguments = ["-a", "--delete", &most, "src/", "dst"];
+        let my_run = sync(&mine, &arguments);
+        if let Some(their_run) = rsync(theirs.path(), &arguments) {
+            assert_eq!(my_run.status, their_run.status, "{most}");
+            assert_eq!(extra(&mine), extra(&theirs), "{most}: {}", my_run.stderr);
+        }
+        let limited = extra(&mine) > 0;
+        assert_eq!(my_run.status == 25, limited, "{most}: {my_run:?}");
+        assert_eq!(my_run.stderr.contains("--max-delete"), limited, "{most}");
+    }
+}
+
+#[test]
+fn other_file_systems_are_neither_entered_nor_deleted() {
+    let mount = |dir: &std::path::Path| {
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", "size=1m", "flexsync-test"]);
+        let output = command.arg(dir).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    for options in [
+        ["-ax", "--delete"],
+        ["-axx", "--delete"],
+        ["-a", "--delete"],
+    ] {
+        let (mine, theirs) = (Scratch::new(), Scratch::new());
+        let mut seen = Vec::new();
+        for (scratch, is_mine) in [(&mine, true), (&theirs, false)] {
+            scratch.write("src/file", "x");
+            scratch.write("dst/extra", "x");
+            scratch.write("dst/mnt/old", "x");
+            let mounts = ["src/mnt", "dst/other"].map(|name| scratch.join(name));
+            mounts
+                .iter()
+                .for_each(|dir| fs::create_dir_all(dir).unwrap());
+            if !mounts.iter().all(|dir| mount(dir)) {
+                mounts
+                    .iter()
+                    .for_each(|dir| drop(Command::new("umount").arg(dir).output()));
+                println!("SKIP: no tmpfs can be mounted here");
+                return;
+            }
+            scratch.write("src/mnt/inner", "x");
+            scratch.write("dst/other/kept", "x");
+            let arguments = [&options[..], &["src/", "dst"]].concat();
+            let run = match is_mine {
+                true => Some(sync(scratch, &arguments)),
+                false => rsync(scratch.path(), &arguments),
+            };
+            let names = common::paths(&scratch.join("dst"));
+            let root = scratch.join("dst");
+            let names: Vec<_> = names
+                .iter()
+                .map(|path| path.strip_prefix(&root).unwrap().to_owned())
+                .collect();
+            mounts.iter().for_each(|dir| {
+                Command::new("umount").arg(dir).status().unwrap();
+            });
+            seen.extend(run.map(|_| names));
+        }
+        if options != ["-a", "--delete"] {
+            let kept = std::path::Path::new("other/kept");
+            assert!(
+                seen[0].iter().any(|name| name == kept),
+                "{options:?}: {seen:?}"
+            );
+            assert!(
+                seen[0].iter().all(|name| !name.ends_with("inner")),
+                "{options:?}: {seen:?}"
+            );
+        }
+        if let [mine, theirs] = &seen[..] {
+            assert_eq!(mine, theirs, "{options:?}");
+        }
     }
 }
 

@@ -127,7 +127,7 @@ fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
 
 #[test]
 fn any_set_of_options_does_what_rsync_does() {
-    const OPTIONS: [&[&str]; 28] = [
+    const OPTIONS: [&[&str]; 27] = [
         &["-r"],
         &["-rl"],
         &["-rt"],
@@ -147,7 +147,6 @@ fn any_set_of_options_does_what_rsync_does() {
         &["-aI", "--delete"],
         &["-a", "--size-only"],
         &["-rlI", "--size-only"],
-        &["-at", "--modify-window=2"],
         &["-at", "-@", "-1"],
         &["-a", "--existing", "--delete"],
         &["-a", "--ignore-existing"],
