@@ -52,13 +52,6 @@ const PROMISED: [&str; 33] = [
     "--exclude-from",
 ];
 
-/// An option with a rule, and what of rsync's language is in it.
-#[derive(Clone, Debug)]
-struct Given {
-    arguments: Vec<String>,
-    labels: Vec<&'static str>,
-}
-
 fn pattern(random: &mut Random) -> String {
     let (one, two) = (*random.pick(&NAMES), *random.pick(&NAMES));
     match random.below(22) {
@@ -113,97 +106,54 @@ fn lines(random: &mut Random, line: impl Fn(&mut Random) -> String, separator: &
     lines.join(separator) + separator
 }
 
-/// How many kinds of rules [`rule`] makes.
-const KINDS: usize = 42;
-
-/// A rule of a command line. Files that it may name are made in `dir`.
-fn rule(random: &mut Random, dir: &Path, number: usize, kind: usize) -> Given {
+/// A rule of a command line that has what a label of [`PROMISED`] says. Files that it may name are made in `dir`.
+fn rule(random: &mut Random, dir: &Path, number: usize, label: &str) -> Vec<String> {
     let text = pattern(random);
-    let filter = |rule: String, labels: &[&'static str]| Given {
-        arguments: vec!["-f".to_owned(), rule],
-        labels: labels.to_vec(),
-    };
     let file = |contents: String| {
         let path = dir.join(format!("rules{number}"));
         fs::write(&path, contents).unwrap();
         path.to_str().unwrap().to_owned()
     };
+    let root = || fs::canonicalize(dir).unwrap();
     let without_space = |random: &mut Random| pattern(random).replace(' ', "?");
-    match kind {
-        0..3 => filter(format!("- {text}"), &["-"]),
-        3..5 => filter(format!("+ {text}"), &["+"]),
-        5 => filter(format!("H {text}"), &["H"]),
-        6 => filter(format!("show_{text}"), &["S"]),
-        7 => filter(format!("P {text}"), &["P"]),
-        8 => filter(format!("risk {text}"), &["R"]),
-        9 => filter("!".to_owned(), &["!"]),
-        10 => filter("-C".to_owned(), &["-C"]),
-        11 => {
-            let root = fs::canonicalize(dir).unwrap();
-            filter(format!("-/ {}/*/{text}", root.display()), &["-/"])
+    let rule = match label {
+        "+" if random.chance(30) => return vec![format!("--include={text}")],
+        "--exclude-from" => {
+            let lines = lines(random, pattern, "\n") + "# comment\n; comment\n+ a\n";
+            return vec![format!("--exclude-from={}", file(lines))];
         }
-        12 => {
-            let root = fs::canonicalize(dir).unwrap();
-            filter(format!("+,/ {}/**{text}", root.display()), &["+/"])
+        "!" | "-C" | ":C" => label.to_owned(),
+        "S" => format!("show_{text}"),
+        "R" => format!("risk {text}"),
+        "-/" => format!("-/ {}/*/{text}", root().display()),
+        "+/" => format!("+,/ {}/**{text}", root().display()),
+        "." => {
+            let lines = lines(random, |random| line(random, true), "\n");
+            format!(". {}", file(lines))
         }
-        13 => filter(format!("-! {text}"), &["-!"]),
-        14 => filter(format!("+! {text}"), &["+!"]),
-        15 => filter(format!("-s {text}"), &["-s"]),
-        16 => filter(format!("-r {text}"), &["-r"]),
-        17 => filter(format!("+s {text}"), &["+s"]),
-        18 => filter(format!("+r {text}"), &["+r"]),
-        19..21 => filter(format!("-p {text}"), &["-p"]),
-        21 => filter(
-            format!(
-                ". {}",
-                file(lines(random, |random| line(random, true), "\n"))
-            ),
-            &["."],
-        ),
-        22 => filter(
-            format!(".- {}", file(lines(random, pattern, "\n"))),
-            &[".-"],
-        ),
-        23 => filter(
-            format!("merge,+ {}", file(lines(random, pattern, "\n"))),
-            &[".+"],
-        ),
-        24 => filter(
-            format!(".C {}", file(lines(random, without_space, " "))),
-            &[".C"],
-        ),
-        25 => {
+        ".-" => format!(".- {}", file(lines(random, pattern, "\n"))),
+        ".+" => format!("merge,+ {}", file(lines(random, pattern, "\n"))),
+        ".C" => format!(".C {}", file(lines(random, without_space, " "))),
+        ".e" => {
             // The file's own name, which is in the tree too.
             let path = dir.join("merged/a");
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, "- nothing\n").unwrap();
-            filter(format!(".e {}", path.display()), &[".e"])
+            format!(".e {}", path.display())
         }
-        26 => {
+        ".w" => {
             let words = lines(random, |random| format!("-_{}", without_space(random)), " ");
-            filter(format!(".w {}", file(words)), &[".w"])
+            format!(".w {}", file(words))
         }
-        27..29 => filter(": .rules".to_owned(), &[":"]),
-        29..31 => filter(":- .plain".to_owned(), &[":-"]),
-        31 => filter("dir-merge,+ .plain".to_owned(), &[":+"]),
-        32..34 => filter(":C".to_owned(), &[":C"]),
-        34 => filter(":e .rules".to_owned(), &[":e"]),
-        35..37 => filter(":n .rules".to_owned(), &[":n"]),
-        37 => filter(":w .words".to_owned(), &[":w"]),
-        38 => filter(":s- .plain".to_owned(), &[":s"]),
-        39 => filter(": /.rsync-filter".to_owned(), &[":/"]),
-        40 => Given {
-            arguments: vec![format!(
-                "--exclude-from={}",
-                file(lines(random, pattern, "\n") + "# comment\n; comment\n+ a\n")
-            )],
-            labels: vec!["--exclude-from"],
-        },
-        _ => Given {
-            arguments: vec![format!("--include={text}")],
-            labels: vec!["+"],
-        },
-    }
+        ":-" => ":- .plain".to_owned(),
+        ":+" => "dir-merge,+ .plain".to_owned(),
+        ":s" => ":s- .plain".to_owned(),
+        ":w" => ":w .words".to_owned(),
+        ":/" => ": /.rsync-filter".to_owned(),
+        ":" | ":e" | ":n" => format!("{label} .rules"),
+        _ => format!("{label} {text}"),
+    };
+    vec!["-f".to_owned(), rule]
 }
 
 /// A time that no other file has to the second: rsync compares no less.
@@ -213,8 +163,9 @@ fn set_time(path: &Path, random: &mut Random) {
     file.set_modified(UNIX_EPOCH + time).unwrap();
 }
 
-/// A tree with few names, so that rules match, and with files of rules.
-fn plant(root: &Path, random: &mut Random, depth: usize) {
+/// A tree with few names, so that rules match, and with files of rules, of which `root` has
+/// the one called `sure`.
+fn plant(root: &Path, random: &mut Random, depth: usize, sure: &str) {
     fs::create_dir_all(root).unwrap();
     for name in NAMES {
         let path = root.join(name);
@@ -222,8 +173,8 @@ fn plant(root: &Path, random: &mut Random, depth: usize) {
             continue;
         }
         match random.below(10) {
-            0..3 => {}
-            3..6 if depth > 0 => plant(&path, random, depth - 1),
+            0..4 => {}
+            4..6 if depth > 0 => plant(&path, random, depth - 1, ""),
             6 => symlink("a", &path).unwrap(),
             _ => {
                 fs::write(&path, random.bytes(8)).unwrap();
@@ -245,7 +196,7 @@ fn plant(root: &Path, random: &mut Random, depth: usize) {
         (".words", lines(random, word, " ")),
     ];
     for (name, contents) in rules {
-        if random.chance(25) {
+        if name == sure || random.chance(25) {
             let path = root.join(name);
             fs::write(&path, contents).unwrap();
             set_time(&path, random);
@@ -259,64 +210,93 @@ fn status_and_tree(run: &Run, root: &Path) -> (i32, Vec<String>) {
     (run.status, names.collect())
 }
 
-/// One random list on one random pair of trees; adds to `reached` what its first rule is (the second one, if that drops it), if it mattered. False if there
-/// is no rsync.
+/// Copies a tree as far as it is compared, and without another process, many of which these tests have.
+fn duplicate(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let copy = to.join(path.file_name().unwrap());
+        let found = fs::symlink_metadata(&path).unwrap();
+        if found.is_dir() {
+            duplicate(&path, &copy);
+        } else if found.is_symlink() {
+            symlink(fs::read_link(&path).unwrap(), &copy).unwrap();
+        } else {
+            fs::copy(&path, &copy).unwrap();
+            let file = fs::File::options().write(true).open(&copy).unwrap();
+            file.set_modified(found.modified().unwrap()).unwrap();
+        }
+    }
+}
+
+/// The rule that a round judges.
+fn judged(seed: u64) -> &'static str {
+    PROMISED[seed as usize % PROMISED.len()]
+}
+
+/// The file that a rule reads in the directories of the transfer.
+fn file_of(label: &str) -> &'static str {
+    match label {
+        ":" | ":e" | ":n" => ".rules",
+        ":-" | ":+" | ":s" => ".plain",
+        ":w" => ".words",
+        ":C" => ".cvsignore",
+        ":/" => ".rsync-filter",
+        _ => "",
+    }
+}
+
+/// One random list on one random pair of trees; adds the rule that it judges to `reached`, if that mattered. False if
+/// there is no rsync.
 fn round(seed: u64, reached: &mut BTreeSet<&'static str>) -> bool {
     let scratch = Scratch::new();
     let mut random = Random::new(seed);
-    plant(&scratch.join("src"), &mut random, 2);
-    common::copy(&scratch.join("src"), &scratch.join("old"));
+    let label = judged(seed);
+    plant(&scratch.join("src"), &mut random, 2, file_of(label));
+    duplicate(&scratch.join("src"), &scratch.join("old"));
     for path in common::paths(&scratch.join("old")) {
         if random.chance(20) && fs::symlink_metadata(&path).is_ok_and(|found| !found.is_dir()) {
             fs::remove_file(&path).unwrap();
         }
     }
-    plant(&scratch.join("old"), &mut random, 2);
-    if random.chance(20) {
+    plant(&scratch.join("old"), &mut random, 2, file_of(label));
+    if label == ":/" || random.chance(20) {
         fs::write(
             scratch.join(".rsync-filter"),
             lines(&mut random, |random| line(random, false), "\n"),
         )
         .unwrap();
     }
-    let count = 1 + random.below(4);
-    let mut list: Vec<_> = (0..count)
-        .map(|number| {
-            let kind = match number {
-                0 => seed as usize % KINDS,
-                _ => random.below(KINDS),
-            };
-            rule(&mut random, scratch.path(), number, kind)
-        })
-        .collect();
-    if random.chance(40) {
-        let (last, label) = if random.chance(70) {
-            ("- *", "-")
-        } else {
-            ("-r *", "-r")
+    let mut list = vec![rule(&mut random, scratch.path(), 0, label)];
+    for number in 1..1 + random.below(4) {
+        let label = match random.below(10) {
+            0..2 => "-",
+            2 => "+",
+            _ => *random.pick(&PROMISED),
         };
-        list.push(Given {
-            arguments: vec!["-f".to_owned(), last.to_owned()],
-            labels: vec![label],
-        });
+        list.push(rule(&mut random, scratch.path(), number, label));
+    }
+    let given = |rule: &str| vec!["-f".to_owned(), rule.to_owned()];
+    // What shows something has an effect where else all is hidden.
+    let shows = label.contains(['+', 'S', 'R']);
+    if shows || random.chance(40) {
+        list.push(given(match random.below(10) {
+            0..7 => "- *",
+            _ => "-r *",
+        }));
     }
     // What is dropped must have been there.
-    let mut judged = 0;
-    if list[0].labels == ["!"] {
-        let arguments = ["-f", "- [a-e]*"].map(str::to_owned).to_vec();
-        list.insert(
-            0,
-            Given {
-                arguments,
-                labels: vec!["-"],
-            },
-        );
-        judged = 1;
+    let mut index = 0;
+    if label == "!" {
+        list.insert(0, given("- [a-e]*"));
+        index = 1;
     }
     let mut options = vec!["-rlt".to_owned()];
+    let receives = label.contains(['P', 'R', 'r']);
     match random.below(8) {
         0..5 => options.push("--delete".to_owned()),
         5 => options.push("--delete-excluded".to_owned()),
+        _ if receives => options.push("--delete".to_owned()),
         _ => {}
     }
     if random.chance(10) {
@@ -327,27 +307,18 @@ fn round(seed: u64, reached: &mut BTreeSet<&'static str>) -> bool {
     }
     let source = if random.chance(75) { "src/" } else { "src" };
     let arguments = |left_out: Option<usize>, to: &str| -> Vec<String> {
-        let rules = list
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| Some(*index) != left_out);
-        let rules = rules.flat_map(|(_, given)| given.arguments.clone());
+        let rules = list.iter().enumerate();
+        let rules = rules.filter(|(index, _)| Some(*index) != left_out);
+        let rules = rules.flat_map(|(_, rule)| rule.clone());
         let paths = [source.to_owned(), to.to_owned()];
         options.iter().cloned().chain(rules).chain(paths).collect()
     };
-    let make = |name: &str| {
-        // For the directory itself, one level deeper.
-        let inner = if source == "src" {
-            format!("{name}/src")
-        } else {
-            name.to_owned()
-        };
-        fs::create_dir_all(scratch.join(&inner).parent().unwrap()).unwrap();
-        common::copy(&scratch.join("old"), &scratch.join(inner));
-    };
+    // For the directory itself, one level deeper.
+    let inner = if source == "src" { "src" } else { "" };
+    let make = |name: &str| duplicate(&scratch.join("old"), &scratch.join(name).join(inner));
     // Absolute patterns see the destinations' names: of one length, and matched by no name of a pattern.
-    let dirs = ["D1", "D2", "D3"];
-    dirs.iter().for_each(|dir| make(dir));
+    make("D1");
+    make("D2");
     let Some(theirs) = rsync(scratch.path(), &arguments(None, "D1")) else {
         return false;
     };
@@ -365,15 +336,12 @@ fn round(seed: u64, reached: &mut BTreeSet<&'static str>) -> bool {
         &snapshot(&scratch.join("D1"), Times::Ignore),
         &what,
     );
-    if list[judged]
-        .labels
-        .iter()
-        .any(|label| !reached.contains(label))
-    {
-        let without = flexsync(scratch.path(), backend, &arguments(Some(judged), "D3"));
+    if !reached.contains(label) {
+        make("D3");
+        let without = flexsync(scratch.path(), backend, &arguments(Some(index), "D3"));
         let with = status_and_tree(&mine, &scratch.join("D2"));
         if with != status_and_tree(&without, &scratch.join("D3")) {
-            reached.extend(&list[judged].labels);
+            reached.insert(label);
         }
     }
     true
@@ -381,17 +349,20 @@ fn round(seed: u64, reached: &mut BTreeSet<&'static str>) -> bool {
 
 #[test]
 fn random_lists_of_rules_do_what_they_do_in_rsync() {
-    const ROUNDS: u64 = 2 * KINDS as u64;
-    const MOST: u64 = 40 * KINDS as u64;
+    const ROUNDS: u64 = 3 * PROMISED.len() as u64;
+    const MOST: u64 = 40 * PROMISED.len() as u64;
     let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
     let first = number("FLEXSYNC_FILTER_SEED").unwrap_or(0);
     let rounds = number("FLEXSYNC_FILTER_ROUNDS").unwrap_or(ROUNDS);
     let mut reached = BTreeSet::new();
     let mut done = 0;
-    let all = |reached: &BTreeSet<_>| PROMISED.iter().all(|label| reached.contains(label));
     // A rule that never mattered gets more rounds before it counts as missed.
-    while done < rounds || rounds >= ROUNDS && !all(&reached) && done < MOST {
-        if !round(first + done, &mut reached) {
+    for step in 0..rounds.max(MOST) {
+        let seed = first.wrapping_add(step);
+        if step >= rounds && (rounds < ROUNDS || reached.contains(judged(seed))) {
+            continue;
+        }
+        if !round(seed, &mut reached) {
             return;
         }
         done += 1;
