@@ -6,7 +6,7 @@ use crate::error::{Action, Cause};
 use crate::event::Event;
 use crate::filter::{self, Scope};
 use crate::io::{DIRECTORY, Held, c_name};
-use crate::list::Kind;
+use crate::list::{Attributes, Kind};
 use crate::names::Names;
 use crate::options::MountPoints;
 use crate::run::WINDOW;
@@ -173,17 +173,9 @@ impl Side<'_, '_> {
     }
 
     /// Whether a directory of the destination has another file system than its root.
-    async fn is_mounted(&self, dir: &Held) -> bool {
-        let root = self.found.map(|found| found.inode.0);
-        if self.run.options.mount_points == MountPoints::Cross || root.is_none() {
-            return false;
-        }
-        // What cannot be looked at is not deleted.
-        self.run
-            .io
-            .stat_held(dir)
-            .await
-            .map_or(true, |found| Some(found.inode.0) != root)
+    fn is_mounted(&self, dir: &Attributes) -> bool {
+        self.run.options.mount_points != MountPoints::Cross
+            && self.found.is_some_and(|root| root.inode.0 != dir.inode.0)
     }
 
     /// Takes those names in a directory away that a filter rule protects; true if there were any.
@@ -280,20 +272,29 @@ impl Side<'_, '_> {
                 return None;
             }
         };
-        if self.is_mounted(&dir).await {
+        let found = match self.run.io.stat_held(&dir).await {
+            Ok(found) => found,
+            Err(errno) => {
+                self.fail(path, Action::Stat, errno);
+                outer.well = false;
+                return None;
+            }
+        };
+        if self.sources.contains(&found.inode) {
+            self.fail(path, Action::Delete, Cause::Source);
+            outer.well = false;
+            return None;
+        }
+        if self.is_mounted(&found) {
             self.run.event(Event::NotEmpty(path));
             outer.kept = true;
             return None;
         }
         let options = self.run.options;
-        if !options.identity.is_root() && !options.dry_run {
+        if !options.identity.is_root() && !options.dry_run && found.mode & 0o700 != 0o700 {
             // A directory without rights may still be ours. What remains forbidden is reported below.
-            if let Ok(found) = self.run.io.stat_held(&dir).await {
-                if found.mode & 0o700 != 0o700 {
-                    let op = Fchmod::new(dir.fd(), found.mode | 0o700);
-                    let _ = self.run.io.handle.submit(op).await;
-                }
-            }
+            let op = Fchmod::new(dir.fd(), found.mode | 0o700);
+            let _ = self.run.io.handle.submit(op).await;
         }
         let mut names = Names::new();
         if let Err(errno) = names.read(&self.run.io, &dir).await {
@@ -393,7 +394,17 @@ impl Side<'_, '_> {
     }
 
     /// Removes the directory `name` of `target`, whose place something else is to take.
-    pub(crate) async fn make_way(&self, target: &Target, name: &[u8], path: &[u8]) -> bool {
+    pub(crate) async fn make_way(
+        &self,
+        target: &Target,
+        name: &[u8],
+        path: &[u8],
+        found: &Attributes,
+    ) -> bool {
+        if self.sources.contains(&found.inode) {
+            self.fail(path, Action::MakeWay, Cause::Source);
+            return false;
+        }
         let dir = match self.directory(target).await {
             Ok(dir) => dir,
             Err(errno) => {

@@ -7,6 +7,7 @@ use crate::error::{Action, Cause, Error, Failure};
 use crate::event::{Event, Observer, Skip};
 use crate::filter::{FilterList, Scope};
 use crate::generator::Generator;
+use crate::guard;
 use crate::io::{Held, c_name};
 use crate::list::{Attributes, Kind};
 use crate::options::Options;
@@ -21,7 +22,7 @@ use crate::walk::{Part, Root, Sources, TopLevel};
 use libflexsc::op::Mkdirat;
 use libflexsc::{At, Errno, Handle};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
@@ -158,6 +159,7 @@ impl Sync {
         } = open_destination(run, destination, &sources).await?;
         sources.rename = rename;
         let (mut gid, mut scope) = (None, None);
+        let mut inodes = HashSet::new();
         if let Some(root) = &root {
             let attributes = match found {
                 Some(found) => found,
@@ -169,8 +171,13 @@ impl Sync {
             };
             sources.destination = Some(attributes.inode);
             gid = Some(attributes.gid);
-            self.check_places(run, &sources, attributes.inode, destination)
-                .await?;
+            let place = guard::Destination {
+                root,
+                inode: attributes.inode,
+                given: destination,
+                shown: &shown,
+            };
+            inodes = guard::check(run, &sources, &place).await?;
             if options.delete {
                 let around = Scope::around(&run.io, &filters, root, sources.root.is_none()).await;
                 scope = Some(around.map_err(|(path, cause)| {
@@ -192,6 +199,7 @@ impl Sync {
             found,
             gid,
             scope,
+            sources: inodes,
             to_sender,
             to_generator,
             targets: RefCell::default(),
@@ -273,57 +281,6 @@ impl Sync {
             });
         }
         sources
-    }
-
-    /// Refuses a source that is the destination, or that deleting would hit.
-    async fn check_places(
-        &self,
-        run: &Run<'_>,
-        sources: &Sources,
-        destination_inode: (u64, u64),
-        destination: &[u8],
-    ) -> Result<(), Error> {
-        for top in &sources.top {
-            let TopLevel::Contents(part) = top else {
-                continue;
-            };
-            let (source, destination) = (part.root.path.clone(), destination.to_vec());
-            let mut inode = match run.io.stat_held(&part.root.dir).await {
-                Ok(attributes) => attributes.inode,
-                Err(errno) => return Err(failure(&source, Action::Stat, errno)),
-            };
-            if inode == destination_inode {
-                return Err(Error::Same {
-                    source,
-                    destination,
-                });
-            }
-            if !self.options.delete {
-                continue;
-            }
-            // Upwards until the root directory, which is its own parent.
-            let mut up = b"..".to_vec();
-            loop {
-                let above = match run.io.stat(part.root.dir.at(), &up).await {
-                    Ok(attributes) => attributes.inode,
-                    Err(errno) => {
-                        return Err(failure(&spec::join(&source, &up), Action::Stat, errno));
-                    }
-                };
-                if above == destination_inode {
-                    return Err(Error::SourceInside {
-                        source,
-                        destination,
-                    });
-                }
-                if above == inode {
-                    break;
-                }
-                inode = above;
-                up.extend_from_slice(b"/..");
-            }
-        }
-        Ok(())
     }
 }
 

@@ -95,6 +95,8 @@ pub enum Cause {
     NotEmpty,
     /// Source and destination are the same directory.
     Same,
+    /// It is a source of the same synchronisation, and would be deleted.
+    Source,
     /// A filter rule is wrong.
     Filter {
         /// The line that it stands on, from 1 on.
@@ -124,6 +126,7 @@ impl fmt::Display for Cause {
             Self::Patch(error) => error.fmt(f),
             Self::NotEmpty => f.write_str("a directory that is not empty has its name"),
             Self::Same => f.write_str("source and destination are the same directory"),
+            Self::Source => f.write_str("it is a source itself, and would be deleted"),
             Self::Filter { line, reason } => write!(f, "line {line}: {reason}"),
         }
     }
@@ -164,7 +167,7 @@ impl Failure {
             }
             Cause::Changed => "run again when nobody writes to it",
             Cause::NotEmpty => "remove it, or use --delete",
-            Cause::Same => "choose another destination",
+            Cause::Same | Cause::Source => "choose another destination",
             _ => return None,
         })
     }
@@ -229,12 +232,20 @@ pub enum Error {
         /// The destination as given.
         destination: Vec<u8>,
     },
-    /// With --delete, the source lies inside the destination and would be deleted itself.
+    /// With --delete, a source lies inside a directory of the destination that is to become as another one, and would be
+    /// deleted itself.
     SourceInside {
         /// The source as given.
         source: Vec<u8>,
-        /// The destination as given.
+        /// The destination as given, or the directory in it.
         destination: Vec<u8>,
+    },
+    /// A source is at the place where another one goes, and it, or something in it, would be deleted.
+    SourceReplaced {
+        /// The source as given.
+        source: Vec<u8>,
+        /// The other source as given.
+        by: Vec<u8>,
     },
 }
 
@@ -252,6 +263,7 @@ impl Error {
             Self::Destination(failure) if failure.action == Action::MakeDirectory => exit::FILE_IO,
             Self::Same { .. }
             | Self::SourceInside { .. }
+            | Self::SourceReplaced { .. }
             | Self::NotADirectory(_)
             | Self::Destination(_) => exit::SELECTION,
         }
@@ -309,9 +321,16 @@ impl fmt::Display for Error {
             } => write!(
                 f,
                 "source \"{}\" lies inside the destination \"{}\", where --delete would delete it: \
-                 choose another destination",
+                 choose another destination, or leave --delete out",
                 Escaped(source),
                 Escaped(destination)
+            ),
+            Self::SourceReplaced { source, by } => write!(
+                f,
+                "source \"{}\" is where \"{}\" goes, which would delete it or something in it: \
+                 choose another destination, or copy one after the other",
+                Escaped(source),
+                Escaped(by)
             ),
         }
     }

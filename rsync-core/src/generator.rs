@@ -168,6 +168,9 @@ impl<'a, 'o> Generator<'a, 'o> {
             Ok(_) if options.ignore_existing => {
                 return self.failed(target, Action::OpenDirectory, Errno::ENOTDIR);
             }
+            Ok(found) if side.sources.contains(&found.inode) => {
+                return self.failed(target, Action::MakeWay, Cause::Source);
+            }
             Ok(_) if options.dry_run => {}
             Ok(_) => {
                 let op = Unlinkat::new(parent_dir.at(), crate::io::c_name(target.name()), 0);
@@ -200,6 +203,9 @@ impl<'a, 'o> Generator<'a, 'o> {
         let options = side.run.options;
         if target.want.is_some_and(|want| want.inode == found.inode) {
             return self.failed(target, Action::Update, Cause::Same);
+        }
+        if options.delete && side.sources.contains(&found.inode) {
+            return self.failed(target, Action::Update, Cause::Source);
         }
         let dir = match side
             .run

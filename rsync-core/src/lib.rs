@@ -39,6 +39,7 @@ pub mod token;
 mod delete;
 mod engine;
 mod generator;
+mod guard;
 mod io;
 mod message;
 mod names;

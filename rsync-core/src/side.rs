@@ -5,6 +5,7 @@
 use crate::error::{Action, Cause};
 use crate::event::Event;
 use crate::filter::Scope;
+use crate::guard::Inode;
 use crate::io::Held;
 use crate::list::{Attributes, DirId, FileId, Kind};
 use crate::message::{ToGenerator, ToSender};
@@ -17,7 +18,7 @@ use async_channel::Sender;
 use libflexsc::Errno;
 use libflexsc::op::{Fchmod, Fchown, Timespec, Utimensat};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// The receiving side.
@@ -33,6 +34,8 @@ pub(crate) struct Side<'a, 'o> {
     pub(crate) gid: Option<u32>,
     /// The filter rules around the root, if anything may be deleted.
     pub(crate) scope: Option<Rc<Scope>>,
+    /// The sources themselves, which are never deleted.
+    pub(crate) sources: HashSet<Inode>,
     pub(crate) to_sender: Sender<ToSender>,
     pub(crate) to_generator: Sender<ToGenerator>,
     pub(crate) targets: RefCell<HashMap<DirId, Rc<Target>>>,

@@ -103,9 +103,11 @@ impl Side<'_, '_> {
                 return self.adjust(target, name, path, want, found).await;
             }
         }
-        let blocked = found.is_some_and(|found| found.kind == Kind::Directory);
-        if blocked && !self.make_way(target, name, path).await {
-            return;
+        let blocking = found.filter(|found| found.kind == Kind::Directory);
+        if let Some(found) = &blocking {
+            if !self.make_way(target, name, path, found).await {
+                return;
+            }
         }
         let created = is_new(want, found.as_ref());
         if created {
@@ -252,12 +254,14 @@ impl Side<'_, '_> {
             }
         }
         let created = is_new(want, found.as_ref());
-        let blocked = found.is_some_and(|found| found.kind == Kind::Directory);
-        if blocked && !self.make_way(target, name, path).await {
-            return;
+        let blocking = found.filter(|found| found.kind == Kind::Directory);
+        if let Some(found) = &blocking {
+            if !self.make_way(target, name, path, found).await {
+                return;
+            }
         }
         if let (Some(dir), false) = (&dir, self.run.options.dry_run) {
-            let free = blocked || found.is_none();
+            let free = blocking.is_some() || found.is_none();
             if !self
                 .make_symlink(target, dir, name, path, link, want, free)
                 .await

@@ -305,6 +305,120 @@ fn a_tree_is_not_copied_onto_itself() {
     );
 }
 
+/// Sources inside of the destination `dst`, and others.
+fn sources_inside() -> Scratch {
+    let scratch = Scratch::new();
+    for name in [
+        "dst/src/src/file",
+        "dst/src/old",
+        "dst/a/b/file",
+        "dst/plain",
+        "new/src/file",
+        "new/plain/file",
+        "file/src",
+        "deep/a/b/other",
+    ] {
+        scratch.write(name, name);
+    }
+    symlink("dst", scratch.join("link")).unwrap();
+    scratch
+}
+
+#[test]
+fn what_would_delete_a_source_is_refused_before_anything_is_done() {
+    let (inside, replaced) = ("--delete would delete it", "goes, which would delete it");
+    let cases: [(&[&str], &str); 13] = [
+        (&["-a", "--delete", "dst/src/src", "dst"], inside),
+        (&["-an", "--delete", "dst/src/src", "dst"], inside),
+        (&["-a", "--delete", "dst/src/src/", "dst"], inside),
+        (&["-a", "--delete", "link/src/src", "dst/."], inside),
+        (&["-a", "--delete", "new/src", "dst/src/src", "dst"], inside),
+        (&["-a", "--delete", "new/src", "dst/src/old", "dst"], inside),
+        (
+            &["-a", "--delete", "file/src", "dst/src/src/", "dst"],
+            inside,
+        ),
+        (&["-a", "--delete", "new/", "dst/a/b", "dst"], inside),
+        (&["-a", "--delete", "dst/a", "new/", "dst"], inside),
+        (&["-a", "--delete", "new/src", "dst/src", "dst"], replaced),
+        (
+            &["-a", "--delete", "dst/src", "file/src", "new/src", "dst"],
+            replaced,
+        ),
+        (&["-a", "file/src", "dst/src", "dst"], replaced),
+        (&["-a", "new/plain", "dst/plain", "dst"], replaced),
+    ];
+    let scratch = sources_inside();
+    let before = snapshot(scratch.path(), Times::Compare);
+    for ((arguments, said), &backend) in cases.iter().zip(BACKENDS.iter().cycle()) {
+        let run = flexsync(scratch.path(), backend, arguments).expect(3);
+        assert!(run.stderr.contains(said), "{arguments:?}: {}", run.stderr);
+        let after = snapshot(scratch.path(), Times::Compare);
+        assert_same(&before, &after, &format!("{arguments:?}"));
+    }
+}
+
+#[test]
+fn a_source_inside_of_the_destination_is_copied_if_it_stays() {
+    let cases: [(&[&str], &str); 5] = [
+        (&["-a", "dst/src/", "dst"], "dst/old"),
+        (&["-a", "dst/src/src", "dst"], "dst/src/file"),
+        (&["-a", "new/", "dst/a/b", "dst"], "dst/b/file"),
+        (&["-a", "--delete", "dst/a/b", "dst"], "dst/b/file"),
+        (
+            &["-a", "--delete", "new/src", "dst/a/b", "dst"],
+            "dst/b/file",
+        ),
+    ];
+    for (arguments, made) in cases {
+        let scratch = sources_inside();
+        // Nothing is in the way of any of them.
+        fs::remove_file(scratch.join("dst/plain")).unwrap();
+        sync(&scratch, arguments).expect(0);
+        assert!(scratch.join(made).exists(), "{arguments:?}");
+        for source in ["dst/a/b/file", "new/src/file"] {
+            assert_eq!(fs::read(scratch.join(source)).unwrap(), source.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn a_source_that_is_mounted_elsewhere_is_not_deleted() {
+    let scratch = sources_inside();
+    fs::create_dir(scratch.join("mnt")).unwrap();
+    let mount = |from: &str| {
+        let mut command = Command::new("mount");
+        command.arg("--bind").arg(scratch.join(from));
+        let output = command.arg(scratch.join("mnt")).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let cases: [(&str, &[&str], i32, &str); 4] = [
+        ("dst/src/src", &["mnt/", "dst"], 23, "is a source itself"),
+        ("dst/a/b", &["new/", "mnt", "dst"], 23, "is a source itself"),
+        (
+            "dst/a/b",
+            &["deep/", "mnt", "dst"],
+            23,
+            "is a source itself",
+        ),
+        ("dst/src", &["new/src", "mnt/", "dst"], 3, "would delete it"),
+    ];
+    for (from, paths, status, said) in cases {
+        if !mount(from) {
+            println!("SKIP: nothing can be mounted here");
+            return;
+        }
+        let source = || snapshot(&scratch.join(from), Times::Ignore);
+        let before = source();
+        let run = sync(&scratch, &[&["-a", "--delete"], paths].concat());
+        let unmounted = Command::new("umount").arg(scratch.join("mnt")).status();
+        assert!(unmounted.unwrap().success());
+        assert_same(&before, &source(), &format!("{paths:?}: {}", run.stderr));
+        let run = run.expect(status);
+        assert!(run.stderr.contains(said), "{paths:?}: {}", run.stderr);
+    }
+}
+
 #[test]
 fn a_destination_inside_the_source_is_left_out() {
     for &backend in BACKENDS.iter() {

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Refuses a synchronisation that would delete one of its own sources.
+//!
+//! What is deleted is known only when lists are compared, and by then other things were changed. So a source counts as
+//! hit when it lies anywhere in what deletion may come to: the whole destination, if a directory's contents go there, else
+//! what has the name of an entry that goes there. Filter rules are not asked.
+
+use crate::error::{Action, Cause, Error, Failure};
+use crate::io::Held;
+use crate::list::{Attributes, Kind};
+use crate::run::Run;
+use crate::spec;
+use crate::walk::{Root, Sources, TopLevel};
+use libflexsc::Errno;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+/// A file's device and inode number.
+pub(crate) type Inode = (u64, u64);
+
+/// The destination, as far as it matters here.
+pub(crate) struct Destination<'a> {
+    pub(crate) root: &'a Held,
+    pub(crate) inode: Inode,
+    /// The path as given.
+    pub(crate) given: &'a [u8],
+    /// The path of the root as the user would write it.
+    pub(crate) shown: &'a [u8],
+}
+
+/// Where the sources are. The values are their paths as given.
+#[derive(Debug, Default)]
+struct Places {
+    /// The sources themselves; only what is no directory may have more names, so that only those at the destination count.
+    own: HashMap<Inode, Vec<u8>>,
+    /// Every directory above a source.
+    above: HashMap<Inode, Vec<u8>>,
+    /// Whether the contents of a directory go to the destination.
+    merges: bool,
+}
+
+/// Looks at where the sources are, and gives back what they are, for [`Side`](crate::side::Side) to spare whatever of them it
+/// meets nevertheless: a source that is mounted at a second place is not below the destination on the way to it.
+pub(crate) async fn check(
+    run: &Run<'_>,
+    sources: &Sources,
+    destination: &Destination<'_>,
+) -> Result<HashSet<Inode>, Error> {
+    let mut places = Places::default();
+    let mut all = HashSet::new();
+    let mut ways: HashMap<*const Root, Vec<Inode>> = HashMap::new();
+    for top in &sources.top {
+        let root = match top {
+            TopLevel::Contents(part) => &part.root,
+            TopLevel::Entry { root, .. } => root,
+        };
+        let key = Rc::as_ptr(root);
+        if !ways.contains_key(&key) {
+            ways.insert(key, way_up(run, root).await?);
+        }
+        let Some((first, rest)) = ways[&key].split_first() else {
+            continue;
+        };
+        let (path, above) = match top {
+            TopLevel::Contents(_) if *first == destination.inode => {
+                return Err(Error::Same {
+                    source: root.path.clone(),
+                    destination: destination.given.to_vec(),
+                });
+            }
+            TopLevel::Contents(_) => {
+                places.merges = true;
+                places.own.insert(*first, root.path.clone());
+                all.insert(*first);
+                (root.path.clone(), rest)
+            }
+            TopLevel::Entry {
+                name, attributes, ..
+            } => {
+                let path = spec::join(&root.path, name);
+                if attributes.kind == Kind::Directory || *first == destination.inode {
+                    places.own.insert(attributes.inode, path.clone());
+                }
+                all.insert(attributes.inode);
+                (path, &ways[&key][..])
+            }
+        };
+        for inode in above {
+            // All that is above is known, too.
+            if places.above.contains_key(inode) {
+                break;
+            }
+            places.above.insert(*inode, path.clone());
+        }
+    }
+    if run.options.delete && places.merges {
+        if let Some(source) = places.above.get(&destination.inode) {
+            return Err(Error::SourceInside {
+                source: source.clone(),
+                destination: destination.given.to_vec(),
+            });
+        }
+    }
+    // Without deletion, only what is at the destination itself can have to make way.
+    if run.options.delete || places.above.contains_key(&destination.inode) {
+        for top in &sources.top {
+            if let TopLevel::Entry {
+                root,
+                name,
+                attributes,
+            } = top
+            {
+                let source = spec::join(&root.path, name);
+                let name = sources.rename.as_ref().unwrap_or(name);
+                places
+                    .entry(run, destination, &source, name, attributes)
+                    .await?;
+            }
+        }
+    }
+    Ok(all)
+}
+
+impl Places {
+    /// Refuses an entry, called `name` at the destination, if a source is in what has that name there.
+    async fn entry(
+        &self,
+        run: &Run<'_>,
+        destination: &Destination<'_>,
+        source: &[u8],
+        name: &[u8],
+        want: &Attributes,
+    ) -> Result<(), Error> {
+        let path = || spec::join(destination.shown, name);
+        let found = match run.io.stat(destination.root.at(), name).await {
+            // An entry that is its own destination fails by itself, and nothing is done in it.
+            Ok(found) if found.inode == want.inode => return Ok(()),
+            Ok(found) => found,
+            Err(Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(failure(&path(), errno)),
+        };
+        let directory = found.kind == Kind::Directory;
+        if directory && run.options.delete {
+            if let Some(inside) = self.above.get(&found.inode) {
+                return Err(Error::SourceInside {
+                    source: inside.clone(),
+                    destination: path(),
+                });
+            }
+        }
+        let replaced = directory != (want.kind == Kind::Directory);
+        match self.own.get(&found.inode) {
+            Some(own) if replaced || directory && run.options.delete => {
+                Err(Error::SourceReplaced {
+                    source: own.clone(),
+                    by: source.to_vec(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A directory and, if anything is to be deleted, all directories above it, the nearest one first.
+async fn way_up(run: &Run<'_>, root: &Root) -> Result<Vec<Inode>, Error> {
+    let found = run.io.stat_held(&root.dir).await;
+    let mut way = vec![found.map_err(|errno| failure(&root.path, errno))?.inode];
+    // Upwards until the root directory, which is its own parent.
+    let mut up = b"..".to_vec();
+    while run.options.delete {
+        let found = run.io.stat(root.dir.at(), &up).await;
+        let found = found.map_err(|errno| failure(&spec::join(&root.path, &up), errno))?;
+        if way.last() == Some(&found.inode) {
+            break;
+        }
+        way.push(found.inode);
+        up.extend_from_slice(b"/..");
+    }
+    Ok(way)
+}
+
+fn failure(path: &[u8], errno: Errno) -> Error {
+    Error::Destination(Failure {
+        path: path.to_vec(),
+        action: Action::Stat,
+        cause: Cause::Errno(errno),
+    })
+}
