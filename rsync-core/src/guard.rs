@@ -13,7 +13,7 @@ use crate::run::Run;
 use crate::spec;
 use crate::walk::{Root, Sources, TopLevel};
 use libflexsc::Errno;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 use std::rc::Rc;
 
 /// A file's device and inode number.
@@ -56,10 +56,11 @@ pub(crate) async fn check(
             TopLevel::Entry { root, .. } => root,
         };
         let key = Rc::as_ptr(root);
-        if !ways.contains_key(&key) {
-            ways.insert(key, way_up(run, root).await?);
-        }
-        let Some((first, rest)) = ways[&key].split_first() else {
+        let way = match ways.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(way_up(run, root).await?),
+        };
+        let Some((first, rest)) = way.split_first() else {
             continue;
         };
         let (path, above) = match top {
@@ -166,9 +167,12 @@ impl Places {
 async fn way_up(run: &Run<'_>, root: &Root) -> Result<Vec<Inode>, Error> {
     let found = run.io.stat_held(&root.dir).await;
     let mut way = vec![found.map_err(|errno| failure(&root.path, errno))?.inode];
+    if !run.options.delete {
+        return Ok(way);
+    }
     // Upwards until the root directory, which is its own parent.
     let mut up = b"..".to_vec();
-    while run.options.delete {
+    loop {
         let found = run.io.stat(root.dir.at(), &up).await;
         let found = found.map_err(|errno| failure(&spec::join(&root.path, &up), errno))?;
         if way.last() == Some(&found.inode) {
