@@ -107,6 +107,7 @@ fn a_submission_is_told(kind: Kind) {
     settle(&handle);
     // The loop sleeps, and another task submits.
     let mut second = handle.submit(Getppid::new());
+    assert!(readable(&handle, LONG), "nobody posts it");
     let mut task = TaskContext::from_waker(Waker::noop());
     loop {
         match std::pin::Pin::new(&mut second).poll(&mut task) {
@@ -115,8 +116,7 @@ fn a_submission_is_told(kind: Kind) {
                 break;
             }
             Poll::Pending => {
-                assert!(readable(&handle, LONG), "nobody posts it");
-                handle.arm();
+                turn(&handle);
             }
         }
     }
