@@ -48,6 +48,14 @@ fn settle(context: &Context) {
     while !context.arm().may_sleep() {}
 }
 
+/// Whether it stops being readable: who tells of a completion may do so after that was taken, once.
+fn gets_quiet(context: &Context) -> bool {
+    (0..4).any(|_| {
+        settle(context);
+        !readable(context, Duration::ZERO)
+    })
+}
+
 fn loop_takes_all_outputs(kind: Kind) {
     let (context, dir) = (context(kind), Dir::new());
     dir.write("file", vec![7; 4096]);
@@ -88,14 +96,12 @@ fn it_is_quiet_until_something_completes(kind: Kind) {
     for _ in 0..20 {
         let (reader, writer) = pipe();
         let mut ticket = context.post(Read::new(&reader, vec![0; 4]));
-        settle(&context);
-        assert!(!readable(&context, Duration::ZERO), "nothing has completed");
+        assert!(gets_quiet(&context), "nothing has completed");
         write(&writer, b"word");
         while ticket.take(&context).is_none() {
             turn(&context);
         }
-        settle(&context);
-        assert!(!readable(&context, Duration::ZERO), "all was taken");
+        assert!(gets_quiet(&context), "all was taken");
     }
 }
 
@@ -202,10 +208,10 @@ fn the_file_outlives_nothing(kind: Kind) {
     drop(context);
     // Other tests open files meanwhile: as often as it takes.
     let start = std::time::Instant::now();
-    while open() > before && start.elapsed() < LONG {
+    while open() > before {
+        assert!(start.elapsed() < LONG, "descriptors are left");
         std::thread::yield_now();
     }
-    assert!(open() <= before, "descriptors are left");
     drop(own);
 }
 
