@@ -61,8 +61,8 @@ impl EventFd {
 
 impl Context {
     /// A descriptor that an event loop can sleep on until there is something to do for this context:
-    /// readable (`POLLIN`) then, level-triggered, and never to be read from. For how long it tells of
-    /// what, see [`Self::arm`].
+    /// readable (`POLLIN`) then, level-triggered, and never to be read from. It may tell late of what was
+    /// taken already. For how long it tells of what, see [`Self::arm`].
     ///
     /// # Errors
     ///

@@ -50,7 +50,7 @@ fn settle(context: &Context) {
 
 /// Whether it stops being readable: who tells of a completion may do so after that was taken, once.
 fn gets_quiet(context: &Context) -> bool {
-    (0..4).any(|_| {
+    (0..2).any(|_| {
         settle(context);
         !readable(context, Duration::ZERO)
     })

@@ -56,7 +56,7 @@ pub(crate) async fn check(
             TopLevel::Entry { root, .. } => root,
         };
         let key = Rc::as_ptr(root);
-        let way = match ways.entry(key) {
+        let way: &[Inode] = match ways.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(way_up(run, root).await?),
         };
@@ -84,7 +84,7 @@ pub(crate) async fn check(
                     places.own.insert(attributes.inode, path.clone());
                 }
                 all.insert(attributes.inode);
-                (path, &ways[&key][..])
+                (path, way)
             }
         };
         for inode in above {
