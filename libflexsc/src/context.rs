@@ -275,6 +275,7 @@ impl Context {
     }
 
     /// Runs something on the poster, then the user code that it has put aside.
+    #[inline]
     pub(crate) fn with<T>(&self, what: impl FnOnce(&mut Poster) -> T) -> T {
         let mut poster = self.poster.borrow_mut();
         let result = what(&mut poster);

@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+mod bare;
 mod batches;
 mod chains;
 mod ending;
@@ -31,6 +32,7 @@ use crate::{
     sys,
 };
 
+use bare::BareCalls;
 use batches::BatchList;
 use chains::Chains;
 
@@ -62,6 +64,7 @@ pub(crate) struct Poster {
     /// Operations that are not over.
     alive: usize,
     batches: Vec<BatchList>,
+    bare: BareCalls,
     /// What user code there is to run when the cell is free.
     pub(crate) deferred: Deferred,
     stats: Stats,
@@ -115,6 +118,7 @@ impl Poster {
             posted: 0,
             alive: 0,
             batches: Vec::new(),
+            bare: BareCalls::default(),
             deferred: Deferred::default(),
             stats: Stats::default(),
             forked: false,
@@ -371,7 +375,9 @@ impl Poster {
             let Some(done) = ring.submitter.reap() else {
                 break;
             };
-            told += self.take_in(done);
+            if !self.land(done) {
+                told += self.take_in(done);
+            }
         }
         while let Some(ring) = &mut self.stand_in {
             let Some(done) = ring.submitter.reap() else {

@@ -103,7 +103,17 @@ impl RawContext {
     /// awaited: every address among the arguments is valid for what the call does with it, and
     /// nobody accesses what it writes. No file is closed, and no memory mapped or unmapped, that
     /// somebody else owns.
+    #[inline]
     pub unsafe fn post(&mut self, call: RawCall, token: u64) {
+        if let Some((nr, args)) = call.as_bare() {
+            let posted = self.context.with(|poster| {
+                // SAFETY: As the caller promises.
+                unsafe { poster.post_bare(nr, args, token) }
+            });
+            if posted {
+                return;
+            }
+        }
         let Some(watch) = call.as_watch() else {
             let (op, owner) = (Posted(call), Owner::Batch(self.batch));
             let key = self.context.with(|poster| poster.insert(op, owner, false));
@@ -210,6 +220,7 @@ impl RawContext {
     }
 
     /// The next completion, if there is one. Does not wait.
+    #[inline]
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Option<RawCompletion> {
         if self.ready.is_empty() {
@@ -224,6 +235,7 @@ impl RawContext {
         self.context.with(|poster| {
             poster.flush();
             poster.reap();
+            poster.take_landed(ready);
             while let Some(tidings) = poster.next_tidings(batch) {
                 ready.push_back(RawCompletion {
                     token: tokens.get(tidings.key as usize).copied().unwrap_or(0),
@@ -257,6 +269,10 @@ impl RawContext {
         if let Some(cancelled) = self.watches.cancel(token) {
             self.ready.push_back(cancelled);
             return Cancel::Cancelled;
+        }
+        let answer = self.context.with(|poster| poster.cancel_bare(token));
+        if answer != Cancel::Over {
+            return answer;
         }
         for (key, _) in (0..)
             .zip(&self.tokens)

@@ -285,6 +285,30 @@ fn cancelled_call_completes_once(kind: Kind) {
     assert_eq!(all(&mut context).len(), 2);
 }
 
+fn call_waits_for_its_turn_behind_those_that_do(kind: Kind) {
+    let mut context = context(kind);
+    let ((reader, writer), mut bufs) = (pipe(), [[0; 16]; 66]);
+    for (token, buf) in (1..).zip(&mut bufs) {
+        post(&mut context, read(&reader, buf), token);
+    }
+    // The page has 64 entries.
+    assert_eq!(context.stats().queued, 2);
+    assert_eq!(context.outstanding(), 66);
+    assert_eq!(context.cancel(66), Cancel::Cancelled);
+    assert_eq!(next(&mut context), done(66, -i64::from(libc::ECANCELED)));
+    assert_eq!(context.cancel(64), Cancel::Cancelled);
+    assert_eq!(next(&mut context), done(64, -i64::from(libc::ECANCELED)));
+    // The one that waited has the entry now, and one that comes later waits no more.
+    post(&mut context, nop(), 67);
+    write(&writer, b"x");
+    assert_eq!(context.wait(2, Some(LONG)), 2);
+    assert_eq!(context.cancel_all(), 63);
+    let results = all(&mut context);
+    assert_eq!(results.len(), 65);
+    assert_eq!(results.values().filter(|&&ret| ret == 1).count(), 1);
+    assert_eq!(results[&67], 0);
+}
+
 fn wait_ends_at_its_time(kind: Kind) {
     let mut context = context(kind);
     let ((reader, writer), mut buf) = (pipe(), [0; 16]);
@@ -309,9 +333,13 @@ each_backend!(
 
 /// Of what can be in progress: not plain calls.
 mod posting {
-    use super::{cancelled_call_completes_once, wait_ends_at_its_time};
+    use super::{
+        call_waits_for_its_turn_behind_those_that_do, cancelled_call_completes_once,
+        wait_ends_at_its_time,
+    };
 
     each_backend!(posting:
+        call_waits_for_its_turn_behind_those_that_do,
         cancelled_call_completes_once,
         wait_ends_at_its_time,
     );

@@ -85,6 +85,7 @@ impl Ring {
     /// # Safety
     ///
     /// As for [`Submitter::push_with`].
+    #[inline]
     pub(crate) unsafe fn push(
         &mut self,
         nr: u16,

@@ -42,6 +42,8 @@ pub struct Terms {
 pub struct Completion {
     /// What was given to [`Submitter::push`].
     pub token: u32,
+    /// The entry's index.
+    pub index: u32,
     /// `sys::ENTRY_*`.
     pub flags: u16,
     /// What the call returned, or a negative errno.
@@ -109,6 +111,7 @@ impl Submitter {
     /// - The other side will make the call on behalf of this process: until the completion is
     ///   reaped, every address among the arguments is valid for what the call does with it, and
     ///   nobody accesses what it writes.
+    #[inline]
     pub unsafe fn push_with(
         &mut self,
         nr: u16,
@@ -159,6 +162,24 @@ impl Submitter {
         self.region.control().sub_head.word.load(Ordering::Relaxed) == self.published
     }
 
+    /// The token of a posted entry.
+    pub(crate) fn token(&self, index: u32) -> Option<u32> {
+        let token = self.tokens.get(index as usize).copied()?;
+        (token != NOT_POSTED).then_some(token)
+    }
+
+    /// The call that an entry was last filled in with.
+    #[cfg(not(loom))]
+    pub(crate) fn call(&self, index: u32) -> (u16, [u64; 6]) {
+        match self.region.entry(index) {
+            Some(entry) => (
+                entry.nr.load(Ordering::Relaxed),
+                core::array::from_fn(|i| entry.args[i].load(Ordering::Relaxed)),
+            ),
+            None => (sys::NR_NOP, [0; 6]),
+        }
+    }
+
     /// How many completions can be reaped now.
     pub fn completions(&self) -> u32 {
         self.region
@@ -203,6 +224,7 @@ impl Submitter {
     }
 
     /// Takes the next completion, and makes its entry free unless there is more to come from it.
+    #[inline]
     pub fn reap(&mut self) -> Option<Completion> {
         loop {
             if self.head == self.ready {
@@ -245,6 +267,7 @@ impl Submitter {
                     events @ 1.. => {
                         return Some(Completion {
                             token,
+                            index,
                             flags: 0,
                             ret: events,
                             more: true,
@@ -264,6 +287,7 @@ impl Submitter {
             self.free.push(index);
             return Some(Completion {
                 token,
+                index,
                 flags,
                 ret,
                 more: false,

@@ -52,7 +52,11 @@ impl Poster {
 
     /// Ends all operations early. Returns how many are not over yet, or were cancelled here.
     pub(crate) fn cancel_all(&mut self) -> usize {
+        if self.is_forked() {
+            return 0;
+        }
         let mut count = self.alive;
+        count -= self.cancel_all_bare();
         for key in self.slab.keys() {
             // With one of a chain those after it may be over as well.
             let over = matches!(self.slab.get(key).state, State::Vacant | State::Done(_));
@@ -92,21 +96,23 @@ impl Poster {
 
     /// Whether this is a forked child, where nothing may be posted and nothing completes. The first
     /// look ends all operations: what the kernel writes goes to the parent's memory.
+    #[inline]
     pub(super) fn is_forked(&mut self) -> bool {
-        if self.forked {
-            return true;
+        match &self.engine {
+            Engine::Ring(ring) if !self.forked && ring.guard.is_forked() => self.end_in_child(),
+            _ => {}
         }
-        let Engine::Ring(ring) = &self.engine else {
-            return false;
-        };
-        if !ring.guard.is_forked() {
-            return false;
-        }
+        self.forked
+    }
+
+    #[cold]
+    fn end_in_child(&mut self) {
         self.forked = true;
         self.queue.clear();
         self.declined.clear();
         self.chains.clear();
         (self.posted, self.stood_in) = (0, 0);
+        self.leave_bare();
         for key in self.slab.keys() {
             match self.slab.get(key).state {
                 // Whether a posted close was made before the fork is unknown: its number may mean
@@ -119,7 +125,6 @@ impl Poster {
                 State::Vacant | State::Done(_) => {}
             }
         }
-        true
     }
 
     /// Ends everything: what is queued is cancelled, what is posted is waited for.

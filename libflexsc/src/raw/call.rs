@@ -148,6 +148,14 @@ impl RawCall {
         self.limit
     }
 
+    /// Number and arguments, if that is all there is to it.
+    #[inline]
+    pub(super) fn as_bare(&self) -> Option<(u16, &[u64; 6])> {
+        let plain =
+            self.role == Role::Plain && self.limit.is_none() && !self.again && self.error.is_none();
+        plain.then_some((self.nr, &self.args))
+    }
+
     /// The poll, if it is one that goes on.
     pub(super) fn as_watch(&self) -> Option<libc::pollfd> {
         let events = u16::try_from(self.args[1]).ok()?;
