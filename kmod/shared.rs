@@ -4,9 +4,9 @@
 //!
 //! Control page, submission ring, completion ring and entries are one vmalloc area, whose
 //! pages are mapped into the application. Every word of it may change at any moment, so
-//! it is only ever read and written through atomics, an entry is copied once, and no value
-//! found here is trusted: indices are masked or checked, and the kernel's own positions are
-//! kept elsewhere.
+//! it is only ever written through atomics, and read through atomics or by volatile reads of
+//! one word each, an entry is copied once, and no value found here is trusted: indices are
+//! masked or checked, and the kernel's own positions are kept elsewhere.
 
 use crate::{
     abi::{
@@ -143,7 +143,7 @@ impl Layout {
 ///   starts with a `Control`, followed by the rings and entries as `layout` says.
 /// - `entries` is a power of two and the length of both rings and of the entry array.
 /// - `pages` is never grown, shrunk or accessed as a slice, so `base` stays valid and all
-///   accesses are atomic.
+///   accesses are atomic or volatile.
 #[pin_data]
 pub(crate) struct Shared {
     #[pin]
@@ -327,17 +327,38 @@ impl Shared {
             .store(index, Relaxed);
     }
 
-    /// The byte offset of an entry; `index` is masked, so that it is always one of ours.
-    fn entry(&self, index: u32) -> usize {
+    /// An entry; `index` is masked, so that it is always one of ours.
+    fn entry(&self, index: u32) -> *mut Entry {
         // CAST: A masked index fits usize.
-        self.layout.entries + (index & (self.entries - 1)) as usize * size_of::<Entry>()
+        let index = (index & self.entries.wrapping_sub(1)) as usize;
+        // SAFETY: By the type invariants this is the entry array, and its length a power of two.
+        unsafe {
+            let first = self.base.as_ptr().add(self.layout.entries);
+            first.cast::<Entry>().add(index)
+        }
+    }
+
+    /// The status of an entry.
+    fn status(&self, index: u32) -> &Atomic<u32> {
+        // SAFETY: The entry is one of ours, which lives as long as `self`, and all accesses are atomic.
+        unsafe { Atomic::from_ptr(&raw mut (*self.entry(index)).status) }
+    }
+
+    /// The call and the flags of an entry.
+    fn call_word(&self, index: u32) -> &Atomic<u32> {
+        // SAFETY: As above.
+        unsafe { Atomic::from_ptr(&raw mut (*self.entry(index)).word) }
+    }
+
+    /// The result of an entry.
+    fn ret(&self, index: u32) -> &Atomic<i64> {
+        // SAFETY: As above.
+        unsafe { Atomic::from_ptr(&raw mut (*self.entry(index)).ret) }
     }
 
     /// Takes an entry: marks it busy and copies it once, if it is in state SUBMITTED.
     pub(crate) fn take(&self, index: u32) -> Option<Posted> {
-        let entry = self.entry(index);
-        // SAFETY: `status` is the u32 at the start of an entry.
-        let status = unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, status)) };
+        let status = self.status(index);
         if !mark_busy(status) {
             if !mutant!("status") {
                 return None;
@@ -358,30 +379,27 @@ impl Shared {
     }
 
     /// A copy of an entry.
+    ///
+    /// Each word is read once, and by itself, as by an atomic load. But that would be a call of a
+    /// helper for each of them.
     fn copy(&self, index: u32) -> Posted {
         let entry = self.entry(index);
-        // SAFETY: `word` is a u32 of an entry.
-        let word = unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, word)) };
-        let word = word.load(Relaxed);
-        let mut args = [0; 6];
-        for (i, arg) in args.iter_mut().enumerate() {
-            let offset = entry + core::mem::offset_of!(Entry, args) + i * size_of::<u64>();
-            // SAFETY: The offset is that of the i-th argument of an entry.
-            *arg = unsafe { self.at::<u64>(offset) }.load(Relaxed);
-        }
+        // SAFETY: The entry is one of ours. The application may write to it at any time, and then any
+        // value may be read, which all of these words may have.
+        let (word, args, time) = unsafe {
+            (
+                (&raw const (*entry).word).read_volatile(),
+                core::array::from_fn(|i| (&raw const (*entry).args[i]).read_volatile()),
+                (&raw const (*entry).ret).read_volatile(),
+            )
+        };
         Posted {
             // CAST: The two halves of the word.
             nr: word as u16,
             flags: (word >> 16) as u16,
             args,
-            time: self.ret(index).load(Relaxed),
+            time,
         }
-    }
-
-    /// The result of an entry.
-    fn ret(&self, index: u32) -> &Atomic<i64> {
-        // SAFETY: `ret` is the i64 of an entry.
-        unsafe { self.at(self.entry(index) + core::mem::offset_of!(Entry, ret)) }
     }
 
     /// Writes the outcome of an entry and marks it done.
@@ -391,13 +409,9 @@ impl Shared {
     }
 
     fn mark_done(&self, index: u32, nr: u16, flags: u16) {
-        let entry = self.entry(index);
         let word = u32::from(nr) | u32::from(flags) << 16;
-        // SAFETY: `word` is a u32 of an entry.
-        unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, word)) }.store(word, Relaxed);
-        // SAFETY: `status` is a u32 of an entry.
-        unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, status)) }
-            .store(abi::DONE, Release);
+        self.call_word(index).store(word, Relaxed);
+        self.status(index).store(abi::DONE, Release);
     }
 
     /// Adds events to the result of an entry that goes on. Returns whether its index has to be
@@ -450,13 +464,8 @@ impl Shared {
         if index >= self.entries {
             return;
         }
-        let entry = self.entry(index);
-        // SAFETY: `ret` is the i64 of an entry.
-        unsafe { self.at::<i64>(entry + core::mem::offset_of!(Entry, ret)) }.store(time, Relaxed);
-        // SAFETY: `word` is a u32 of an entry.
-        unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, word)) }.store(word, Relaxed);
-        // SAFETY: `status` is a u32 of an entry.
-        unsafe { self.at::<u32>(entry + core::mem::offset_of!(Entry, status)) }
-            .store(status, Release);
+        self.ret(index).store(time, Relaxed);
+        self.call_word(index).store(word, Relaxed);
+        self.status(index).store(status, Release);
     }
 }
