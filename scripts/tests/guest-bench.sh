@@ -5,22 +5,11 @@
 # to be, and it refuses where there are no figures to be had.
 PROG=guest-bench
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source-path=SCRIPTDIR source=verdicts.sh
+. "$(dirname "$0")/verdicts.sh"
 load_setup
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-status=0
-result() { # NAME CMD...: passes if CMD succeeds
-	local name=$1
-	shift
-	if ("$@") >"$work/log" 2>&1; then
-		echo "PASS bench: $name"
-	else
-		echo "FAIL bench: $name: $* does not hold"
-		tail -n 20 "$work/log" "$work/err" | sed 's/^/  | /'
-		status=1
-	fi
-}
+begin bench
 bench() { # ARG...: sets rc; output in out and err
 	rc=0
 	"$REPO/scripts/bench" --no-build --busy "$@" >"$work/out" 2>"$work/err" </dev/null || rc=$?
@@ -86,4 +75,4 @@ bench micro --cpus $(($(nproc) + 1))
 result "more vCPUs than host cores are refused" [ $rc -eq 125 ]
 result "it says why they are" grep -q "several to a host core" "$work/err"
 
-exit $status
+exit "$status"

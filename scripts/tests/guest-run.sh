@@ -4,22 +4,11 @@
 # What scripts/guest gives back: output, exit status, the kernel log's faults.
 PROG=guest-run
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source-path=SCRIPTDIR source=verdicts.sh
+. "$(dirname "$0")/verdicts.sh"
 load_setup
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-status=0
-result() { # NAME CMD...: passes if CMD succeeds
-	local name=$1
-	shift
-	if ("$@") >"$work/log" 2>&1; then
-		echo "PASS guest: $name"
-	else
-		echo "FAIL guest: $name: $* does not hold"
-		tail -n 20 "$work/log" "$work/err" | sed 's/^/  | /'
-		status=1
-	fi
-}
+begin guest
 says() { grep -qE -- "$1" "$work/err"; }
 guest() { # OPTION... -- CMD: sets rc; output in out and err
 	rc=0
@@ -136,4 +125,4 @@ done
 guest
 result "no command is refused with status 125" [ $rc -eq 125 ]
 
-exit $status
+exit "$status"

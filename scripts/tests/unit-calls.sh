@@ -3,10 +3,10 @@
 #
 # The list of calls in docs/abi.md is the module's table: the same numbers, names, lanes
 # and gates.
+# shellcheck source-path=SCRIPTDIR source=verdicts.sh
+. "$(dirname "$0")/verdicts.sh"
 repo=$(cd "$(dirname "$0")/../.." && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-status=0
+begin calls
 
 # table: "number name lane gate" of each row between "calls! {" and "}".
 table() {
@@ -25,17 +25,6 @@ list() {
 	}' "$1"
 }
 
-result() { # NAME CMD...: passes if CMD succeeds
-	local name=$1
-	shift
-	if "$@" >"$work/log" 2>&1; then
-		echo "PASS calls: $name"
-	else
-		echo "FAIL calls: $name: $* does not hold"
-		sed 's/^/  | /' "$work/log"
-		status=1
-	fi
-}
 differs() { ! cmp -s "$1" "$2"; }
 
 table "$repo/kmod/call.rs" >"$work/table"
@@ -47,4 +36,4 @@ for change in 's/^| 0 | read | W |/| 0 | read | T |/' 's/| 77 | ftruncate | W | 
 	sed "$change" "$repo/docs/abi.md" | list /dev/stdin >"$work/changed"
 	result "a list after $change is not taken for the same" differs "$work/table" "$work/changed"
 done
-exit $status
+exit "$status"

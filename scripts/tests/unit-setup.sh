@@ -4,24 +4,13 @@
 # How scripts/setup makes parts, and how it and scripts/build fail.
 PROG=setup
 . "$(dirname "$0")/../setup"
+# shellcheck source-path=SCRIPTDIR source=verdicts.sh
+. "$(dirname "$0")/verdicts.sh"
 
 scripts=$REPO/scripts
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+begin setup
 CACHE=$work/cache
 mkdir -p "$CACHE"
-status=0
-result() { # NAME CMD...: passes if CMD succeeds
-	local name=$1
-	shift
-	if ("$@") >"$work/log" 2>&1; then
-		echo "PASS setup: $name"
-	else
-		echo "FAIL setup: $name: $* does not hold"
-		sed 's/^/  | /' "$work/log" "$work/out"
-		status=1
-	fi
-}
 says() { grep -qF -- "$1" "$work/out"; }
 
 half() { mkdir -p "$1" && echo half >"$1/file" && echo "No space left on device" && return 3; }
@@ -124,4 +113,4 @@ done <<-END
 	Kernel panic - not syncing: Fatal exception
 	INFO: lockdep is turned off.
 END
-exit $status
+exit "$status"
