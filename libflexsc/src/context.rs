@@ -284,6 +284,7 @@ impl Context {
         }
         let mut wakers = mem::take(&mut poster.deferred.wakers);
         let mut orphans = mem::take(&mut poster.deferred.orphans);
+        let forgotten = mem::take(&mut poster.deferred.forgotten);
         drop(poster);
         for waker in wakers.drain(..) {
             waker.wake();
@@ -291,6 +292,7 @@ impl Context {
         for (op, outcome) in orphans.drain(..) {
             discard(op, outcome);
         }
+        drop(forgotten);
         if let Ok(mut poster) = self.poster.try_borrow_mut() {
             poster.deferred.reuse(wakers, orphans);
         }
