@@ -5,6 +5,8 @@
 //! limit: so the tests need neither the module nor io_uring.
 #![cfg(not(loom))]
 
+mod common;
+
 use std::{
     ffi::CString,
     fs::File,
@@ -12,42 +14,8 @@ use std::{
     os::fd::FromRawFd,
 };
 
+use common::answer;
 use libflexsc::{Backend, backend::Kind};
-
-/// From here on this thread's system calls of that number fail with that errno.
-fn answer(call: libc::c_long, errno: i32) {
-    let statement = |code: u32, k: u32| libc::sock_filter {
-        code: code as u16,
-        jt: 0,
-        jf: 0,
-        k,
-    };
-    let mut filter = [
-        // Offset 0 of struct seccomp_data is the number.
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
-        libc::sock_filter {
-            code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
-            jt: 0,
-            jf: 1,
-            k: call as u32,
-        },
-        statement(
-            libc::BPF_RET | libc::BPF_K,
-            libc::SECCOMP_RET_ERRNO | errno as u32,
-        ),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog {
-        len: filter.len() as u16,
-        filter: filter.as_mut_ptr(),
-    };
-    // SAFETY: The program is valid for the call.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        let mode = libc::SECCOMP_MODE_FILTER;
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &program), 0);
-    }
-}
 
 /// What `Backend::auto` says in a child with this environment, after `prepare`: the backend and why,
 /// or the error.
@@ -99,6 +67,24 @@ fn fails(kind: &str, prepare: impl FnOnce(), words: &[&str]) {
     }
 }
 
+/// Says that a test needs what is not here.
+fn skip(test: &str, why: &str) {
+    let line = format!("SKIP {test}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
+/// Gives up all privileges, for a child; nothing if there are none.
+fn become_nobody() {
+    let nobody = 65534;
+    // SAFETY: The child has this one thread; the calls take no pointers.
+    unsafe {
+        if libc::geteuid() == 0 {
+            assert_eq!(libc::setgid(nobody), 0);
+            assert_eq!(libc::setuid(nobody), 0);
+        }
+    }
+}
+
 #[test]
 fn io_uring_that_a_filter_forbids() {
     let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
@@ -120,6 +106,65 @@ fn io_uring_that_the_kernel_lacks() {
         || answer(libc::SYS_io_uring_setup, libc::ENOSYS),
         &["CONFIG_IO_URING", "another backend"],
     );
+}
+
+#[test]
+fn io_uring_that_may_be_set_up_and_not_entered() {
+    let prepare = || answer(libc::SYS_io_uring_enter, libc::EPERM);
+    let text = taken(Some("io_uring"), prepare);
+    if text.contains("not entered") {
+        assert!(text.starts_with("error: "), "{text}");
+        for word in ["io_uring_enter gives EPERM", "seccomp", "another backend"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    } else {
+        skip("io_uring_that_may_be_set_up_and_not_entered", &text);
+    }
+}
+
+#[test]
+fn io_uring_that_the_administrator_disabled() {
+    let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+    match sysctl.as_deref().map(str::trim) {
+        Ok("2") => fails(
+            "io_uring",
+            || {},
+            &[
+                "kernel.io_uring_disabled is 2",
+                "sysctl -w",
+                "another backend",
+            ],
+        ),
+        Ok("1") => fails(
+            "io_uring",
+            become_nobody,
+            &["kernel.io_uring_disabled is 1", "CAP_SYS_ADMIN"],
+        ),
+        _ => skip("io_uring_that_the_administrator_disabled", "it is not"),
+    }
+}
+
+#[test]
+fn io_uring_beyond_what_may_be_locked() {
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let prepare = || {
+        // SAFETY: The limit is valid for reads.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &none) }, 0);
+        become_nobody();
+    };
+    let text = taken(Some("io_uring"), prepare);
+    if text.contains("memory") {
+        assert!(text.starts_with("error: "), "{text}");
+        for word in ["RLIMIT_MEMLOCK", "256 entries", "fewer entries"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    } else {
+        // Kernels from 5.12 to 6.13 do not count rings, or there is no io_uring at all.
+        skip("io_uring_beyond_what_may_be_locked", &text);
+    }
 }
 
 #[test]
