@@ -12,6 +12,7 @@ mod batches;
 mod chains;
 mod ending;
 mod hand_back;
+mod lost;
 mod watch;
 
 use core::time::Duration;
@@ -203,7 +204,7 @@ impl Poster {
     /// Posts an operation, or the chain that begins with it; `false` if no entry is free.
     fn post(&mut self, key: u32) -> bool {
         if let Engine::Ring(ring) = &self.engine {
-            if ring.submitter.free() == 0 {
+            if ring.submitter.free() == 0 && !ring.is_lost() {
                 return false;
             }
         }
@@ -254,6 +255,10 @@ impl Poster {
             self.over(key, Outcome::Returned(ret));
             return true;
         };
+        if ring.is_lost() {
+            self.decline(key);
+            return true;
+        }
         if limit.is_some() && !ring.has(sys::FEAT_TIMEOUT) {
             self.over(key, Outcome::Cancelled(Errno::EOPNOTSUPP));
             return true;
@@ -372,7 +377,9 @@ impl Poster {
         let before = self.alive;
         let mut told = 0;
         if let Engine::Ring(ring) = &mut self.engine {
-            ring.collect();
+            if let Some(keys) = ring.collect() {
+                self.recover(&keys);
+            }
         }
         while let Engine::Ring(ring) = &mut self.engine {
             let Some(done) = ring.submitter.reap() else {

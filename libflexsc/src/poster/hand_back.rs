@@ -9,14 +9,22 @@ impl Poster {
     /// number of its chain's file, or negative.
     pub(super) fn handed_back(&mut self, key: u32, ret: i64) {
         let slot = self.slab.get_mut(key);
-        slot.declined = true;
         if let Some(number) = slot.chain {
+            slot.declined = true;
             self.chains.take_back(number, ret);
             if self.chains.has_failed(number) {
                 self.over(key, Outcome::Cancelled(Errno::CANCELED));
             }
             self.go_on(number);
-        } else if let Some(ret) = self.make_call(key) {
+        } else {
+            self.decline(key);
+        }
+    }
+
+    /// Makes the call of an operation that the other side does not, or has it made elsewhere.
+    pub(super) fn decline(&mut self, key: u32) {
+        self.slab.get_mut(key).declined = true;
+        if let Some(ret) = self.make_call(key) {
             if !self.tell_once(key, ret) {
                 self.over(key, Outcome::Returned(ret));
             }
