@@ -6,7 +6,7 @@
 #[macro_use]
 mod common;
 
-use std::{fs::File, io::Read as _, time::Duration};
+use std::{fs::File, io::Read as _, os::fd::OwnedFd, time::Duration};
 
 use common::{
     Dir, alone, answer, close_others, context, high, pipe, replace_others, start, there_is, write,
@@ -69,15 +69,19 @@ fn use_all_over(context: Context, dir: &Dir) {
     });
 }
 
+fn high_pipe((reader, writer): (SharedFd, OwnedFd)) -> (SharedFd, OwnedFd) {
+    let reader = high(reader.try_unwrap().unwrap());
+    (SharedFd::new(reader), high(writer))
+}
+
 /// Calls that are in all states when this happens: each is made once.
 fn lose(kind: Kind, context: Context, how: impl FnOnce()) {
-    let (reader, writer) = pipe();
-    let reader = SharedFd::new(high(reader.try_unwrap().unwrap()));
-    let writer = high(writer);
-    let to = SharedFd::new(writer.try_clone().map(high).unwrap());
+    let [(reader, to), (idle, wakes)] = [pipe(), pipe()].map(high_pipe);
+    let to = SharedFd::new(to);
     let dir = Dir::new();
     assert_eq!(context.run(Nop::new()), Ok(0));
     let begun = context.post(Read::new(&reader, vec![0; 1]));
+    let idle = context.post(Read::new(&idle, vec![0; 1]));
     start(&context);
     let posted: Vec<_> = (0..40_u8)
         .map(|byte| context.post(Write::new(&to, vec![byte])))
@@ -90,6 +94,13 @@ fn lose(kind: Kind, context: Context, how: impl FnOnce()) {
     for write in posted.into_iter().chain(queued) {
         assert_eq!(write.wait(&context).0, Ok(1));
     }
+    // What the kernel still has is looked for each 10 ms, and not all the time.
+    let before = context.stats();
+    assert!(context.wait_timeout(2, Duration::from_millis(100)) <= 1);
+    let after = context.stats();
+    assert!(after.waits - before.waits <= 20, "{kind}: {after:?}");
+    write(&wakes, b"x");
+    assert_eq!(idle.wait(&context).0, Ok(1));
     let (count, mut bytes) = begun.wait(&context);
     assert_eq!(count, Ok(1), "of {kind}");
     let mut rest = [0; 79];
@@ -153,10 +164,7 @@ fn io_uring_whose_descriptors_become_others() {
 fn pool_without_files(test: &str, how: impl FnOnce()) {
     alone(test, || {
         let context = context(Kind::Threads);
-        let [first, second] = [pipe(), pipe()].map(|(reader, writer)| {
-            let reader = high(reader.try_unwrap().unwrap());
-            (SharedFd::new(reader), high(writer))
-        });
+        let [first, second] = [pipe(), pipe()].map(high_pipe);
         let waiting = context.post(Read::new(&first.0, vec![0; 1]));
         let ended = context.post(Read::new(&first.0, vec![0; 1]));
         context.flush();

@@ -97,7 +97,8 @@ impl Drop for Hooked {
 
 /// How many clones and drops of wakers there were.
 fn counted(what: impl FnOnce()) -> (u32, u32) {
-    (CLONES.set(0), DROPS.set(0));
+    CLONES.set(0);
+    DROPS.set(0);
     what();
     (CLONES.get(), DROPS.get())
 }

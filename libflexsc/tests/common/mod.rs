@@ -152,10 +152,8 @@ pub fn high(file: impl Into<OwnedFd>) -> OwnedFd {
 /// Closes the files of the process but the standard ones, whoever has opened them, as daemons do.
 pub fn close_others() {
     // SAFETY: The call takes no pointer. That files of others are closed is the point.
-    assert_eq!(
-        unsafe { libc::syscall(libc::SYS_close_range, 3, 499, 0) },
-        0
-    );
+    let ret = unsafe { libc::syscall(libc::SYS_close_range, 3, 499, 0) };
+    assert_eq!(ret, 0);
 }
 
 /// As [`close_others`]; their numbers become other files'.
