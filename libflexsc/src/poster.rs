@@ -377,7 +377,8 @@ impl Poster {
         let before = self.alive;
         let mut told = 0;
         if let Engine::Ring(ring) = &mut self.engine {
-            if let Some(keys) = ring.collect() {
+            ring.collect();
+            if let Some(keys) = ring.take_back() {
                 self.recover(&keys);
             }
         }

@@ -184,12 +184,16 @@ impl Ring {
         }
     }
 
-    /// Sees to it that what has completed can be reaped. Gives, once, the tokens of what was posted to
-    /// another side that is lost, and is not executed there.
-    pub(crate) fn collect(&mut self) -> Option<Vec<u32>> {
+    /// Sees to it that what has completed can be reaped.
+    pub(crate) fn collect(&mut self) {
         if let Driver::Uring(uring) = &mut self.driver {
             uring.collect(&self.submitter);
         }
+    }
+
+    /// Gives, once, the tokens of what was posted to another side that is lost, and is not executed
+    /// there.
+    pub(crate) fn take_back(&mut self) -> Option<Vec<u32>> {
         if !self.lost || core::mem::replace(&mut self.recovered, true) {
             return None;
         }

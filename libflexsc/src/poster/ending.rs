@@ -33,6 +33,16 @@ impl Poster {
             _ => return Cancel::Running,
         };
         let answer = ring.cancel(index);
+        if let Some(keys) = ring.take_back() {
+            let unmade = keys.contains(&key);
+            slot.cancelled |= unmade;
+            self.recover(&keys);
+            return if unmade {
+                Cancel::Cancelled
+            } else {
+                Cancel::Running
+            };
+        }
         if let Some(events) = slot.watch.as_mut().filter(|events| !events.goes_on) {
             events.ended = true;
             return Cancel::Cancelled;

@@ -21,24 +21,37 @@ impl Poster {
             self.posted -= 1;
         }
         for &key in keys {
+            if let Some(number) = self.slab.get(key).chain {
+                if self.chains.is_whole_from(number, key) {
+                    self.chains.take_back(number, -1);
+                }
+            }
+        }
+        // First, since the others of a chain go on without.
+        for &key in keys {
             let slot = self.slab.get(key);
-            if !matches!((slot.state, slot.place), (State::Queued, Place::Slab)) {
+            let orphan = slot.chain.is_none() && slot.owner == Owner::Orphan;
+            let ended = slot.cancelled || slot.watch.is_some_and(|events| events.ended);
+            if (ended || orphan) && self.is_taken_back(key) {
+                self.end_queued(key, Errno::CANCELED);
+            }
+        }
+        for &key in keys {
+            if !self.is_taken_back(key) {
                 // It is over with another of its chain, or is made elsewhere.
                 continue;
             }
-            let ended = slot.cancelled || slot.watch.is_some_and(|events| events.ended);
-            match slot.chain {
-                _ if ended => self.end_queued(key, Errno::CANCELED),
-                None if slot.owner == Owner::Orphan => self.end_queued(key, Errno::CANCELED),
+            match self.slab.get(key).chain {
                 None => self.decline(key),
                 Some(number) if self.chains.is_stepwise(number) => self.go_on(number),
-                Some(number) if self.chains.is_whole_from(number, key) => {
-                    self.chains.take_back(number, -1);
-                    self.go_on(number);
-                }
                 Some(_) => self.end_queued(key, TORN),
             }
         }
+    }
+
+    fn is_taken_back(&self, key: u32) -> bool {
+        let slot = self.slab.get(key);
+        matches!((slot.state, slot.place), (State::Queued, Place::Slab))
     }
 }
 
@@ -154,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn cancelled_and_forgotten_ones_are_not_made() {
+    fn forgotten_ones_are_not_made() {
         let context = Context::new(Backend::unreachable());
         let (reader, writer) = pair();
         let writer = SharedFd::new(OwnedFd::from(writer));
@@ -164,6 +177,33 @@ mod tests {
         assert_eq!(ticket.wait(&context).0, Ok(6));
         let (count, text) = context.run(Read::new(&reader, vec![0; 20]));
         assert_eq!(&text[..count.unwrap()], b"wanted");
+    }
+
+    #[test]
+    fn cancel_ends_what_nobody_has_taken() {
+        let context = Context::new(Backend::unreachable());
+        let (reader, _writer) = pair();
+        let (other, _writer) = pair();
+        // Not made, or it would wait for ever.
+        let forgotten = context.post(Read::new(&other, vec![0; 1]));
+        forgotten.discard(&context);
+        let ticket = context.post(Read::new(&reader, vec![0; 1]));
+        assert_eq!(context.cancel(&ticket), Cancel::Cancelled);
+        assert_eq!(ticket.wait(&context).0, Err(Errno::ECANCELED));
+        assert_eq!(context.outstanding(), 0);
+    }
+
+    #[test]
+    fn cancel_ends_the_rest_of_a_chain_that_nobody_has_taken() {
+        let context = Context::new(Backend::unreachable());
+        let read = Read::new(On::Chain, vec![0; 1]);
+        let (open, read, close) =
+            context.post_chain((open().for_chain(), read, Close::new(On::Chain)));
+        assert_eq!(context.cancel(&read), Cancel::Cancelled);
+        assert_eq!(open.wait(&context), Ok(()));
+        assert_eq!(read.wait(&context).0, Err(Errno::ECANCELED));
+        assert_eq!(close.wait(&context), Err(Errno::ECANCELED));
+        assert_eq!(context.outstanding(), 0);
     }
 
     #[test]
