@@ -25,13 +25,15 @@ use libflexsc::{
 mod posting {
     use super::{
         operation_that_ends_in_a_clone_of_its_waker_gives_its_output,
-        wakers_of_a_watch_may_use_the_context, wakers_of_an_operation_may_use_the_context,
+        wakers_of_a_wait_may_begin_others, wakers_of_a_watch_may_use_the_context,
+        wakers_of_an_operation_may_use_the_context,
         watch_that_is_told_in_a_clone_of_its_waker_tells,
     };
 
     each_backend!(posting:
         wakers_of_an_operation_may_use_the_context,
         wakers_of_a_watch_may_use_the_context,
+        wakers_of_a_wait_may_begin_others,
         operation_that_ends_in_a_clone_of_its_waker_gives_its_output,
         watch_that_is_told_in_a_clone_of_its_waker_tells,
     );
@@ -138,6 +140,27 @@ fn wakers_of_a_watch_may_use_the_context(kind: Kind) {
     });
     assert_eq!(counts, (2, 1), "one takes the place of the other");
     assert_eq!(counted(|| drop(watch)), (0, 1));
+}
+
+fn wakers_of_a_wait_may_begin_others(kind: Kind) {
+    let handle = Handle::new(context(kind));
+    let (reader, _writer) = pipe();
+    let [first, second] = [1, 2].map(waker);
+    let (inner, file) = (handle.clone(), reader.clone());
+    let _hooked = Hooked::new(move || {
+        let mut task = TaskContext::from_waker(Waker::noop());
+        let ready = pin!(inner.ready(&file, libc::POLLIN));
+        assert!(ready.poll(&mut task).is_pending());
+    });
+    let mut ready = Box::pin(handle.ready(&reader, libc::POLLIN));
+    let counts = counted(|| {
+        for waker in [&first, &second] {
+            let mut task = TaskContext::from_waker(waker);
+            assert!(ready.as_mut().poll(&mut task).is_pending());
+        }
+    });
+    assert_eq!(counts, (2, 1), "one takes the place of the other");
+    assert_eq!(counted(|| drop(ready)), (0, 1));
 }
 
 fn operation_that_ends_in_a_clone_of_its_waker_gives_its_output(kind: Kind) {
