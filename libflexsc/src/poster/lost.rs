@@ -4,7 +4,7 @@
 //! A program may close the module's descriptor that has not opened it. Nobody wakes the module then, and
 //! nobody waits in it; but the mapping keeps the context, and the module goes on with what it has taken.
 //! That is still reaped from the page, and its memory stays what it was. What it has not taken is taken
-//! back, and this process makes those calls, and all that come.
+//! back, and the pool that stands in makes those calls, and all that come.
 
 use super::{Errno, Owner, Place, Poster, State};
 
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_nobody_takes_are_made_here() {
+    fn calls_that_nobody_takes_are_made() {
         let context = Context::new(Backend::unreachable());
         assert_eq!(context.run(Getppid::new()), Ok(parent()));
         let outputs = context.run_all((0..200).map(|_| Getppid::new()));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn chains_that_nobody_takes_are_made_here() {
+    fn chains_that_nobody_takes_are_made() {
         let context = Context::new(Backend::unreachable());
         let chain = || {
             let read = Read::new(On::Chain, vec![0; 1]);
@@ -177,6 +177,19 @@ mod tests {
         assert_eq!(ticket.wait(&context).0, Ok(6));
         let (count, text) = context.run(Read::new(&reader, vec![0; 20]));
         assert_eq!(&text[..count.unwrap()], b"wanted");
+    }
+
+    #[test]
+    fn posting_does_not_wait() {
+        let context = Context::new(Backend::unreachable());
+        assert_eq!(context.run(Nop::new()), Ok(0));
+        let (reader, mut writer) = pair();
+        let [first, second] = [0; 2].map(|_| context.post(Read::new(&reader, vec![0; 1])));
+        context.flush();
+        assert_ne!(context.cancel(&first), Cancel::Over);
+        assert_eq!(first.wait(&context).0, Err(Errno::ECANCELED));
+        writer.write_all(b"x").unwrap();
+        assert_eq!(second.wait(&context), (Ok(1), b"x".to_vec()));
     }
 
     #[test]
