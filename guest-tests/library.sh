@@ -11,6 +11,7 @@
 #   --short       those that show most of the module, for a slow kernel
 #   --seconds N   for how long that cancels at random, over each backend
 programs=$(cd /opt/flexsc/library && echo *)
+export FLEXSC_OWN_KERNEL=1 # for tests that set what counts for all processes
 while [ $# -gt 0 ]; do
 	case $1 in
 	--only) programs=$2 ;;

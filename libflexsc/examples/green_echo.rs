@@ -6,14 +6,15 @@
 //! cargo run --release --example green_echo --features green -- [CONNECTIONS [ROUNDS]]
 //! ```
 //!
-//! Expect `10000 connections open at once, 30000 messages echoed, on 1 kernel thread` (10 000
-//! connections and 3 rounds unless told otherwise; fewer connections, and a line that says so, where
-//! RLIMIT_NOFILE is lower). All connections stay open until the last one has had its answers. The kernel
-//! thread is the server's; the backend's own are the backend's.
+//! Expect `10000 connections open at once, 30000 messages echoed, on 1 kernel thread, with 5 of the backend's
+//! beside it` (10 000 connections and 3 rounds unless told otherwise; fewer connections, and a line that says
+//! so, where RLIMIT_NOFILE is lower). All connections stay open until the last one has had its answers. The
+//! threads are counted when all connections are open, by `/proc/self/task`; those of the backend are told by
+//! their names, `flexsc-0` of a pool, `flexsc` of the module, `iou-wrk-1` of io_uring.
 
 use std::{
     cell::Cell,
-    env,
+    env, fs,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream as StdStream},
     process::{Command, ExitCode},
@@ -39,6 +40,24 @@ struct Counts {
     open: Cell<u64>,
     most: Cell<u64>,
     messages: Cell<u64>,
+    threads: Cell<(usize, usize)>,
+}
+
+/// The kernel threads of this process, and those of the backend beside them.
+fn threads() -> io::Result<(usize, usize)> {
+    let (mut own, mut backends) = (0, 0);
+    for task in fs::read_dir("/proc/self/task")? {
+        // One that has ended meanwhile is none.
+        let Ok(name) = fs::read_to_string(task?.path().join("comm")) else {
+            continue;
+        };
+        if name.starts_with("flexsc") || name.starts_with("iou-") {
+            backends += 1;
+        } else {
+            own += 1;
+        }
+    }
+    Ok((own, backends))
 }
 
 /// One connection, in blocking style.
@@ -76,6 +95,7 @@ fn listen(
             result
         })?);
     }
+    counts.threads.set(self::threads()?);
     for thread in threads {
         green::wait(thread)?;
     }
@@ -158,10 +178,13 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     if !client.wait()?.success() {
         return Err("the load generator failed".into());
     }
+    let (own, backends) = counts.threads.get();
     println!(
-        "{} connections open at once, {} messages echoed, on 1 kernel thread",
+        "{} connections open at once, {} messages echoed, on {own} kernel thread{}, with {backends} of the \
+         backend's beside it",
         counts.most.get(),
-        counts.messages.get()
+        counts.messages.get(),
+        if own == 1 { "" } else { "s" }
     );
     println!("{:?}", handle.stats());
     Ok(())

@@ -245,6 +245,17 @@ impl Backend {
         )
     }
 
+    /// A module whose descriptor somebody has given to another file.
+    #[cfg(test)]
+    pub(crate) fn unreachable() -> Self {
+        Self::chosen(
+            Engine::Ring(Ring::unreachable()),
+            Options::new(),
+            Kind::Module,
+            "test".to_owned(),
+        )
+    }
+
     /// A pool that has less features.
     #[cfg(test)]
     pub(crate) fn lacking(features: u32) -> Self {

@@ -56,6 +56,11 @@ use crate::{
 /// progress, ends with [`Errno::FORKED`](crate::Errno::FORKED); with plain calls ([`Backend::direct`]) there is nothing
 /// shared, and both go on.
 ///
+/// The descriptors that a context has opened are its own. Where a program closes them all the same, as
+/// daemons close all files, or forbids by a seccomp filter what the backend needs, the context goes on: a pool,
+/// or the caller, makes the calls that nobody else makes. The rest of a chain that the module has begun by
+/// then ends with [`Errno::EBADFD`](crate::Errno::EBADFD).
+///
 /// # Examples
 ///
 /// ```
@@ -284,6 +289,7 @@ impl Context {
         }
         let mut wakers = mem::take(&mut poster.deferred.wakers);
         let mut orphans = mem::take(&mut poster.deferred.orphans);
+        let forgotten = mem::take(&mut poster.deferred.forgotten);
         drop(poster);
         for waker in wakers.drain(..) {
             waker.wake();
@@ -291,6 +297,7 @@ impl Context {
         for (op, outcome) in orphans.drain(..) {
             discard(op, outcome);
         }
+        drop(forgotten);
         if let Ok(mut poster) = self.poster.try_borrow_mut() {
             poster.deferred.reuse(wakers, orphans);
         }

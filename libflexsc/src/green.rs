@@ -191,7 +191,8 @@ impl<T> Future for Green<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<T> {
-        *self.frame.waker.borrow_mut() = Some(task.waker().clone());
+        // A waker may run a task's destructors: nothing is borrowed meanwhile.
+        drop(self.frame.waker.replace(Some(task.waker().clone())));
         let _running = Running::enter(Some(self.frame.clone()));
         match self.coroutine.resume(()) {
             CoroutineResult::Yield(()) => Poll::Pending,

@@ -177,15 +177,19 @@ impl<O: Operation> Future for Pending<O> {
 
     fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<O::Output> {
         if let PendingState::Slot(key) = self.state {
-            let done = self.context.with(|poster| {
-                let done = poster.is_done(key);
-                if !done {
-                    poster.set_waker(key, task.waker());
-                }
-                done
-            });
+            let waker = task.waker();
+            let (done, known) = self
+                .context
+                .with(|poster| (poster.is_done(key), poster.wakes(key, waker)));
             if !done {
-                return Poll::Pending;
+                // A clone is user code, in which the operation may end.
+                let wakes = known || {
+                    let own = waker.clone();
+                    self.context.with(|poster| poster.set_waker(key, own))
+                };
+                if wakes {
+                    return Poll::Pending;
+                }
             }
             self.state = PendingState::Taken;
             return match self.context.take::<O>(key) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a context does, behind its cell: post, queue, reap, wait.
 //!
-//! No user code runs in here: wakers and the destructors of operations are put aside, and
-//! [`Context`](crate::Context) runs them when the cell is free again.
+//! No user code runs in here, but for buffers that say where they are ([`IoBuf`](crate::IoBuf)): wakers
+//! that are to be woken or dropped, and the destructors of operations, are put aside, and
+//! [`Context`](crate::Context) runs them when the cell is free again; it clones wakers before.
 
 #![allow(unsafe_code)]
 
@@ -11,6 +12,7 @@ mod batches;
 mod chains;
 mod ending;
 mod hand_back;
+mod lost;
 mod watch;
 
 use core::time::Duration;
@@ -76,11 +78,13 @@ pub(crate) struct Poster {
 pub(crate) struct Deferred {
     pub(crate) wakers: Vec<Waker>,
     pub(crate) orphans: Vec<(RawOp, Outcome)>,
+    /// Wakers that nobody is to be woken by any more.
+    pub(crate) forgotten: Vec<Waker>,
 }
 
 impl Deferred {
     pub(crate) fn is_empty(&self) -> bool {
-        self.wakers.is_empty() && self.orphans.is_empty()
+        self.wakers.is_empty() && self.orphans.is_empty() && self.forgotten.is_empty()
     }
 
     /// Takes emptied vectors back, for their memory.
@@ -200,7 +204,7 @@ impl Poster {
     /// Posts an operation, or the chain that begins with it; `false` if no entry is free.
     fn post(&mut self, key: u32) -> bool {
         if let Engine::Ring(ring) = &self.engine {
-            if ring.submitter.free() == 0 {
+            if ring.submitter.free() == 0 && !ring.is_lost() {
                 return false;
             }
         }
@@ -251,6 +255,10 @@ impl Poster {
             self.over(key, Outcome::Returned(ret));
             return true;
         };
+        if ring.is_lost() {
+            self.decline(key);
+            return true;
+        }
         if limit.is_some() && !ring.has(sys::FEAT_TIMEOUT) {
             self.over(key, Outcome::Cancelled(Errno::EOPNOTSUPP));
             return true;
@@ -370,6 +378,9 @@ impl Poster {
         let mut told = 0;
         if let Engine::Ring(ring) = &mut self.engine {
             ring.collect();
+        }
+        if let Some(keys) = self.take_back() {
+            self.recover(&keys);
         }
         while let Engine::Ring(ring) = &mut self.engine {
             let Some(done) = ring.submitter.reap() else {
@@ -558,12 +569,23 @@ impl Poster {
         self.slab.remove(key).map(|(op, _)| (op, outcome))
     }
 
-    /// Whom to wake when the operation is over.
-    pub(crate) fn set_waker(&mut self, key: u32, waker: &Waker) {
-        match &mut self.slab.get_mut(key).waker {
-            Some(known) => known.clone_from(waker),
-            none => *none = Some(waker.clone()),
+    /// Whether this is who will be woken when the operation is over.
+    pub(crate) fn wakes(&self, key: u32, waker: &Waker) -> bool {
+        let known = self.slab.get(key).waker.as_ref();
+        known.is_some_and(|known| known.will_wake(waker))
+    }
+
+    /// Whom to wake when the operation is over, or has something to tell. `false` if that is so.
+    #[must_use]
+    pub(crate) fn set_waker(&mut self, key: u32, waker: Waker) -> bool {
+        let slot = self.slab.get_mut(key);
+        let told = slot.watch.is_some_and(|events| events.seen != 0);
+        if told || matches!(slot.state, State::Done(_)) {
+            self.deferred.forgotten.push(waker);
+            return false;
         }
+        self.deferred.forgotten.extend(slot.waker.replace(waker));
+        true
     }
 
     /// Nobody wants the output any more. One that is queued is dropped when
@@ -580,7 +602,7 @@ impl Poster {
     fn give_up(&mut self, key: u32, owner: Owner) {
         let slot = self.slab.get_mut(key);
         slot.owner = owner;
-        slot.waker = None;
+        self.deferred.forgotten.extend(slot.waker.take());
         match slot.state {
             State::Done(outcome) => {
                 self.alive += 1;

@@ -44,7 +44,7 @@ use crate::{
     backend::Choice,
     slab::{Owner, RawOp},
 };
-use call::Posted;
+pub(crate) use call::Posted;
 use plain::PlainWatches;
 
 /// A call that is complete, or a readiness of a poll that goes on.
@@ -108,7 +108,7 @@ impl RawContext {
         if let Some((nr, args)) = call.as_bare() {
             let posted = self.context.with(|poster| {
                 // SAFETY: As the caller promises.
-                unsafe { poster.post_bare(nr, args, token) }
+                unsafe { poster.post_bare(nr, args, token, self.batch) }
             });
             if posted {
                 return;
@@ -157,6 +157,14 @@ impl RawContext {
             self.tokens.resize(key + 1, 0);
         }
         self.tokens[key] = token;
+    }
+
+    /// Notes the tokens of calls that have got a slot since they were posted.
+    fn note_moved(&mut self) {
+        let moved: Vec<_> = self.context.with(|poster| poster.moved().collect());
+        for (key, token) in moved {
+            self.note(key, token);
+        }
     }
 
     /// Lets the other side see all that was posted, and wakes it if it sleeps.
@@ -231,10 +239,13 @@ impl RawContext {
 
     /// Takes in what has completed.
     fn gather(&mut self) {
-        let (batch, tokens, ready) = (self.batch, &self.tokens, &mut self.ready);
         self.context.with(|poster| {
             poster.flush();
             poster.reap();
+        });
+        self.note_moved();
+        let (batch, tokens, ready) = (self.batch, &self.tokens, &mut self.ready);
+        self.context.with(|poster| {
             poster.take_landed(ready);
             while let Some(tidings) = poster.next_tidings(batch) {
                 ready.push_back(RawCompletion {
@@ -271,6 +282,7 @@ impl RawContext {
             return Cancel::Cancelled;
         }
         let answer = self.context.with(|poster| poster.cancel_bare(token));
+        self.note_moved();
         if answer != Cancel::Over {
             return answer;
         }

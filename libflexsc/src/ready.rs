@@ -148,14 +148,16 @@ impl Waits {
 
     fn begin(&self, context: &Context, fd: RawFd, events: i16, waker: Waker) -> Result<Key> {
         let mut borrowed = self.set.borrow_mut();
-        let set = match &mut *borrowed {
-            Some(set) => set,
-            none => {
-                let set = none.insert(Set::new()?);
-                let watch = context.watch(&set.epoll, libc::POLLIN);
-                self.watch.set(Some(watch));
-                set
-            }
+        if borrowed.is_none() {
+            let epoll = borrowed.insert(Set::new()?).epoll.clone();
+            drop(borrowed);
+            // The context may run wakers: nothing is borrowed.
+            let watch = context.watch(&epoll, libc::POLLIN);
+            self.watch.set(Some(watch));
+            borrowed = self.set.borrow_mut();
+        }
+        let Some(set) = &mut *borrowed else {
+            return Err(Errno::EBADF);
         };
         set.made += 1;
         let key = (fd, set.made);
@@ -171,11 +173,17 @@ impl Waits {
 
     /// Whether it still waits; then the waker is kept.
     fn waits(&self, key: Key, waker: &Waker) -> bool {
+        // To clone or drop a waker is user code: nothing is borrowed meanwhile.
+        let own = waker.clone();
         let mut set = self.set.borrow_mut();
         let waiting = set.as_mut().and_then(|set| set.waiting.get_mut(&key));
-        let old = waiting.map(|(_, known)| core::mem::replace(known, waker.clone()));
+        let (waits, left) = match waiting {
+            Some((_, known)) => (true, core::mem::replace(known, own)),
+            None => (false, own),
+        };
         drop(set);
-        old.is_some()
+        drop(left);
+        waits
     }
 
     fn end(&self, key: Key) {

@@ -219,9 +219,11 @@ impl Server {
                 if self.0.remotes.load(Ordering::Acquire) == 0 {
                     return Poll::Ready(());
                 }
-                let mut server = self.0.server.lock().unwrap_or_else(PoisonError::into_inner);
-                *server = Some(task.waker().clone());
-                drop(server);
+                // To clone or drop a waker is user code: nothing is locked meanwhile.
+                let own = task.waker().clone();
+                let server = self.0.server.lock();
+                let old = server.unwrap_or_else(PoisonError::into_inner).replace(own);
+                drop(old);
                 if self.0.queue.is_empty() && self.0.remotes.load(Ordering::Acquire) != 0 {
                     return Poll::Pending;
                 }

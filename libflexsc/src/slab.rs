@@ -248,7 +248,8 @@ impl Slab {
         let slot = &mut self.slots[key as usize];
         let state = slot.state;
         slot.state = State::Vacant;
-        slot.waker = None;
+        // Dropped in here it would run user code. Who ends an operation takes it.
+        debug_assert!(slot.waker.is_none());
         slot.next = self.vacant;
         self.vacant = key;
         slot.op.take().map(|op| (op, state))

@@ -157,14 +157,23 @@ impl Watching {
         if let State::Plain { .. } = self.watch.state {
             return Ready::Ready(self.watch.wait(&self.context));
         }
-        if let Some(told) = self.watch.take(&self.context) {
-            return Ready::Ready(told);
+        let waker = task.waker();
+        loop {
+            if let Some(told) = self.watch.take(&self.context) {
+                return Ready::Ready(told);
+            }
+            let State::Slot(key) = self.watch.state else {
+                return Ready::Pending;
+            };
+            if self.context.with(|poster| poster.wakes(key, waker)) {
+                return Ready::Pending;
+            }
+            // A clone is user code, in which the watch may be told something.
+            let own = waker.clone();
+            if self.context.with(|poster| poster.set_waker(key, own)) {
+                return Ready::Pending;
+            }
         }
-        if let State::Slot(key) = self.watch.state {
-            self.context
-                .with(|poster| poster.set_waker(key, task.waker()));
-        }
-        Ready::Pending
     }
 
     /// Ends the watch; the end is to be taken like events.

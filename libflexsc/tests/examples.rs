@@ -13,7 +13,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use common::Dir;
+use common::{Dir, there_is};
+use libflexsc::backend::Kind;
 
 /// The program of an example, which cargo has built beside this one.
 fn example(name: &str) -> Command {
@@ -208,29 +209,28 @@ fn tokio_awaits_operations() {
 
 #[test]
 fn tokio_drives_a_context() {
-    for backend in ["threads", "direct"] {
+    for kind in [Kind::Threads, Kind::Direct, Kind::IoUring] {
+        if kind == Kind::IoUring && !there_is(kind, "tokio_drives_a_context") {
+            continue;
+        }
         let mut tokio = example("tokio_local");
-        let text = output(tokio.arg("40").env("FLEXSC_BACKEND", backend));
+        let text = output(tokio.arg("40").env("FLEXSC_BACKEND", kind.name()));
         assert!(
             text.contains("40 tasks read 20480 bytes, with 10 ticks"),
             "{text}"
         );
+        assert!(text.starts_with(kind.name()), "{text}");
     }
 }
 
 #[test]
 fn green_echo_serves_ten_thousand_connections_by_one_thread() {
     let text = output(example("green_echo").args(["10000", "1"]));
-    let line = text
-        .lines()
-        .find(|line| line.contains(" connections open at once, "))
-        .unwrap();
-    let (connections, messages) = line
-        .split_once(" connections open at once, ")
-        .and_then(|(open, rest)| Some((open, rest.split_once(" messages")?.0)))
-        .unwrap();
-    assert_eq!(connections, messages, "{text}");
-    // Fewer only where there may not be as many files, and then it says so.
-    let fewer = text.contains("instead of 10000: RLIMIT_NOFILE");
-    assert_eq!(connections != "10000", fewer, "{text}");
+    if let Some(line) = text.lines().find(|line| line.contains("RLIMIT_NOFILE")) {
+        let line =
+            format!("SKIP green_echo_serves_ten_thousand_connections_by_one_thread: {line}\n");
+        return std::io::stderr().write_all(line.as_bytes()).unwrap();
+    }
+    let expected = "\n10000 connections open at once, 10000 messages echoed, on 1 kernel thread, ";
+    assert!(text.contains(expected), "{text}");
 }

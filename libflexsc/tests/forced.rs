@@ -5,6 +5,8 @@
 //! limit: so the tests need neither the module nor io_uring.
 #![cfg(not(loom))]
 
+mod common;
+
 use std::{
     ffi::CString,
     fs::File,
@@ -12,42 +14,8 @@ use std::{
     os::fd::FromRawFd,
 };
 
+use common::answer;
 use libflexsc::{Backend, backend::Kind};
-
-/// From here on this thread's system calls of that number fail with that errno.
-fn answer(call: libc::c_long, errno: i32) {
-    let statement = |code: u32, k: u32| libc::sock_filter {
-        code: code as u16,
-        jt: 0,
-        jf: 0,
-        k,
-    };
-    let mut filter = [
-        // Offset 0 of struct seccomp_data is the number.
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
-        libc::sock_filter {
-            code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
-            jt: 0,
-            jf: 1,
-            k: call as u32,
-        },
-        statement(
-            libc::BPF_RET | libc::BPF_K,
-            libc::SECCOMP_RET_ERRNO | errno as u32,
-        ),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog {
-        len: filter.len() as u16,
-        filter: filter.as_mut_ptr(),
-    };
-    // SAFETY: The program is valid for the call.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        let mode = libc::SECCOMP_MODE_FILTER;
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &program), 0);
-    }
-}
 
 /// What `Backend::auto` says in a child with this environment, after `prepare`: the backend and why,
 /// or the error.
@@ -99,9 +67,27 @@ fn fails(kind: &str, prepare: impl FnOnce(), words: &[&str]) {
     }
 }
 
+/// Says that a test needs what is not here.
+fn skip(test: &str, why: &str) {
+    let line = format!("SKIP {test}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
+/// Gives up all privileges, for a child; nothing if there are none.
+fn become_nobody() {
+    let nobody = 65534;
+    // SAFETY: The child has this one thread; the calls take no pointers.
+    unsafe {
+        if libc::geteuid() == 0 {
+            assert_eq!(libc::setgid(nobody), 0);
+            assert_eq!(libc::setuid(nobody), 0);
+        }
+    }
+}
+
 #[test]
 fn io_uring_that_a_filter_forbids() {
-    let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+    let sysctl = std::fs::read_to_string(SYSCTL);
     let why = match sysctl.as_deref().map(str::trim) {
         Ok("1" | "2") => "io_uring_disabled is",
         _ => "seccomp",
@@ -120,6 +106,83 @@ fn io_uring_that_the_kernel_lacks() {
         || answer(libc::SYS_io_uring_setup, libc::ENOSYS),
         &["CONFIG_IO_URING", "another backend"],
     );
+}
+
+#[test]
+fn io_uring_that_may_be_set_up_and_not_entered() {
+    let prepare = || answer(libc::SYS_io_uring_enter, libc::EPERM);
+    let text = taken(Some("io_uring"), prepare);
+    if text.contains("not entered") {
+        assert!(text.starts_with("error: "), "{text}");
+        for word in ["io_uring_enter gives EPERM", "seccomp", "another backend"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    } else {
+        skip("io_uring_that_may_be_set_up_and_not_entered", &text);
+    }
+}
+
+/// Where the administrator says who may use io_uring.
+const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
+
+/// What it says, and at the end again.
+struct Sysctl(String);
+
+impl Sysctl {
+    fn set(&self, value: &str) {
+        std::fs::write(SYSCTL, value).unwrap();
+    }
+}
+
+impl Drop for Sysctl {
+    fn drop(&mut self) {
+        self.set(&self.0);
+    }
+}
+
+#[test]
+fn io_uring_that_the_administrator_disabled() {
+    // Said by who has started a kernel for the tests alone: it counts for all processes.
+    if std::env::var_os("FLEXSC_OWN_KERNEL").is_none() {
+        let test = "io_uring_that_the_administrator_disabled";
+        return skip(test, "the kernel is not the tests' own (FLEXSC_OWN_KERNEL)");
+    }
+    let sysctl = Sysctl(std::fs::read_to_string(SYSCTL).unwrap());
+    sysctl.set("1");
+    fails(
+        "io_uring",
+        become_nobody,
+        &["kernel.io_uring_disabled is 1", "CAP_SYS_ADMIN"],
+    );
+    sysctl.set("2");
+    fails(
+        "io_uring",
+        || {},
+        &["kernel.io_uring_disabled is 2", "another backend"],
+    );
+}
+
+#[test]
+fn io_uring_beyond_what_may_be_locked() {
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let prepare = || {
+        // SAFETY: The limit is valid for reads.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &none) }, 0);
+        become_nobody();
+    };
+    let text = taken(Some("io_uring"), prepare);
+    if text.contains("memory") {
+        assert!(text.starts_with("error: "), "{text}");
+        for word in ["RLIMIT_MEMLOCK", "256 entries", "fewer entries"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    } else {
+        // Kernels from 5.12 to 6.13 do not count rings, or there is no io_uring at all.
+        skip("io_uring_beyond_what_may_be_locked", &text);
+    }
 }
 
 #[test]
@@ -226,4 +289,24 @@ fn pool_that_cannot_be_had_leaves_the_caller() {
         answer(libc::SYS_clone, libc::EAGAIN);
     };
     assert!(taken(None, prepare).starts_with(Kind::Direct.name()));
+}
+
+#[test]
+fn one_cpu_is_left_to_the_caller() {
+    let prepare = || {
+        // SAFETY: A set of CPUs is a plain bit array, for which all zeroes is a value.
+        let (mut all, mut one): (libc::cpu_set_t, libc::cpu_set_t) = unsafe { std::mem::zeroed() };
+        let size = size_of::<libc::cpu_set_t>();
+        // SAFETY: Both sets are valid for the calls, and each CPU is one of a set.
+        unsafe {
+            assert_eq!(libc::sched_getaffinity(0, size, &mut all), 0);
+            let first = (0..libc::CPU_SETSIZE as usize).find(|&cpu| libc::CPU_ISSET(cpu, &all));
+            libc::CPU_SET(first.unwrap(), &mut one);
+            assert_eq!(libc::sched_setaffinity(0, size, &one), 0);
+        }
+        answer(libc::SYS_openat, libc::ENOENT);
+    };
+    let text = taken(None, prepare);
+    let expected = "direct: neither io_uring nor a pool wins on one CPU; no module: ";
+    assert!(text.starts_with(expected), "{text}");
 }

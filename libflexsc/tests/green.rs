@@ -14,7 +14,7 @@ use std::{
 
 use common::{context, pipe};
 use libflexsc::{
-    Handle, SharedFd,
+    Context, Handle, SharedFd,
     backend::Kind,
     green,
     op::{Getppid, Nop, Read, Write},
@@ -37,9 +37,13 @@ each_backend!(
 
 /// Of what can be in progress: not plain calls.
 mod posting {
-    use super::pipes_between_many;
+    use super::{pipes_between_kernel_threads, pipes_between_many, waits_only_when_none_is_ready};
 
-    each_backend!(posting: pipes_between_many,);
+    each_backend!(posting:
+        pipes_between_many,
+        pipes_between_kernel_threads,
+        waits_only_when_none_is_ready,
+    );
 }
 
 fn handle(kind: Kind) -> Handle {
@@ -260,6 +264,92 @@ fn pipes_between_many(kind: Kind) {
         }
         for thread in threads {
             thread.await;
+        }
+    });
+}
+
+fn waits_only_when_none_is_ready(kind: Kind) {
+    let handle = handle(kind);
+    // In the kernel or spinning for it.
+    let waits = |handle: &Handle| {
+        let stats = handle.stats();
+        stats.waits + stats.spun
+    };
+    let (reader, _writer) = pipe();
+    let read = |handle: &Handle| handle.submit(Read::new(&reader, vec![0; 1]));
+    let blocked = read(&handle);
+    let blocked = green::spawn(&handle, || green::wait(blocked)).unwrap();
+    let ready: Vec<_> = (0..3)
+        .map(|_| {
+            green::spawn(&handle, || {
+                for _ in 0..1000 {
+                    green::yield_now();
+                }
+            })
+            .unwrap()
+        })
+        .collect();
+    block_on(&handle, async {
+        let before = waits(&handle);
+        for thread in ready {
+            thread.await;
+        }
+        assert_eq!(waits(&handle), before, "somebody was ready all the time");
+        // With nothing but the time to wait for it does, unless that is over before it could.
+        for _ in 0..1000 {
+            let short = Duration::from_millis(1);
+            assert!(handle.timeout(short, read(&handle)).await.is_err());
+            if waits(&handle) > before {
+                return drop(blocked);
+            }
+        }
+        panic!("it never waits");
+    });
+}
+
+/// Several kernel threads, each with a context of its own and green threads on it.
+fn pipes_between_kernel_threads(kind: Kind) {
+    const KERNEL_THREADS: usize = 3;
+    const GREEN_THREADS: usize = 8;
+    // A ball for each place goes round through the kernel threads.
+    let places = KERNEL_THREADS * GREEN_THREADS;
+    let (readers, writers): (Vec<_>, Vec<_>) = (0..places).map(|_| pipe()).unzip();
+    let writers: Vec<_> = writers.into_iter().map(SharedFd::new).collect();
+    for writer in &writers[..GREEN_THREADS] {
+        let ball = Context::direct().run(Write::new(writer, vec![0; 1]));
+        assert_eq!(ball.0, Ok(1));
+    }
+    std::thread::scope(|scope| {
+        for number in 0..KERNEL_THREADS {
+            let (readers, writers) = (&readers, &writers);
+            scope.spawn(move || {
+                let handle = handle(kind);
+                let threads: Vec<_> = (0..GREEN_THREADS)
+                    .map(|place| {
+                        let place = number * GREEN_THREADS + place;
+                        let from = readers[place].clone();
+                        let to = writers[(place + GREEN_THREADS) % places].clone();
+                        let handle = handle.clone();
+                        green::spawn(&handle.clone(), move || {
+                            for round in 0..20 {
+                                let read = Read::new(&from, vec![0; 1]);
+                                let (count, mut ball) = green::call(&handle, read);
+                                assert_eq!(count, Ok(1));
+                                let before = round * KERNEL_THREADS + number;
+                                assert_eq!(usize::from(ball[0]), before);
+                                ball[0] += 1;
+                                assert_eq!(green::call(&handle, Write::new(&to, ball)).0, Ok(1));
+                            }
+                        })
+                        .unwrap()
+                    })
+                    .collect();
+                block_on(&handle, async {
+                    for thread in threads {
+                        thread.await;
+                    }
+                });
+            });
         }
     });
 }

@@ -10,7 +10,10 @@ use std::{
     fs::File,
     io::Write,
     os::fd::{AsRawFd, FromRawFd, IntoRawFd},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use libflexsc::{
@@ -59,7 +62,13 @@ static ALLOCATOR: Counting = Counting;
 macro_rules! each {
     ($($name:ident,)*) => {
         mod threads {
-            $(#[test] fn $name() { super::$name(libflexsc::backend::Kind::Threads); })*
+            $(
+                #[test]
+                fn $name() {
+                    let _alone = super::alone();
+                    super::$name(libflexsc::backend::Kind::Threads);
+                }
+            )*
         }
         mod module {
             $(
@@ -67,12 +76,19 @@ macro_rules! each {
                 fn $name() {
                     let kind = libflexsc::backend::Kind::Module;
                     if crate::common::there_is(kind, concat!(module_path!(), "::", stringify!($name))) {
+                        let _alone = super::alone();
                         super::$name(kind);
                     }
                 }
             )*
         }
     };
+}
+
+/// One test at a time: what the pool of another allocates would count.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 each!(
@@ -84,6 +100,7 @@ each!(
 
 #[test]
 fn plain_calls_and_io_uring_have_none() {
+    let _alone = alone();
     assert!(RawSingle::new(Backend::direct()).is_none());
     if let Ok(backend) = Backend::io_uring(&Options::new()) {
         assert!(RawSingle::new(backend).is_none());

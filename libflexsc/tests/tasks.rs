@@ -41,12 +41,14 @@ each_backend!(
 /// Of what can be in progress: not plain calls.
 mod posting {
     use super::{
-        blocked_operation_does_not_hold_the_others, ping_pong_between_tasks,
-        wait_ends_when_the_time_is_over, wake_from_another_thread_ends_the_wait,
+        blocked_operation_does_not_hold_the_others, loser_of_a_select_is_cancelled,
+        ping_pong_between_tasks, wait_ends_when_the_time_is_over,
+        wake_from_another_thread_ends_the_wait,
     };
 
     each_backend!(posting:
         blocked_operation_does_not_hold_the_others,
+        loser_of_a_select_is_cancelled,
         wait_ends_when_the_time_is_over,
         wake_from_another_thread_ends_the_wait,
         ping_pong_between_tasks,
@@ -276,6 +278,28 @@ fn blocked_operation_does_not_hold_the_others(kind: Kind) {
         Ok(8)
     );
     assert_eq!(blocked.wait(&context), (Ok(8), b"unblocks".to_vec()));
+}
+
+fn loser_of_a_select_is_cancelled(kind: Kind) {
+    let handle = Handle::new(context(kind));
+    let (reader, writer) = pipe();
+    let (reader, writer) = (&reader, SharedFd::new(writer));
+    block_on(&handle, async {
+        for _ in 0..50 {
+            let read = async { Err(handle.submit(Read::new(reader, vec![0; 1])).await) };
+            let nothing = async { Ok(handle.submit(Nop::new()).await) };
+            assert_eq!(futures_lite::future::or(read, nothing).await, Ok(Ok(0)));
+        }
+    });
+    // They end, though nobody has written.
+    while handle.outstanding() != 0 {
+        assert_ne!(handle.wait_timeout(1, LONG), 0);
+    }
+    // None of them takes what comes.
+    let write = op::Write::new(writer, b"x".to_vec());
+    assert_eq!(handle.run(write).0, Ok(1));
+    let (count, byte) = handle.run(Read::new(reader, vec![0; 1]));
+    assert_eq!((count, byte), (Ok(1), b"x".to_vec()));
 }
 
 fn wait_ends_when_the_time_is_over(kind: Kind) {

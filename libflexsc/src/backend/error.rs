@@ -176,7 +176,7 @@ impl error::Error for Error {
             Self::DeviceDenied(errno)
             | Self::DeviceOpen(errno)
             | Self::Setup(errno)
-            | Self::Uring(Refusal::Other(errno)) => Some(errno),
+            | Self::Uring(Refusal::Enter(errno) | Refusal::Other(errno)) => Some(errno),
             Self::Map(error) | Self::Thread(error) => Some(error),
             _ => None,
         }
@@ -191,9 +191,10 @@ impl From<Error> for io::Error {
                 io::ErrorKind::PermissionDenied
             }
             Error::Uring(refusal) => match refusal {
-                Refusal::Disabled | Refusal::Restricted | Refusal::Forbidden => {
-                    io::ErrorKind::PermissionDenied
-                }
+                Refusal::Disabled
+                | Refusal::Restricted
+                | Refusal::Forbidden
+                | Refusal::Enter(_) => io::ErrorKind::PermissionDenied,
                 Refusal::Missing | Refusal::TooOld => io::ErrorKind::Unsupported,
                 Refusal::Memory { .. } => io::ErrorKind::OutOfMemory,
                 Refusal::Files => io::ErrorKind::ResourceBusy,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The kernel module, through `/dev/flexsc`.
 
-use core::time::Duration;
+use core::{mem::ManuallyDrop, time::Duration};
 use std::{
     fs::File,
     io,
@@ -21,7 +21,7 @@ use crate::{
 
 /// A context of the module.
 pub(crate) struct Module {
-    device: File,
+    device: ManuallyDrop<File>,
     /// Which device that is.
     number: u64,
     /// One usable CPU: who waits executes, and nobody is woken for it.
@@ -93,7 +93,7 @@ pub(super) fn open(options: &Options) -> Result<Ring, Error> {
         options.wait_spin
     });
     let module = Module {
-        device,
+        device: ManuallyDrop::new(device),
         number,
         single,
         poll,
@@ -108,6 +108,19 @@ pub(super) fn open(options: &Options) -> Result<Ring, Error> {
 }
 
 impl Module {
+    /// One whose descriptor somebody has given to another file.
+    #[cfg(test)]
+    pub(super) fn unreachable() -> Self {
+        let device = File::open("/dev/null").expect("a file");
+        Self {
+            device: ManuallyDrop::new(device),
+            number: 0,
+            single: false,
+            poll: true,
+            event: OnceLock::new(),
+        }
+    }
+
     /// Whether who waits executes.
     pub(super) fn is_single(&self) -> bool {
         self.single
@@ -120,11 +133,12 @@ impl Module {
         self.device.as_raw_fd()
     }
 
-    /// Wakes the drains.
-    pub(super) fn kick(&self) {
-        // SAFETY: This ioctl takes no argument. Its only errors are those of a dead context, whose
-        // entries the wait will find unexecuted.
-        unsafe { ioctl(&self.device, sys::IOC_KICK, 0) };
+    /// Wakes the drains; `false` if the module cannot be asked any more.
+    #[must_use]
+    pub(super) fn kick(&self) -> bool {
+        // SAFETY: This ioctl takes no argument.
+        let ret = unsafe { ioctl(&self.device, sys::IOC_KICK, 0) };
+        ret >= 0
     }
 
     /// The number of its descriptor.
@@ -156,7 +170,7 @@ impl Module {
     }
 
     /// Sleeps until `want` completions can be reaped, or the time is over, or the bell rings; also
-    /// ends for no reason.
+    /// ends for no reason. `false` if the module cannot be asked any more.
     ///
     /// On the only CPU this thread executes what was posted. With others it leaves that to them; when
     /// nothing completes for a while, a kick makes a thread for those that block, and after one more
@@ -167,17 +181,18 @@ impl Module {
         want: u32,
         timeout: Option<Duration>,
         bell: Option<&Bell>,
-    ) {
+    ) -> bool {
+        let wait = |want, timeout| self.try_wait(want, timeout).is_ok();
         let [first, longest] = SLICES;
         let mut slice = timeout.map_or(first, |timeout| timeout.min(first));
         if !self.poll || bell.is_some_and(|bell| !bell.has_file()) {
-            self.wait(want, if bell.is_some() { Some(slice) } else { timeout });
-            return;
+            return wait(want, if bell.is_some() { Some(slice) } else { timeout });
         }
         if self.single {
             match bell {
-                Some(_) => self.wait(0, None),
-                None => return self.wait(want, timeout),
+                None => return wait(want, timeout),
+                Some(_) if !wait(0, None) => return false,
+                Some(_) => {}
             }
         }
         let mut others_turn = !self.single;
@@ -189,24 +204,17 @@ impl Module {
                 }
             }
             if submitter.completions() != 0 || bell.is_some_and(Bell::is_rung) {
-                return;
+                return true;
             }
-            match (core::mem::take(&mut others_turn), bell) {
+            let asked = match (core::mem::take(&mut others_turn), bell) {
                 (true, _) => self.kick(),
-                (false, Some(_)) => self.wait(0, None),
-                (false, None) => return self.wait(want, timeout),
-            }
-            if timeout.is_some() {
-                return;
+                (false, Some(_)) => wait(0, None),
+                (false, None) => return wait(want, timeout),
+            };
+            if !asked || timeout.is_some() {
+                return asked;
             }
             slice = (slice * 2).min(longest);
-        }
-    }
-
-    fn wait(&self, want: u32, timeout: Option<Duration>) {
-        if self.try_wait(want, timeout).is_err() {
-            // The module has given the context up: its entries will not complete any sooner.
-            std::thread::sleep(SLICES[0]);
         }
     }
 
@@ -250,6 +258,18 @@ impl Module {
     /// The file that ends a wait, made when first asked for.
     pub(super) fn event_file(&self) -> Option<Arc<File>> {
         self.event.get_or_init(|| event_file().ok()).clone()
+    }
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        if self.holds_device() {
+            // SAFETY: It is dropped once, here.
+            unsafe { ManuallyDrop::drop(&mut self.device) };
+        } else if let Some(event) = self.event.take().flatten() {
+            // Somebody has closed what is not theirs: the numbers may be other files' by now.
+            core::mem::forget(event);
+        }
     }
 }
 

@@ -4,26 +4,31 @@
 //! It waits with poll(2) for all files that parked entries need, and for an epoll file that has those
 //! which entries tell of again and again (`MULTI`): that tells once per wake-up, as the module does.
 
-use core::time::Duration;
+use core::{mem::ManuallyDrop, time::Duration};
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{self, Read, Write},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
 use super::{attempt, attempt::Wait, job::Job, threads::Pool};
 use crate::{Errno, sys};
 
-/// How often it looks at more files than one poll(2) may name.
+/// How often it looks at more files than one poll(2) may name, or without being woken.
 const TICK: Duration = Duration::from_millis(10);
 
 /// What the thread of that kind has.
 pub(super) struct Poller {
     /// An eventfd: there is something new to wait for.
-    wake: File,
-    epoll: OwnedFd,
+    wake: ManuallyDrop<File>,
+    epoll: ManuallyDrop<OwnedFd>,
+    /// Somebody has closed them who has not opened them: their numbers may be other files' by now.
+    lost: AtomicBool,
 }
 
 impl Poller {
@@ -41,15 +46,41 @@ impl Poller {
         };
         let (wake, epoll) = (own(wake), own(epoll));
         Some(Self {
-            wake: wake?.into(),
-            epoll: epoll?,
+            wake: ManuallyDrop::new(wake?.into()),
+            epoll: ManuallyDrop::new(epoll?),
+            lost: AtomicBool::new(false),
         })
     }
 
-    /// Makes the thread look again.
-    pub(super) fn wake(&self) {
-        // A counter at its maximum is readable all the same.
-        let _ = (&self.wake).write(&1_u64.to_ne_bytes());
+    /// Makes the thread look again; `false` if it cannot be reached.
+    pub(super) fn wake(&self) -> bool {
+        let reached = !self.is_lost()
+            && match (&*self.wake).write(&1_u64.to_ne_bytes()) {
+                Ok(_) => true,
+                // A counter at its maximum is readable all the same.
+                Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+            };
+        if !reached {
+            self.lose();
+        }
+        reached
+    }
+
+    /// Lets it sleep again.
+    fn empty(&self) {
+        match (&*self.wake).read(&mut [0; 8]) {
+            Ok(8) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            _ => self.lose(),
+        }
+    }
+
+    fn lose(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Begins to tell of a parked entry's file. What it returns is there already, and will
@@ -113,6 +144,9 @@ impl Poller {
         let mut event = libc::epoll_event { events: 0, u64: 0 };
         // SAFETY: The event is valid for writes.
         let count = unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), &mut event, 1, 0) };
+        if count < 0 && Errno::last() != Errno::EINTR {
+            self.lose();
+        }
         (count == 1).then_some((event.u64 as u32, event.events as u16))
     }
 
@@ -125,6 +159,8 @@ impl Poller {
             indices.clear();
             for fd in [self.wake.as_raw_fd(), self.epoll.as_raw_fd()] {
                 let events = libc::POLLIN;
+                // poll(2) leaves negative numbers out.
+                let fd = if self.is_lost() { -1 } else { fd };
                 files.push(entry(Wait { fd, events }));
             }
             let mut next: Option<Instant> = None;
@@ -138,11 +174,18 @@ impl Poller {
                 }
             });
             let time = next.map(|next| next.saturating_duration_since(Instant::now()));
-            poll_all(&mut files, time);
-            if files[0].revents != 0 {
-                let _ = (&self.wake).read(&mut [0; 8]);
+            let tick = self.is_lost().then_some(TICK);
+            poll_all(&mut files, time.into_iter().chain(tick).min());
+            if files[..2]
+                .iter()
+                .any(|file| file.revents & libc::POLLNVAL != 0)
+            {
+                self.lose();
             }
-            if files[1].revents != 0 {
+            if files[0].revents != 0 && !self.is_lost() {
+                self.empty();
+            }
+            if files[1].revents != 0 && !self.is_lost() {
                 self.tell(pool);
             }
             for (file, &index) in files[2..].iter().zip(&indices) {
@@ -164,6 +207,18 @@ impl Poller {
                     job.tell(pool, events);
                 }
             });
+        }
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        if !*self.lost.get_mut() {
+            // SAFETY: Nobody uses them after this.
+            unsafe {
+                ManuallyDrop::drop(&mut self.wake);
+                ManuallyDrop::drop(&mut self.epoll);
+            }
         }
     }
 }

@@ -30,7 +30,14 @@ pub(crate) struct Ring {
     /// `sys::FEAT_*` of the other side.
     features: u64,
     spin: Spin,
+    /// The other side cannot be asked for anything any more: nothing is posted to it.
+    lost: bool,
+    /// What it has not taken by then was taken back.
+    recovered: bool,
 }
+
+/// How long a sleep is while completions tell nobody.
+const UNTOLD: Duration = Duration::from_millis(10);
 
 /// What came of a [cancel](crate::Context::cancel).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +67,28 @@ impl Ring {
             driver,
             guard,
             spin,
+            lost: false,
+            recovered: false,
         }
+    }
+
+    /// Whether nothing is to be posted any more: the module's descriptor is gone, or its context.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Whether the other side does this, one of `sys::FEAT_*`.
     pub(crate) fn has(&self, feature: u32) -> bool {
         self.features & u64::from(feature) != 0
+    }
+
+    /// A page of a module that cannot be reached.
+    #[cfg(test)]
+    pub(super) fn unreachable() -> Self {
+        let region = Region::new(64).expect("a page");
+        let guard = ForkGuard::new().expect("a guard");
+        let driver = Driver::Module(Module::unreachable());
+        Self::new(Submitter::new(region), driver, guard, Spin::new(UNTOLD))
     }
 
     /// Behaves as if the other side had less features.
@@ -123,6 +146,7 @@ impl Ring {
         // An entry that was not published is unknown to the other side.
         self.flush();
         match &mut self.driver {
+            Driver::Module(_) if self.lost => Cancel::Running,
             Driver::Module(module) => module.cancel(index),
             Driver::Uring(uring) => uring.cancel(&self.submitter, index),
             Driver::Threads(threads) => threads.cancel(&self.submitter, index),
@@ -139,7 +163,7 @@ impl Ring {
 
     /// As [`Self::flush`], but leaves to the [wait](Self::wait) that follows what it does better.
     pub(crate) fn prepare(&mut self) {
-        if self.submitter.unpublished() == 0 {
+        if self.submitter.unpublished() == 0 || self.lost {
             return;
         }
         self.submitter.publish();
@@ -148,7 +172,7 @@ impl Ring {
             Driver::Module(module) => {
                 // On the only CPU the wait itself executes.
                 if !module.is_single() && self.submitter.need_wakeup() {
-                    module.kick();
+                    self.lost = !module.kick();
                 }
             }
             Driver::Threads(threads) => {
@@ -165,6 +189,15 @@ impl Ring {
         if let Driver::Uring(uring) = &mut self.driver {
             uring.collect(&self.submitter);
         }
+    }
+
+    /// Gives, once, the tokens and entries of what was posted to another side that is lost, and is not
+    /// executed there.
+    pub(crate) fn take_back(&mut self) -> Option<Vec<(u32, u32)>> {
+        if !self.lost || core::mem::replace(&mut self.recovered, true) {
+            return None;
+        }
+        Some(self.submitter.withdraw_all())
     }
 
     /// Begins what follows on what was [collected](Self::collect).
@@ -187,6 +220,9 @@ impl Ring {
         if let Driver::Uring(uring) = &mut self.driver {
             return uring.sleep(&self.submitter, want, timeout, bell);
         }
+        if self.lost {
+            return self.rest(want, timeout, bell);
+        }
         let rung = || bell.is_some_and(Bell::is_rung);
         if timeout.is_none_or(|timeout| timeout > self.spin.time)
             && (self.spin.until(hope, || self.submitter.completions(), rung)
@@ -196,9 +232,23 @@ impl Ring {
             return;
         }
         match &self.driver {
-            Driver::Module(module) => module.sleep(&self.submitter, want, timeout, bell),
+            Driver::Module(module) => {
+                self.lost = !module.sleep(&self.submitter, want, timeout, bell);
+            }
             Driver::Uring(_) => {}
             Driver::Threads(threads) => threads.sleep(&self.submitter, want, timeout, rung),
+        }
+    }
+
+    /// Sleeps for a while, for who cannot be told of completions: the module goes on with what it has taken.
+    fn rest(&self, want: u32, timeout: Option<Duration>, bell: Option<&Bell>) {
+        let time = timeout.map_or(UNTOLD, |timeout| timeout.min(UNTOLD));
+        match bell {
+            Some(bell) => {
+                let over = || self.submitter.completions() >= want || bell.is_rung();
+                bell.event.wait_timeout(time, over);
+            }
+            None => std::thread::sleep(time),
         }
     }
 
@@ -227,7 +277,7 @@ impl Ring {
                 let file = module.lend();
                 // What was published before was left to a wait.
                 if self.submitter.need_wakeup() {
-                    module.kick();
+                    self.lost |= !module.kick();
                 }
                 Some(file)
             }
@@ -243,6 +293,7 @@ impl Ring {
     pub(crate) fn patience(&mut self) -> Option<Duration> {
         match &mut self.driver {
             Driver::Uring(uring) => uring.patience(),
+            Driver::Module(_) if self.lost && self.submitter.outstanding() > 0 => Some(UNTOLD),
             Driver::Module(_) | Driver::Threads(_) => None,
         }
     }

@@ -79,6 +79,8 @@ struct Idle {
     /// Parked entries that a thread is to go on with.
     ready: VecDeque<u32>,
     handles: Vec<JoinHandle<()>>,
+    /// The thread that waits.
+    poller: Option<JoinHandle<()>>,
 }
 
 /// Sets up a page and a pool that works on it, and rings the bell, if there is one, at each
@@ -219,13 +221,15 @@ impl Threads {
 
     /// Lets the threads end and waits for them. There must be nothing in progress.
     pub(crate) fn join(&self) {
-        let handles = {
+        let (handles, poller) = {
             let mut idle = self.pool.lock();
             idle.stop = true;
-            core::mem::take(&mut idle.handles)
+            (core::mem::take(&mut idle.handles), idle.poller.take())
         };
-        self.pool.wake_all();
-        for handle in handles {
+        self.pool.wake.notify_all();
+        // One that cannot be woken is left behind.
+        let poller = poller.filter(|_| self.pool.wake_poller());
+        for handle in handles.into_iter().chain(poller) {
             // A thread has nothing to panic about; if it did, it is gone as well.
             let _ = handle.join();
         }
@@ -273,10 +277,11 @@ impl Pool {
         self.wake_poller();
     }
 
-    /// Has the thread that waits look again what it is to wait for.
-    fn wake_poller(&self) {
-        if let Some(Some(poller)) = self.poller.get() {
-            poller.wake();
+    /// Has the thread that waits look again what it is to wait for; `false` if it cannot be reached.
+    fn wake_poller(&self) -> bool {
+        match self.poller.get() {
+            Some(Some(poller)) => poller.wake(),
+            _ => true,
         }
     }
 
@@ -298,7 +303,7 @@ impl Pool {
                     .name("flexsc-poll".to_owned())
                     .spawn(move || own.work(&pool))
             });
-            self.lock().handles.push(handle.ok()?);
+            self.lock().poller = Some(handle.ok()?);
             self.region().count(Counter::Threads);
             Some(poller)
         };
@@ -340,7 +345,12 @@ impl Pool {
                 }
             });
         }
-        poller.wake();
+        if !poller.wake() && !is_watch {
+            // As without one.
+            if let Some(job) = self.parking.unpark(index) {
+                job.block(self);
+            }
+        }
     }
 
     /// Cancels an entry that waits, or was not begun.

@@ -13,8 +13,11 @@
 //! An errno that io_uring may have made by itself is not believed: the pool makes the call again.
 //! That includes `ECANCELED` and `EINTR` that nobody asked for, which are what is left of a request
 //! whose thread has ended: a context may move to another one.
+//!
+//! A ring that may not be [entered](entering) any more is left to end what it has; the pool does the rest.
 
 mod calls;
+mod entering;
 mod setup;
 
 use core::{mem::ManuallyDrop, time::Duration};
@@ -27,7 +30,7 @@ use std::{
 use io_uring::{
     IoUring, cqueue, opcode,
     squeue::{self, Flags},
-    types::{CancelBuilder, Fd, SubmitArgs, Timespec},
+    types::{CancelBuilder, Timespec},
 };
 
 use super::{Bell, attempt::Step, job::Job, ring::Cancel, threads::Threads};
@@ -53,7 +56,8 @@ const BELL: u64 = 2 << 32;
 /// What a call returns that is to be made again after a signal, as some workers leave it.
 const RESTARTS: core::ops::RangeInclusive<i32> = -516..=-512;
 
-/// How long a sleep is while there are requests that could not be cancelled at once.
+/// How long a sleep is while there are requests that could not be cancelled at once, or whose ends tell
+/// nobody.
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// How often a cancel looks whether the request can be found now.
@@ -76,6 +80,12 @@ pub(crate) struct Uring {
     elusive: Vec<u32>,
     /// Requests were made outside of a flush.
     owes: bool,
+    /// How many requests were put into the queue, ever.
+    queued: u64,
+    /// How often in a row an enter has failed that may succeed later.
+    failures: u32,
+    /// Why the ring is not entered any more.
+    refused: Option<Errno>,
     /// An entry ended early because it was cancelled.
     gave_up: bool,
     pool: Threads,
@@ -88,6 +98,8 @@ pub(crate) struct Uring {
 /// An entry in the kernel's hands.
 struct Flight {
     job: Job,
+    /// How many requests were queued before its own.
+    place: u64,
     cancelled: bool,
     /// Read by the kernel when it takes the request.
     _limit: Option<Box<Timespec>>,
@@ -128,7 +140,8 @@ impl Uring {
     pub(super) fn patience(&mut self) -> Option<Duration> {
         let limit = self.next_limit();
         self.cancel_elusive();
-        let slice = (!self.elusive.is_empty()).then_some(PATIENCE);
+        let untold = !self.elusive.is_empty() || self.lands_untold();
+        let slice = untold.then_some(PATIENCE);
         limit.into_iter().chain(slice).min()
     }
 
@@ -156,11 +169,8 @@ impl Uring {
         loop {
             let over = match job.begin(&pool) {
                 Err(errno) => -i64::from(errno.raw()),
-                Ok(()) => match self.calls.request(&mut job, &self.seeks) {
-                    None => {
-                        job.count_as(Counter::EntriesT);
-                        return pool.give(job);
-                    }
+                Ok(()) => match self.request(&mut job) {
+                    None => return self.give(job),
                     Some(request) => match self.launch(job, request) {
                         None => return,
                         Some(next) => {
@@ -177,14 +187,29 @@ impl Uring {
         }
     }
 
+    /// The request that makes the call; `None` if the pool is to.
+    fn request(&mut self, job: &mut Job) -> Option<squeue::Entry> {
+        match self.refused {
+            None => self.calls.request(job, &self.seeks),
+            Some(_) => None,
+        }
+    }
+
+    /// Has the pool make a call.
+    fn give(&self, mut job: Job) {
+        job.count_as(Counter::EntriesT);
+        self.pool.pool().give(job);
+    }
+
     /// Gives a request to the kernel with the next submission. Returns what is to be gone on with
     /// instead, if its time is over.
     fn launch(&mut self, mut job: Job, request: squeue::Entry) -> Option<Job> {
         let index = job.index();
         let number = u64::from(index);
         let mut limit = None;
+        let place = self.queued;
         let request = request.user_data(ENTRY | number);
-        match job.deadline() {
+        let queued = match job.deadline() {
             None => self.push(&[request]),
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
@@ -196,12 +221,17 @@ impl Uring {
                     .build()
                     .user_data(LIMIT | number);
                 let linked = request.flags(Flags::IO_LINK);
-                self.push(&[linked, timer]);
+                self.push(&[linked, timer])
             }
+        };
+        if !queued {
+            self.give(job);
+            return None;
         }
         job.count_as(Counter::EntriesW);
         let flight = Flight {
             job,
+            place,
             cancelled: false,
             _limit: limit,
         };
@@ -209,42 +239,6 @@ impl Uring {
         self.timed += u32::from(flight.job.deadline().is_some());
         self.flights[index as usize] = Some(flight);
         None
-    }
-
-    fn push(&mut self, requests: &[squeue::Entry]) {
-        self.owes = true;
-        loop {
-            // SAFETY: What the requests point to is the job's: its maker keeps it until its entry is
-            // completed, which is after that of the request; or the kernel reads it when it takes
-            // the request, and a flight keeps it until then.
-            if unsafe { self.ring.submission().push_multiple(requests) }.is_ok() {
-                return;
-            }
-            // The queue has room for all entries: it is full of what could not be submitted.
-            self.submit();
-            std::thread::yield_now();
-        }
-    }
-
-    /// Gives the kernel what was prepared.
-    pub(super) fn submit(&mut self) {
-        self.owes = false;
-        while !self.ring.submission().is_empty() {
-            self.region().count(Counter::Kicks);
-            // Whatever else it says, what is left is tried again with the next submission.
-            match self.ring.submit() {
-                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
-                Ok(count) if count > 0 => {}
-                _ => return,
-            }
-        }
-    }
-
-    /// Submits what follows on completions.
-    pub(super) fn go_on(&mut self) {
-        if self.owes {
-            self.submit();
-        }
     }
 
     /// Completes entries of which the kernel has completed the requests.
@@ -263,9 +257,7 @@ impl Uring {
             if entered || !self.ring.submission().taskrun() {
                 break;
             }
-            self.region().count(Counter::Kicks);
-            // What it cannot submit is tried again with the next submission.
-            let _ = self.ring.submit();
+            self.run_task_work();
         }
         if any {
             self.pool.pool().see_to_ready(submitter);
@@ -294,11 +286,9 @@ impl Uring {
             }
             return;
         }
-        let Some(flight) = self.flights[index].take() else {
+        let Some(flight) = self.lift(index) else {
             return;
         };
-        self.single -= u32::from(flight.is_single());
-        self.timed -= u32::from(flight.job.deadline().is_some());
         let end = flight.end();
         let mut job = flight.job;
         let cancelled = ret == -i64::from(libc::ECANCELED);
@@ -311,8 +301,9 @@ impl Uring {
             Some(errno) if cancelled || (interrupted && errno == Errno::ETIME) => {
                 give_up(job, errno)
             }
-            None if cancelled || interrupted => return self.make_again(job),
-            _ if self.calls.doubts(&job, ret) => return self.make_again(job),
+            // The call had no effect.
+            None if cancelled || interrupted => return self.give(job),
+            _ if self.calls.doubts(&job, ret) => return self.give(job),
             _ if job.is_watch() && ret >= 0 => {
                 // The kernel has stopped telling of it, as it does with a full queue.
                 job.tell(&pool, ret as u16);
@@ -334,10 +325,12 @@ impl Uring {
         }
     }
 
-    /// Has the pool make a call that had no effect.
-    fn make_again(&self, mut job: Job) {
-        job.count_as(Counter::EntriesT);
-        self.pool.pool().give(job);
+    /// Takes an entry that the kernel has no more.
+    fn lift(&mut self, index: usize) -> Option<Flight> {
+        let flight = self.flights[index].take()?;
+        self.single -= u32::from(flight.is_single());
+        self.timed -= u32::from(flight.job.deadline().is_some());
+        Some(flight)
     }
 
     /// Ends an entry early.
@@ -382,6 +375,9 @@ impl Uring {
 
     /// Whether the kernel has found the request and cancels it.
     fn cancel_request(&self, index: u32) -> bool {
+        if self.is_lost() {
+            return false;
+        }
         let request = CancelBuilder::user_data(ENTRY | u64::from(index));
         self.region().count(Counter::Kicks);
         self.ring
@@ -451,46 +447,24 @@ impl Uring {
             };
             let time = timeout.into_iter().chain(patience).min();
             self.region().count(Counter::Waits);
-            own.park_by(|| self.enter(missing as usize, time));
+            if self.refused.is_some() {
+                self.rest(submitter, want, time);
+            } else {
+                own.park_by(|| self.enter(missing as usize, time));
+            }
             if timeout.is_some() {
                 return self.collect(submitter);
             }
-        }
-    }
-
-    /// Has the ring complete something when the bell is rung.
-    fn poll_bell(&mut self) {
-        if !self.bell_polled {
-            if let Some(fd) = self.bell.fd() {
-                let request = opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).build();
-                self.push(&[request.user_data(BELL)]);
-                self.bell_polled = true;
-            }
-        }
-    }
-
-    /// Submits, and waits for so many completions.
-    fn enter(&mut self, count: usize, time: Option<Duration>) {
-        self.region().count(Counter::WaitSleeps);
-        self.owes = false;
-        let result = match time.map(Timespec::from) {
-            None => self.ring.submit_and_wait(count),
-            Some(time) => {
-                let args = SubmitArgs::new().timespec(&time);
-                self.ring.submitter().submit_with_args(count, &args)
-            }
-        };
-        match result.map_err(|error| error.raw_os_error()) {
-            Ok(_) | Err(Some(libc::EINTR | libc::ETIME)) => {}
-            // No memory for a request: some of them have to complete first.
-            Err(_) => std::thread::yield_now(),
         }
     }
 }
 
 impl Drop for Uring {
     fn drop(&mut self) {
-        if self.guard.is_forked() {
+        if self.is_lost() && !self.guard.is_forked() {
+            // The number may be another file's by now, and so may that of the bell's.
+            core::mem::forget(self.bell.clone());
+        } else if self.guard.is_forked() {
             // A forked child has the file, and has never had the queues: something else may be there.
             // SAFETY: The ring, which owns the file, is never used or dropped after this.
             drop(unsafe { OwnedFd::from_raw_fd(self.ring.as_raw_fd()) });

@@ -151,6 +151,13 @@ impl Submitter {
         self.published = self.tail;
     }
 
+    /// Lets the other side see the first entries alone that were ever pushed.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn show_only(&self, count: u32) {
+        let tail = &self.region.control().sub_tail;
+        tail.word.store(count, Ordering::Release);
+    }
+
     /// Whether, after what was published, nobody polls the ring: somebody must be woken.
     pub fn need_wakeup(&self) -> bool {
         barrier();
@@ -214,6 +221,28 @@ impl Submitter {
                 )
                 .is_ok()
         })
+    }
+
+    /// Takes back all entries that were posted to the module and that nobody has taken; gives their tokens
+    /// and indices, in the order in which they were pushed. The page is not to be posted to any more.
+    ///
+    /// The module takes entries in that order, so that it has taken those before, and none after, the last
+    /// one that cannot be taken back.
+    #[cfg(not(loom))]
+    pub(crate) fn withdraw_all(&mut self) -> Vec<(u32, u32)> {
+        let mut withdrawn = Vec::new();
+        for back in 1..=self.region.entries() {
+            let slot = self.region.sub_slot(self.tail.wrapping_sub(back));
+            let index = slot.load(Ordering::Relaxed);
+            if !self.withdraw(index) {
+                break;
+            }
+            withdrawn.push((self.tokens[index as usize], index));
+            self.tokens[index as usize] = NOT_POSTED;
+            self.free.push(index);
+        }
+        withdrawn.reverse();
+        withdrawn
     }
 
     /// What a posted entry that was completed, and not reaped yet, has returned.
@@ -314,5 +343,47 @@ impl fmt::Debug for Submitter {
             .field("free", &self.free.len())
             .field("unpublished", &self.unpublished())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A page with these tokens published, of which the module has taken some.
+    fn taken(count: usize, tokens: core::ops::Range<u32>) -> Submitter {
+        let mut submitter = Submitter::new(Region::new(64).unwrap());
+        for token in tokens {
+            // SAFETY: Nobody executes it.
+            assert!(unsafe { submitter.push(sys::NR_NOP, &[0; 6], token) });
+        }
+        submitter.publish();
+        for slot in 0..count as u32 {
+            let index = submitter.region.sub_slot(slot).load(Ordering::Relaxed);
+            let entry = submitter.region.entry(index).unwrap();
+            entry.status.store(sys::BUSY, Ordering::Relaxed);
+        }
+        submitter
+    }
+
+    #[test]
+    fn what_was_not_taken_comes_back_in_its_order() {
+        let mut submitter = taken(3, 10..20);
+        // SAFETY: Nobody executes it.
+        assert!(unsafe { submitter.push(sys::NR_NOP, &[0; 6], 20) });
+        let withdrawn = submitter.withdraw_all();
+        let tokens: Vec<_> = withdrawn.into_iter().map(|(token, _)| token).collect();
+        assert_eq!(tokens, (13..=20).collect::<Vec<_>>());
+        assert_eq!(submitter.outstanding(), 3);
+        assert!(submitter.withdraw_all().is_empty());
+    }
+
+    #[test]
+    fn full_page_comes_back_whole() {
+        let mut submitter = taken(0, 0..64);
+        assert_eq!(submitter.withdraw_all().len(), 64);
+        assert_eq!(submitter.outstanding(), 0);
+        assert!(taken(64, 0..64).withdraw_all().is_empty());
+        assert!(taken(0, 0..0).withdraw_all().is_empty());
     }
 }

@@ -7,8 +7,11 @@
 use core::mem;
 use std::collections::VecDeque;
 
-use super::{Cancel, Completion, Engine, Errno, PUBLISH_EACH, Poster, Terms, plain};
-use crate::{raw::RawCompletion, sys};
+use super::{Cancel, Completion, Engine, Errno, Owner, PUBLISH_EACH, Poster, RawOp, Terms, plain};
+use crate::{
+    raw::{Posted, RawCall, RawCompletion},
+    sys,
+};
 
 /// The token of their entries in the page. No slot has this number: that many do not fit into
 /// memory.
@@ -20,6 +23,9 @@ pub(super) struct BareCalls {
     tokens: Vec<u64>,
     /// In the order of their ends.
     landed: VecDeque<RawCompletion>,
+    /// The batch of what comes to need a slot, and the tokens of those slots.
+    batch: u32,
+    moved: Vec<(u32, u64)>,
 }
 
 impl BareCalls {
@@ -42,20 +48,29 @@ impl Poster {
     /// Until the call has landed, or for as long as the process lives: every address among the
     /// arguments is valid for what the call does with it, and nobody accesses what it writes.
     #[inline]
-    pub(crate) unsafe fn post_bare(&mut self, nr: u16, args: &[u64; 6], token: u64) -> bool {
+    pub(crate) unsafe fn post_bare(
+        &mut self,
+        nr: u16,
+        args: &[u64; 6],
+        token: u64,
+        batch: u32,
+    ) -> bool {
         // What waits for its turn comes first.
         if !self.queue.is_empty() || self.is_forked() {
             return false;
         }
-        let Engine::Ring(ring) = &mut self.engine else {
-            return false;
+        let ring = match &mut self.engine {
+            Engine::Ring(ring) if !ring.is_lost() => ring,
+            _ => return false,
         };
         // SAFETY: As the caller promises.
         let Some(index) = (unsafe { ring.push(nr, args, Terms::default(), BARE, None) }) else {
             return false;
         };
         if self.bare.tokens.is_empty() {
-            self.bare.tokens.resize(ring.region().entries() as usize, 0);
+            self.bare.batch = batch;
+            let count = ring.region().entries() as usize;
+            self.bare.tokens.resize(count, 0);
         }
         if let Some(place) = self.bare.tokens.get_mut(index as usize) {
             *place = token;
@@ -101,6 +116,27 @@ impl Poster {
         unsafe { plain(nr, &args, None) }
     }
 
+    /// The key of an entry that was taken back. A bare call gets a slot.
+    pub(super) fn key_of(&mut self, token: u32, index: u32) -> u32 {
+        let Engine::Ring(ring) = &self.engine else {
+            return token;
+        };
+        if token != BARE {
+            return token;
+        }
+        let (nr, args) = ring.submitter.call(index);
+        let op = RawOp::new(Posted(RawCall::new(nr.into(), args)));
+        let key = self.slab.insert(op, Owner::Batch(self.bare.batch), false);
+        let token = self.bare.tokens.get(index as usize).copied().unwrap_or(0);
+        self.bare.moved.push((key, token));
+        key
+    }
+
+    /// The slots that calls have got since they were posted, with their tokens.
+    pub(crate) fn moved(&mut self) -> impl Iterator<Item = (u32, u64)> {
+        self.bare.moved.drain(..)
+    }
+
     /// Moves what has landed to the end of a queue.
     pub(crate) fn take_landed(&mut self, queue: &mut VecDeque<RawCompletion>) {
         if queue.is_empty() {
@@ -130,6 +166,10 @@ impl Poster {
         let (mut answer, mut over) = (Cancel::Over, 0);
         if self.is_forked() {
             return (answer, over);
+        }
+        self.flush();
+        if let Some(keys) = self.take_back() {
+            self.recover(&keys);
         }
         let Engine::Ring(ring) = &mut self.engine else {
             return (answer, over);

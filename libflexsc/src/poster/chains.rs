@@ -26,6 +26,8 @@ struct Run {
     begun: bool,
     /// This process makes the steps one by one.
     stepwise: bool,
+    /// Of how many operations it is.
+    length: usize,
     /// One has failed: what comes after it is not executed.
     failed: bool,
     /// Of a chain whose steps this process makes.
@@ -35,6 +37,7 @@ struct Run {
 impl Chains {
     pub(super) fn add(&mut self, keys: VecDeque<u32>) -> u32 {
         let run = Some(Run {
+            length: keys.len(),
             keys,
             begun: false,
             stepwise: false,
@@ -76,6 +79,17 @@ impl Chains {
 
     pub(super) fn has_failed(&self, number: u32) -> bool {
         self.get(number).is_some_and(|run| run.failed)
+    }
+
+    /// Whether nothing of it is over, and this is its first.
+    pub(super) fn is_whole_from(&self, number: u32, key: u32) -> bool {
+        self.get(number)
+            .is_some_and(|run| run.keys.len() == run.length && run.keys.front() == Some(&key))
+    }
+
+    /// Whether this process makes its steps one by one.
+    pub(super) fn is_stepwise(&self, number: u32) -> bool {
+        self.get(number).is_some_and(|run| run.stepwise)
     }
 
     /// What is not over.
@@ -138,7 +152,7 @@ impl Poster {
         let count = run.keys.len();
         let linked = match &self.engine {
             Engine::Direct => false,
-            Engine::Ring(ring) if !ring.has(sys::FEAT_LINK) => false,
+            Engine::Ring(ring) if !ring.has(sys::FEAT_LINK) || ring.is_lost() => false,
             Engine::Ring(ring) if count > ring.region().entries() as usize => false,
             Engine::Ring(ring) if count > ring.submitter.free() => return false,
             Engine::Ring(_) => true,
@@ -238,9 +252,7 @@ impl Poster {
                 return;
             }
             if slot.declined {
-                if let Some(ret) = self.make_call(key) {
-                    self.over(key, Outcome::Returned(ret));
-                }
+                self.decline(key);
             } else if !self.post_one(key) {
                 self.enqueue(key);
             }

@@ -33,6 +33,17 @@ impl Poster {
             _ => return Cancel::Running,
         };
         let answer = ring.cancel(index);
+        if let Some(keys) = self.take_back() {
+            let unmade = keys.contains(&key);
+            self.slab.get_mut(key).cancelled |= unmade;
+            self.recover(&keys);
+            return if unmade {
+                Cancel::Cancelled
+            } else {
+                Cancel::Running
+            };
+        }
+        let slot = self.slab.get_mut(key);
         if let Some(events) = slot.watch.as_mut().filter(|events| !events.goes_on) {
             events.ended = true;
             return Cancel::Cancelled;

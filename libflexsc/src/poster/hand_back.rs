@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Calls that the other side has declined, and that this process makes.
 
-use super::{Call, Errno, Outcome, Place, Poster, Ring, State, plain, terms};
+use super::{Call, Engine, Errno, Outcome, Place, Poster, Ring, State, plain, terms};
 use crate::sys;
 
 impl Poster {
@@ -9,14 +9,22 @@ impl Poster {
     /// number of its chain's file, or negative.
     pub(super) fn handed_back(&mut self, key: u32, ret: i64) {
         let slot = self.slab.get_mut(key);
-        slot.declined = true;
         if let Some(number) = slot.chain {
+            slot.declined = true;
             self.chains.take_back(number, ret);
             if self.chains.has_failed(number) {
                 self.over(key, Outcome::Cancelled(Errno::CANCELED));
             }
             self.go_on(number);
-        } else if let Some(ret) = self.make_call(key) {
+        } else {
+            self.decline(key);
+        }
+    }
+
+    /// Makes the call of an operation that the other side does not, or has it made elsewhere.
+    pub(super) fn decline(&mut self, key: u32) {
+        self.slab.get_mut(key).declined = true;
+        if let Some(ret) = self.make_call(key) {
             if !self.tell_once(key, ret) {
                 self.over(key, Outcome::Returned(ret));
             }
@@ -24,10 +32,12 @@ impl Poster {
     }
 
     /// Makes the plain call of an operation that was handed back, and returns what it returned; or
-    /// has it made elsewhere, if a future waits for it, or it goes on.
+    /// has it made elsewhere, if a future waits for it, or it goes on, or there is nobody else.
     pub(super) fn make_call(&mut self, key: u32) -> Option<i64> {
         let slot = self.slab.get(key);
-        let elsewhere = slot.for_future || slot.watch.is_some();
+        // What is only posted must not wait: who does so may be about to end it.
+        let lost = matches!(&self.engine, Engine::Ring(ring) if ring.is_lost());
+        let elsewhere = slot.for_future || slot.watch.is_some() || lost;
         let Some(call) = self.call(key) else {
             return Some(0);
         };

@@ -170,7 +170,7 @@ impl RawCall {
 
 /// A call in the slab of a context. It owns nothing, and what comes of it is told by its number.
 #[derive(Debug)]
-pub(super) struct Posted(pub(super) RawCall);
+pub(crate) struct Posted(pub(crate) RawCall);
 
 impl Sealed for Posted {}
 

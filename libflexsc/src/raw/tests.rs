@@ -79,6 +79,50 @@ fn calls_that_are_handed_back_are_made() {
 }
 
 #[test]
+fn calls_of_a_module_that_is_gone_are_made() {
+    let mut context = RawContext::new(Backend::unreachable());
+    let (reader, writer) = pipe();
+    post(
+        &mut context,
+        RawCall::poll(reader.as_raw_fd(), libc::POLLIN),
+        1,
+    );
+    post(
+        &mut context,
+        RawCall::poll(reader.as_raw_fd(), libc::POLLIN),
+        2,
+    );
+    post(&mut context, RawCall::new(libc::SYS_getppid, [0; 6]), 3);
+    let parent = std::os::unix::process::parent_id();
+    let told = next(&mut context);
+    assert_eq!((told.token, told.ret), (3, parent.into()));
+    assert_eq!(context.cancel(2), crate::Cancel::Cancelled);
+    let told = next(&mut context);
+    assert_eq!((told.token, told.ret), (2, super::CANCELED));
+    assert_eq!(context.outstanding(), 1);
+    std::io::Write::write_all(&mut &writer, b"x").unwrap();
+    let told = next(&mut context);
+    assert_eq!((told.token, told.ret), (1, 1));
+    post(&mut context, RawCall::new(libc::SYS_getppid, [0; 6]), 4);
+    assert_eq!(next(&mut context).token, 4);
+}
+
+#[test]
+fn cancelling_before_the_module_is_missed_ends_calls() {
+    let mut context = RawContext::new(Backend::unreachable());
+    let (reader, _writer) = pipe();
+    for token in 0..3 {
+        let poll = RawCall::poll(reader.as_raw_fd(), libc::POLLIN);
+        post(&mut context, poll, token);
+    }
+    assert_eq!(context.cancel(1), crate::Cancel::Cancelled);
+    assert_eq!(next(&mut context).token, 1);
+    assert_eq!(context.cancel_all(), 2);
+    assert_eq!(context.wait(2, Some(LONG)), 2);
+    assert_eq!(context.outstanding(), 0);
+}
+
+#[test]
 fn child_gets_every_call_back() {
     let mut context = RawContext::new(Backend::threads(&crate::backend::Options::new()).unwrap());
     let (reader, _writer) = pipe();

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, unused_macros)]
 
 use std::{
+    env,
     ffi::CString,
     fs,
     io::Write,
@@ -11,6 +12,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -75,6 +77,96 @@ macro_rules! each_backend {
             )*
         }
     };
+}
+
+/// Runs the body of a test in a process of its own, for what cannot be undone. `test` is its full name.
+pub fn alone(test: &str, body: impl FnOnce()) {
+    const CHILD: &str = "FLEXSC_TEST_ALONE";
+    if env::var_os(CHILD).is_some() {
+        // SAFETY: The call takes no pointer. Only a hang reaches the alarm, which ends the process.
+        unsafe { libc::alarm(LONG.as_secs() as u32) };
+        return body();
+    }
+    let child = Command::new(env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let text = [child.stdout, child.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    let [stdout, stderr] = &text;
+    assert!(child.status.success(), "{}: {stdout}{stderr}", child.status);
+    assert!(stdout.contains("1 passed"), "no test {test}: {stdout}");
+    for line in stderr.lines().filter(|line| line.starts_with("SKIP")) {
+        std::io::stderr()
+            .write_all(format!("{line}\n").as_bytes())
+            .unwrap();
+    }
+}
+
+/// From here on this thread's system calls of that number fail with that errno, and those of threads
+/// that it makes.
+pub fn answer(call: libc::c_long, errno: i32) {
+    let statement = |code: u32, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    let mut filter = [
+        // Offset 0 of struct seccomp_data is the number.
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+        libc::sock_filter {
+            code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+            jt: 0,
+            jf: 1,
+            k: call as u32,
+        },
+        statement(
+            libc::BPF_RET | libc::BPF_K,
+            libc::SECCOMP_RET_ERRNO | errno as u32,
+        ),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: The program is valid for the call.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let mode = libc::SECCOMP_MODE_FILTER;
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &program), 0);
+    }
+}
+
+/// The same open file under a number from 500 on, which [`close_others`] leaves open.
+pub fn high(file: impl Into<OwnedFd>) -> OwnedFd {
+    let file = file.into();
+    // SAFETY: The call takes no pointer.
+    let fd = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 500) };
+    assert!(fd >= 500);
+    // SAFETY: The file was just opened and nobody owns it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Closes the files of the process but the standard ones, whoever has opened them, as daemons do.
+pub fn close_others() {
+    // SAFETY: The call takes no pointer. That files of others are closed is the point.
+    let ret = unsafe { libc::syscall(libc::SYS_close_range, 3, 499, 0) };
+    assert_eq!(ret, 0);
+}
+
+/// As [`close_others`]; their numbers become other files'.
+pub fn replace_others() {
+    let null = high(fs::File::open("/dev/null").unwrap());
+    for fd in 3..500 {
+        // SAFETY: The calls take no pointers. That files of others are closed is the point.
+        unsafe {
+            if libc::fcntl(fd, libc::F_GETFD) >= 0 {
+                assert_eq!(libc::dup3(null.as_raw_fd(), fd, libc::O_CLOEXEC), fd);
+            }
+        }
+    }
 }
 
 /// A directory that goes away with the value.

@@ -37,6 +37,9 @@ pub enum Refusal {
     Forbidden,
     /// The kernel has no io_uring, or a filter says so.
     Missing,
+    /// A ring can be set up, but not entered: a seccomp filter, or a security module, forbids
+    /// `io_uring_enter(2)` alone.
+    Enter(Errno),
     /// The kernel's io_uring lacks what is needed.
     TooOld,
     /// There is no memory for a ring.
@@ -90,6 +93,12 @@ impl fmt::Display for Refusal {
                 "this kernel has no io_uring (CONFIG_IO_URING), or a seccomp filter says so; run \
                  another kernel, or take another backend"
             ),
+            Self::Enter(errno) => write!(
+                f,
+                "io_uring can be set up by this process, but not entered: io_uring_enter gives {errno}, as \
+                 a seccomp filter has it, or a security module; allow io_uring_setup, io_uring_enter and \
+                 io_uring_register there, or take another backend"
+            ),
             Self::TooOld => write!(
                 f,
                 "this kernel's io_uring is too old: Linux 6.0 is needed; take another backend"
@@ -134,6 +143,9 @@ pub(in super::super) fn open(options: &Options) -> Result<Ring, Error> {
         timed: 0,
         elusive: Vec::new(),
         owes: false,
+        queued: 0,
+        failures: 0,
+        refused: None,
         gave_up: false,
         pool,
         bell,
@@ -162,6 +174,9 @@ fn ring(entries: u32) -> Result<IoUring, Refusal> {
         .setup_taskrun_flag()
         .build(2 * entries)
         .map_err(|error| refusal(Errno::of(&error), entries))?;
+    // Whoever may set a ring up may not have to be allowed to use it.
+    ring.submit()
+        .map_err(|error| Refusal::Enter(Errno::of(&error)))?;
     // Of Linux 6.0: the cancel that is over when it returns.
     let unknown = io_uring::types::CancelBuilder::user_data(u64::MAX);
     let time = io_uring::types::Timespec::new();
