@@ -96,7 +96,8 @@ fn calls_of_a_module_that_is_gone_are_made() {
     let parent = std::os::unix::process::parent_id();
     let told = next(&mut context);
     assert_eq!((told.token, told.ret), (3, parent.into()));
-    assert_eq!(context.cancel(2), crate::Cancel::Cancelled);
+    // The pool may be looking at the file.
+    while context.cancel(2) == crate::Cancel::Running {}
     let told = next(&mut context);
     assert_eq!((told.token, told.ret), (2, super::CANCELED));
     assert_eq!(context.outstanding(), 1);
@@ -117,9 +118,12 @@ fn cancelling_before_the_module_is_missed_ends_calls() {
     }
     assert_eq!(context.cancel(1), crate::Cancel::Cancelled);
     assert_eq!(next(&mut context).token, 1);
-    assert_eq!(context.cancel_all(), 2);
-    assert_eq!(context.wait(2, Some(LONG)), 2);
-    assert_eq!(context.outstanding(), 0);
+    while context.outstanding() > 0 {
+        context.cancel_all();
+        context.wait(2, Some(Duration::from_millis(1)));
+    }
+    let rest = [context.next(), context.next()].map(|told| told.unwrap().ret);
+    assert_eq!(rest, [super::CANCELED; 2]);
 }
 
 #[test]
