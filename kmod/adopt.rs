@@ -65,27 +65,29 @@ impl Identity {
     }
 
     /// Whose credentials, root and cwd count: the registering thread while it lives, else the
-    /// group leader.
-    pub(crate) fn who(&self) -> &Task {
+    /// group leader. Nobody, when neither does: what a dead thread had no longer changes with
+    /// what the process does.
+    fn who(&self) -> Option<&Task> {
         if alive(&self.owner) || mutant!("owner") {
-            &self.owner
+            Some(&self.owner)
+        } else if alive(&self.leader) || mutant!("leader") {
+            Some(&self.leader)
         } else {
-            &self.leader
+            None
         }
     }
 
-    /// Whether `thread` still works on the fd table and the namespaces of the process.
+    /// Whose credentials, root and cwd count for an entry that is executed on the fd table and in
+    /// the namespaces of `thread`.
     ///
-    /// When neither the registering thread nor the leader is left, the tables that the thread
-    /// took at set-up are the only ones known.
-    pub(crate) fn tables_match(&self, thread: &Task) -> bool {
-        if mutant!("tables") {
-            return true;
-        }
-        let who = self.who();
+    /// `None` if it has to be handed back: nobody is left whose they would be, or `thread` no
+    /// longer shares its tables with who is. Asked once for each entry, so that all of it is of
+    /// one and the same.
+    pub(crate) fn who_shares(&self, thread: &Task) -> Option<&Task> {
+        let who = self.who()?;
         // SAFETY: Both tasks are valid: `self` and the caller hold references.
         let shared = unsafe { flexsc_shares_tables(who.as_ptr(), thread.as_ptr()) };
-        shared || !alive(who)
+        shared.then_some(who)
     }
 
     /// The memory of the process.
@@ -212,30 +214,29 @@ pub(crate) struct Adoption {
 }
 
 impl Adoption {
-    /// Takes on the process of `identity`, or `None` if it is gone.
+    /// Takes on the process of `identity`, in the I/O cgroup of `who`, or `None` if it is gone.
     ///
     /// # Safety
     ///
     /// The current task must be a kernel thread that uses no mm, such as a kworker.
-    pub(crate) unsafe fn of(identity: &Identity) -> Option<Self> {
+    pub(crate) unsafe fn of(identity: &Identity, who: &Task) -> Option<Self> {
         // SAFETY: The caller promises what is required.
-        let memory = unsafe { Memory::wear(identity.mm(), identity.who()) }?;
+        let memory = unsafe { Memory::wear(identity.mm(), who) }?;
         Some(Self {
             creds: None,
             _memory: memory,
         })
     }
 
-    /// Sees to it that the current credentials of `identity` are worn; see [`wear_current`].
-    pub(crate) fn wear_current(&mut self, identity: &Identity) -> u32 {
-        wear_current(&mut self.creds, identity)
+    /// Sees to it that the current credentials of `who` are worn; see [`wear_current`].
+    pub(crate) fn wear_current(&mut self, who: &Task) -> u32 {
+        wear_current(&mut self.creds, who)
     }
 }
 
-/// Sees to it that `worn` are the current credentials of `identity`, so that a `setuid(2)`
-/// counts for the next entry. Returns the gate that belongs to them.
-pub(crate) fn wear_current(worn: &mut Option<Creds>, identity: &Identity) -> u32 {
-    let who = identity.who();
+/// Sees to it that `worn` are the current credentials of `who`, so that a `setuid(2)` counts for
+/// the next entry. Returns the gate that belongs to them.
+pub(crate) fn wear_current(worn: &mut Option<Creds>, who: &Task) -> u32 {
     match worn {
         Some(creds) if creds.are_of(who) => creds.gate,
         _ => {

@@ -151,6 +151,7 @@ impl Context {
                 self.execute(
                     &mut run,
                     abi::LANE_C,
+                    kernel::current!(),
                     ptr::null_mut(),
                     gate,
                     ptr::null_mut(),

@@ -445,12 +445,13 @@ impl Context {
     ///
     /// # Safety
     ///
-    /// What `call.h` says of `lane` must be in force. `thread` must be as it says for that
-    /// lane, and `acct` null or exclusive.
+    /// What `call.h` says of `lane` must be in force. `owner` and `thread` must be as it says for
+    /// that lane, and `acct` null or exclusive.
     pub(crate) unsafe fn execute(
         self: &Arc<Self>,
         run: &mut Run,
         lane: u32,
+        owner: &Task,
         thread: *mut bindings::task_struct,
         gate: u32,
         acct: *mut Acct,
@@ -468,12 +469,6 @@ impl Context {
         if !run.suits(call) {
             return invalid;
         }
-        let current = kernel::current!();
-        let owner: &Task = if lane == abi::LANE_C {
-            current
-        } else {
-            self.identity.who()
-        };
         // An entry that waits has been let in, and may have an effect by now.
         if run.held.is_none() {
             if let Some(verdict) = policy::judge(&self.restriction, owner, posted.nr) {
@@ -513,8 +508,7 @@ impl Context {
                 frame.flags |= call::FRAME_BLOCK;
             }
         }
-        // SAFETY: The caller promises what is in force; `owner` is a task that the identity
-        // holds, or current.
+        // SAFETY: The caller promises what is in force; `owner` is a task that it holds.
         let verdict = unsafe { call.run(&mut frame) };
         // SAFETY: This is the frame of that call, and what it has answered.
         unsafe { run.keep(call, &frame, &verdict) };

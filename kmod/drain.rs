@@ -185,25 +185,25 @@ impl Context {
         adoption: &mut Option<Adoption>,
         acct: &mut Acct,
     ) -> Verdict {
+        let Some(task) = self.table_task() else {
+            return Verdict::HandBack;
+        };
+        let Some(owner) = self.identity().who_shares(task) else {
+            return Verdict::HandBack;
+        };
         if adoption.is_none() {
             // SAFETY: Drain items run in kworkers only, and those use no mm between items.
-            *adoption = unsafe { Adoption::of(self.identity()) };
+            *adoption = unsafe { Adoption::of(self.identity(), owner) };
         }
         let Some(adoption) = adoption.as_mut() else {
             // The process is gone, and nobody reads the result.
             self.kill();
             return Verdict::Did(i64::from(EINTR.to_errno()));
         };
-        let Some(task) = self.table_task() else {
-            return Verdict::HandBack;
-        };
-        if !self.identity().tables_match(task) {
-            return Verdict::HandBack;
-        }
-        let gate = adoption.wear_current(self.identity()) | self.strict();
+        let gate = adoption.wear_current(owner) | self.strict();
         // SAFETY: The memory and the credentials of the process are worn, and `task` is a
         // thread of the process that has taken its fd table and is kept valid by the context.
-        unsafe { self.execute(run, abi::LANE_W, task.as_ptr(), gate, acct) }
+        unsafe { self.execute(run, abi::LANE_W, owner, task.as_ptr(), gate, acct) }
     }
 
     /// Puts a drain item that has run back among those that are not queued.

@@ -78,19 +78,21 @@ bool flexsc_task_alive(struct task_struct *task)
 /*
  * Whether @thread still works on @owner's fd table and namespaces: unshare(2) and
  * setns(2) split them for the caller alone. An owner that exits meanwhile has
- * neither; the next batch then takes the group leader.
+ * neither, so that the entry is handed back; the next one may have the group leader.
  */
 bool flexsc_shares_tables(struct task_struct *owner, struct task_struct *thread)
 {
 	struct files_struct *files;
 	struct nsproxy *nsproxy;
 
+	if (FLEXSC_MUTANT(tables) || FLEXSC_MUTANT(leader))
+		return true;
 	task_lock(owner);
 	files = owner->files;
 	nsproxy = owner->nsproxy;
 	task_unlock(owner);
 
-	return READ_ONCE(thread->files) == files &&
+	return files && READ_ONCE(thread->files) == files &&
 	       (READ_ONCE(thread->nsproxy) == nsproxy || FLEXSC_MUTANT(namespaces));
 }
 

@@ -360,16 +360,17 @@ impl Context {
     }
 
     fn execute_t(self: &Arc<Self>, run: &mut Run, creds: &mut Option<adopt::Creds>) -> Verdict {
-        if !self.identity().tables_match(&*kernel::current!()) {
+        let Some(owner) = self.identity().who_shares(&*kernel::current!()) else {
             // A connect that has begun goes on by itself, as after a signal.
             return match &run.held {
                 Some(arm) if arm.note != 0 => Verdict::Did(i64::from(EINTR.to_errno())),
                 _ => Verdict::HandBack,
             };
-        }
-        let gate = adopt::wear_current(creds, self.identity()) | self.strict();
+        };
+        let gate = adopt::wear_current(creds, owner) | self.strict();
+        let none = ptr::null_mut();
         // SAFETY: This is a system call thread of the process with its fd table, which
-        // `tables_match` has compared, and the credentials are worn.
-        unsafe { self.execute(run, abi::LANE_T, ptr::null_mut(), gate, ptr::null_mut()) }
+        // `who_shares` has compared, and the credentials are worn.
+        unsafe { self.execute(run, abi::LANE_T, owner, none, gate, ptr::null_mut()) }
     }
 }
