@@ -45,7 +45,7 @@ use kernel::{
     },
 };
 
-/// After this time a busy drain makes way for its successor. Half of the 10 ms after which
+/// After this time a busy drain goes to the end of the CPU's queue. Half of the 10 ms after which
 /// the workqueue takes a worker that does not sleep for CPU-intensive and says so in the log.
 const QUANTUM: Delta = Delta::from_millis(5);
 
@@ -76,7 +76,8 @@ impl Drain {
     /// Queues the item on the system call CPU.
     pub(crate) fn queue(self: Arc<Self>) {
         let cpu = self.context.cpu();
-        // It cannot be queued already: it came from the list of those that are not.
+        // It cannot be queued already: it came from the list of those that are not, or runs. In
+        // the latter case it begins again, behind what else is queued there, when it has ended.
         let _ = workqueue::page_workers().enqueue_on(cpu, self);
     }
 }
@@ -85,7 +86,10 @@ impl WorkItem for Drain {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        this.context.drain();
+        if this.context.drain() {
+            this.queue();
+            return;
+        }
         let context = this.context.clone();
         context.put_drain(this);
     }
@@ -100,13 +104,15 @@ enum Step {
 }
 
 impl Context {
-    /// Runs entries in lane W until there are none and polling has brought none.
-    fn drain(self: &Arc<Self>) {
+    /// Runs entries in lane W until there are none and polling has brought none, or for a
+    /// quantum. True if the item has to be queued again, to go on.
+    fn drain(self: &Arc<Self>) -> bool {
         let shared = self.shared();
         shared.count(Counter::Drains, 1);
         self.state().start_drain(shared);
 
-        let mut start = Instant::<Monotonic>::now();
+        let start = Instant::<Monotonic>::now();
+        let mut goes_on = false;
         let mut adoption = None;
         let mut acct = Acct::default();
         let mut worked = false;
@@ -115,10 +121,8 @@ impl Context {
                 break;
             }
             if start.elapsed() > QUANTUM && !mutant!("quantum") {
-                if self.make_way() {
-                    break;
-                }
-                start = Instant::now();
+                goes_on = self.state().make_way();
+                break;
             }
             match self.next_w(worked) {
                 Step::Run(mut run, successor) => {
@@ -131,7 +135,6 @@ impl Context {
                         .started(run.index, run.posted.nr, abi::LANE_W);
                     let verdict = self.execute_w(&mut run, &mut adoption, &mut acct);
                     self.conclude(run, verdict, Lane::W, Counter::EntriesW, State::end_w);
-                    flexsc_cond_resched();
                 }
                 Step::Poll(lookout) => {
                     if !self.poll_ring(lookout) {
@@ -142,8 +145,10 @@ impl Context {
                 Step::Again => {}
                 Step::Done => break,
             }
+            flexsc_cond_resched();
         }
         self.add_acct(&acct);
+        goes_on
     }
 
     fn next_w(&self, worked: bool) -> Step {
@@ -168,15 +173,6 @@ impl Context {
             self.wake_waiters();
         }
         step
-    }
-
-    /// After a quantum: true if this run has to end, because the next item goes on.
-    fn make_way(&self) -> bool {
-        let (leave, successor) = self.state().make_way();
-        if let Some(drain) = successor {
-            drain.queue();
-        }
-        matches!(leave, Leave::Gone)
     }
 
     fn execute_w(

@@ -3,7 +3,8 @@
 //! What a context knows of its entries and of those who run them.
 //!
 //! All of it is behind one spinlock, [`Context::state`](crate::context::Context), the
-//! innermost lock of the module: nothing else is taken while it is held and nothing sleeps.
+//! innermost lock of the module. While it is held nothing sleeps, and of the kernel's locks those
+//! are taken that a wake-up of a thread and the start of a timer take; see the lock order there.
 
 use crate::{
     abi::NEED_WAKEUP,
@@ -500,15 +501,11 @@ impl State {
         self.enter(shared);
     }
 
-    /// A busy drain has run for its quantum: the item returned, if any, has to be queued and
-    /// goes on. When there is no other item the drain has to stay.
-    pub(crate) fn make_way(&mut self) -> (Leave, Option<Arc<Drain>>) {
-        let successor = self.take_drain();
-        if self.pending == 0 {
-            return (Leave::Stay, None);
-        }
+    /// A drain item has run for its quantum and ends. True if it has to be queued again, because
+    /// no other is that would go on.
+    pub(crate) fn make_way(&mut self) -> bool {
         self.active -= 1;
-        (Leave::Gone, successor)
+        core::mem::replace(&mut self.pending, 1) == 0
     }
 
     /// A drain item has run. Given back when the context no longer keeps any.

@@ -265,11 +265,19 @@ mod state {
     }
 
     #[test]
-    fn a_busy_worker_stays_where_nobody_follows() -> Result {
+    fn a_busy_worker_is_queued_again_unless_another_is() -> Result {
         let mut page = Page::new()?;
         page.state.start_drain(&page.shared);
-        assert!(matches!(page.state.make_way(), (Leave::Stay, None)));
+        page.state.start_drain(&page.shared);
+        assert!(page.state.make_way());
         assert!(page.state.attended() && !page.unattended());
+        assert!(!page.state.make_way());
+        assert!(page.state.attended() && !page.unattended());
+        // The one that is queued begins, and leaves.
+        page.state.start_drain(&page.shared);
+        assert!(!page.state.others_active());
+        assert!(matches!(page.state.leave(&page.shared), Leave::Gone));
+        assert!(page.unattended() && !page.state.attended());
         Ok(())
     }
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who executes an entry, who may sleep meanwhile, and how completions are waited for.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::lifecycle::{Behaviour, each};
+use crate::lifecycle::{Behaviour, SKIP, each};
 use crate::options::Options;
 use crate::report::Report;
 use crate::scratch::directories;
@@ -37,4 +39,33 @@ pub fn run(options: &Options) -> ExitCode {
         Err(why) => report.fail("lanes.scratch", why),
     }
     report.finish()
+}
+
+/// A setting of the kernel that is another one until drop.
+#[derive(Debug)]
+pub struct Setting {
+    path: PathBuf,
+    before: String,
+}
+
+impl Setting {
+    /// Writes `value` to the file of the setting.
+    ///
+    /// # Errors
+    /// That it cannot be set, for which the behaviour is to be skipped.
+    pub fn new(path: impl Into<PathBuf>, value: &str) -> Result<Self, String> {
+        let path = path.into();
+        let skip = |why| format!("{SKIP}{}: {why}", path.display());
+        let before = fs::read_to_string(&path).map_err(skip)?;
+        fs::write(&path, value).map_err(skip)?;
+        Ok(Self { path, before })
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        if let Err(why) = fs::write(&self.path, self.before.trim()) {
+            eprintln!("{}: {why}", self.path.display());
+        }
+    }
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use libflexsc::sys as abi;
 
-use crate::client::{Lane, Mode};
+use super::Setting;
+use crate::client::{Context, Lane, Mode, open_device, setup_request};
 use crate::lifecycle::{Behaviour, Place, SKIP};
 use crate::posted::{Poster, ensure, expect};
 use crate::process::{Child, module_unused, pipe};
-use crate::suite::context;
 use crate::userfault::Slow;
 
 /// Adds the behaviours.
@@ -248,34 +248,15 @@ fn killed_asleep(place: &Place) -> Result<(), String> {
     Ok(())
 }
 
-/// How long a worker may run before the workqueue lets another of its CPU begin beside it, out of the way until
-/// dropped: it would hide who makes way.
-struct Unmanaged(String);
-
-impl Unmanaged {
-    const PATH: &str = "/sys/module/workqueue/parameters/cpu_intensive_thresh_us";
-
-    fn new() -> Result<Self, String> {
-        let skip = |why| format!("{SKIP}{}: {why}", Self::PATH);
-        let before = fs::read_to_string(Self::PATH).map_err(skip)?;
-        fs::write(Self::PATH, "100000000").map_err(skip)?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Unmanaged {
-    fn drop(&mut self) {
-        if let Err(why) = fs::write(Self::PATH, self.0.trim()) {
-            eprintln!("{}: {why}", Self::PATH);
-        }
-    }
-}
-
-/// Page workers that always find something to do end all the same, for the next to begin.
+/// Page workers that always find something to do end all the same, for others to begin; also where there is one only.
 fn makes_way(_: &Place) -> Result<(), String> {
     const LEN: usize = 256 << 10;
     const ENTRIES: u32 = 1024;
-    let _unmanaged = Unmanaged::new()?;
+    // After that time the workqueue has another worker begin beside one that is at work, which would hide who makes way.
+    let _unmanaged = Setting::new(
+        "/sys/module/workqueue/parameters/cpu_intensive_thresh_us",
+        "100000000",
+    )?;
     fs::write("file", vec![3_u8; LEN]).map_err(|why| why.to_string())?;
     let file = fs::File::open("file").map_err(|why| why.to_string())?;
     let mut memory = vec![1_u8; LEN];
@@ -285,19 +266,28 @@ fn makes_way(_: &Place) -> Result<(), String> {
         LEN as u64,
         0,
     ];
-    // Many times what is executed before a worker makes way, posted at once.
-    let mut poster = Poster::with(context(ENTRIES, Mode::Lanes)?, Mode::Lanes);
-    let before = poster.context.counters().drains;
-    poster.context.fill(libc::SYS_pread64 as u16, &args)?;
-    for _ in 0..ENTRIES {
-        expect("pread64", poster.complete()?.ret, LEN as i64)?;
+    for workers in [0, 1] {
+        // Many times what is executed before a worker makes way, posted at once.
+        let mut request = setup_request(ENTRIES);
+        request.drains = workers;
+        let context = open_device().and_then(|device| Context::new(device, request));
+        let mut poster = Poster::with(context.map_err(|why| why.to_string())?, Mode::Lanes);
+        let before = poster.context.counters().drains;
+        poster.context.fill(libc::SYS_pread64 as u16, &args)?;
+        for _ in 0..ENTRIES {
+            expect("pread64", poster.complete()?.ret, LEN as i64)?;
+        }
+        // One to execute, one that finds nothing behind it.
+        let drains = poster.context.counters().drains - before;
+        ensure(
+            drains > 2,
+            format!(
+                "{drains} page workers began, for {ENTRIES} entries, of {}",
+                poster.context.setup().drains
+            ),
+        )?;
     }
-    // One to execute, one that finds nothing behind it.
-    let drains = poster.context.counters().drains - before;
-    ensure(
-        drains > 2,
-        format!("{drains} page workers began, for {ENTRIES} entries"),
-    )
+    Ok(())
 }
 
 fn blocking_caller(_: &Place) -> Result<(), String> {
