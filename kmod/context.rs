@@ -17,8 +17,10 @@
 //! # Lock order
 //!
 //! `mmap_lock`, then `Shared::pages`. `making`, then `state`. `waiting`, then `state`.
-//! `state`, `completions` and `acct` are innermost: nothing is taken inside them but the
-//! scheduler's own locks, by a wake-up.
+//! `state`, `completions` and `acct` are innermost: none of ours is taken inside them. Of the
+//! kernel's, inside `state` alone: the scheduler's (`pi_lock`, then a run queue's), by waking or
+//! interrupting a thread, and the lock of a CPU's hrtimer base, by setting the clock. Neither's
+//! holders take one of ours: [`Clock`] and what waits for a file only queue work items.
 
 use crate::{
     abi,
@@ -56,7 +58,6 @@ use crate::{
         Run, //
     },
     state::State,
-    thread::SyscallThread,
     workqueue, //
 };
 use core::ptr;
@@ -127,7 +128,7 @@ pub(crate) struct Context {
     acct: SpinLock<Acct>,
     /// Held while a system call thread is made.
     #[pin]
-    making: Mutex<()>,
+    pub(crate) making: Mutex<()>,
     /// The first system call thread's task, through whose fd table lane W looks files up.
     table_task: SetOnce<ARef<Task>>,
     /// Those inside wait, and poll(2).
@@ -303,33 +304,6 @@ impl Context {
         self.make_thread()
     }
 
-    /// Makes one more system call thread, if there is room. Called in the process.
-    pub(crate) fn make_thread(self: &Arc<Self>) -> Result {
-        let _making = self.making.lock();
-        let id = {
-            let mut state = self.state();
-            if state.crew.is_full() || self.is_dead() {
-                return Err(EAGAIN);
-            }
-            state.crew.number()
-        };
-        let thread = SyscallThread::spawn(self.clone(), id)?;
-        let added = self.state().add_thread(id, thread.clone(), &self.shared);
-        if added.is_err() {
-            thread.stop();
-            return added;
-        }
-        if let (None, Some(task)) = (self.table_task(), thread.task()) {
-            self.table_task.populate(ARef::from(task));
-        }
-        self.shared.count(Counter::Threads, 1);
-        let tell = self.state().attend_t(&self.shared);
-        if tell {
-            self.wake_waiters();
-        }
-        Ok(())
-    }
-
     /// Fills in what set-up tells the application.
     pub(crate) fn describe(&self, setup: &mut abi::Setup) {
         let layout = self.shared.layout();
@@ -399,9 +373,17 @@ impl Context {
         !self.spin.is_zero()
     }
 
-    /// The task through whose fd table lane W looks files up.
+    /// The task through whose fd table lane W looks files up; none before the first thread has it.
     pub(crate) fn table_task(&self) -> Option<&Task> {
         self.table_task.as_ref().map(|task| &**task)
+    }
+
+    /// The thread number `id`, which is `task`, has the fd table. That of the first, which stays,
+    /// is the one that lane W uses.
+    pub(crate) fn set_table_task(&self, id: u64, task: &Task) {
+        if id == 0 {
+            self.table_task.populate(ARef::from(task));
+        }
     }
 
     /// Whether the process or the file is gone: nothing more is begun.
@@ -636,15 +618,6 @@ impl Context {
         let drain = self.state().want_drain(&self.shared);
         if let Some(drain) = drain {
             drain.queue();
-        }
-    }
-
-    /// Makes a thread if all are blocked and entries wait. If it cannot be made the entries
-    /// wait for one that returns.
-    pub(crate) fn make_wanted_thread(self: &Arc<Self>) {
-        let wanted = self.state().wants_thread();
-        if wanted {
-            let _ = self.make_thread();
         }
     }
 

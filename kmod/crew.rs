@@ -218,6 +218,46 @@ impl State {
 }
 
 impl Context {
+    /// Makes one more system call thread, if there is room. Called in the process. Unless a signal
+    /// comes first, the thread has the fd table then.
+    pub(crate) fn make_thread(self: &Arc<Self>) -> Result {
+        let thread = self.add_thread()?;
+        thread.settle();
+        Ok(())
+    }
+
+    fn add_thread(self: &Arc<Self>) -> Result<Arc<SyscallThread>> {
+        let _making = self.making.lock();
+        let id = {
+            let mut state = self.state();
+            if state.crew.is_full() || self.is_dead() {
+                return Err(EAGAIN);
+            }
+            state.crew.number()
+        };
+        let thread = SyscallThread::spawn(self.clone(), id)?;
+        let added = self.state().add_thread(id, thread.clone(), self.shared());
+        if added.is_err() {
+            thread.stop();
+        }
+        added?;
+        self.shared().count(Counter::Threads, 1);
+        let tell = self.state().attend_t(self.shared());
+        if tell {
+            self.wake_waiters();
+        }
+        Ok(thread)
+    }
+
+    /// Makes a thread if all are blocked and entries wait. If it cannot be made the entries
+    /// wait for one that returns.
+    pub(crate) fn make_wanted_thread(self: &Arc<Self>) {
+        let wanted = self.state().wants_thread();
+        if wanted {
+            let _ = self.make_thread();
+        }
+    }
+
     /// Queues the work item that ends threads.
     pub(crate) fn queue_reaper(self: &Arc<Self>) {
         let _ = workqueue::housekeeping().enqueue::<_, 4>(self.clone());

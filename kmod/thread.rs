@@ -24,6 +24,7 @@ use crate::{
     helpers::{
         self,
         flexsc_account,
+        flexsc_cond_resched,
         flexsc_files_adopt,
         flexsc_files_share,
         flexsc_files_unshare,
@@ -47,6 +48,8 @@ use kernel::{
         c_int,
         c_void, //
     },
+    new_condvar,
+    new_spinlock,
     prelude::*,
     sync::{
         aref::ARef,
@@ -57,8 +60,9 @@ use kernel::{
             Release, //
         },
         Arc,
-        Completion,
-        SetOnce, //
+        CondVar,
+        SetOnce,
+        SpinLock, //
     },
     task::Task,
     types::ScopeGuard, //
@@ -70,17 +74,19 @@ use kernel::{
 ///
 /// - `vhost` is null, or a started `vhost_task` whose argument is a reference to this object
 ///   that [`SyscallThread::stop`] gives back; it becomes null again only there.
-/// - Until `adopted` is complete, this object owns one count of `files`; from then on the
-///   thread itself does.
+/// - Until `task` is set, this object owns one count of `files`; from then on the thread itself
+///   does.
 #[pin_data]
 pub(crate) struct SyscallThread {
     context: Arc<Context>,
     id: u64,
     files: *mut bindings::files_struct,
-    has_files: Atomic<u32>,
-    #[pin]
-    adopted: Completion,
     task: SetOnce<ARef<Task>>,
+    /// Those who wait for `task`.
+    #[pin]
+    waiting: SpinLock<()>,
+    #[pin]
+    news: CondVar,
     vhost: Atomic<*mut VhostTask>,
     gone: Atomic<u32>,
 }
@@ -91,12 +97,11 @@ unsafe impl Send for SyscallThread {}
 unsafe impl Sync for SyscallThread {}
 
 impl SyscallThread {
-    /// Makes and starts a thread of the calling process, and waits until it has the fd table.
+    /// Makes and starts a thread of the calling process.
     ///
     /// Must be called from a thread of the process. Fails with what `clone(2)` fails with
     /// (`EAGAIN` at the limit of processes, `-ERESTARTNOINTR` when a signal is due).
     pub(crate) fn spawn(context: Arc<Context>, id: u64) -> Result<Arc<Self>> {
-        let cpu = context.thread_cpu();
         // SAFETY: The calling thread has an fd table.
         let files = unsafe { flexsc_files_share() };
         let unshare = ScopeGuard::new(|| {
@@ -108,9 +113,9 @@ impl SyscallThread {
                 context,
                 id,
                 files,
-                has_files: Atomic::new(0),
-                adopted <- Completion::new(),
                 task: SetOnce::new(),
+                waiting <- new_spinlock!(()),
+                news <- new_condvar!("flexsc::SyscallThread::news"),
                 vhost: Atomic::new(ptr::null_mut()),
                 gone: Atomic::new(0),
             }),
@@ -138,16 +143,34 @@ impl SyscallThread {
         unshare.dismiss();
         // SAFETY: `vhost` was just made and is started once.
         unsafe { helpers::vhost_task_start(vhost) };
-        this.adopted.wait_for_completion();
-        if let (Some(task), Some(cpu)) = (this.task(), cpu) {
+        Ok(this)
+    }
+
+    /// Waits until the thread has the fd table, or the caller is wanted elsewhere: whoever stops
+    /// or freezes the process before the thread has run waits for the caller, too.
+    pub(crate) fn settle(&self) {
+        if mutant!("settle") {
+            self.await_task();
+        }
+        let mut guard = self.waiting.lock();
+        while self.task().is_none() && !self.news.wait_interruptible(&mut guard) {}
+        drop(guard);
+        if let (Some(task), Some(cpu)) = (self.task(), self.context.thread_cpu()) {
             // Only a preference: if it cannot be had, the scheduler places the thread.
             // SAFETY: `task` is a valid task.
             let _: c_int = unsafe { flexsc_pin(task.as_ptr(), cpu) };
         }
-        Ok(this)
     }
 
-    /// The thread's task, once it has run.
+    /// Waits until the thread has the fd table.
+    fn await_task(&self) {
+        let mut guard = self.waiting.lock();
+        while self.task().is_none() {
+            self.news.wait(&mut guard);
+        }
+    }
+
+    /// The thread's task, once it has run and has the fd table.
     pub(crate) fn task(&self) -> Option<&Task> {
         self.task.as_ref().map(|task| &**task)
     }
@@ -177,12 +200,13 @@ impl SyscallThread {
         self.gone.load(Acquire) != 0
     }
 
-    /// Whether somebody keeps the thread from running: it is stopped, traced or frozen.
+    /// Whether somebody keeps the thread from running: it is stopped, traced or frozen, or has not
+    /// run yet, for that reason perhaps.
     pub(crate) fn is_held(&self) -> bool {
         match self.task() {
             // SAFETY: `task` is a valid task.
             Some(task) => unsafe { flexsc_held(task.as_ptr()) },
-            None => false,
+            None => true,
         }
     }
 
@@ -193,6 +217,8 @@ impl SyscallThread {
         if vhost.is_null() {
             return;
         }
+        // One that ended before it has run would leave the count of the fd table to nobody.
+        self.await_task();
         self.vhost.store(ptr::null_mut(), Relaxed);
         if !mutant!("stop") {
             self.interrupt();
@@ -207,15 +233,18 @@ impl SyscallThread {
 
     /// Gives the thread the process's fd table, whichever callback runs first.
     fn adopt(&self) {
-        if self.has_files.load(Relaxed) != 0 {
+        if self.task().is_some() {
             return;
         }
-        self.has_files.store(1, Relaxed);
         // SAFETY: By the type invariants this object owns a count of `files`, which passes to
         // the current task, a `vhost_task` that has no table.
         unsafe { flexsc_files_adopt(self.files) };
-        self.task.populate(ARef::from(&**kernel::current!()));
-        self.adopted.complete_all();
+        let current = kernel::current!();
+        self.context.set_table_task(self.id, current);
+        self.task.populate(ARef::from(&**current));
+        // Who waits holds this lock from the last look until it is on the wait queue.
+        drop(self.waiting.lock());
+        self.news.notify_all();
     }
 }
 
@@ -265,17 +294,23 @@ impl Context {
     /// TASK_INTERRUPTIBLE, which must stand when false is returned without having worked.
     fn serve(self: &Arc<Self>, id: u64) -> bool {
         let shared = self.shared();
-        if self.is_dead() {
+        // The reaper looks at a thread under the same lock: either it finds that this one has run,
+        // or the context is found dead here.
+        let (dead, wanted) = {
+            let mut state = self.state();
+            let dead = self.is_dead();
+            let wanted = !dead && state.thread_wanted(id);
+            if wanted {
+                state.start_thread(id, shared);
+            }
+            (dead, wanted)
+        };
+        if dead {
             // If the context is torn down already, the reaper has left this thread alone.
             self.queue_reaper();
-            return false;
         }
-        {
-            let mut state = self.state();
-            if !state.thread_wanted(id) {
-                return false;
-            }
-            state.start_thread(id, shared);
+        if !wanted {
+            return false;
         }
         flexsc_set_running();
         let mut acct = Acct::default();
@@ -313,6 +348,7 @@ impl Context {
                 Step::Again => {}
                 Step::Done => return true,
             }
+            flexsc_cond_resched();
         }
     }
 

@@ -6,15 +6,17 @@ use std::fs;
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use super::Setting;
 use crate::client::{Mode, PATIENCE};
 use crate::lifecycle::blocking::{make_fifo, others_complete, post_blocking_open};
-use crate::lifecycle::{Behaviour, Place};
+use crate::lifecycle::{Behaviour, Place, SKIP};
 use crate::posted::{Poster, ensure, expect, libc_ok};
 use crate::process::{Child, End, pipe};
 use crate::rng::Rng;
-use crate::suite::until;
+use crate::suite::{cpus, until};
 
 /// Adds the behaviours.
 pub fn add(list: &mut Vec<Behaviour>) {
@@ -24,6 +26,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
             go as fn(&Place) -> _,
         ),
         ("threads_that_are_stopped_stay", stopped),
+        ("a_stop_waits_for_no_new_thread", stopped_early),
         ("kills_while_threads_go", killed),
     ] {
         list.push(Behaviour { name, run });
@@ -33,15 +36,21 @@ pub fn add(list: &mut Vec<Behaviour>) {
 /// How many calls block at a time, each in a thread of its own.
 const BLOCKED: usize = 3;
 
+/// The ids of a process's threads that are called `name`.
+fn threads_called(process: &str, name: &str) -> Vec<libc::pid_t> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else {
+        return Vec::new();
+    };
+    let called = |task: &fs::DirEntry| {
+        fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
+    };
+    let id = |task: fs::DirEntry| task.file_name().to_str()?.parse().ok();
+    tasks.flatten().filter(called).filter_map(id).collect()
+}
+
 /// How many system call threads a process has.
 pub fn threads_of(process: &str) -> usize {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else {
-        return 0;
-    };
-    let ours = |task: &fs::DirEntry| {
-        fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "flexsc")
-    };
-    tasks.flatten().filter(ours).count()
+    threads_called(process, "flexsc").len()
 }
 
 /// How many workers of the module's housekeeping sleep and cannot be woken but by what they wait for.
@@ -163,6 +172,104 @@ fn stopped(place: &Place) -> Result<(), String> {
     expect("threads", threads_of(&process) as i64, before as i64)?;
     child.signal(libc::SIGCONT);
     drop(go);
+    let end = child.wait(*PATIENCE);
+    ensure(
+        end == Some(End::Exit(0)),
+        format!("the process ended by {end:?}"),
+    )
+}
+
+/// The calling thread runs on `cpu` alone.
+fn pin(cpu: usize) -> Result<(), String> {
+    // SAFETY: an all-zero set is a valid empty one, which lives through the call.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        let ret = libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
+        libc_ok("sched_setaffinity", ret.into()).map(|_| ())
+    }
+}
+
+/// The calling thread, and nobody whom it makes, runs before all threads of a lower `priority`; 0 is that of ordinary ones.
+fn urgent(priority: i32) -> Result<(), String> {
+    let policy = match priority {
+        0 => libc::SCHED_OTHER,
+        _ => libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK,
+    };
+    let parameters = libc::sched_param {
+        sched_priority: priority,
+    };
+    // SAFETY: the structure lives through the call.
+    let ret = unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
+    libc_ok("sched_setscheduler", ret.into()).map(|_| ())
+}
+
+/// Sets a context up on a CPU that has something more urgent to do than to run the system call thread, until set-up is over
+/// or the process is stopped.
+fn starve_new_thread(cpu: usize) -> Result<(), String> {
+    static HOGS: AtomicBool = AtomicBool::new(false);
+    static MADE: AtomicBool = AtomicBool::new(false);
+    pin(cpu)?;
+    let hog = std::thread::Builder::new().name("hog".into());
+    let hog = hog.spawn(|| {
+        urgent(1)?;
+        HOGS.store(true, Ordering::Release);
+        let started = Instant::now();
+        while !MADE.load(Ordering::Acquire) && started.elapsed() < *PATIENCE {
+            std::hint::spin_loop();
+        }
+        Ok::<(), String>(())
+    });
+    let hog = hog.map_err(|why| why.to_string())?;
+    urgent(2)?;
+    let hogged = until("the other thread is urgent", || {
+        HOGS.load(Ordering::Acquire)
+    });
+    let poster = hogged.and_then(|()| Poster::new(Mode::Lanes));
+    MADE.store(true, Ordering::Release);
+    hog.join().map_err(|_| "the thread panicked")??;
+    urgent(0)?;
+    others_complete(&mut poster?, &[], 3)
+}
+
+/// A process is stopped while one of its threads waits in set-up for the system call thread, which has not run yet.
+fn stopped_early(_: &Place) -> Result<(), String> {
+    let cpus = cpus()?;
+    let [here, .., there] = cpus[..] else {
+        return Err(format!("{SKIP}needs two CPUs"));
+    };
+    // Else every second all threads get a little.
+    let server = format!("/sys/kernel/debug/sched/fair_server/cpu{there}/runtime");
+    let _unfair = Setting::new(server, "0")?;
+    pin(here)?;
+    let mut child = Child::spawn(|| {
+        let verdict = starve_new_thread(there);
+        if let Err(why) = &verdict {
+            eprintln!("process that is stopped: {why}");
+        }
+        i32::from(verdict.is_err())
+    })
+    .map_err(|why| why.to_string())?;
+    let process = child.pid().to_string();
+    until("set-up waits", || {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        threads_of(&process) == 1 && (stat.contains(") S ") || stat.contains(") D "))
+    })?;
+    // By the one that runs: it stops all of them at once, those included that are about to run.
+    let &[hog] = &threads_called(&process, "hog")[..] else {
+        return Err("there is no other thread".into());
+    };
+    // SAFETY: no memory is involved.
+    let ret = unsafe { libc::syscall(libc::SYS_tgkill, child.pid(), hog, libc::SIGSTOP) };
+    libc_ok("tgkill", ret)?;
+    let flags = libc::WUNTRACED | libc::WNOHANG;
+    let mut status = 0;
+    until("the process is stopped", || {
+        // SAFETY: the status is writable.
+        unsafe { libc::waitpid(child.pid(), &raw mut status, flags) == child.pid() }
+    })?;
+    ensure(libc::WIFSTOPPED(status), format!("status {status:#x}"))?;
+    child.signal(libc::SIGCONT);
     let end = child.wait(*PATIENCE);
     ensure(
         end == Some(End::Exit(0)),
