@@ -13,6 +13,7 @@ pub mod blocking;
 pub mod change;
 pub mod contexts;
 pub mod ending;
+pub mod leaderless;
 pub mod limits;
 pub mod module;
 
@@ -60,6 +61,7 @@ fn all() -> Vec<Behaviour> {
     change::add(&mut list);
     limits::add(&mut list);
     ending::add(&mut list);
+    leaderless::add(&mut list);
     list
 }
 

@@ -7,6 +7,7 @@ use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::client::PATIENCE;
+use crate::suite::until;
 
 /// How long a behaviour may take. Under emulation everything takes ten times as long as it should.
 fn limit() -> Duration {
@@ -127,22 +128,74 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 /// # Errors
 /// What `body` returned, or how the child ended instead.
 pub fn isolated(body: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
-    let (read, write) = pipe().map_err(|why| why.to_string())?;
-    let mut child = Child::spawn(|| {
+    judged(|tell| {
         crate::options::faults();
-        let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
-            .unwrap_or_else(|_| Err("panicked".into()));
+        tell.status(caught(body))
+    })
+}
+
+/// The same, but `body` gets what `prepare` has made in the child's main thread, which ends then, in another thread.
+///
+/// # Errors
+/// What either returned, or how the child ended instead.
+pub fn survived<T: Send + 'static>(
+    prepare: impl FnOnce() -> Result<T, String>,
+    body: impl FnOnce(T) -> Result<(), String> + Send + 'static,
+) -> Result<(), String> {
+    judged(|tell| {
+        let made = match caught(prepare) {
+            Ok(made) => made,
+            Err(why) => return tell.status(Err(why)),
+        };
+        std::thread::spawn(move || {
+            let verdict = caught(|| {
+                until("the main thread is gone", main_thread_is_gone)?;
+                body(made)
+            });
+            let status = tell.status(verdict);
+            // SAFETY: the process shares no state that an exit handler would have to tidy.
+            unsafe { libc::_exit(status) }
+        });
+        loop {
+            // The system call itself: the library's function would end the process.
+            // SAFETY: nothing of this thread's stack is used by another.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+        }
+    })
+}
+
+/// Whether the process's main thread is a zombie.
+fn main_thread_is_gone() -> bool {
+    let path = format!("/proc/self/task/{}/stat", std::process::id());
+    fs::read_to_string(path).is_ok_and(|stat| stat.contains(") Z "))
+}
+
+fn caught<T>(body: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
+        .unwrap_or_else(|_| Err("panicked".into()))
+}
+
+/// Where a child tells what came of it.
+struct Tell(OwnedFd);
+
+impl Tell {
+    /// Tells, and returns the status to exit with.
+    fn status(self, verdict: Result<(), String>) -> i32 {
         match verdict {
             Ok(()) => 0,
             Err(why) => {
-                let mut pipe = fs::File::from(write);
+                let mut pipe = fs::File::from(self.0);
                 // Without a reader the exit status alone must do.
                 let _ = pipe.write_all(why.as_bytes());
                 1
             }
         }
-    })
-    .map_err(|why| format!("fork: {why}"))?;
+    }
+}
+
+fn judged(body: impl FnOnce(Tell) -> i32) -> Result<(), String> {
+    let (read, write) = pipe().map_err(|why| why.to_string())?;
+    let mut child = Child::spawn(|| body(Tell(write))).map_err(|why| format!("fork: {why}"))?;
     // The closure, and with it the writing end, was moved into the child's copy and is still open here.
     let end = child.wait(limit());
     let told = || {

@@ -34,7 +34,11 @@ pub fn add(list: &mut Vec<Behaviour>) {
     }
 }
 
-fn secret(place: &Place) -> Result<fs::File, String> {
+/// A file of root's that nobody else may open, "secret" in the directory of the test, and its descriptor.
+///
+/// # Errors
+/// Those of making it, as text.
+pub fn secret(place: &Place) -> Result<fs::File, String> {
     place.file("secret", b"root only")?;
     fs::set_permissions("secret", fs::Permissions::from_mode(0o600))
         .map_err(|why| why.to_string())?;
@@ -42,7 +46,10 @@ fn secret(place: &Place) -> Result<fs::File, String> {
 }
 
 /// What the unprivileged user gets for root's file: by path, and for an open descriptor what only owners may.
-fn check_user(poster: &mut Poster, fd: i32) -> Result<(), String> {
+///
+/// # Errors
+/// When it is something else.
+pub fn check_user(poster: &mut Poster, fd: i32) -> Result<(), String> {
     expect(
         "openat",
         poster.open(c"secret", libc::O_RDONLY)?,
@@ -279,7 +286,11 @@ fn chroot(place: &Place) -> Result<(), String> {
     Ok(())
 }
 
-fn unshare(flags: i32) -> Result<(), String> {
+/// unshare(2).
+///
+/// # Errors
+/// Its own, as text.
+pub fn unshare(flags: i32) -> Result<(), String> {
     // SAFETY: no memory is involved.
     libc_ok("unshare", unsafe { libc::unshare(flags) }.into()).map(|_| ())
 }
@@ -290,35 +301,45 @@ fn unshare_files(_: &Place) -> Result<(), String> {
         fs::write("after", "after").map_err(|why| why.to_string())?;
         let mut poster = Poster::new(mode)?;
         let file = fs::File::open("before").map_err(|why| why.to_string())?;
-        let fd = file.as_raw_fd();
-        expect("pread64 before", poster.pread(fd, 100)?.0, 6)?;
-        unshare(libc::CLONE_FILES)?;
-        // The number now means another file, in our table alone.
-        let other = fs::File::open("after").map_err(|why| why.to_string())?;
-        // SAFETY: both descriptors are ours.
-        libc_ok("dup2", unsafe { libc::dup2(other.as_raw_fd(), fd) }.into())?;
-        for _ in 0..3 {
-            let (ret, bytes) = poster.pread(fd, 100)?;
-            expect("pread64 after", ret, 5)?;
-            ensure(
-                bytes == b"after",
-                "pread64 read the file of the table that was left",
-            )?;
-            let opened = poster.open(c"after", libc::O_RDONLY)?;
-            ensure(opened >= 0, format!("openat gave {opened}"))?;
-            // SAFETY: the command takes no memory.
-            let flags = unsafe { libc::fcntl(opened as i32, libc::F_GETFD) };
-            ensure(
-                flags >= 0,
-                "the file was opened into a table that nobody sees",
-            )?;
-            expect("close", poster.close(opened as i32)?, 0)?;
-            // SAFETY: as above.
-            let flags = unsafe { libc::fcntl(opened as i32, libc::F_GETFD) };
-            ensure(flags < 0, "the close did not reach our table")?;
-            // A kick or a wait may have made a new thread by now; the answer stays right.
-            poster.context.kick().map_err(|why| why.to_string())?;
-        }
+        expect("pread64 before", poster.pread(file.as_raw_fd(), 100)?.0, 6)?;
+        check_unshared_files(&mut poster, &file)?;
+    }
+    Ok(())
+}
+
+/// Unshares the descriptor table and looks whether calls are about the one that is left to the caller alone; `file` has the
+/// content "before", and a file "after" has that.
+///
+/// # Errors
+/// When they are not.
+pub fn check_unshared_files(poster: &mut Poster, file: &fs::File) -> Result<(), String> {
+    let fd = file.as_raw_fd();
+    unshare(libc::CLONE_FILES)?;
+    // The number now means another file, in our table alone.
+    let other = fs::File::open("after").map_err(|why| why.to_string())?;
+    // SAFETY: both descriptors are ours.
+    libc_ok("dup2", unsafe { libc::dup2(other.as_raw_fd(), fd) }.into())?;
+    for _ in 0..3 {
+        let (ret, bytes) = poster.pread(fd, 100)?;
+        expect("pread64 after", ret, 5)?;
+        ensure(
+            bytes == b"after",
+            "pread64 read the file of the table that was left",
+        )?;
+        let opened = poster.open(c"after", libc::O_RDONLY)?;
+        ensure(opened >= 0, format!("openat gave {opened}"))?;
+        // SAFETY: the command takes no memory.
+        let flags = unsafe { libc::fcntl(opened as i32, libc::F_GETFD) };
+        ensure(
+            flags >= 0,
+            "the file was opened into a table that nobody sees",
+        )?;
+        expect("close", poster.close(opened as i32)?, 0)?;
+        // SAFETY: as above.
+        let flags = unsafe { libc::fcntl(opened as i32, libc::F_GETFD) };
+        ensure(flags < 0, "the close did not reach our table")?;
+        // A kick or a wait may have made a new thread by now; the answer stays right.
+        poster.context.kick().map_err(|why| why.to_string())?;
     }
     Ok(())
 }
@@ -381,45 +402,57 @@ fn network_of(socket: i32) -> Result<(u64, u64), String> {
     Ok((stat.dev(), stat.ino()))
 }
 
+/// The network namespace of the calling thread, as (device, inode).
+fn network() -> Result<(u64, u64), String> {
+    let stat = fs::metadata("/proc/thread-self/ns/net").map_err(|why| why.to_string())?;
+    Ok((stat.dev(), stat.ino()))
+}
+
 fn unshare_network(_: &Place) -> Result<(), String> {
-    let here = || -> Result<(u64, u64), String> {
-        let stat = fs::metadata("/proc/thread-self/ns/net").map_err(|why| why.to_string())?;
-        Ok((stat.dev(), stat.ino()))
-    };
+    for mode in MODES {
+        let mut poster = Poster::new(mode)?;
+        let back = check_sockets(&mut poster)?;
+        ensure(back == 0, format!("{back} sockets were handed back"))?;
+        check_unshared_network(&mut poster)?;
+    }
+    Ok(())
+}
+
+/// Unshares the network namespace and looks whether sockets are made in the new one, or handed back.
+///
+/// # Errors
+/// When they are not.
+pub fn check_unshared_network(poster: &mut Poster) -> Result<(), String> {
+    let before = network()?;
+    unshare(libc::CLONE_NEWNET)?;
+    ensure(network()? != before, "the namespace is the old one")?;
+    check_sockets(poster).map(|_| ())
+}
+
+/// Makes sockets, which have to be in the caller's network namespace. Returns how many were handed back.
+fn check_sockets(poster: &mut Poster) -> Result<usize, String> {
     let kinds = [
         (libc::AF_INET, libc::SOCK_STREAM),
         (libc::AF_INET6, libc::SOCK_DGRAM),
         (libc::AF_UNIX, libc::SOCK_STREAM),
     ];
-    for mode in MODES {
-        let mut poster = Poster::new(mode)?;
-        for unshared in [false, true] {
-            let before = here()?;
-            if unshared {
-                unshare(libc::CLONE_NEWNET)?;
-                ensure(here()? != before, "the namespace is the old one")?;
-            }
-            for (family, kind) in kinds {
-                let args = [family as u64, kind as u64, 0];
-                let done = poster.entry(libc::SYS_socket, &args)?;
-                let went = done.lane != Lane::HandedBack;
-                ensure(
-                    went || unshared,
-                    format!("a socket of family {family} was handed back"),
-                )?;
-                if went {
-                    ensure(done.ret >= 0, format!("socket gave {}", done.ret))?;
-                    let of = network_of(done.ret as i32)?;
-                    expect("close", poster.close(done.ret as i32)?, 0)?;
-                    ensure(
-                        of == here()?,
-                        format!("{mode:?}: it is in the namespace that was left"),
-                    )?;
-                }
-            }
+    let mut back = 0;
+    for (family, kind) in kinds {
+        let args = [family as u64, kind as u64, 0];
+        let done = poster.entry(libc::SYS_socket, &args)?;
+        if done.lane == Lane::HandedBack {
+            back += 1;
+            continue;
         }
+        ensure(done.ret >= 0, format!("socket gave {}", done.ret))?;
+        let of = network_of(done.ret as i32)?;
+        expect("close", poster.close(done.ret as i32)?, 0)?;
+        ensure(
+            of == network()?,
+            format!("{:?}: it is in another namespace", poster.mode()),
+        )?;
     }
-    Ok(())
+    Ok(back)
 }
 
 fn later_descriptors(_: &Place) -> Result<(), String> {
