@@ -3,7 +3,8 @@
 //! How many contexts each user has.
 //!
 //! What a context consists of is allocated with `GFP_KERNEL_ACCOUNT`, so that it counts against
-//! the memory cgroup of who made it; the number bounds it where no cgroup does.
+//! the memory cgroup of who made it; the number bounds it where no cgroup does. This list is the
+//! module's own: a few bytes for each user, kept when who had it grow is gone.
 
 use crate::helpers::flexsc_policy_max_contexts;
 use kernel::{

@@ -213,7 +213,7 @@ impl Fired {
     /// None of `entries` entries.
     pub(crate) fn new(entries: usize) -> Result<Self> {
         Ok(Self {
-            entries: BitmapVec::new(entries, GFP_KERNEL)?,
+            entries: BitmapVec::new(entries, GFP_KERNEL_ACCOUNT)?,
             any: Atomic::new(0),
         })
     }

@@ -16,7 +16,7 @@ use kernel::seq_file::{
 
 /// The counters by the names of `struct flexsc_counters`. They lie in memory that the process
 /// may write, so what is shown is what it lets be seen.
-const COUNTERS: [(&str, Counter); 12] = [
+const COUNTERS: [(&str, Counter); 13] = [
     ("entries-w", Counter::EntriesW),
     ("entries-t", Counter::EntriesT),
     ("entries-c", Counter::EntriesC),
@@ -29,6 +29,7 @@ const COUNTERS: [(&str, Counter); 12] = [
     ("idle-sleeps", Counter::IdleSleeps),
     ("threads", Counter::Threads),
     ("thread-wakes", Counter::ThreadWakes),
+    ("cancelled", Counter::Cancelled),
 ];
 
 /// Shows a restriction: the calls that may be posted, and whether that is final.

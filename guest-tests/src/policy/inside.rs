@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What can be seen of a context from outside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::Ordering;
 
-use libflexsc::sys::NEED_WAKEUP;
+use libflexsc::sys::{Counters, NEED_WAKEUP};
 
 use super::restrict;
 use crate::client::Mode;
@@ -54,6 +54,18 @@ fn shows(info: &BTreeMap<String, String>, name: &str, want: &str) -> Result<(), 
     ensure(is == Some(want), format!("{name} is {is:?}, not {want}"))
 }
 
+/// The names of the counters that the ABI has, as fdinfo writes them.
+fn counter_names(counters: &Counters) -> Vec<String> {
+    let text = format!("{counters:?}");
+    let fields = text
+        .split_whitespace()
+        .filter_map(|word| word.strip_suffix(':'));
+    fields
+        .filter(|name| !name.starts_with('_'))
+        .map(|name| name.replace('_', "-"))
+        .collect()
+}
+
 fn fdinfo(_: &Place) -> Result<(), String> {
     let mut poster = Poster::new(Mode::Caller)?;
     let fd = poster.context.fd();
@@ -71,6 +83,16 @@ fn fdinfo(_: &Place) -> Result<(), String> {
     let counters = poster.context.counters();
     shows(&now, "count-entries-c", &counters.entries_c.to_string())?;
     shows(&now, "count-threads", "1")?;
+    let shown: BTreeSet<_> = now
+        .keys()
+        .filter_map(|name| name.strip_prefix("count-"))
+        .collect();
+    let names = counter_names(&counters);
+    let wanted: BTreeSet<_> = names.iter().map(String::as_str).collect();
+    ensure(
+        shown == wanted,
+        format!("the counters {shown:?} are shown, not {wanted:?}"),
+    )?;
     restrict(fd, Some(&[libc::SYS_getppid, libc::SYS_read]), true)
         .map_err(|errno| format!("restricting gave {errno}"))?;
     let now = info(fd)?;
