@@ -23,6 +23,7 @@ device() {
 	"$repo/scripts/install" device DESTDIR="$work/tree" PREFIX=/opt/flexsc >"$work/names" &&
 		diff <(sort "$work/names") <(find "$work/tree" -type f | sort) &&
 		cmp "$repo/kmod/udev/60-flexsc.rules" "$work/tree/opt/flexsc/lib/udev/rules.d/60-flexsc.rules" &&
+		cmp "$repo/kmod/uapi/flexsc.h" "$work/tree/opt/flexsc/include/linux/flexsc.h" &&
 		cmp "$repo/libflexsc/c/man/flexsc.4" "$work/tree/opt/flexsc/share/man/man4/flexsc.4"
 }
 
@@ -34,7 +35,7 @@ refuses() {
 		[[ ! $(find "$work/none" -type f 2>/dev/null) ]]
 }
 
-result "install: rule and page of the device, each file named" device
+result "install: rule, header and page of the device, each file named" device
 result "install: an unknown part is refused" refuses "unknown argument kernel" kernel
 result "install: a relative PREFIX is refused" refuses "must begin with /" device PREFIX=opt
 result "install: a DESTDIR that is a file is refused" refuses "cannot be written to" device DESTDIR=/etc/passwd
