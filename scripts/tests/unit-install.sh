@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# scripts/install: what it installs without compiling, and what it refuses. The library is installed and
-# used by the tests of the crate flexsc-c.
+# scripts/install: what it installs, and what it refuses. What of it is the library is used by the tests of
+# the crate flexsc-c.
 repo=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -27,6 +27,39 @@ device() {
 		cmp "$repo/libflexsc/c/man/flexsc.4" "$work/tree/opt/flexsc/share/man/man4/flexsc.4"
 }
 
+# all_parts: each part by default, each file named, and the program runs. Compiled as the tests are.
+all_parts() {
+	local name
+	"$repo/scripts/install" --debug DESTDIR="$work/all" PREFIX=/opt/flexsc >"$work/names" || return
+	diff <(sort "$work/names") <(find "$work/all" ! -type d | sort) || return
+	for name in include/{flexsc.h,linux/flexsc.h} lib/{libflexsc.so,libflexsc.so.1,libflexsc.a,libflexsc_preload.so} \
+		lib/{pkgconfig/flexsc.pc,udev/rules.d/60-flexsc.rules} share/man/{man3/flexsc_wait.3,man4/flexsc.4,man7/flexsc_preload.7} \
+		bin/flexsync; do
+		[[ -s $work/all/opt/flexsc/$name ]] || { echo "no $name"; return 1; }
+	done
+	"$work/all/opt/flexsc/bin/flexsync" --version
+}
+
+flexsync_alone() {
+	"$repo/scripts/install" --debug DESTDIR="$work/one" flexsync >"$work/names" &&
+		diff "$work/names" <(echo "$work/one/usr/local/bin/flexsync") &&
+		"$work/one/usr/local/bin/flexsync" --version
+}
+
+# own_use: an ordinary user's goes to the home directory. From a copy of the clone that such a user can read.
+own_use() {
+	local -a as=()
+	mkdir -p "$work/clone/libflexsc/c" "$work/home" && cp -r "$repo/scripts" "$work/clone/" &&
+		cp -r --parents -t "$work/clone" kmod/udev kmod/uapi libflexsc/c/man Cargo.toml || return
+	if [[ $(id -u) -eq 0 ]]; then
+		as=(setpriv --reuid 65534 --regid 65534 --clear-groups --)
+		chmod 755 "$work" && chown 65534 "$work/home" || return
+	fi
+	env -u PREFIX -u DESTDIR HOME="$work/home" "${as[@]}" "$work/clone/scripts/install" device >"$work/names" &&
+		diff <(sort "$work/names") <(find "$work/home" -type f | sort) &&
+		[[ -s $work/home/.local/include/linux/flexsc.h ]]
+}
+
 # refuses WORDS ARG...: it fails, says these words, and installs nothing.
 refuses() {
 	local words=$1
@@ -36,6 +69,9 @@ refuses() {
 }
 
 result "install: rule, header and page of the device, each file named" device
+result "install: by default all parts" all_parts
+result "install: flexsync alone" flexsync_alone
+cd "$repo" && result "install: an ordinary user's goes to the home directory" own_use
 result "install: an unknown part is refused" refuses "unknown argument kernel" kernel
 result "install: a relative PREFIX is refused" refuses "must begin with /" device PREFIX=opt
 result "install: a DESTDIR that is a file is refused" refuses "cannot be written to" device DESTDIR=/etc/passwd
