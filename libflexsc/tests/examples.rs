@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Each example does what its header says.
+//! Each example does what its header says, over each backend with which two of its threads may wait for
+//! each other: plain calls would not do.
 #![cfg(not(loom))]
 
+#[macro_use]
 mod common;
 
 use std::{
@@ -13,16 +15,15 @@ use std::{
     process::{Command, Stdio},
 };
 
-use common::{Dir, there_is};
+use common::Dir;
 use libflexsc::backend::Kind;
 
 /// The program of an example, which cargo has built beside this one.
-fn example(name: &str) -> Command {
+fn example(kind: Kind, name: &str) -> Command {
     let own = env::current_exe().unwrap();
     let directory = own.ancestors().nth(2).unwrap().join("examples");
     let mut command = Command::new(directory.join(name));
-    // Two threads wait for each other in some of them: plain calls would not do.
-    command.env("FLEXSC_BACKEND", "threads");
+    command.env("FLEXSC_BACKEND", kind.name());
     command
 }
 
@@ -32,6 +33,55 @@ fn output(command: &mut Command) -> String {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{command:?}: {text}");
     text
+}
+
+each_backend!(
+    posting: echo_gives_all_messages_back,
+    copy_copies_each_file,
+    cp_r_makes_a_tree_that_is_the_same,
+    du_says_what_the_tree_takes,
+    log_writer_syncs_once_for_many_lines,
+    static_files_are_served_and_no_others,
+    http_speaks_with_itself,
+    tokio_awaits_operations,
+    tokio_drives_a_context,
+);
+
+/// Those of the Rust and of the C examples, with their paths.
+fn headers() -> Vec<(PathBuf, String)> {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut headers = Vec::new();
+    for directory in [examples.join("c"), examples] {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.is_file() {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            // The licence stands in the first line.
+            let header = text.lines().skip(1).take_while(|line| {
+                ["//!", "/*", " *"]
+                    .iter()
+                    .any(|mark| line.starts_with(mark))
+            });
+            headers.push((path, header.collect::<Vec<_>>().join("\n")));
+        }
+    }
+    headers
+}
+
+#[test]
+fn each_header_says_what_to_expect() {
+    let headers = headers();
+    assert!(headers.len() >= 12, "{headers:?}");
+    for (path, header) in headers {
+        assert!(header.contains("Expect"), "{}: {header}", path.display());
+        if header.contains("FLEXSC_BACKEND=") {
+            for kind in ["module", "io_uring", "threads"] {
+                assert!(header.contains(kind), "{}: no {kind}", path.display());
+            }
+        }
+    }
 }
 
 /// A tree with a bit of everything.
@@ -48,21 +98,19 @@ fn tree(dir: &Dir) -> PathBuf {
     root
 }
 
-#[test]
-fn echo_gives_all_messages_back() {
-    let text = output(example("echo").args(["20", "30"]));
+fn echo_gives_all_messages_back(kind: Kind) {
+    let text = output(example(kind, "echo").args(["20", "30"]));
     assert!(
         text.contains("20 connections, 600 messages echoed"),
         "{text}"
     );
 }
 
-#[test]
-fn copy_copies_each_file() {
+fn copy_copies_each_file(kind: Kind) {
     let (dir, target) = (Dir::new(), Dir::new());
     dir.write("one", b"first");
     dir.write("two", vec![7; 1 << 20]);
-    let mut copy = example("copy");
+    let mut copy = example(kind, "copy");
     copy.args([dir.join("one"), dir.join("two"), target.path().to_owned()]);
     assert!(output(&mut copy).contains("one: 5 bytes"));
     for name in ["one", "two"] {
@@ -71,11 +119,10 @@ fn copy_copies_each_file() {
     }
 }
 
-#[test]
-fn cp_r_makes_a_tree_that_is_the_same() {
+fn cp_r_makes_a_tree_that_is_the_same(kind: Kind) {
     let dir = Dir::new();
     let (from, to) = (tree(&dir), dir.join("copy"));
-    let text = output(example("cp_r").args([&from, &to]));
+    let text = output(example(kind, "cp_r").args([&from, &to]));
     assert!(text.contains("3 directories, 302 files, 2 links"), "{text}");
     let same = Command::new("diff")
         .arg("-r")
@@ -83,12 +130,11 @@ fn cp_r_makes_a_tree_that_is_the_same() {
         .args([&from, &to])
         .status();
     assert!(same.unwrap().success());
-    let again = example("cp_r").args([&from, &to]).output().unwrap();
+    let again = example(kind, "cp_r").args([&from, &to]).output().unwrap();
     assert!(!again.status.success(), "the target is there");
 }
 
-#[test]
-fn du_says_what_the_tree_takes() {
+fn du_says_what_the_tree_takes(kind: Kind) {
     fn count(path: &Path) -> (u64, u64) {
         let own = path.symlink_metadata().unwrap();
         let mut total = (own.blocks(), 1);
@@ -106,15 +152,14 @@ fn du_says_what_the_tree_takes() {
     // Counted once.
     fs::hard_link(root.join("deep/er/large"), root.join("again")).unwrap();
     let expected = format!("{} KiB in {files} files", blocks / 2);
-    let text = output(example("du").arg(&root));
+    let text = output(example(kind, "du").arg(&root));
     assert!(text.contains(&expected), "{text}: {expected}");
 }
 
-#[test]
-fn log_writer_syncs_once_for_many_lines() {
+fn log_writer_syncs_once_for_many_lines(kind: Kind) {
     let dir = Dir::new();
     let path = dir.join("log");
-    let text = output(example("log_writer").arg(&path).args(["8", "50"]));
+    let text = output(example(kind, "log_writer").arg(&path).args(["8", "50"]));
     let (count, syncs) = text
         .split_once(" lines by 8 writers, ")
         .and_then(|(lines, rest)| Some((lines, rest.split_once(" syncs")?.0)))
@@ -135,8 +180,7 @@ fn log_writer_syncs_once_for_many_lines() {
     }
 }
 
-#[test]
-fn static_files_are_served_and_no_others() {
+fn static_files_are_served_and_no_others(kind: Kind) {
     let dir = Dir::new();
     let root = tree(&dir);
     dir.write("secret", b"secret");
@@ -154,7 +198,7 @@ fn static_files_are_served_and_no_others() {
         ("GET / HTTP/1.0\r\n\r\n", "403 Forbidden", None),
         ("PUT /file HTTP/1.0\r\n\r\n", "400 Bad Request", None),
     ];
-    let mut server = example("static_files")
+    let mut server = example(kind, "static_files")
         .arg(&root)
         .args(["127.0.0.1:0", &requests.len().to_string()])
         .stdout(Stdio::piped())
@@ -189,43 +233,39 @@ fn static_files_are_served_and_no_others() {
     assert!(server.wait().unwrap().success());
 }
 
-#[test]
-fn http_speaks_with_itself() {
-    let text = output(example("http").arg("20"));
+fn http_speaks_with_itself(kind: Kind) {
+    let text = output(example(kind, "http").arg("20"));
     assert!(
         text.contains("the last answer: you asked for /19"),
         "{text}"
     );
 }
 
-#[test]
-fn tokio_awaits_operations() {
-    let text = output(example("tokio").arg("40"));
+fn tokio_awaits_operations(kind: Kind) {
+    let text = output(example(kind, "tokio").arg("40"));
     assert!(
         text.contains("40 tasks read 20480 bytes, with 10 ticks"),
         "{text}"
     );
 }
 
+fn tokio_drives_a_context(kind: Kind) {
+    let text = output(example(kind, "tokio_local").arg("40"));
+    assert!(
+        text.contains("40 tasks read 20480 bytes, with 10 ticks"),
+        "{text}"
+    );
+    assert!(text.starts_with(kind.name()), "{text}");
+}
+
 #[test]
-fn tokio_drives_a_context() {
-    for kind in [Kind::Threads, Kind::Direct, Kind::IoUring] {
-        if kind == Kind::IoUring && !there_is(kind, "tokio_drives_a_context") {
-            continue;
-        }
-        let mut tokio = example("tokio_local");
-        let text = output(tokio.arg("40").env("FLEXSC_BACKEND", kind.name()));
-        assert!(
-            text.contains("40 tasks read 20480 bytes, with 10 ticks"),
-            "{text}"
-        );
-        assert!(text.starts_with(kind.name()), "{text}");
-    }
+fn tokio_drives_a_context_of_plain_calls() {
+    tokio_drives_a_context(Kind::Direct);
 }
 
 #[test]
 fn green_echo_serves_ten_thousand_connections_by_one_thread() {
-    let text = output(example("green_echo").args(["10000", "1"]));
+    let text = output(example(Kind::Threads, "green_echo").args(["10000", "1"]));
     if let Some(line) = text.lines().find(|line| line.contains("RLIMIT_NOFILE")) {
         let line =
             format!("SKIP green_echo_serves_ten_thousand_connections_by_one_thread: {line}\n");

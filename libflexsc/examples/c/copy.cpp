@@ -5,10 +5,13 @@
  *
  *	$ c++ -std=c++17 copy.cpp $(pkg-config --cflags --libs flexsc) -o copy
  *	$ head -c 1000000 /dev/urandom >from
+ *
+ * Expect:
+ *
  *	$ ./copy from to && cmp from to
  *	1000000 bytes by threads
  *
- * (or by another backend, on standard output; nothing from cmp). On a failure it says which, and
+ * (or by another backend, which FLEXSC_BACKEND=module, io_uring, threads or direct forces; nothing from cmp). On a failure it says which, and
  * its exit status is 1.
  */
 #include <fcntl.h>

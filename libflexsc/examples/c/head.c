@@ -7,6 +7,9 @@
  * cancels the rest of its chain.
  *
  *	$ cc head.c $(pkg-config --cflags --libs flexsc) -o head
+ *
+ * Expect:
+ *
  *	$ ./head /proc/sys/kernel/ostype /does/not/exist
  *	/proc/sys/kernel/ostype: Linux
  *	/does/not/exist: ENOENT: No such file or directory
@@ -16,8 +19,8 @@
  *	module: /dev/flexsc serves this process
  *	6 calls: 0 by page workers, 4 by threads, 0 here; 1 wake-ups, 0 waits
  *
- * (the figures depend; two calls were cancelled). FLEXSC_BACKEND=module, threads or direct
- * forces a backend. Exit status 1 if a file could not be read.
+ * (the figures depend; two calls were cancelled). FLEXSC_BACKEND=module, io_uring, threads
+ * or direct forces a backend. Exit status 1 if a file could not be read.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <fcntl.h>
