@@ -77,19 +77,33 @@ same() {
 }
 
 same dd_copies_and_syncs "read write fsync openat" dd if=tree/a/long of=copy bs=4096 conv=fsync
+same dd_works_in_the_middle "read write" \
+	dd if=tree/a/long of=tree/small bs=1000 skip=3 seek=2 count=5 conv=notrunc
 same dd_says_what_is_wrong "openat" dd if=tree/a of=copy
 same cp_keeps_all_of_a_tree "openat close fstat" cp -a tree copy
 same cp_by_reading_and_writing "read write" cp -a --sparse=always --reflink=never tree copy
 same tar_creates "read write openat fstat close" tar --sort=name -cf made tree
 same tar_extracts "read write close" tar -C tree -xpf archive
 same tar_compares "read openat" tar --compare -f archive
-same python3_uses_files_and_programs "read write openat close pread fsync" \
+same python3_uses_files_and_programs "read write openat close pread preadv pwritev readv writev fsync" \
 	python3 -S -c "$(cat "$dir/files.py")"
 
-: >counts
-head -c 1M /dev/zero >file
-why=$(with ioping -q -c 4 -i 0 -WWW file 2>&1) && why='' && why=$(counted ioping pwrite)
-result ioping_writes "$why"
+# Without times and rates.
+figures() { sed -E 's/ in [^,]*|, [0-9.]+ ?[a-zA-Z]* iops|, [0-9.]+ [a-zA-Z]+\/s| = .*//g'; }
+# pings NAME CALL OPTION...: ioping makes four requests, and says so.
+pings() {
+	local name=$1 call=$2 why
+	shift 2
+	: >counts
+	head -c 1M /dev/zero >file
+	ioping -q -c 4 -i 0 "$@" file 2>&1 | figures >plain.out
+	with ioping -q -c 4 -i 0 "$@" file 2>&1 | figures >preloaded.out
+	why=$(diff plain.out preloaded.out | head -n 3 | tr '\n' ' ')
+	[[ $why ]] || grep -q '^generated 4 requests, 16 KiB$' preloaded.out || why="it says $(tr '\n' ' ' <preloaded.out)"
+	result "$name" "${why:-$(counted ioping "$call")}"
+}
+pings ioping_reads pread
+pings ioping_writes pwrite -WWW
 
 for name in $("$dir/hazards"); do
 	: >counts

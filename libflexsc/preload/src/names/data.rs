@@ -36,6 +36,21 @@ fn vectored(
     post(call, args, || kind::of_file(fd))
 }
 
+/// As `vectored`, at the file's own position where the offset is -1, by `own`. What is asked for by flags
+/// no posted call can be told.
+fn vectored_with(
+    [own, at]: [Call; 2],
+    fd: c_int,
+    vector: *const iovec,
+    count: c_int,
+    offset: off_t,
+    flags: c_int,
+) -> Option<i64> {
+    let call = if offset == -1 { own } else { at };
+    let args = [fd as u64, vector as u64, count as u64, offset as u64, 0, 0];
+    post(call, args, || flags == 0 && kind::of_file(fd))
+}
+
 fn sync(call: Call, fd: c_int) -> Option<i64> {
     post(call, [fd as u64, 0, 0, 0, 0, 0], || kind::of_file(fd))
 }
@@ -97,6 +112,18 @@ interpose! {
     }
     pwritev64(fd: c_int, vector: *const iovec, count: c_int, offset: off_t) -> isize {
         vectored(Call::Pwritev, fd, vector, count, offset)
+    }
+    preadv2(fd: c_int, vector: *const iovec, count: c_int, offset: off_t, flags: c_int) -> isize {
+        vectored_with([Call::Readv, Call::Preadv], fd, vector, count, offset, flags)
+    }
+    preadv64v2(fd: c_int, vector: *const iovec, count: c_int, offset: off_t, flags: c_int) -> isize {
+        vectored_with([Call::Readv, Call::Preadv], fd, vector, count, offset, flags)
+    }
+    pwritev2(fd: c_int, vector: *const iovec, count: c_int, offset: off_t, flags: c_int) -> isize {
+        vectored_with([Call::Writev, Call::Pwritev], fd, vector, count, offset, flags)
+    }
+    pwritev64v2(fd: c_int, vector: *const iovec, count: c_int, offset: off_t, flags: c_int) -> isize {
+        vectored_with([Call::Writev, Call::Pwritev], fd, vector, count, offset, flags)
     }
     fsync(fd: c_int) -> c_int { sync(Call::Fsync, fd) }
     fdatasync(fd: c_int) -> c_int { sync(Call::Fdatasync, fd) }

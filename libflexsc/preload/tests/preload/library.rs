@@ -39,7 +39,7 @@ const NAMES: &str = "__close __dup2 __fxstat __fxstat64 __fxstatat __fxstatat64 
     __open64 __open64_2 __open_2 __openat64_2 __openat_2 __pread64 __pread64_chk __pread_chk __pwrite64 __read \
     __read_chk __write __xstat __xstat64 capset close close_range closefrom creat creat64 dup2 dup3 fdatasync \
     fstat fstat64 fstatat fstatat64 fsync lstat lstat64 open open64 openat openat64 prctl pread pread64 preadv \
-    preadv64 pthread_create pwrite pwrite64 pwritev pwritev64 read readv setfsgid setfsuid setns stat stat64 statx \
+    preadv2 preadv64 preadv64v2 pthread_create pwrite pwrite64 pwritev pwritev2 pwritev64 pwritev64v2 read readv setfsgid setfsuid setns stat stat64 statx \
     syscall unshare write writev";
 
 fn exports() -> Outcome {
@@ -68,6 +68,8 @@ fn page_names_calls() -> Outcome {
         "read",
         "pwrite",
         "preadv",
+        "preadv2",
+        "pwritev2",
         "fdatasync",
         "openat",
         "creat",

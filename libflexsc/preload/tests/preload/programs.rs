@@ -125,26 +125,39 @@ pub(crate) fn add(list: &mut Vec<Trial>) {
                 "fstat",
                 "newfstatat",
                 "pread",
+                "preadv",
+                "pwritev",
+                "readv",
+                "writev",
                 "fsync",
             ];
             compare(kind, "python3", &script, &calls, &[])
         },
     );
-    trials(list, "ioping_reads_and_writes", &["ioping"], |kind| {
-        let (without, with, _) = twins(
-            kind,
-            "ioping",
-            &["-q", "-c", "4", "-i", "0", "-WWW", "file"],
-            |directory| {
-                fs::write(directory.join("file"), tree::bytes(1 << 20))?;
-                Ok(())
-            },
-        )?;
-        with.1.have(&["pwrite"])?;
-        // It prints times.
-        without.is_good()?;
-        with.0.is_good()
-    });
+    for (name, more, call) in [
+        ("ioping_reads", None, "pread"),
+        ("ioping_writes", Some("-WWW"), "pwrite"),
+    ] {
+        trials(list, name, &["ioping"], move |kind| {
+            ioping(kind, more, call)
+        });
+    }
+}
+
+/// Four requests, of which it says how large they were and how long they took.
+fn ioping(kind: Kind, more: Option<&str>, call: &str) -> Outcome {
+    let mut arguments = vec!["-c", "4", "-i", "0"];
+    arguments.extend(more);
+    arguments.push("file");
+    let (without, with, _) = twins(kind, "ioping", &arguments, |directory| {
+        fs::write(directory.join("file"), tree::bytes(1 << 20))?;
+        Ok(())
+    })?;
+    with.1.have(&[call])?;
+    let (with, without) = (with.0.without_figures(), without.without_figures());
+    without.is_good()?;
+    without.says("generated 4 requests, 16 KiB")?;
+    run::same(&with, &without)
 }
 
 /// A program does the same on two trees that are the same, and makes these calls by way of the page.

@@ -189,6 +189,37 @@ impl End {
         }
     }
 
+    /// Fails unless the program printed these words.
+    pub(crate) fn says(&self, words: &str) -> Result<(), Failed> {
+        match self.stdout.contains(words) {
+            true => Ok(()),
+            false => Err(format!("no {words:?} in {self:#?}").into()),
+        }
+    }
+
+    /// The same without the times and rates that ioping prints.
+    pub(crate) fn without_figures(mut self) -> Self {
+        let quiet = |line: &str| {
+            let kept = line
+                .split(", ")
+                .filter(|part| !part.ends_with("iops") && !part.ends_with("/s"))
+                .map(|part| {
+                    [" in ", " time=", " = "]
+                        .iter()
+                        .find_map(|figure| part.split_once(figure))
+                        .map_or(part, |(words, _)| words)
+                });
+            kept.collect::<Vec<_>>().join(", ")
+        };
+        self.stdout = self
+            .stdout
+            .lines()
+            .map(quiet)
+            .collect::<Vec<_>>()
+            .join("\n");
+        self
+    }
+
     /// The same without what dd says of its speed.
     pub(crate) fn without_times(mut self) -> Self {
         let lines = self.stderr.lines();

@@ -19,6 +19,14 @@ with open("text", "w+", encoding="utf-8") as file:
 fd = os.open("text", os.O_RDWR)
 os.pwrite(fd, b"LINE", 0)
 print(os.pread(fd, 10, 0), os.fstat(fd).st_size, os.preadv(fd, [bytearray(2), bytearray(9)], 1))
+# These are preadv2 and pwritev2 of the C library; -1 is the file's own position.
+print(os.pwritev(fd, [b"no", b"de"], 0), os.preadv(fd, [bytearray(3)], -1), os.pwritev(fd, [b"."], -1))
+for call in (lambda: os.preadv(fd, [bytearray(1)], -2), lambda: os.pwritev(fd, [b"x"], 0, 1 << 20)):
+    try:
+        print(call())
+    except OSError as error:
+        print(error)
+print(os.pread(fd, 10, 0), os.lseek(fd, 0, os.SEEK_CUR), os.preadv(fd, [bytearray(1)], 0, os.RWF_HIPRI))
 os.close(fd)
 try:
     os.close(fd)
