@@ -44,9 +44,14 @@ pub(crate) fn add(trials: &mut Vec<Trial>) {
         overview,
     ));
     trials.push(trial(
-        "programs::head_is_linked_statically",
+        "programs::head_is_linked_with_the_archive",
         &C,
-        static_head,
+        || archive_head("head-archive", &["-l:libflexsc.a"]),
+    ));
+    trials.push(trial(
+        "programs::head_is_linked_statically",
+        &[Tool::Cc, Tool::PkgConfig, Tool::StaticLibc],
+        || archive_head("head-static", &["-lflexsc", "-static"]),
     ));
     for kind in Kind::ALL {
         let backend = kind.name();
@@ -183,17 +188,21 @@ fn head(backend: &'static str) -> Outcome {
     )
 }
 
-fn static_head() -> Outcome {
+/// `head` with the archive, and what pkg-config says for it; instead of `-lflexsc` these flags.
+fn archive_head(name: &str, library: &[&str]) -> Outcome {
     let tree = Tree::get()?;
-    let mut flags = tree.flags(&["--static"])?;
-    // The archive, although the shared library is there as well.
-    for flag in &mut flags {
-        if flag == "-lflexsc" {
-            *flag = "-l:libflexsc.a".to_owned();
+    let mut flags = Vec::new();
+    for flag in tree.flags(&["--static"])? {
+        match flag.as_str() {
+            "-lflexsc" => flags.extend(library.iter().map(|flag| flag.to_string())),
+            _ => flags.push(flag),
         }
     }
-    let program = tree.compile(&example("head.c"), "head-static", &flags)?;
-    run_head(Command::new(program).env("FLEXSC_BACKEND", "direct"))
+    let program = tree.compile(&example("head.c"), name, &flags)?;
+    for backend in ["direct", "threads"] {
+        run_head(Command::new(&program).env("FLEXSC_BACKEND", backend))?;
+    }
+    Ok(())
 }
 
 fn copy(backend: &'static str) -> Outcome {

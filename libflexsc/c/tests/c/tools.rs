@@ -23,6 +23,8 @@ pub(crate) enum Tool {
     Nm,
     Mandoc,
     PkgConfig,
+    /// The C library as an archive.
+    StaticLibc,
     /// Somebody who executes, for this process.
     Backend(Kind),
 }
@@ -36,6 +38,7 @@ impl Tool {
             Self::Nm => &["nm"],
             Self::Mandoc => &["mandoc"],
             Self::PkgConfig => &["pkg-config"],
+            Self::StaticLibc => return "libc.a",
             Self::Backend(kind) => return kind.name(),
         };
         names.iter().find(|name| exists(name)).unwrap_or(&names[0])
@@ -44,6 +47,11 @@ impl Tool {
     pub(crate) fn is_there(self) -> bool {
         match self {
             Self::Backend(kind) => Backend::open(kind, &Options::new()).is_ok(),
+            // The compiler says where it is, or only its name.
+            Self::StaticLibc => Command::new(Self::Cc.program())
+                .arg("-print-file-name=libc.a")
+                .output()
+                .is_ok_and(|said| said.stdout.starts_with(b"/")),
             _ => exists(self.program()),
         }
     }
