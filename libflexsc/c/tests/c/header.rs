@@ -59,14 +59,7 @@ pub(crate) fn add(trials: &mut Vec<Trial>) {
 
 /// The functions that the header declares.
 pub(crate) fn functions() -> Result<BTreeSet<String>, Failed> {
-    let text = fs::read_to_string(header())?;
-    let mut code = String::new();
-    for (i, part) in text.split("/*").enumerate() {
-        code += match i {
-            0 => part,
-            _ => part.split_once("*/").ok_or("a comment does not end")?.1,
-        };
-    }
+    let code = code()?;
     // A name is declared where a parenthesis follows it; macros have none.
     let declared = code
         .match_indices('(')
@@ -78,6 +71,19 @@ pub(crate) fn functions() -> Result<BTreeSet<String>, Failed> {
         .filter(|name| name.starts_with("flexsc_"))
         .collect();
     Ok(declared)
+}
+
+/// The header without its comments.
+pub(crate) fn code() -> Result<String, Failed> {
+    let text = fs::read_to_string(header())?;
+    let mut code = String::new();
+    for (i, part) in text.split("/*").enumerate() {
+        code += match i {
+            0 => part,
+            _ => part.split_once("*/").ok_or("a comment does not end")?.1,
+        };
+    }
+    Ok(code)
 }
 
 fn header() -> PathBuf {
@@ -111,6 +117,14 @@ fn beside_the_device() -> String {
 fn layout() -> String {
     let mut text =
         "#include <flexsc.h>\n#define SAME(name, is) typedef char name[(is) ? 1 : -1]\n".to_owned();
+    for (i, (fact, value)) in facts().iter().enumerate() {
+        text += &format!("SAME(fact_{i}, {fact} == {value});\n");
+    }
+    text + "int main(void) { return 0; }\n"
+}
+
+/// Sizes, offsets and numbers: an expression of C, and its value in the library.
+pub(crate) fn facts() -> Vec<(String, usize)> {
     let mut facts: Vec<(String, usize)> = Vec::new();
     macro_rules! layout {
         ($name:ident { $($field:ident),* $(,)? }) => {
@@ -190,10 +204,7 @@ fn layout() -> String {
     ] {
         facts.push((name.to_owned(), value as usize));
     }
-    for (i, (fact, value)) in facts.iter().enumerate() {
-        text += &format!("SAME(fact_{i}, {fact} == {value});\n");
-    }
-    text + "int main(void) { return 0; }\n"
+    facts
 }
 
 fn version() -> Outcome {

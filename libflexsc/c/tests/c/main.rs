@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The C library as C and C++ programs see it: header, symbols, manual pages, and programs that are
+//! The C library as C and C++ programs see it: header, symbols, ABI, manual pages, and programs that are
 //! compiled against an installed tree with what pkg-config says.
 //!
 //! A test that needs a compiler, or another program, is ignored where it is missing.
 
+mod abi;
 mod header;
 mod pages;
 mod programs;
@@ -35,6 +36,7 @@ fn trial(
 
 fn main() -> ExitCode {
     let mut trials = Vec::new();
+    abi::add(&mut trials);
     header::add(&mut trials);
     symbols::add(&mut trials);
     pages::add(&mut trials);
