@@ -8,7 +8,9 @@
 //!
 //! What to mind: code that blocks in another way holds up all of them. A stack does not grow: what
 //! overflows it ends the process by a signal, since a guard page lies below. A green thread that is
-//! dropped before its end is unwound, which runs its destructors; a [`wait`] in one of those panics.
+//! dropped before its end is unwound, which runs its destructors; a [`wait`] in one of those panics. A
+//! program compiled with `panic = "abort"` cannot unwind: to drop a green thread that has begun and not
+//! ended, be it with the outermost `block_on`, ends such a program as a panic does.
 //!
 //! # Examples
 //!

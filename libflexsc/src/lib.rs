@@ -78,6 +78,18 @@
 //! - **Direct** makes each call when it is posted. Nothing is in progress, so nothing can be cancelled,
 //!   and two tasks that wait for each other in calls wait for ever.
 //!
+//! # Threads, fork and namespaces
+//!
+//! A context of the module, of io_uring or of threads gives the process more threads, until it is closed
+//! or dropped; a thread inside of a call that does not end stays longer. No call makes them rest for a while. So:
+//!
+//! - What Linux refuses to a process with several threads fails meanwhile, as `unshare(CLONE_NEWUSER)` and
+//!   `setns` to a user or mount namespace (`EINVAL`). Do that before the context is made, or in a child.
+//! - An `unshare` or `setns` that does succeed changes one thread: the pool goes on in the old namespaces, and
+//!   so do its calls. The module looks before each call, and hands it back to the thread that posted it. The
+//!   same is true of credentials that are set by raw system calls; libc's functions change all threads.
+//! - A context belongs to the process that made it, see [`Context`].
+//!
 //! # Cancellation
 //!
 //! - A future that is dropped cancels its operation; [`Pending::detach`] lets it go on. So whatever
