@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! libflexsc-api [--bless]: compares the public API of the libraries with the lists that are committed, or
-//! writes these anew.
+//! libflexsc-api [--bless]: compares the public API of the libraries with the lists that are committed, and the
+//! functions of libflexsc that no example shows with the list of those that are known; or writes these anew.
 
 use std::{
     env, fs,
@@ -8,7 +8,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use libflexsc_api::{Difference, Error, list, run};
+use libflexsc_api::{Difference, Error, list, run, without_example};
 
 /// Each with the name of its list.
 const CRATES: [(&str, &str); 2] = [
@@ -16,10 +16,13 @@ const CRATES: [(&str, &str); 2] = [
     ("rsync-core", "rsync-core.txt"),
 ];
 
+/// Of functions that had no example when that began to be asked for. It only gets shorter.
+const WITHOUT_EXAMPLE: (&str, &str) = ("libflexsc", "without-example.txt");
+
 const BLESS: &str = "FLEXSC_BLESS=1 scripts/test api";
 
-/// The public API of a crate of the workspace, with all its features.
-fn public_api(workspace: &Path, target: &Path, crate_name: &str) -> Result<String, Error> {
+/// What rustdoc says of a crate of the workspace, with all its features.
+fn describe(workspace: &Path, target: &Path, crate_name: &str) -> Result<PathBuf, Error> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
@@ -38,7 +41,39 @@ fn public_api(workspace: &Path, target: &Path, crate_name: &str) -> Result<Strin
         .args(["--", "-Zunstable-options", "--output-format=json"]);
     run(&mut command, crate_name)?;
     let name = crate_name.replace('-', "_") + ".json";
-    list(&target.join("doc").join(name))
+    Ok(target.join("doc").join(name))
+}
+
+/// Whether each function of a crate has an example, or is one of those that are known to have none. Blessing
+/// takes those off the list that have one now; it adds none.
+fn examples(json: &Path, file: &str, bless: bool) -> Result<bool, Box<dyn std::error::Error>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let text = fs::read_to_string(&path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let found = without_example(json)?;
+    let (kept, shown): (Vec<_>, Vec<_>) = text.lines().partition(|&name| found.contains(name));
+    let new: Vec<_> = found
+        .iter()
+        .filter(|name| !kept.contains(&name.as_str()))
+        .collect();
+    for name in &new {
+        println!(
+            "{name} has no example, nor has its type, or the module that it stands in: write one"
+        );
+    }
+    if !shown.is_empty() && bless {
+        let kept: String = kept.iter().map(|name| format!("{name}\n")).collect();
+        fs::write(&path, kept)
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        println!("{file}: {} fewer", shown.len());
+    } else if !shown.is_empty() {
+        println!(
+            "libflexsc/api/{file} lists what is gone or has an example: {shown:#?}\n{BLESS} takes it off."
+        );
+    } else if new.is_empty() {
+        println!("{file}: {} functions, as committed", kept.len());
+    }
+    Ok(new.is_empty() && (shown.is_empty() || bless))
 }
 
 /// Says how a list differs from the crate.
@@ -65,7 +100,10 @@ fn check(crate_name: &str, file: &str, bless: bool) -> Result<bool, Box<dyn std:
     let workspace = here.join("../..");
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| here.join("target"), PathBuf::from);
     // Apart from what is built without RUSTC_BOOTSTRAP, or each would have the other built anew.
-    let found = public_api(&workspace, &target.join("api"), crate_name)?;
+    let json = describe(&workspace, &target.join("api"), crate_name)?;
+    let found = list(&json)?;
+    let (of, without) = WITHOUT_EXAMPLE;
+    let shown = crate_name != of || examples(&json, without, bless)?;
     let path = here.join(file);
     let committed = match fs::read_to_string(&path) {
         Err(error) if !bless => Err(format!(
@@ -79,14 +117,14 @@ fn check(crate_name: &str, file: &str, bless: bool) -> Result<bool, Box<dyn std:
         fs::write(&path, found)
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         println!("{file}: written anew\n{difference}");
-        return Ok(true);
+        return Ok(shown);
     }
     if !difference.is_empty() {
         complain(crate_name, file, &difference);
         return Ok(false);
     }
     println!("{file}: {} items, as committed", committed.lines().count());
-    Ok(true)
+    Ok(shown)
 }
 
 fn main() -> ExitCode {

@@ -86,25 +86,33 @@ pub fn run(command: &mut Command, crate_name: &str) -> Result<(), Error> {
 ///
 /// [`Error::Read`], [`Error::Format`], [`Error::Parse`].
 pub fn list(json: &Path) -> Result<String, Error> {
+    check_format(json)?;
     let parse = |reason: String| Error::Parse {
         path: json.to_owned(),
         reason,
     };
-    let text = fs::read_to_string(json).map_err(|source| Error::Read {
-        path: json.to_owned(),
-        source,
-    })?;
-    let head: Head = serde_json::from_str(&text).map_err(|error| parse(error.to_string()))?;
-    if head.format_version != FORMAT {
-        let found = head.format_version;
-        return Err(Error::Format { found });
-    }
     let api = public_api::Builder::from_rustdoc_json(json)
         .omit_blanket_impls(true)
         .build()
         .map_err(|error| parse(error.to_string()))?;
     let lines = api.items().map(|item| item.to_string() + "\n");
     Ok(lines.filter(|line| !is_noise(line)).collect())
+}
+
+/// Fails unless a file of rustdoc's is in the format that is read here.
+pub(crate) fn check_format(json: &Path) -> Result<(), Error> {
+    let text = fs::read_to_string(json).map_err(|source| Error::Read {
+        path: json.to_owned(),
+        source,
+    })?;
+    let head: Head = serde_json::from_str(&text).map_err(|error| Error::Parse {
+        path: json.to_owned(),
+        reason: error.to_string(),
+    })?;
+    match head.format_version {
+        FORMAT => Ok(()),
+        found => Err(Error::Format { found }),
+    }
 }
 
 /// Implementations of traits that follow from private fields or from a derived `PartialEq`, and on which

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Each change of a public API that breaks programs is noticed.
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-    process::{Command, id},
-};
+mod common;
 
-use libflexsc_api::{Difference, Error, list, run};
+use libflexsc_api::{Difference, list};
+
+use common::described;
 
 const LIBRARY: &str = "
 #![allow(missing_docs)]
@@ -20,51 +17,13 @@ pub trait Buffer { fn len(&self) -> usize; }
 impl Buffer for Vec<u8> { fn len(&self) -> usize { 0 } }
 ";
 
-/// A directory that goes away with the value.
-struct Dir(PathBuf);
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The list of a library of this source. None, and a line that says it, where rustdoc is another one.
-fn list_of(test: &str, step: &str, source: &str) -> Option<String> {
-    let dir = Dir(std::env::temp_dir().join(format!("libflexsc-api-{}-{test}-{step}", id())));
-    fs::create_dir(&dir.0).unwrap();
-    let file = dir.0.join("library.rs");
-    fs::write(&file, source).unwrap();
-    let rustdoc = std::env::var_os("RUSTDOC").unwrap_or_else(|| "rustdoc".into());
-    let mut command = Command::new(rustdoc);
-    command
-        .args([
-            "--edition=2024",
-            "-Zunstable-options",
-            "--output-format=json",
-            "-Awarnings",
-            "-o",
-        ])
-        .args([&dir.0, &file]);
-    run(&mut command, "library").unwrap();
-    match list(&dir.0.join("library.json")) {
-        Err(error @ Error::Format { .. }) => {
-            // What a test prints by the macros is kept to itself, unless it fails.
-            let line = format!("SKIP {test} rustdoc: {error}\n");
-            std::io::stderr().write_all(line.as_bytes()).unwrap();
-            None
-        }
-        list => Some(list.unwrap()),
-    }
-}
-
 /// A change of the source takes this away and adds that.
 fn change(test: &str, from: &str, to: &str, gone: &[&str], new: &[&str]) {
     assert_eq!(LIBRARY.matches(from).count(), 1, "{from}");
-    let Some(before) = list_of(test, "before", LIBRARY) else {
+    let Some(before) = described(test, "before", LIBRARY, list) else {
         return;
     };
-    let after = list_of(test, "after", &LIBRARY.replace(from, to)).unwrap();
+    let after = described(test, "after", &LIBRARY.replace(from, to), list).unwrap();
     let difference = Difference::between(&before, &after);
     assert_eq!(difference.gone, gone, "{difference}");
     assert_eq!(difference.new, new, "{difference}");
