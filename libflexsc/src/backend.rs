@@ -41,6 +41,17 @@ pub(crate) use calls::{opens, takes_file};
 pub(crate) use ring::Ring;
 
 /// Who executes what is posted.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Backend, Context, backend::{Kind, Options}};
+/// let kind = Kind::from_name("threads")?;
+/// assert_eq!(kind.name(), "threads");
+/// let context = Context::new(Backend::open(kind, &Options::new())?);
+/// assert_eq!(context.choice().kind, Kind::Threads);
+/// # Ok::<(), libflexsc::backend::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {

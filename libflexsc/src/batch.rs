@@ -137,6 +137,21 @@ impl<T> fmt::Debug for Batch<'_, T> {
 }
 
 /// The output of an operation of a type that the taker must know.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Batch, Context, op::{Getppid, Nop}};
+/// let context = Context::auto()?;
+/// let mut batch = Batch::new(&context);
+/// batch.push(Getppid::new(), ());
+/// let output = batch.next().unwrap().output;
+/// assert!(output.is::<Getppid>());
+/// let error = output.take::<Nop>().unwrap_err(); // It is not one of these,
+/// let parent = error.into_output().take::<Getppid>()??; // but it is not lost.
+/// assert_eq!(parent as u32, std::os::unix::process::parent_id());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct AnyOutput {
     /// An operation that is over.
     op: ManuallyDrop<RawOp>,
@@ -187,7 +202,7 @@ impl fmt::Debug for AnyOutput {
 pub struct WrongOperation(AnyOutput);
 
 impl WrongOperation {
-    /// The output.
+    /// The output: there is an example at [`AnyOutput`].
     pub fn into_output(self) -> AnyOutput {
         self.0
     }

@@ -12,6 +12,27 @@ use std::sync::Arc;
 ///
 /// Until the value is dropped or changed through `&mut`, `as_ptr` gives the same address, also
 /// after the value was moved, and `bytes_len` bytes from there are initialised and do not change.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, IoBuf, SharedFd, op::Write};
+/// /// Text as a buffer that can be written.
+/// struct Text(String);
+/// // SAFETY: The bytes are on the heap, and change through `&mut` only.
+/// unsafe impl IoBuf for Text {
+///     fn as_ptr(&self) -> *const u8 {
+///         self.0.as_ptr()
+///     }
+///     fn bytes_len(&self) -> usize {
+///         self.0.len()
+///     }
+/// }
+/// let null = SharedFd::from(std::fs::File::options().write(true).open("/dev/null")?);
+/// let (count, text) = Context::direct().run(Write::new(null, Text("words".to_owned())));
+/// assert_eq!((count?, text.0.as_str()), (5, "words"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub unsafe trait IoBuf: Send + 'static {
     /// Where the bytes are.
     fn as_ptr(&self) -> *const u8;
@@ -63,6 +84,36 @@ pub unsafe trait IoBuf: Send + 'static {
 ///
 /// As for [`IoBuf`]; `as_mut_ptr` gives the same address as [`IoBuf::as_ptr`], valid for writes of
 /// [`IoBuf::bytes_len`] bytes, and nothing else reads or writes them meanwhile.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, IoBuf, IoBufMut, SharedFd, op::Read};
+/// /// A page on the heap, aligned as O_DIRECT wants it.
+/// #[repr(align(4096))]
+/// struct Page([u8; 4096]);
+/// struct Aligned(Box<Page>);
+/// // SAFETY: What is in the box does not move, and changes through `&mut` only.
+/// unsafe impl IoBuf for Aligned {
+///     fn as_ptr(&self) -> *const u8 {
+///         self.0.0.as_ptr()
+///     }
+///     fn bytes_len(&self) -> usize {
+///         4096
+///     }
+/// }
+/// // SAFETY: As above, and nobody else has it.
+/// unsafe impl IoBufMut for Aligned {
+///     fn as_mut_ptr(&mut self) -> *mut u8 {
+///         self.0.0.as_mut_ptr()
+///     }
+/// }
+/// let zero = SharedFd::from(std::fs::File::open("/dev/zero")?);
+/// let page = Aligned(Box::new(Page([1; 4096])));
+/// let (count, page) = Context::direct().run(Read::new(zero, page));
+/// assert_eq!((count?, page.0.0[4095]), (4096, 0));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub unsafe trait IoBufMut: IoBuf {
     /// Where the bytes are.
     fn as_mut_ptr(&mut self) -> *mut u8;
@@ -121,6 +172,18 @@ unsafe impl IoBuf for Arc<Vec<u8>> {
 }
 
 /// A part of a buffer, see [`IoBuf::slice`].
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, IoBuf, SharedFd, op::Read};
+/// let zero = SharedFd::from(std::fs::File::open("/dev/zero")?);
+/// // The second half of the buffer is read into.
+/// let (count, half) = Context::direct().run(Read::new(zero, vec![1; 8].slice(4..)));
+/// assert_eq!((count?, half.start()), (4, 4));
+/// assert_eq!(half.into_inner(), [1, 1, 1, 1, 0, 0, 0, 0]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slice<B> {
     buf: B,

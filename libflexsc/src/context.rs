@@ -413,6 +413,24 @@ impl fmt::Debug for Context {
 }
 
 /// Operations were still in progress when a context was closed; their memory is leaked.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Backend, Context, SharedFd, backend::Options, op::Read};
+/// use std::{os::fd::OwnedFd, time::Duration};
+/// let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
+/// let reader = SharedFd::new(OwnedFd::from(reader));
+/// let mut options = Options::new();
+/// options.drop_timeout(Duration::from_millis(1));
+/// let context = Context::new(Backend::threads(&options)?);
+/// context.post(Read::new(reader, vec![0; 1])).discard(&context);
+/// if let Err(error) = context.close() {
+///     println!("{} operations: {error}", error.outstanding());
+/// }
+/// # drop(writer);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CloseError {
     outstanding: usize,
@@ -442,6 +460,17 @@ impl std::error::Error for CloseError {}
 ///
 /// A ticket that is dropped leaves the output in the context until that is dropped;
 /// [`Self::discard`] frees it as soon as the call is over.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, op::{Getppid, Nop}};
+/// let context = Context::auto()?;
+/// let (first, second) = (context.post(Nop::new()), context.post(Getppid::new()));
+/// first.discard(&context); // Nobody wants to know.
+/// assert!(second.wait(&context).is_ok());
+/// # Ok::<(), libflexsc::backend::Error>(())
+/// ```
 #[must_use = "the output of the operation can be taken by its ticket only"]
 pub struct Ticket<O: Operation> {
     state: TicketState<O>,

@@ -9,6 +9,22 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use crate::{Context, Errno, Result};
 
 /// What an event loop has to know before it sleeps: see [`Context::arm`].
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, op::Nop};
+/// let context = Context::auto()?;
+/// let mut ticket = context.post(Nop::new());
+/// while ticket.take(&context).is_none() {
+///     let armed = context.arm();
+///     if armed.may_sleep() {
+///         // Here a loop sleeps, for `armed.timeout` at most: see `Context::event_fd`.
+///         # context.wait(1);
+///     }
+/// }
+/// # Ok::<(), libflexsc::backend::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Armed {
     /// How many operations have completed, and how often watches have told of something, since the last

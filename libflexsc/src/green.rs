@@ -70,6 +70,19 @@ struct Frame {
 }
 
 /// How a green thread is made.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Handle, green::Builder, task::block_on};
+/// let handle = Handle::auto()?;
+/// let deep = Builder::new().stack_size(1 << 20).spawn(&handle, || {
+///     let large = [1_u8; 256 << 10]; // more than the 64 KiB that there are else
+///     large.iter().map(|&byte| u32::from(byte)).sum::<u32>()
+/// })?;
+/// assert_eq!(block_on(&handle, deep), 256 << 10);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Builder {
     stack_size: usize,

@@ -134,6 +134,23 @@ impl fmt::Debug for Handle {
 /// memory is kept until it is over; a file that it opens is closed, and what it has read is
 /// lost. An operation of a [chain](crate::op::Chain) is not cancelled: others depend on it.
 /// [`Self::detach`] lets the operation go on.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Cancel, Errno, Handle, SharedFd, op::Read, task::block_on};
+/// use std::os::fd::OwnedFd;
+/// let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
+/// let reader = SharedFd::new(OwnedFd::from(reader));
+/// let handle = Handle::auto()?;
+/// # if handle.choice().kind == libflexsc::backend::Kind::Direct { return Ok(()) }
+/// let read = handle.submit(Read::new(reader, vec![0; 16]));
+/// assert_eq!(read.cancel(), Cancel::Cancelled); // It waits for data, which never come.
+/// let (result, buffer) = block_on(&handle, read);
+/// assert_eq!((result, buffer.len()), (Err(Errno::ECANCELED), 16));
+/// # drop(writer);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[must_use = "dropping a pending operation cancels it; await or detach it"]
 pub struct Pending<O: Operation> {
     state: PendingState<O>,

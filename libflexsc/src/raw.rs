@@ -63,6 +63,29 @@ pub struct RawCompletion {
 /// It can move to another thread, and is used by one at a time. After `fork(2)` it belongs to the
 /// parent: in the child every call, also one in progress, completes with
 /// [`Errno::FORKED`](crate::Errno::FORKED).
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Backend, raw::{RawCall, RawContext}};
+/// let mut context = RawContext::new(Backend::auto()?);
+/// for token in 0..100 {
+///     // SAFETY: The call has no argument.
+///     unsafe { context.post(RawCall::new(libc::SYS_getppid, [0; 6]), token) };
+/// }
+/// let mut tokens = Vec::new();
+/// while context.wait(1, None) > 0 {
+///     while let Some(done) = context.next() {
+///         assert_eq!(done.ret, std::os::unix::process::parent_id().into());
+///         tokens.push(done.token);
+///     }
+/// }
+/// tokens.sort();
+/// assert!(tokens.into_iter().eq(0..100));
+/// assert_eq!(context.stats().submitted, 100);
+/// context.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct RawContext {
     context: Context,
     batch: u32,

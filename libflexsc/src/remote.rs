@@ -97,6 +97,22 @@ impl Shared {
 /// A way for any thread to post to a context that another one drives.
 ///
 /// Clones are cheap, and are used from as many threads as there are.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Backend, SharedFd, op::Pread, remote::Remote};
+/// let (remote, poster) = Remote::thread(Backend::auto()?)?;
+/// let file = SharedFd::from(std::fs::File::open("/proc/self/exe")?);
+/// // Both are sent before one of them is waited for.
+/// let parts = [0, 4096].map(|offset| remote.submit(Pread::new(&file, vec![0; 16], offset)));
+/// drop(remote);
+/// for part in parts {
+///     assert_eq!(part.wait()?.0, Ok(16));
+/// }
+/// poster.join().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Remote(Arc<Shared>);
 
 impl Remote {
@@ -205,6 +221,19 @@ impl fmt::Debug for Remote {
 /// What serves a [`Remote`].
 ///
 /// If it is dropped, or its future is, all that was sent ends with [`Gone`].
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Handle, op::Getppid, remote::Remote, task::block_on};
+/// let (remote, server) = Remote::new();
+/// let other = std::thread::spawn(move || remote.run(Getppid::new()));
+/// // This thread serves it, beside what else it has to do, until the last remote is gone.
+/// let handle = Handle::auto()?;
+/// block_on(&handle, server.run(&handle));
+/// assert!(other.join().unwrap()?.is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Server(Arc<Shared>);
 
 impl Server {
@@ -249,6 +278,18 @@ impl fmt::Debug for Server {
 /// An operation that was sent; the future of its output, for any executor.
 ///
 /// Dropping it cancels the operation, as [`Pending`](crate::Pending).
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Backend, op::Nop, remote::Remote};
+/// let (remote, poster) = Remote::thread(Backend::auto()?)?;
+/// let pending = remote.submit(Nop::new());
+/// assert_eq!(pending.wait()?, Ok(0)); // or `.await`, under any executor
+/// drop(remote);
+/// poster.join().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping it gives the output up; await it, or wait for it"]
 pub struct RemotePending<O: Operation> {
     output: oneshot::Receiver<O::Output>,

@@ -9,6 +9,19 @@ use crate::op::Timespec;
 ///
 /// An attribute that was not asked for, or that the file system does not have, is 0;
 /// [`Self::mask`] tells.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{At, Context, FileType, op::Statx};
+/// let context = Context::auto()?;
+/// let exe = Statx::new(At::Cwd, c"/proc/self/exe".into(), 0, libc::STATX_BASIC_STATS);
+/// let file = context.run(exe)?;
+/// assert!(file.mask() & libc::STATX_SIZE != 0, "what was asked for is there");
+/// assert_eq!(file.file_type(), FileType::Regular);
+/// println!("{} bytes, last changed {} s after 1970", file.size(), file.mtime().sec);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Statx(libc::statx);
 
@@ -133,6 +146,17 @@ impl fmt::Debug for Statx {
 }
 
 /// The type of a file, the `S_IFMT` bits of its mode: `inode(7)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::FileType;
+/// use std::os::unix::fs::MetadataExt;
+/// let mode = std::fs::metadata("/dev/null")?.mode();
+/// assert_eq!(FileType::from_mode(mode), FileType::CharDevice);
+/// assert_eq!(FileType::from_d_type(libc::DT_LNK), FileType::Symlink);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileType {
     /// A regular file.

@@ -106,6 +106,14 @@ pub const IOC_RESTRICT: u32 = ioc(IOC_READ | IOC_WRITE, 0x15, size_of::<Restrict
 /// The call must be one that safe code could make with these arguments: every pointer among them
 /// is valid for what the call does with it, until it returns, and no file descriptor is closed
 /// that somebody owns.
+///
+/// # Examples
+///
+/// ```
+/// // SAFETY: The call takes no pointer.
+/// let ret = unsafe { libflexsc::sys::syscall(libc::SYS_close as u16, &[u64::MAX; 6]) };
+/// assert_eq!(ret, -i64::from(libc::EBADF), "errno is left alone");
+/// ```
 #[inline]
 pub unsafe fn syscall(nr: u16, args: &[u64; 6]) -> i64 {
     if nr == NR_NOP {
@@ -161,6 +169,18 @@ fn poll_file(args: &[u64; 6]) -> i64 {
 
 /// `ppoll(2)` without a signal mask: how many files are ready, 0 when the time is over, or a
 /// negative errno.
+///
+/// # Examples
+///
+/// ```
+/// use std::{io::Write, os::fd::AsRawFd, time::Duration};
+/// let (reader, mut writer) = std::os::unix::net::UnixStream::pair()?;
+/// let mut files = [libc::pollfd { fd: reader.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
+/// assert_eq!(libflexsc::sys::poll(&mut files, Some(Duration::ZERO)), 0);
+/// writer.write_all(b"x")?;
+/// assert_eq!(libflexsc::sys::poll(&mut files, None), 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn poll(files: &mut [libc::pollfd], time: Option<core::time::Duration>) -> i64 {
     let mut time = time.map(|time| libc::timespec {
         tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
@@ -181,6 +201,13 @@ pub fn poll(files: &mut [libc::pollfd], time: Option<core::time::Duration>) -> i
 }
 
 /// The number of CPUs that this thread may run on, at least 1. See `sched_getaffinity(2)`.
+///
+/// # Examples
+///
+/// ```
+/// let cpus = libflexsc::sys::usable_cpus();
+/// assert!(cpus >= 1);
+/// ```
 pub fn usable_cpus() -> usize {
     // SAFETY: cpu_set_t is a plain bit array, for which all zeroes is a value.
     let mut set: libc::cpu_set_t = unsafe { core::mem::zeroed() };

@@ -214,6 +214,18 @@ impl fmt::Debug for Sleep {
 }
 
 /// Ticks: [`Handle::interval`]. Those that nobody waited for are left out.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Handle, task::block_on};
+/// use std::time::Duration;
+/// let handle = Handle::auto()?;
+/// let mut interval = handle.interval(Duration::from_millis(1));
+/// let (first, second) = block_on(&handle, async { (interval.tick().await, interval.tick().await) });
+/// assert!(second - first >= Duration::from_millis(1));
+/// # Ok::<(), libflexsc::backend::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Interval {
     next: Instant,

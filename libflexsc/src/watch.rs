@@ -20,6 +20,22 @@ use crate::{
 ///
 /// A watch ends when it is cancelled, or its file fails. One that is dropped goes on until its
 /// context goes; [`Self::discard`] ends it.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Cancel, Context, Errno, SharedFd};
+/// use std::os::fd::OwnedFd;
+/// let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
+/// let reader = SharedFd::new(OwnedFd::from(reader));
+/// let context = Context::auto()?;
+/// let mut watch = context.watch(&reader, libc::POLLIN);
+/// assert_eq!(watch.take(&context), None, "nothing is there to be read");
+/// drop(writer);
+/// assert!(watch.wait(&context)? & libc::POLLHUP != 0);
+/// watch.discard(&context);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[must_use = "what a watch has to say can be taken from it only"]
 pub struct Watch {
     state: State,
@@ -132,6 +148,21 @@ impl fmt::Debug for Watch {
 }
 
 /// A [`Watch`] for futures: [`Handle::watch`](crate::Handle::watch). Dropping it ends it.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Handle, SharedFd, task::block_on};
+/// use std::{io::Write, os::fd::OwnedFd};
+/// let (reader, mut writer) = std::os::unix::net::UnixStream::pair()?;
+/// let reader = SharedFd::new(OwnedFd::from(reader));
+/// let handle = Handle::auto()?;
+/// let mut watching = handle.watch(&reader, libc::POLLIN);
+/// writer.write_all(b"news")?;
+/// let events = block_on(&handle, watching.next())?;
+/// assert!(events & libc::POLLIN != 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[must_use = "dropping a watch ends it"]
 pub struct Watching {
     watch: Watch,

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::{fs, path::Path};
+
 use libflexsc_api::{Difference, list};
 
 use common::described;

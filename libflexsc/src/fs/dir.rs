@@ -47,6 +47,22 @@ struct Dir {
 }
 
 /// The names of a directory, in its own order, without `.` and `..`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Handle, fs, task::block_on};
+/// let handle = Handle::auto()?;
+/// let names = block_on(&handle, async {
+///     let (mut dir, mut names) = (fs::read_dir(&handle, "/proc/self").await?, Vec::new());
+///     while let Some(entry) = dir.next().await? {
+///         names.push(entry.file_name().to_owned());
+///     }
+///     Ok::<_, std::io::Error>(names)
+/// })?;
+/// assert!(names.contains(&"status".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ReadDir {
     dir: Rc<Dir>,
@@ -114,6 +130,22 @@ impl ReadDir {
 }
 
 /// A name of a directory.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{FileType, Handle, fs, task::block_on};
+/// let handle = Handle::auto()?;
+/// block_on(&handle, async {
+///     for entry in fs::read_dir(&handle, "/proc/self").await?.next_batch().await? {
+///         if entry.file_type().await? == FileType::Directory {
+///             println!("{} has inode {}", entry.path().display(), entry.ino());
+///         }
+///     }
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct DirEntry {
     dir: Rc<Dir>,

@@ -14,6 +14,17 @@ use crate::{FileType, Statx, Timespec};
 pub(super) const MASK: u32 = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
 
 /// A file's attributes, as `std::fs::Metadata`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Handle, fs, task::block_on};
+/// let handle = Handle::auto()?;
+/// let file = block_on(&handle, fs::metadata(&handle, "/proc/self/exe"))?;
+/// assert!(file.is_file() && file.len() > 0);
+/// println!("changed {:?}, {} names", file.modified(), file.statx().nlink());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Metadata(Statx);
 

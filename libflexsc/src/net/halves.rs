@@ -9,6 +9,18 @@ use socket2::SockRef;
 use super::Stream;
 
 /// The half of a stream that is received from; it dereferences to the stream.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Handle, net::UnixStream};
+/// let handle = Handle::auto()?;
+/// let (one, _other) = UnixStream::pair(&handle)?;
+/// let (receives, sends) = one.into_split();
+/// let one = receives.reunite(sends)?; // The two are of one stream, so it is whole again.
+/// # drop(one);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ReadHalf<S>(S);
 
@@ -16,6 +28,27 @@ pub struct ReadHalf<S>(S);
 ///
 /// Dropping it ends that direction, so that the other end sees the end of the stream;
 /// [`Self::forget`] does not.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Handle, net::UnixStream, task::block_on};
+/// let handle = Handle::auto()?;
+/// let (one, other) = UnixStream::pair(&handle)?;
+/// let (receives, sends) = one.into_split();
+/// let rest = block_on(&handle, async {
+///     sends.write_all(b"the last words".to_vec()).await.0?;
+///     drop(sends); // The other end sees the end of the stream after them,
+///     other.read_exact(vec![0; 14]).await.0?;
+///     let (end, _) = other.read(vec![0; 1]).await;
+///     assert_eq!(end?, 0);
+///     other.write_all(b"yes".to_vec()).await.0?; // and can still answer.
+///     let (count, answer) = receives.read(vec![0; 8]).await;
+///     Ok::<_, std::io::Error>(answer[..count?].to_vec())
+/// })?;
+/// assert_eq!(rest, b"yes");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct WriteHalf<S: Stream> {
     stream: S,

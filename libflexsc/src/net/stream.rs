@@ -5,6 +5,22 @@ use crate::{Handle, SharedFd, op::Sealed};
 
 /// A connected stream of bytes: a [`TcpStream`](super::TcpStream) or a
 /// [`UnixStream`](super::UnixStream).
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Handle, Pending, net::{Stream, UnixStream}, op::Sendto, task::block_on};
+/// /// Sends with a flag that the methods of streams have not.
+/// fn send_more<S: Stream>(stream: &S, bytes: Vec<u8>) -> Pending<Sendto> {
+///     stream.handle().submit(Sendto::new(stream.fd(), bytes, libc::MSG_MORE))
+/// }
+/// let handle = Handle::auto()?;
+/// let (one, other) = UnixStream::pair(&handle)?;
+/// let (sent, _) = block_on(&handle, send_more(&one, b"part".to_vec()));
+/// assert_eq!(sent?, 4);
+/// # drop(other);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Stream: Sealed + Clone + 'static {
     /// The socket, for [operations](crate::op).
     fn fd(&self) -> &SharedFd;

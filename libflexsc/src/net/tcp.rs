@@ -90,7 +90,22 @@ impl AsFd for TcpListener {
 ///
 /// # Examples
 ///
-/// See [the module](super).
+/// ```
+/// use libflexsc::{Handle, net::{TcpListener, TcpStream}, task::block_on};
+/// let handle = Handle::auto()?;
+/// let text = block_on(&handle, async {
+///     let listener = TcpListener::bind(&handle, ([127, 0, 0, 1], 0).into()).await?;
+///     let client = TcpStream::connect(&handle, listener.local_addr()?).await?;
+///     let (server, peer) = listener.accept().await?;
+///     assert_eq!(peer, client.local_addr()?);
+///     client.set_nodelay(true).await?;
+///     client.write_all(b"hello".to_vec()).await.0?;
+///     let (result, text) = server.read_exact(vec![0; 5]).await;
+///     result.map(|()| text)
+/// })?;
+/// assert_eq!(text, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct TcpStream(Socket);
 

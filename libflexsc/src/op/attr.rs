@@ -7,6 +7,20 @@ use super::{int, text, unit_operation};
 use crate::{At, On, SharedFd};
 
 /// Changes an open file's mode: `fchmod(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Fchmod, Fstat}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-fchmod", std::process::id()));
+/// let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+/// # std::fs::remove_file(&path)?;
+/// let file = SharedFd::from(file);
+/// let context = Context::auto()?;
+/// context.run(Fchmod::new(&file, 0o600))?;
+/// assert_eq!(context.run(Fstat::new(&file))?.st_mode & 0o777, 0o600);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Fchmod {
     fd: On,
@@ -26,6 +40,23 @@ impl Fchmod {
 unit_operation!(Fchmod, SYS_fchmod, |this| &this.fd; [this.mode.into()]);
 
 /// Changes a file's mode: `fchmodat(2)`, the system call, which has no flags and follows links.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Fchmodat, Newfstatat, Openat}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-fchmodat", std::process::id()));
+/// # std::fs::create_dir(&path)?;
+/// let dir = SharedFd::from(std::fs::File::open(&path)?);
+/// let context = Context::auto()?;
+/// context.run(Openat::new(&dir, c"old".into(), libc::O_CREAT | libc::O_WRONLY, 0o644))?;
+///
+/// context.run(Fchmodat::new(&dir, c"old".into(), 0o400))?;
+/// let file = context.run(Newfstatat::new(&dir, c"old".into(), 0))?;
+/// assert_eq!(file.st_mode & 0o777, 0o400);
+/// # std::fs::remove_dir_all(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Fchmodat {
     dir: At,
@@ -54,6 +85,20 @@ unit_operation!(Fchmodat, SYS_fchmodat, |this| [
 pub(crate) const SAME_ID: u32 = u32::MAX;
 
 /// Changes an open file's owner and group: `fchown(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Fchown, Fstat}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-fchown", std::process::id()));
+/// let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+/// # std::fs::remove_file(&path)?;
+/// let file = SharedFd::from(file);
+/// let context = Context::auto()?;
+/// let own = context.run(Fstat::new(&file))?.st_gid;
+/// context.run(Fchown::new(&file, None, Some(own)))?; // The owner stays.
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Fchown {
     fd: On,
@@ -75,6 +120,23 @@ impl Fchown {
 unit_operation!(Fchown, SYS_fchown, |this| &this.fd; [this.uid.into(), this.gid.into()]);
 
 /// Changes a file's owner and group: `fchownat(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Fchownat, Symlinkat}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-fchownat", std::process::id()));
+/// # std::fs::create_dir(&path)?;
+/// let dir = SharedFd::from(std::fs::File::open(&path)?);
+/// let context = Context::auto()?;
+/// context.run(Symlinkat::new(c"nowhere".into(), &dir, c"link".into()))?;
+/// let flags = libc::AT_SYMLINK_NOFOLLOW; // of the link itself
+/// // SAFETY: The call only tells a number.
+/// let own = unsafe { libc::getgid() };
+/// context.run(Fchownat::new(&dir, c"link".into(), None, Some(own), flags))?;
+/// # std::fs::remove_dir_all(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Fchownat {
     dir: At,
@@ -114,6 +176,21 @@ unit_operation!(Fchownat, SYS_fchownat, |this| [
 ]);
 
 /// A point in time since 1970, or a wish about one: `struct timespec`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Fstat, Timespec, Utimensat}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-timespec", std::process::id()));
+/// let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+/// # std::fs::remove_file(&path)?;
+/// let file = SharedFd::from(file);
+/// let context = Context::auto()?;
+/// let times = [Timespec::OMIT, Timespec::new(1_000_000_000, 5)];
+/// context.run(Utimensat::of(file.clone(), times))?;
+/// assert_eq!(context.run(Fstat::new(&file))?.st_mtime_nsec, 5);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct Timespec {
@@ -142,6 +219,24 @@ impl Timespec {
 }
 
 /// Changes a file's times of last access and last modification: `utimensat(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Newfstatat, Openat, Timespec, Utimensat}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-utimensat", std::process::id()));
+/// # std::fs::create_dir(&path)?;
+/// let dir = SharedFd::from(std::fs::File::open(&path)?);
+/// let context = Context::auto()?;
+/// context.run(Openat::new(&dir, c"old".into(), libc::O_CREAT | libc::O_WRONLY, 0o644))?;
+///
+/// let times = [Timespec::NOW, Timespec::new(1_000_000_000, 0)];
+/// context.run(Utimensat::new(&dir, c"old".into(), times, 0))?;
+/// let file = context.run(Newfstatat::new(&dir, c"old".into(), 0))?;
+/// assert_eq!(file.st_mtime, 1_000_000_000);
+/// # std::fs::remove_dir_all(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Utimensat {
     dir: At,

@@ -63,6 +63,16 @@ impl Operation for Getdents64 {
 }
 
 /// The names that one [`Getdents64`] brought.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::Getdents64};
+/// let dir = SharedFd::from(std::fs::File::open("/proc/self")?);
+/// let names = Context::auto()?.run(Getdents64::new(dir, 32 * 1024))?;
+/// assert!(names.iter().any(|dirent| dirent.name == b"status" && dirent.d_type == libc::DT_REG));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Dirents {
     buf: Vec<u8>,

@@ -13,6 +13,18 @@ use crate::{At, Errno, On, Result, SharedFd, fd};
 /// Opens, and perhaps creates, a file: `openat(2)`.
 ///
 /// When nobody takes the result any more, the file that the call brings is closed.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{At, Context, op::Openat};
+/// let context = Context::auto()?;
+/// let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+/// let dir = context.run(Openat::new(At::Cwd, c"/proc/self".into(), flags | libc::O_PATH, 0))?;
+/// let comm = context.run(Openat::new(&dir, c"comm".into(), flags, 0))?;
+/// # drop(comm);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Openat {
     dir: At,
@@ -74,6 +86,22 @@ pub struct OpenHow {
 /// Opens a file under rules for the look-up of its path: `openat2(2)`.
 ///
 /// When nobody takes the result any more, the file that the call brings is closed.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{At, Context, Errno, op::{OpenHow, Openat, Openat2}};
+/// let context = Context::auto()?;
+/// let dir = context.run(Openat::new(At::Cwd, c"/proc/self".into(), libc::O_PATH, 0))?;
+/// let how = OpenHow {
+///     flags: libc::O_CLOEXEC as u64,
+///     resolve: libc::RESOLVE_BENEATH,
+///     ..OpenHow::default()
+/// };
+/// let outside = Openat2::new(&dir, c"../version".into(), how);
+/// assert_eq!(context.run(outside).unwrap_err(), Errno::EXDEV);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Openat2 {
     dir: At,
@@ -118,6 +146,20 @@ impl Operation for Openat2 {
 }
 
 /// Moves the file's own position: `lseek(2)`. Gives the new one, bytes from the start.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Ftruncate, Lseek}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-lseek", std::process::id()));
+/// let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+/// # std::fs::remove_file(&path)?;
+/// let file = SharedFd::from(file);
+/// let context = Context::auto()?;
+/// context.run(Ftruncate::new(&file, 100))?;
+/// assert_eq!(context.run(Lseek::new(&file, -10, libc::SEEK_END))?, 90);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Lseek {
     fd: On,
@@ -155,6 +197,20 @@ impl Operation for Lseek {
 }
 
 /// Writes the file's data and attributes to the device: `fsync(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Fsync, Write}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-fsync", std::process::id()));
+/// let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+/// # std::fs::remove_file(&path)?;
+/// let file = SharedFd::from(file);
+/// let context = Context::auto()?;
+/// context.run(Write::new(&file, b"a line\n".to_vec())).0?;
+/// context.run(Fsync::new(&file))?; // From here on it survives a crash of the machine.
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Fsync(On);
 
@@ -168,6 +224,23 @@ impl Fsync {
 unit_operation!(Fsync, SYS_fsync, |this| &this.0; []);
 
 /// Writes the file's data, and the attributes needed to read it, to the device: `fdatasync(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Fdatasync, Pwrite}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-fdatasync", std::process::id()));
+/// let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+/// # std::fs::remove_file(&path)?;
+/// let file = SharedFd::from(file);
+/// let context = Context::auto()?;
+/// let writes = (0..4).map(|i| Pwrite::new(&file, vec![b'x'; 512], i * 512));
+/// for (count, _) in context.run_all(writes) {
+///     count?;
+/// }
+/// context.run(Fdatasync::new(&file))?; // One for all of them.
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Fdatasync(On);
 
@@ -181,6 +254,20 @@ impl Fdatasync {
 unit_operation!(Fdatasync, SYS_fdatasync, |this| &this.0; []);
 
 /// Cuts or extends the file: `ftruncate(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Fstat, Ftruncate}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-ftruncate", std::process::id()));
+/// let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+/// # std::fs::remove_file(&path)?;
+/// let file = SharedFd::from(file);
+/// let context = Context::auto()?;
+/// context.run(Ftruncate::new(&file, 4096))?;
+/// assert_eq!(context.run(Fstat::new(&file))?.st_size, 4096);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Ftruncate {
     fd: On,
@@ -197,6 +284,22 @@ impl Ftruncate {
 unit_operation!(Ftruncate, SYS_ftruncate, |this| &this.fd; [this.len]);
 
 /// Reserves, frees or moves a range of the file's space: `fallocate(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, Errno, SharedFd, op::{Fallocate, Fstat}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-fallocate", std::process::id()));
+/// let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+/// # std::fs::remove_file(&path)?;
+/// let file = SharedFd::from(file);
+/// let context = Context::auto()?;
+/// match context.run(Fallocate::new(&file, libc::FALLOC_FL_KEEP_SIZE, 0, 1 << 16)) {
+///     Ok(()) => assert!(context.run(Fstat::new(&file))?.st_blocks >= 128),
+///     Err(errno) => assert_eq!(errno, Errno::EOPNOTSUPP), // not with every file system
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Fallocate {
     fd: On,
@@ -224,6 +327,20 @@ unit_operation!(Fallocate, SYS_fallocate, |this| &this.fd; [
 ]);
 
 /// Says how a range of the file will be used: `fadvise64(2)`, `posix_fadvise(3)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::Fadvise};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-fadvise", std::process::id()));
+/// let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+/// # std::fs::remove_file(&path)?;
+/// let file = SharedFd::from(file);
+/// let context = Context::auto()?;
+/// // All of it will be read from its start to its end.
+/// context.run(Fadvise::new(&file, 0, 0, libc::POSIX_FADV_SEQUENTIAL))?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Fadvise {
     fd: On,
@@ -254,6 +371,22 @@ unit_operation!(Fadvise, SYS_fadvise64, |this| &this.fd; [
 /// Copies a range from file to file inside the kernel: `copy_file_range(2)`.
 ///
 /// Gives the number of bytes copied; less than asked for is not an error.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{CopyFileRange, Pread, Pwrite}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-copyfilerange", std::process::id()));
+/// let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+/// # std::fs::remove_file(&path)?;
+/// let file = SharedFd::from(file);
+/// let context = Context::auto()?;
+/// context.run(Pwrite::new(&file, b"copied".to_vec(), 0)).0?;
+/// let copy = CopyFileRange::new(&file, Some(0), file.clone(), Some(100), 6, 0);
+/// assert_eq!(context.run(copy)?, 6);
+/// assert_eq!(context.run(Pread::new(&file, vec![0; 6], 100)), (Ok(6), b"copied".to_vec()));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct CopyFileRange {
     fd_in: On,

@@ -8,6 +8,17 @@ use crate::{BufResult, Errno, IoBuf, IoBufMut, On, SharedFd};
 ///
 /// Reads at most as many bytes as the buffer is long. The buffer comes back at its full length, of
 /// which as many bytes were written as the result says.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::Read};
+/// let context = Context::auto()?;
+/// let zero = SharedFd::from(std::fs::File::open("/dev/zero")?);
+/// let (count, buffer) = context.run(Read::new(zero, vec![1; 16]));
+/// assert_eq!(buffer[..count?], [0; 16]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Read<B = Vec<u8>> {
     fd: On,
@@ -39,6 +50,17 @@ impl<B: IoBufMut> Operation for Read<B> {
 /// Reads at a given offset; the file's own position stays: `pread(2)`.
 ///
 /// The buffer comes back as from [`Read`].
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::Pread};
+/// let context = Context::auto()?;
+/// let exe = SharedFd::from(std::fs::File::open("/proc/self/exe")?);
+/// let (count, magic) = context.run(Pread::new(exe, vec![0; 3], 1));
+/// assert_eq!((count?, magic), (3, b"ELF".to_vec()));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Pread<B = Vec<u8>> {
     fd: On,
@@ -80,6 +102,22 @@ impl<B: IoBufMut> Operation for Pread<B> {
 /// Writes at the file's own position, which moves: `write(2)`.
 ///
 /// May write less than the buffer; [`IoBuf::slice`] makes the rest a buffer of its own.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Lseek, Read, Write}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-write", std::process::id()));
+/// let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+/// # std::fs::remove_file(&path)?;
+/// let file = SharedFd::from(file);
+/// let context = Context::auto()?;
+/// let (count, text) = context.run(Write::new(&file, b"hello".to_vec()));
+/// assert_eq!((count?, text.len()), (5, 5));
+/// assert_eq!(context.run(Lseek::new(&file, -2, libc::SEEK_CUR))?, 3);
+/// assert_eq!(context.run(Read::new(&file, vec![0; 2])), (Ok(2), b"lo".to_vec()));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Write<B = Vec<u8>> {
     fd: On,
@@ -113,6 +151,25 @@ impl<B: IoBuf> Operation for Write<B> {
 }
 
 /// Writes at a given offset; the file's own position stays: `pwrite(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Pread, Pwrite}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-pwrite", std::process::id()));
+/// let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+/// # std::fs::remove_file(&path)?;
+/// let file = SharedFd::from(file);
+/// let context = Context::auto()?;
+/// // Of two at different places neither has to wait for the other.
+/// let halves = [(b"hell", 0), (b"o wo", 4)].map(|(text, at)| Pwrite::new(&file, text.to_vec(), at));
+/// for (count, _) in context.run_all(halves) {
+///     assert_eq!(count?, 4);
+/// }
+/// let (count, text) = context.run(Pread::new(&file, vec![0; 16], 0));
+/// assert_eq!(text[..count?], *b"hello wo");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Pwrite<B = Vec<u8>> {
     fd: On,

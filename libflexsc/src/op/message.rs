@@ -11,6 +11,22 @@ use crate::{Address, BufResult, Errno, IoBuf, IoBufMut, On, address::Room, buf::
 /// Sends one buffer: `sendto(2)`, `send(2)`.
 ///
 /// May send less than the buffer on a stream; [`IoBuf::slice`] makes the rest a buffer of its own.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Address, Context, SharedFd, op::{Recvfrom, Sendto}};
+/// use std::os::fd::OwnedFd;
+/// let context = Context::auto()?;
+/// let one = std::net::UdpSocket::bind("127.0.0.1:0")?;
+/// let two = std::net::UdpSocket::bind("127.0.0.1:0")?;
+/// let to = Address::from(two.local_addr()?);
+/// let [one, two] = [one, two].map(|socket| SharedFd::from(OwnedFd::from(socket)));
+/// context.run(Sendto::new(&one, b"hello".to_vec(), 0).to(to)).0?;
+/// let (received, text) = context.run(Recvfrom::new(&two, vec![0; 16], 0));
+/// assert_eq!(text[..received?.0], *b"hello");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Sendto<B = Vec<u8>> {
     fd: On,
@@ -61,6 +77,22 @@ impl<B: IoBuf> Operation for Sendto<B> {
 ///
 /// Gives how many bytes came, and from where, if the protocol says. The buffer comes back as from
 /// [`Read`](super::Read).
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Recvfrom, Sendto}};
+/// use std::os::fd::OwnedFd;
+/// let context = Context::auto()?;
+/// let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
+/// let [reader, writer] = [reader, writer].map(|end| SharedFd::from(OwnedFd::from(end)));
+///
+/// context.run(Sendto::new(&writer, b"hello".to_vec(), 0)).0?;
+/// // Looks at what is there, and leaves it there.
+/// let (received, text) = context.run(Recvfrom::new(&reader, vec![0; 16], libc::MSG_PEEK));
+/// assert_eq!(text[..received?.0], *b"hello");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Recvfrom<B = Vec<u8>> {
     fd: On,
@@ -130,6 +162,21 @@ impl fmt::Debug for Header {
 
 /// Sends several buffers as one message, or one after the other on a stream: `sendmsg(2)`, without
 /// control messages.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Read, Sendmsg}};
+/// use std::os::fd::OwnedFd;
+/// let context = Context::auto()?;
+/// let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
+/// let [reader, writer] = [reader, writer].map(|end| SharedFd::from(OwnedFd::from(end)));
+///
+/// let (count, _) = context.run(Sendmsg::new(&writer, vec![b"hel".to_vec(), b"lo".to_vec()], 0));
+/// assert_eq!(count?, 5);
+/// assert_eq!(context.run(Read::new(&reader, vec![0; 5])), (Ok(5), b"hello".to_vec()));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Sendmsg<B = Vec<u8>> {
     fd: On,
@@ -187,6 +234,22 @@ impl<B: IoBuf> Operation for Sendmsg<B> {
 
 /// Receives one message into several buffers: `recvmsg(2)`, without control messages, which are
 /// dropped.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Recvmsg, Write}};
+/// use std::os::fd::OwnedFd;
+/// let context = Context::auto()?;
+/// let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
+/// let [reader, writer] = [reader, writer].map(|end| SharedFd::from(OwnedFd::from(end)));
+///
+/// context.run(Write::new(&writer, b"hello".to_vec())).0?;
+/// let (message, parts) = context.run(Recvmsg::new(&reader, vec![vec![0; 3], vec![0; 3]], 0));
+/// assert_eq!(message?.len, 5);
+/// assert_eq!(parts, [b"hel".to_vec(), b"lo\0".to_vec()]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Recvmsg<B = Vec<u8>> {
     fd: On,

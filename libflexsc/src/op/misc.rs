@@ -9,6 +9,20 @@ use super::{Access, Call, Operation, Sealed, file_call, int, plain_call, system}
 use crate::{Errno, On, Result, fd, sys};
 
 /// Does nothing, for measuring. Not a system call.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, op::Nop};
+/// let context = Context::auto()?;
+/// // What it costs to have something executed.
+/// let start = std::time::Instant::now();
+/// for result in context.run_all((0..1000).map(|_| Nop::new())) {
+///     assert_eq!(result, Ok(0));
+/// }
+/// println!("{:?} each", start.elapsed() / 1000);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Nop(());
 
@@ -34,6 +48,15 @@ impl Operation for Nop {
 }
 
 /// The parent's process number: `getppid(2)`, for measuring.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, op::Getppid};
+/// let context = Context::auto()?;
+/// assert_eq!(context.run(Getppid::new())? as u32, std::os::unix::process::parent_id());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Getppid(());
 
@@ -65,6 +88,22 @@ impl Operation for Getppid {
 /// whose operation is never executed. After the call the number is gone, whatever it returned.
 ///
 /// A close has no time limit: [`Timeout`](super::Timeout) leaves it as it is.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::Close};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-close", std::process::id()));
+/// let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+/// # std::fs::remove_file(&path)?;
+/// let file = SharedFd::from(file);
+/// let context = Context::auto()?;
+/// let null = SharedFd::from(std::fs::File::open("/dev/null")?);
+/// let share = null.clone();
+/// context.run(Close::new(null))?; // Only a share: the file stays open.
+/// context.run(Close::new(share))?; // The last one.
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Close(Closed);
 
@@ -112,6 +151,17 @@ impl Operation for Close {
 }
 
 /// Any system call, for tests.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, op::Raw};
+/// let context = Context::auto()?;
+/// // SAFETY: The call takes no pointer.
+/// let parent = unsafe { Raw::new(libc::SYS_getppid as u16, [0; 6]) };
+/// assert_eq!(context.run(parent)?, std::os::unix::process::parent_id().into());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Raw {
     nr: u16,

@@ -51,6 +51,18 @@ unit_operation!(Setsockopt, SYS_setsockopt, |this| &this.fd; [
 /// Gives an option of a socket whose value is an `int`: `getsockopt(2)`.
 ///
 /// `SO_ERROR` is one: the errno that waits for the next call, which is cleared.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::Getsockopt};
+/// use std::os::fd::OwnedFd;
+/// let context = Context::auto()?;
+/// let socket = OwnedFd::from(std::net::UdpSocket::bind("127.0.0.1:0")?);
+/// let kind = Getsockopt::new(SharedFd::from(socket), libc::SOL_SOCKET, libc::SO_TYPE);
+/// assert_eq!(context.run(kind)?, libc::SOCK_DGRAM);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Getsockopt {
     fd: On,

@@ -10,6 +10,16 @@ use crate::{At, Errno, Result};
 ///
 /// The result is cut at the length of the buffer (4096 bytes unless [`Self::with_capacity`] says
 /// otherwise), as the call does it: a result as long as that may be a part only.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{At, Context, op::Readlinkat};
+/// let context = Context::auto()?;
+/// let target = context.run(Readlinkat::new(At::Cwd, c"/proc/self".into()))?;
+/// assert_eq!(target, std::process::id().to_string().as_bytes());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Readlinkat {
     dir: At,
@@ -52,6 +62,20 @@ impl Operation for Readlinkat {
 }
 
 /// Makes a directory: `mkdirat(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Mkdirat, Unlinkat}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-mkdirat", std::process::id()));
+/// # std::fs::create_dir(&path)?;
+/// let dir = SharedFd::from(std::fs::File::open(&path)?);
+/// let context = Context::auto()?;
+/// context.run(Mkdirat::new(&dir, c"sub".into(), 0o755))?;
+/// context.run(Unlinkat::new(&dir, c"sub".into(), libc::AT_REMOVEDIR))?;
+/// # std::fs::remove_dir_all(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Mkdirat {
     dir: At,
@@ -77,6 +101,22 @@ unit_operation!(Mkdirat, SYS_mkdirat, |this| [
 ]);
 
 /// Removes a name: `unlinkat(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, Errno, SharedFd, op::{Openat, Unlinkat}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-unlinkat", std::process::id()));
+/// # std::fs::create_dir(&path)?;
+/// let dir = SharedFd::from(std::fs::File::open(&path)?);
+/// let context = Context::auto()?;
+/// context.run(Openat::new(&dir, c"old".into(), libc::O_CREAT | libc::O_WRONLY, 0o644))?;
+///
+/// context.run(Unlinkat::new(&dir, c"old".into(), 0))?;
+/// assert_eq!(context.run(Unlinkat::new(&dir, c"old".into(), 0)), Err(Errno::ENOENT));
+/// # std::fs::remove_dir_all(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Unlinkat {
     dir: At,
@@ -102,6 +142,23 @@ unit_operation!(Unlinkat, SYS_unlinkat, |this| [
 ]);
 
 /// Moves a name: `renameat2(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Openat, Renameat2}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-renameat2", std::process::id()));
+/// # std::fs::create_dir(&path)?;
+/// let dir = SharedFd::from(std::fs::File::open(&path)?);
+/// let context = Context::auto()?;
+/// context.run(Openat::new(&dir, c"old".into(), libc::O_CREAT | libc::O_WRONLY, 0o644))?;
+///
+/// let rename = Renameat2::new(&dir, c"old".into(), &dir, c"new".into(), libc::RENAME_NOREPLACE);
+/// context.run(rename)?;
+/// # assert!(path.join("new").exists());
+/// # std::fs::remove_dir_all(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Renameat2 {
     old_dir: At,
@@ -139,6 +196,20 @@ unit_operation!(Renameat2, SYS_renameat2, |this| [
 ]);
 
 /// Makes a symbolic link: `symlinkat(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Readlinkat, Symlinkat}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-symlinkat", std::process::id()));
+/// # std::fs::create_dir(&path)?;
+/// let dir = SharedFd::from(std::fs::File::open(&path)?);
+/// let context = Context::auto()?;
+/// context.run(Symlinkat::new(c"nowhere".into(), &dir, c"link".into()))?;
+/// assert_eq!(context.run(Readlinkat::new(&dir, c"link".into()))?, b"nowhere");
+/// # std::fs::remove_dir_all(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Symlinkat {
     target: CString,
@@ -164,6 +235,22 @@ unit_operation!(Symlinkat, SYS_symlinkat, |this| [
 ]);
 
 /// Gives a file one more name: `linkat(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Fstat, Linkat, Openat}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-linkat", std::process::id()));
+/// # std::fs::create_dir(&path)?;
+/// let dir = SharedFd::from(std::fs::File::open(&path)?);
+/// let context = Context::auto()?;
+/// let file = Openat::new(&dir, c"old".into(), libc::O_CREAT | libc::O_WRONLY, 0o644);
+/// let file = context.run(file)?;
+/// context.run(Linkat::new(&dir, c"old".into(), &dir, c"new".into(), 0))?;
+/// assert_eq!(context.run(Fstat::new(&file))?.st_nlink, 2);
+/// # std::fs::remove_dir_all(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Linkat {
     old_dir: At,
@@ -201,6 +288,17 @@ unit_operation!(Linkat, SYS_linkat, |this| [
 ]);
 
 /// Asks what the process's real user may do with a file: `faccessat(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{At, Context, Errno, op::Faccessat};
+/// let context = Context::auto()?;
+/// assert_eq!(context.run(Faccessat::new(At::Cwd, c"/proc/self/exe".into(), libc::X_OK)), Ok(()));
+/// let missing = Faccessat::new(At::Cwd, c"/does/not/exist".into(), libc::F_OK);
+/// assert_eq!(context.run(missing), Err(Errno::ENOENT));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Faccessat {
     dir: At,

@@ -11,6 +11,19 @@ use crate::{Address, Errno, On, Result, SharedFd, address::Room, fd};
 /// Makes a socket: `socket(2)`.
 ///
 /// When nobody takes the result any more, the socket is closed.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Address, Context, op::{Bind, Listen, Socket}};
+/// let context = Context::auto()?;
+/// let socket = context.run(Socket::new(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0))?;
+///
+/// let any = Address::from(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+/// context.run(Bind::new(&socket, any))?;
+/// context.run(Listen::new(&socket, 16))?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Socket {
     family: i32,
@@ -52,6 +65,19 @@ impl Operation for Socket {
 }
 
 /// Gives a socket its address: `bind(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Address, Context, Errno, op::{Bind, Socket}};
+/// let context = Context::auto()?;
+/// let socket = context.run(Socket::new(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0))?;
+///
+/// // An address that is none of this machine's.
+/// let foreign = Address::from(std::net::SocketAddr::from(([192, 0, 2, 1], 0)));
+/// assert_eq!(context.run(Bind::new(&socket, foreign)), Err(Errno::EADDRNOTAVAIL));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Bind {
     fd: On,
@@ -74,6 +100,19 @@ unit_operation!(Bind, SYS_bind, |this| &this.fd; [
 ]);
 
 /// Lets a socket take connections: `listen(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, op::{Getsockopt, Listen, Socket}};
+/// let context = Context::auto()?;
+/// let socket = context.run(Socket::new(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0))?;
+///
+/// context.run(Listen::new(&socket, 16))?; // at a port of the kernel's choice
+/// let listens = Getsockopt::new(&socket, libc::SOL_SOCKET, libc::SO_ACCEPTCONN);
+/// assert_eq!(context.run(listens)?, 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Listen {
     fd: On,
@@ -97,6 +136,19 @@ unit_operation!(Listen, SYS_listen, |this| &this.fd; [int(this.backlog)]);
 ///
 /// The `threads` backend holds a thread for as long as the call takes;
 /// [`net::TcpStream`](crate::net::TcpStream) does not.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Address, Context, op::{Connect, Socket}};
+/// let context = Context::auto()?;
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let socket = context.run(Socket::new(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0))?;
+///
+/// context.run(Connect::new(&socket, Address::from(listener.local_addr()?)))?;
+/// let (_stream, _peer) = listener.accept()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Connect {
     fd: On,
@@ -177,6 +229,20 @@ impl Operation for Accept4 {
 }
 
 /// Ends one or both directions of a connection: `shutdown(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::{Read, Shutdown}};
+/// use std::os::fd::OwnedFd;
+/// let context = Context::auto()?;
+/// let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
+/// let [reader, writer] = [reader, writer].map(|end| SharedFd::from(OwnedFd::from(end)));
+///
+/// context.run(Shutdown::new(&writer, std::net::Shutdown::Write))?;
+/// assert_eq!(context.run(Read::new(&reader, vec![0; 1])).0, Ok(0)); // the end of the stream
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Shutdown {
     fd: On,

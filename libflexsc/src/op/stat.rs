@@ -8,6 +8,16 @@ use super::{Access, Call, Operation, Sealed, file_call, int, system, text};
 use crate::{At, Errno, On, Result, sys};
 
 /// An open file's attributes: `fstat(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, SharedFd, op::Fstat};
+/// let context = Context::auto()?;
+/// let exe = SharedFd::from(std::fs::File::open("/proc/self/exe")?);
+/// assert!(context.run(Fstat::new(exe))?.st_size > 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Fstat {
     fd: On,
@@ -39,6 +49,16 @@ impl Operation for Fstat {
 }
 
 /// The attributes of the file at a path: `newfstatat`, see `fstatat(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{At, Context, op::Newfstatat};
+/// let context = Context::auto()?;
+/// let link = Newfstatat::new(At::Cwd, c"/proc/self".into(), libc::AT_SYMLINK_NOFOLLOW);
+/// assert_eq!(context.run(link)?.st_mode & libc::S_IFMT, libc::S_IFLNK);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Newfstatat {
     dir: At,

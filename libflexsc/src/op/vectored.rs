@@ -50,17 +50,69 @@ macro_rules! vectored {
 
 vectored! {
     /// Reads into several buffers at the file's own position, which moves: `readv(2)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{Context, SharedFd, op::Readv};
+    /// let context = Context::auto()?;
+    /// let zero = SharedFd::from(std::fs::File::open("/dev/zero")?);
+    /// let (count, parts) = context.run(Readv::new(zero, vec![vec![1; 2], vec![1; 3]]));
+    /// assert_eq!((count?, parts), (5, vec![vec![0; 2], vec![0; 3]]));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     Readv, IoBufMut, SYS_readv, as_mut_ptr
 }
 vectored! {
     /// Reads into several buffers at a given offset: `preadv(2)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{Context, SharedFd, op::Preadv};
+    /// let context = Context::auto()?;
+    /// let exe = SharedFd::from(std::fs::File::open("/proc/self/exe")?);
+    /// let (count, parts) = context.run(Preadv::new(exe, vec![vec![0; 1], vec![0; 2]], 1));
+    /// assert_eq!((count?, parts), (3, vec![b"E".to_vec(), b"LF".to_vec()]));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     Preadv, IoBufMut, SYS_preadv, as_mut_ptr, offset
 }
 vectored! {
     /// Writes several buffers at the file's own position, which moves: `writev(2)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{Context, SharedFd, op::{Pread, Writev}};
+    /// # let path = std::env::temp_dir().join(format!("flexsc-{}-writev", std::process::id()));
+    /// let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+    /// # std::fs::remove_file(&path)?;
+    /// let file = SharedFd::from(file);
+    /// let context = Context::auto()?;
+    /// let (count, _) = context.run(Writev::new(&file, vec![b"head\n".to_vec(), b"body\n".to_vec()]));
+    /// assert_eq!(count?, 10);
+    /// assert_eq!(context.run(Pread::new(&file, vec![0; 6], 3)).1, b"d\nbody");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     Writev, IoBuf, SYS_writev, as_ptr
 }
 vectored! {
     /// Writes several buffers at a given offset: `pwritev(2)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{Context, SharedFd, op::{Pread, Pwritev}};
+    /// # let path = std::env::temp_dir().join(format!("flexsc-{}-pwritev", std::process::id()));
+    /// let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+    /// # std::fs::remove_file(&path)?;
+    /// let file = SharedFd::from(file);
+    /// let context = Context::auto()?;
+    /// let (count, _) = context.run(Pwritev::new(&file, vec![b"a".to_vec(), b"bc".to_vec()], 7));
+    /// assert_eq!(count?, 3);
+    /// assert_eq!(context.run(Pread::new(&file, vec![0; 4], 6)).1, b"\0abc");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     Pwritev, IoBuf, SYS_pwritev, as_ptr, offset
 }

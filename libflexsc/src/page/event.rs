@@ -9,6 +9,21 @@ use super::barrier;
 ///
 /// The condition that is waited for lives elsewhere, in atomics: who makes it true notifies
 /// afterwards.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::page::Event;
+/// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+/// let (event, done) = (Arc::new(Event::new()), Arc::new(AtomicBool::new(false)));
+/// let sleeper = std::thread::spawn({
+///     let (event, done) = (event.clone(), done.clone());
+///     move || event.wait(|| done.load(Ordering::Acquire))
+/// });
+/// done.store(true, Ordering::Release);
+/// event.notify();
+/// sleeper.join().unwrap();
+/// ```
 #[derive(Debug)]
 pub struct Event {
     sleepers: AtomicU32,

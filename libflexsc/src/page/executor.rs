@@ -14,6 +14,28 @@ use crate::{
 ///
 /// A thread counts as a poller from [`Self::begin_poll`] to [`Self::end_poll`]; while there is one,
 /// the submitter need not wake anybody.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{page::{Executor, Region, Submitter}, sys};
+/// let region = Region::new(64)?;
+/// let (mut submitter, executor) = (Submitter::new(region.clone()), Executor::new(region));
+/// // SAFETY: The thread below does not look at the arguments.
+/// unsafe { submitter.push(sys::NR_NOP, &[0; 6], 7) };
+/// submitter.publish();
+/// let worker = std::thread::spawn(move || {
+///     executor.begin_poll();
+///     while let Some(entry) = executor.take() {
+///         println!("entry {}: call {}", entry.index(), entry.nr);
+///         executor.complete(entry, 0, 0);
+///     }
+///     executor.end_poll() // `true`: something came, and nobody else looks.
+/// });
+/// assert!(!worker.join().unwrap());
+/// assert_eq!(submitter.reap().unwrap().token, 7);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Executor(Arc<Shared>);
 

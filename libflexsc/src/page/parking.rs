@@ -16,6 +16,19 @@ const CANCELLED: u32 = 2;
 /// An executor begins an entry before it makes its call, and may park it while it has no effect.
 /// Who cancels marks the entry, then looks for it here. So an entry that was not begun never is,
 /// one that is parked is found, and one that is parked later is not taken in.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::page::Parking;
+/// let parking = Parking::new(64);
+/// parking.reset(3); // who submits entry 3
+/// assert!(parking.begin(3)); // who executes it: it was not cancelled
+/// assert_eq!(parking.park(3, "until the pipe has data"), Ok(()));
+/// assert!(!parking.cancel(3), "who cancels: it was begun");
+/// assert_eq!(parking.unpark(3), Some("until the pipe has data"));
+/// assert_eq!(parking.park(3, "again"), Err("again"), "it is to end");
+/// ```
 pub struct Parking<T> {
     marks: Box<[AtomicU32]>,
     parked: Mutex<BTreeMap<u32, T>>,

@@ -229,6 +229,18 @@ mod mapped {
     /// The memory of a context, shared by the two sides of the protocol.
     ///
     /// All access is atomic: the other side may change any word at any time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{page::{Counter, Region}, sys};
+    /// let region = Region::new(100)?;
+    /// assert_eq!(region.entries(), 128, "a power of two");
+    /// assert!(region.features() & u64::from(sys::FEAT_LINK) != 0);
+    /// region.count(Counter::Kicks);
+    /// assert_eq!(region.counter(Counter::Kicks), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[derive(Debug)]
     pub struct Region {
         pub(super) count: u32,

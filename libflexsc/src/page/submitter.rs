@@ -11,6 +11,32 @@ use crate::{sync::Ordering, sys};
 const NOT_POSTED: u32 = u32::MAX;
 
 /// Posts entries and reaps their completions. A region has one submitter.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{page::{Executor, Region, Submitter}, sys};
+/// let region = Region::new(64)?;
+/// let (mut submitter, executor) = (Submitter::new(region.clone()), Executor::new(region));
+/// for token in 0..3 {
+///     // SAFETY: The executor below does not look at the arguments.
+///     assert!(unsafe { submitter.push(sys::NR_NOP, &[0; 6], token) });
+/// }
+/// assert_eq!((submitter.unpublished(), submitter.free()), (3, 61));
+/// submitter.publish();
+/// if submitter.need_wakeup() {
+///     // Here a thread that sleeps would be woken.
+/// }
+/// while let Some(entry) = executor.take() {
+///     executor.complete(entry, 0, 0);
+/// }
+/// assert_eq!(submitter.completions(), 3);
+/// while let Some(done) = submitter.reap() {
+///     assert!(done.token < 3 && done.ret == 0);
+/// }
+/// assert_eq!(submitter.outstanding(), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Submitter {
     region: Arc<Region>,
     /// Entries that may be filled in; the one used last is taken first, it is still in the cache.

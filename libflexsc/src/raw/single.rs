@@ -20,6 +20,18 @@ use crate::{
 ///   If somebody closes it, or gives the number to another file, that is noticed, and no call is lost
 ///   or made twice.
 /// - A forked child makes plain calls.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Backend, backend::Options, raw::RawSingle};
+/// let mut single = RawSingle::new(Backend::threads(Options::new().threads(1))?).unwrap();
+/// assert_eq!(single.descriptor(), None, "a pool has none");
+/// // SAFETY: The call takes no pointer.
+/// let parent = unsafe { single.call(libc::SYS_getppid as u16, &[0; 6]) };
+/// assert_eq!(parent, Some(std::os::unix::process::parent_id().into()));
+/// # Ok::<(), libflexsc::backend::Error>(())
+/// ```
 pub struct RawSingle {
     ring: ManuallyDrop<Ring>,
     choice: Choice,
@@ -62,17 +74,6 @@ impl RawSingle {
     ///
     /// Every address among the arguments is valid for what the call does with it, and no file is
     /// closed that somebody else owns.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use libflexsc::{Backend, backend::Options, raw::RawSingle};
-    /// let mut single = RawSingle::new(Backend::threads(Options::new().threads(1))?).unwrap();
-    /// // SAFETY: The call takes no pointer.
-    /// let parent = unsafe { single.call(libc::SYS_getppid as u16, &[0; 6]) };
-    /// assert_eq!(parent, Some(std::os::unix::process::parent_id().into()));
-    /// # Ok::<(), libflexsc::backend::Error>(())
-    /// ```
     pub unsafe fn call(&mut self, nr: u16, args: &[u64; 6]) -> Option<i64> {
         if self.lost || self.ring.guard.is_forked() {
             return None;

@@ -19,6 +19,15 @@ static WORD: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// Remembers in which process it was made.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::sys::guard::ForkGuard;
+/// let guard = ForkGuard::new()?;
+/// assert!(!guard.is_forked()); // In a child that is forked from here on it is.
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ForkGuard {
     word: &'static AtomicU64,

@@ -21,7 +21,7 @@ impl Drop for Dir {
 
 /// What `read` makes of the description of a library of this source. None, and a line that says it, where
 /// rustdoc is another one.
-pub fn described<T>(
+pub(crate) fn described<T>(
     test: &str,
     step: &str,
     source: &str,
