@@ -16,11 +16,9 @@ use crate::{Errno, On, Result, sys};
 /// let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
 /// let reader = SharedFd::new(OwnedFd::from(reader));
 /// let context = Context::auto()?;
-/// let ready = context.post(Poll::new(reader, libc::POLLIN));
 /// drop(writer);
-/// # if context.choice().kind != libflexsc::backend::Kind::Direct {
-/// assert!(ready.wait(&context)? & libc::POLLHUP != 0);
-/// # }
+/// let events = context.run(Poll::new(reader, libc::POLLIN))?;
+/// assert!(events & libc::POLLHUP != 0);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug)]
