@@ -198,11 +198,28 @@ impl fmt::Debug for AnyOutput {
 }
 
 /// An output was taken as that of another operation.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Batch, Context, op::{Getppid, Nop}};
+/// let context = Context::auto()?;
+/// let mut batch = Batch::new(&context);
+/// batch.push(Nop::new(), ());
+/// let output = batch.next().unwrap().output;
+/// // Either of two types:
+/// let number = match output.take::<Getppid>() {
+///     Ok(parent) => parent?,
+///     Err(wrong) => wrong.into_output().take::<Nop>()??,
+/// };
+/// assert_eq!(number, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct WrongOperation(AnyOutput);
 
 impl WrongOperation {
-    /// The output: there is an example at [`AnyOutput`].
+    /// The output.
     pub fn into_output(self) -> AnyOutput {
         self.0
     }

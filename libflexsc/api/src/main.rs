@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! libflexsc-api [--bless]: compares the public API of the libraries with the lists that are committed, and the
-//! functions of libflexsc that no example shows with the list of those that are known; or writes these anew.
+//! libflexsc-api [--bless]: compares the public API of the libraries with the lists that are committed, or
+//! writes these anew; and looks for an example of each public function of libflexsc.
 
 use std::{
     env, fs,
@@ -16,8 +16,8 @@ const CRATES: [(&str, &str); 2] = [
     ("rsync-core", "rsync-core.txt"),
 ];
 
-/// Of functions that had no example when that began to be asked for. It only gets shorter.
-const WITHOUT_EXAMPLE: (&str, &str) = ("libflexsc", "without-example.txt");
+/// The crate of which every public function is shown by an example.
+const SHOWN: &str = "libflexsc";
 
 const BLESS: &str = "FLEXSC_BLESS=1 scripts/test api";
 
@@ -44,36 +44,15 @@ fn describe(workspace: &Path, target: &Path, crate_name: &str) -> Result<PathBuf
     Ok(target.join("doc").join(name))
 }
 
-/// Whether each function of a crate has an example, or is one of those that are known to have none. Blessing
-/// takes those off the list that have one now; it adds none.
-fn examples(json: &Path, file: &str, bless: bool) -> Result<bool, Box<dyn std::error::Error>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-    let text = fs::read_to_string(&path)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+/// Whether each public function of a crate is shown by an example; names those that are not.
+fn examples(json: &Path) -> Result<bool, Error> {
     let found = without_example(json)?;
-    let (kept, shown): (Vec<_>, Vec<_>) = text.lines().partition(|&name| found.contains(name));
-    let new: Vec<_> = found
-        .iter()
-        .filter(|name| !kept.contains(&name.as_str()))
-        .collect();
-    for name in &new {
+    for name in &found {
         println!(
             "{name} has no example, nor has its type, or the module that it stands in: write one"
         );
     }
-    if !shown.is_empty() && bless {
-        let kept: String = kept.iter().map(|name| format!("{name}\n")).collect();
-        fs::write(&path, kept)
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-        println!("{file}: {} fewer", shown.len());
-    } else if !shown.is_empty() {
-        println!(
-            "libflexsc/api/{file} lists what is gone or has an example: {shown:#?}\n{BLESS} takes it off."
-        );
-    } else if new.is_empty() {
-        println!("{file}: {} functions, as committed", kept.len());
-    }
-    Ok(new.is_empty() && (shown.is_empty() || bless))
+    Ok(found.is_empty())
 }
 
 /// Says how a list differs from the crate.
@@ -102,8 +81,7 @@ fn check(crate_name: &str, file: &str, bless: bool) -> Result<bool, Box<dyn std:
     // Apart from what is built without RUSTC_BOOTSTRAP, or each would have the other built anew.
     let json = describe(&workspace, &target.join("api"), crate_name)?;
     let found = list(&json)?;
-    let (of, without) = WITHOUT_EXAMPLE;
-    let shown = crate_name != of || examples(&json, without, bless)?;
+    let shown = crate_name != SHOWN || examples(&json)?;
     let path = here.join(file);
     let committed = match fs::read_to_string(&path) {
         Err(error) if !bless => Err(format!(

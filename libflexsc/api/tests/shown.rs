@@ -47,7 +47,7 @@ pub use inner::used;
 /// library::module::by_its_module();
 /// ```
 pub mod module { pub fn by_its_module() {} pub struct InIt; impl InIt { pub fn method() {} } }
-pub mod bare { pub fn free() {} pub use crate::Plain as Again; }
+pub mod bare { pub fn free() {} }
 ";
 
 #[test]

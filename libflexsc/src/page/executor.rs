@@ -48,6 +48,22 @@ struct Shared {
 }
 
 /// An entry taken for execution, copied from the page once.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{page::{Executor, Region, Submitter}, sys};
+/// let region = Region::new(64)?;
+/// let (mut submitter, executor) = (Submitter::new(region.clone()), Executor::new(region));
+/// // SAFETY: The executor below does not look at the arguments.
+/// unsafe { submitter.push(sys::NR_NOP, &[5, 0, 0, 0, 0, 0], 7) };
+/// submitter.publish();
+/// let taken = executor.take().unwrap();
+/// assert_eq!((taken.nr, taken.args[0], taken.flags), (sys::NR_NOP, 5, 0));
+/// assert!(taken.index() < 64 && taken.next.is_none());
+/// executor.complete(taken, 0, 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "an entry that is not completed blocks its place in the page for ever"]
 pub struct Taken {
