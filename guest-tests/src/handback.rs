@@ -16,10 +16,8 @@ const STATX_MNT_ID_UNIQUE: u64 = 0x4000;
 /// Why `op` may be handed back in `world`; `None` when it must not be.
 pub fn allowed(op: &Op, environment: &Environment, world: &World) -> Option<&'static str> {
     match libc::c_long::from(op.nr) {
-        libc::SYS_unlinkat if no_name(op, 1) => Some("the last component is no name"),
-        libc::SYS_renameat2 if no_name(op, 1) || no_name(op, 3) => {
-            Some("the last component is no name")
-        }
+        libc::SYS_unlinkat => no_name(op, 1),
+        libc::SYS_renameat2 => no_name(op, 1).or_else(|| no_name(op, 3)),
         libc::SYS_openat2 => openat2(op, world),
         libc::SYS_statx
             if op.number(3).unwrap_or(0) & (STATX_MNT_ID | STATX_MNT_ID_UNIQUE) != 0 =>
@@ -85,11 +83,15 @@ fn other_credentials(op: &Op, world: &World) -> bool {
     }
 }
 
-fn no_name(op: &Op, which: usize) -> bool {
-    op.path_text(which).is_some_and(|path| {
-        let last = last_component(path);
-        last == b"." || last == b".." || (last.is_empty() && path.starts_with(b"/"))
-    })
+/// Which last component of the path is no name.
+fn no_name(op: &Op, which: usize) -> Option<&'static str> {
+    let path = op.path_text(which)?;
+    match last_component(path) {
+        b"." => Some("the last component is ."),
+        b".." => Some("the last component is .."),
+        b"" if path.starts_with(b"/") => Some("the path is /"),
+        _ => None,
+    }
 }
 
 /// The last component of a path without its trailing slashes; empty for a path of slashes alone.
@@ -123,8 +125,8 @@ fn openat2(op: &Op, world: &World) -> Option<&'static str> {
         return Some("RESOLVE_NO_XDEV with O_CREAT");
     }
     if resolve != 0 && creates {
-        if no_name(op, 1) {
-            return Some("scoped O_CREAT, the last component is no name");
+        if let Some(why) = no_name(op, 1) {
+            return Some(why);
         }
         let path = op.path_text(1)?;
         if final_symlink(op, world, path) {

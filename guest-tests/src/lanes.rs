@@ -12,6 +12,7 @@ use crate::scratch::directories;
 
 pub mod files;
 pub mod kinds;
+pub mod listener;
 pub mod sleeping;
 pub mod threads;
 pub mod waiting;
@@ -20,6 +21,7 @@ fn all() -> Vec<Behaviour> {
     let mut list = Vec::new();
     files::add(&mut list);
     kinds::add(&mut list);
+    listener::add(&mut list);
     sleeping::add(&mut list);
     threads::add(&mut list);
     waiting::add(&mut list);

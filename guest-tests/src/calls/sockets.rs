@@ -56,22 +56,19 @@ pub(super) const ROWS: &[Row] = &[
             ENOTSOCK,
         ],
     )
-    .gated()
     .mounted(&[EROFS]),
     row(
         libc::SYS_listen,
         "listen",
         false,
         &[EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP],
-    )
-    .gated(),
+    ),
     row(
         libc::SYS_shutdown,
         "shutdown",
         false,
         &[EBADF, EINVAL, ENOTCONN, ENOTSOCK],
-    )
-    .gated(),
+    ),
     row(
         libc::SYS_getsockopt,
         "getsockopt",
@@ -97,8 +94,7 @@ pub(super) const ROWS: &[Row] = &[
         "accept4",
         false,
         &[EAGAIN, EBADF, EFAULT, EINVAL, EMFILE, ENOTSOCK, EOPNOTSUPP],
-    )
-    .gated(),
+    ),
     row(
         libc::SYS_connect,
         "connect",
@@ -117,8 +113,7 @@ pub(super) const ROWS: &[Row] = &[
             ENOTSOCK,
             EPROTOTYPE,
         ],
-    )
-    .gated(),
+    ),
     row(
         libc::SYS_sendto,
         "sendto",

@@ -79,17 +79,15 @@ pub(super) const ROWS: &[Row] = &[
             EPERM,
         ],
     )
-    .gated()
     .mounted(&[EROFS]),
     row(libc::SYS_getrandom, "getrandom", true, &[EFAULT, EINVAL]),
-    row(libc::SYS_flock, "flock", false, &[EAGAIN, EBADF, EINVAL]).gated(),
+    row(libc::SYS_flock, "flock", false, &[EAGAIN, EBADF, EINVAL]),
     row(
         libc::SYS_fcntl,
         "fcntl",
         true,
         &[EBADF, EINVAL, EMFILE, EPERM],
     )
-    .gated()
     .handed_back(&["another command", "a duplicate above 0", "O_ASYNC changes"]),
     row(
         libc::SYS_ioctl,

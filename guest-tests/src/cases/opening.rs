@@ -474,7 +474,9 @@ fn scoped(cases: &mut Cases) {
             ("escape", O_CREAT | O_RDWR),
             ("none/new", O_CREAT | O_RDWR),
             ("small/new", O_CREAT | O_RDWR),
+            (".", O_CREAT | O_RDWR),
             ("..", O_CREAT | O_RDWR),
+            ("/", O_CREAT | O_RDWR),
             ("", O_CREAT | O_RDWR),
         ] {
             let op = openat2(CWD, path, flags as u64, 0o640, resolve);

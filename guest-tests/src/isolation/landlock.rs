@@ -88,7 +88,6 @@ fn entered(_: &Place) -> Result<(), String> {
         c"inside/moved".as_ptr() as u64,
     );
     for poster in &mut posters {
-        let mut went = 0;
         for (what, nr, args) in [
             ("openat to read", libc::SYS_openat, vec![cwd, name, 0]),
             ("openat to write", libc::SYS_openat, vec![cwd, name, 1]),
@@ -117,16 +116,20 @@ fn entered(_: &Place) -> Result<(), String> {
             let want = unsafe { plain(nr as u16, six(&args)) };
             ensure(want < 0, format!("the plain {what} gave {want}"))?;
             let done = poster.entry(nr, &args)?;
-            if done.lane != Lane::HandedBack {
+            // Where another hook stands in for the missing one, what that refuses is not for us to refuse.
+            let back = ["rmdir", "symlinkat", "linkat"].contains(&what);
+            ensure(
+                (done.lane == Lane::HandedBack) == back,
+                format!("{what}, posted by {:?}, gave {done:?}", poster.mode()),
+            )?;
+            if !back {
                 expect(
                     &format!("{what}, posted by {:?}", poster.mode()),
                     done.ret,
                     want,
                 )?;
-                went += 1;
             }
         }
-        ensure(went > 3, "nearly all was handed back")?;
     }
     Ok(())
 }

@@ -5,8 +5,7 @@ use std::ffi::CStr;
 
 use libflexsc::sys::{self as abi, NR_NOP};
 
-use super::device;
-use crate::client::{Lane, ioctl};
+use crate::client::{Lane, probe};
 use crate::lifecycle::module;
 use crate::options::Options;
 use crate::posted::{MODES, Poster, ensure, expect};
@@ -15,22 +14,8 @@ use crate::report::Report;
 
 /// The numbers that a probe lists.
 fn probed() -> Result<Vec<u16>, String> {
-    use std::os::fd::AsRawFd;
-    let device = device()?;
-    let mut calls = [abi::ProbeCall {
-        nr: 0,
-        lanes: 0,
-        flags: 0,
-    }; 512];
-    let mut probe: abi::Probe = abi::Probe {
-        count: calls.len() as u32,
-        abi_version: 0,
-        features: 0,
-        calls: calls.as_mut_ptr() as u64,
-    };
-    ioctl(device.as_raw_fd(), abi::IOC_PROBE, &mut probe).map_err(|why| why.to_string())?;
-    let count = probe.count as usize;
-    Ok(calls[..count].iter().map(|call| call.nr).collect())
+    let calls = probe().map_err(|why| why.to_string())?;
+    Ok(calls.iter().map(|call| call.nr).collect())
 }
 
 fn only_listed() -> Result<(), String> {
@@ -80,23 +65,62 @@ fn listed() -> Result<(), String> {
     ensure(probed()?.len() > 30, "the list outlives the module")
 }
 
-/// What each of these would give by itself is an error; what counts is who executes it.
-fn gated() -> Result<(), String> {
-    let none = u64::MAX;
+/// The gated calls, with arguments that get as far as the gate and have no effect behind it. There are 16 bytes at `room`.
+fn gated_calls(room: u64) -> [(libc::c_long, Vec<u64>); 17] {
+    let (none, here) = (u64::MAX, libc::AT_FDCWD as u64);
+    let name = |name: &CStr| name.as_ptr() as u64;
+    let (missing, other) = (name(c"missing"), name(c"missing too"));
+    [
+        (libc::SYS_connect, vec![none, room, 16]),
+        (libc::SYS_shutdown, vec![none, 0]),
+        (libc::SYS_bind, vec![none, room, 16]),
+        (libc::SYS_listen, vec![none, 1]),
+        (libc::SYS_fcntl, vec![none, libc::F_GETFL as u64]),
+        (libc::SYS_flock, vec![none, libc::LOCK_SH as u64]),
+        (libc::SYS_ftruncate, vec![none, 0]),
+        (libc::SYS_fchmod, vec![none, 0o600]),
+        (libc::SYS_fchown, vec![none, 0, 0]),
+        (libc::SYS_fchownat, vec![here, missing, 0, 0, 0]),
+        // Of a directory: that of a file has its hook.
+        (
+            libc::SYS_unlinkat,
+            vec![here, missing, libc::AT_REMOVEDIR as u64],
+        ),
+        (libc::SYS_linkat, vec![here, missing, here, other, 0]),
+        (libc::SYS_symlinkat, vec![other, none, missing]),
+        // The kind of link that is not read by the function that has the hook.
+        (
+            libc::SYS_readlinkat,
+            vec![here, name(c"/proc/self/cwd"), room, 1],
+        ),
+        (libc::SYS_fchmodat, vec![here, missing, 0o600]),
+        (libc::SYS_accept4, vec![none, 0, 0, 0]),
+        (libc::SYS_fchmodat2, vec![here, missing, 0o600, 0]),
+    ]
+}
+
+/// Whether the gated calls, all that a probe lists, are handed back.
+fn gated(back: bool) -> Result<(), String> {
+    let mut room = [0_u8; 16];
+    let calls = gated_calls(room.as_mut_ptr() as u64);
+    let listed: Vec<_> = probe()
+        .map_err(|why| why.to_string())?
+        .iter()
+        .filter(|call| call.flags & abi::CALL_GATED != 0)
+        .map(|call| call.nr)
+        .collect();
+    let tried = calls.each_ref().map(|(nr, _)| *nr as u16);
+    ensure(
+        listed == tried,
+        format!("the gated calls are {listed:?}, those that are tried {tried:?}"),
+    )?;
     for mode in MODES {
         let mut poster = Poster::new(mode)?;
-        for (nr, args) in [
-            (libc::SYS_fchmod, [none, 0o600, 0]),
-            (libc::SYS_fchown, [none, 0, 0]),
-            (libc::SYS_ftruncate, [none, 0, 0]),
-            (libc::SYS_flock, [none, libc::LOCK_SH as u64, 0]),
-            (libc::SYS_listen, [none, 1, 0]),
-            (libc::SYS_shutdown, [none, 0, 0]),
-        ] {
-            let done = poster.entry(nr, &args)?;
+        for (nr, args) in &calls {
+            let done = poster.entry(*nr, args)?;
             ensure(
-                done.lane == Lane::HandedBack,
-                format!("call {nr} was executed in {:?}", done.lane),
+                (done.lane == Lane::HandedBack) == back,
+                format!("call {nr} by {mode:?} gave {done:?}"),
             )?;
         }
         let parent = poster.entry(libc::SYS_getppid, &[])?;
@@ -106,7 +130,9 @@ fn gated() -> Result<(), String> {
 }
 
 fn strict() -> Result<(), String> {
-    loaded(c"lsm_strict=1", None, gated)
+    // Else it would not be the parameter that hands them back.
+    isolated(|| gated(false))?;
+    loaded(c"lsm_strict=1", None, || gated(true))
 }
 
 /// Runs the behaviours, which concern the module of everybody and so come last.
