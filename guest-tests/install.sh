@@ -9,6 +9,8 @@
 dir=/opt/flexsc
 root=$PWD/root
 modules=$root/lib/modules/$(uname -r)
+module=$dir/flexsc.ko
+[[ $modules != *-flexsc-debug ]] || module=$dir/debug/flexsc.ko
 status=0
 
 step() { # NAME CMD...: passes if CMD succeeds
@@ -30,7 +32,7 @@ sync() { # GROUP: the copy is equal
 }
 
 install_module() {
-	install -D -m 644 "$dir/flexsc.ko" "$modules/extra/flexsc.ko" && depmod -b "$root"
+	install -D -m 644 "$module" "$modules/extra/flexsc.ko" && depmod -b "$root"
 }
 load() {
 	mkdir -p /etc/modprobe.d
