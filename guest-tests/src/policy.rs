@@ -18,6 +18,7 @@ pub mod account;
 pub mod admission;
 pub mod bpf;
 pub mod inside;
+pub mod limits;
 pub mod offered;
 pub mod restrict;
 
@@ -143,6 +144,7 @@ fn all() -> Vec<Behaviour> {
     restrict::add(&mut list);
     admission::add(&mut list);
     account::add(&mut list);
+    limits::add(&mut list);
     inside::add(&mut list);
     bpf::add(&mut list);
     list

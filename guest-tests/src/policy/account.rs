@@ -58,7 +58,9 @@ impl Group {
         fs::write(&controllers, "+memory")
             .map_err(|why| format!("{SKIP}no memory controller: {why}"))?;
         // Whoever needs this one will miss its files.
-        let _ = fs::write(controllers, "+io");
+        for more in ["+io", "+pids"] {
+            let _ = fs::write(&controllers, more);
+        }
         let path = root.join(format!("flexsc-{}", std::process::id()));
         fs::create_dir_all(&path).map_err(|why| why.to_string())?;
         let this = Self { root, path };
