@@ -67,8 +67,24 @@ pub fn settled(context: &Context) -> Result<(), String> {
     })
 }
 
-/// Waits until the figures of all contexts stay: what waits costs nothing, but a worker that was
-/// on its way when the page became idle may still have to return.
+/// How often each thread of the process but the calling one was given a CPU.
+fn turns() -> Vec<(String, u64)> {
+    // SAFETY: takes no memory.
+    let own = unsafe { libc::gettid() }.to_string();
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten();
+    let turns = tasks.flatten().filter_map(|task| {
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
+        let switches = status
+            .lines()
+            .filter_map(|line| line.split_once("ctxt_switches:"))
+            .map(|(_, count)| count.trim().parse::<u64>().unwrap_or(0));
+        Some((task.file_name().into_string().ok()?, switches.sum()))
+    });
+    turns.filter(|(task, _)| *task != own).collect()
+}
+
+/// Waits until for a while no page worker runs for the contexts, and no other thread of the process at all: what waits
+/// costs nothing, but a worker that was on its way when the page became idle may still have to return.
 pub fn resting(contexts: &[&Context]) -> Result<(), String> {
     let figures = || -> Vec<_> {
         let of = |one: &&Context| {
@@ -78,9 +94,9 @@ pub fn resting(contexts: &[&Context]) -> Result<(), String> {
         contexts.iter().map(of).collect()
     };
     until("figures that stay", || {
-        let before = figures();
-        std::thread::sleep(Duration::from_millis(100));
-        before == figures()
+        let before = (figures(), turns());
+        std::thread::sleep(Duration::from_millis(500));
+        before == (figures(), turns())
     })
 }
 
