@@ -172,7 +172,7 @@ fn main_thread_is_gone() -> bool {
 
 fn caught<T>(body: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
-        .unwrap_or_else(|_| Err("panicked".into()))
+        .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(&*panic))))
 }
 
 /// Where a child tells what came of it.
@@ -212,6 +212,13 @@ fn judged(body: impl FnOnce(Tell) -> i32) -> Result<(), String> {
             limit().as_secs()
         )),
     }
+}
+
+/// What a panic says, as of a thread that cannot be made.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without a text")
 }
 
 fn nonblocking(fd: OwnedFd) -> fs::File {
