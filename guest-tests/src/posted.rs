@@ -2,10 +2,12 @@
 //! Calls through a page for tests that look at what they do, not at how they are posted.
 
 use std::ffi::CStr;
+use std::sync::atomic::Ordering;
 
-use libflexsc::sys::NR_NOP;
+use libflexsc::sys::{DONE, NR_NOP};
 
 use crate::client::{Completion, Context, Done, Lane, Mode, plain};
+use crate::suite::until;
 use crate::world::Ret;
 
 /// Both ways of waiting.
@@ -85,6 +87,31 @@ impl Poster {
         self.context
             .complete(self.mode)
             .map_err(|why| why.to_string())
+    }
+
+    /// Waits until the entry sleeps where `asleep` looks for it.
+    ///
+    /// # Errors
+    /// `what` when it never does; its completion when it does not sleep.
+    pub fn until_asleep(
+        &mut self,
+        index: u32,
+        what: &str,
+        mut asleep: impl FnMut() -> bool,
+    ) -> Result<(), String> {
+        let mut sleeps = false;
+        let status = self.context.status(index);
+        until(what, || {
+            sleeps = asleep();
+            sleeps || status.load(Ordering::Acquire) == DONE
+        })?;
+        if sleeps {
+            return Ok(());
+        }
+        loop {
+            let done = self.complete()?;
+            ensure(done.index != index, format!("it did not sleep: {done:?}"))?;
+        }
     }
 
     /// A no-op, to see that the context still works.

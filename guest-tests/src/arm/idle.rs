@@ -353,9 +353,17 @@ fn ended(_: &mut Place) -> Result<(), String> {
                 std::mem::forget(poster);
                 Ok(())
             };
-            wait().map_or(1, |()| 0)
+            wait().map_or_else(
+                |why| {
+                    eprintln!("the process to end: {why}");
+                    1
+                },
+                |()| 0,
+            )
         })
         .map_err(|why| why.to_string())?;
+        // What the child does not write is an end of file.
+        drop(tell);
         let mut byte = [0_u8];
         // SAFETY: one byte of room.
         let got = unsafe { libc::read(ready.as_raw_fd(), byte.as_mut_ptr().cast(), 1) };

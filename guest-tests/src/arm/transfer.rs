@@ -10,7 +10,7 @@ use crate::cancel::request::{cancel, sockets};
 use crate::client::Mode;
 use crate::posted::{Poster, ensure, expect};
 use crate::process::pipe;
-use crate::suite::{Behaviour, Place, until};
+use crate::suite::{Behaviour, Place};
 
 /// This file's behaviours.
 pub fn add(list: &mut Vec<Behaviour>) {
@@ -156,6 +156,7 @@ fn get(from: &OwnedFd, len: usize) -> Result<(), String> {
 }
 
 fn splice(_: &mut Place) -> Result<(), String> {
+    let waits = "a thread waits for the socket";
     let mut poster = Poster::new(Mode::Lanes)?;
     for (socket, other) in [tcp("127.0.0.1")?, sockets()?] {
         let (read, write) = pipe().map_err(|why| why.to_string())?;
@@ -167,8 +168,8 @@ fn splice(_: &mut Place) -> Result<(), String> {
             100,
             0,
         ];
-        poster.post(libc::SYS_splice, &args)?;
-        until("a thread waits for the socket", splicing)?;
+        let index = poster.post(libc::SYS_splice, &args)?;
+        poster.until_asleep(index, waits, splicing)?;
         put(&write, 3)?;
         get(&read, 3)?;
         put(&other, 5)?;
@@ -176,13 +177,13 @@ fn splice(_: &mut Place) -> Result<(), String> {
         get(&read, 5)?;
 
         let index = poster.post(libc::SYS_splice, &args)?;
-        until("a thread waits for the socket", splicing)?;
+        poster.until_asleep(index, waits, splicing)?;
         let answer = cancel(&poster.context, index, 0);
         expect("cancel", answer, -i64::from(libc::EALREADY))?;
         expect("splice", poster.complete()?.ret, -i64::from(libc::EINTR))?;
 
-        poster.post(libc::SYS_splice, &args)?;
-        until("a thread waits for the socket", splicing)?;
+        let index = poster.post(libc::SYS_splice, &args)?;
+        poster.until_asleep(index, waits, splicing)?;
         drop(other);
         expect("splice", poster.complete()?.ret, 0)?;
     }

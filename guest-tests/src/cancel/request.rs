@@ -72,7 +72,7 @@ pub fn asleep(poster: &mut Poster, name: &str) -> Result<u32, String> {
     let name = CString::new(name).map_err(|why| why.to_string())?;
     make_fifo(&name)?;
     let index = post_blocking_open(poster, &name)?;
-    until("a thread sleeps in the open", opening)?;
+    poster.until_asleep(index, "a thread sleeps in the open", opening)?;
     Ok(index)
 }
 

@@ -121,8 +121,11 @@ fn sleep_in_w(
     for which in 0..count {
         let to = slow.address() + 4096 * which as u64;
         let args = [file.as_raw_fd() as u64, to, 50, 0];
-        asleep.push(poster.post(libc::SYS_pread64, &args)?);
-        until_awaited(slow)?;
+        let index = poster.post(libc::SYS_pread64, &args)?;
+        poster.until_asleep(index, "somebody reads into the missing page", || {
+            slow.is_awaited()
+        })?;
+        asleep.push(index);
     }
     Ok(asleep)
 }
@@ -238,6 +241,8 @@ fn killed_asleep(place: &Place) -> Result<(), String> {
             )
         })
         .map_err(|why| why.to_string())?;
+        // What the child does not write is an end of file.
+        drop(tell);
         let mut byte = [0_u8];
         // SAFETY: one byte of room.
         let got = unsafe { libc::read(ready.as_raw_fd(), byte.as_mut_ptr().cast(), 1) };

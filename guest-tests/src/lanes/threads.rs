@@ -149,6 +149,8 @@ fn idle_process(place: &Place) -> Result<(Child, std::os::fd::OwnedFd), String> 
         i32::from(verdict.is_err())
     })
     .map_err(|why| why.to_string())?;
+    // What the child does not write is an end of file.
+    drop(tell);
     fs::File::from(ready)
         .read_exact(&mut [0])
         .map_err(|why| format!("the process is not ready: {why}"))?;

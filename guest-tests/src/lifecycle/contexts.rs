@@ -313,8 +313,12 @@ fn another_process(_: &Place) -> Result<(), String> {
     // A context that the child makes, its descriptor taken over by pidfd_getfd.
     let (ready, tell) = crate::process::pipe().map_err(|why| why.to_string())?;
     let mut child = Child::spawn(|| {
-        let Ok(poster) = Poster::new(Mode::Lanes) else {
-            return 2;
+        let poster = match Poster::new(Mode::Lanes) {
+            Ok(poster) => poster,
+            Err(why) => {
+                eprintln!("the process with a context: {why}");
+                return 2;
+            }
         };
         let fd = poster.context.fd().to_le_bytes();
         // SAFETY: the buffer is as long as said.
@@ -323,6 +327,8 @@ fn another_process(_: &Place) -> Result<(), String> {
         0
     })
     .map_err(|why| why.to_string())?;
+    // What the child does not write is an end of file.
+    drop(tell);
     let mut fd = [0_u8; 4];
     // SAFETY: the buffer is as long as said.
     let got = unsafe { libc::read(ready.as_raw_fd(), fd.as_mut_ptr().cast(), 4) };

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+#
+# What guest-tests/faults.sh takes for the consequence of an allocation that failed, and what not.
+repo=$(cd "$(dirname "$0")/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit
+status=0
+eval "$(sed -n '/^errno=/,/^}/p' "$repo/guest-tests/faults.sh")"
+
+judged() { # NAME WANT: the behaviour in the file output is clean, or not
+	local is=clean
+	[[ -z $(unclean) ]] || is=wrong
+	if [[ $is == "$2" ]]; then
+		echo "PASS faults: $1 is $2"
+	else
+		echo "FAIL faults: $1 is taken for $is"
+		status=1
+	fi
+}
+
+while read -r verdict line; do
+	printf '# program: seed 1\nPASS program.before\nFAIL program.it: %s\n' "$line" >output
+	judged "$line" "$verdict"
+done <<'LINES'
+clean FLEXSC_IOC_SETUP failed: Cannot allocate memory (os error 12)
+clean Too many open files in system (os error 23)
+clean the open did not block: Completion { index: 2, ret: -12, flags: 0 }
+clean pread64: ENOMEM, not 8
+clean openat gave -12
+clean panicked: failed to spawn thread: Os { code: 11, kind: WouldBlock, message: "Resource temporarily unavailable" }
+wrong read gave something else
+wrong read: 12, not 8
+wrong openat gave -1234
+wrong cannot open /dev/flexsc: No such file or directory (os error 2); load flexsc.ko, run as root
+wrong the process ended by Some(Exit(1))
+wrong ended by Signal(6)
+LINES
+printf 'the process to kill: FLEXSC_IOC_SETUP failed: Cannot allocate memory (os error 12)\nFAIL program.it: ended by Exit(1)\n' >output
+judged "what a child has said before" clean
+printf 'memory allocation of 4096 bytes failed\nFAIL program.it: ended by Signal(6)\n' >output
+judged "what the allocator has said before" clean
+printf 'a child: (os error 12)\nPASS program.another\nFAIL program.it: ended by Exit(1)\n' >output
+judged "what was said of another behaviour" wrong
+printf 'FAIL program.another: (os error 12)\nFAIL program.it: ended by Exit(1)\n' >output
+judged "what another behaviour has failed by" wrong
+exit $status
