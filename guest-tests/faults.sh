@@ -10,7 +10,7 @@ debug=/sys/kernel/debug
 tests=/opt/flexsc/tests
 # The one that this kernel has loaded.
 export FLEXSC_KO=/run/flexsc/job/flexsc.ko
-export FLEXSC_TEST_PATIENCE=${FLEXSC_TEST_PATIENCE:-15} FLEXSC_TEST_FAULTS=1
+export FLEXSC_TEST_PATIENCE=${FLEXSC_TEST_PATIENCE:-30} FLEXSC_TEST_FAULTS=1
 limit=${FLEXSC_FAULTS_TIMEOUT:-600}
 
 full='' only=''
@@ -71,9 +71,11 @@ loaded() {
 }
 
 # The errno of an allocation that failed, in the ways that the programs print one, and what Rust's
-# allocator says before it ends a process. A thread that cannot be had is EAGAIN.
-errno='(^|[^A-Z_])E(NOMEM|AGAIN|NOBUFS|NFILE)([^A-Z_]|$)|memory allocation of [0-9]+ bytes failed'
-errno="$errno|os error (11|12|23|105)[^0-9]|code: (11|12|23|105),|(^|[^0-9A-Za-z])-(11|12|23|105)([^0-9]|$)"
+# allocator says before it ends a process. A thread that cannot be had is EAGAIN, a page that a call
+# cannot have the memory of is EFAULT.
+errno='(^|[^A-Z_])E(NOMEM|AGAIN|FAULT|NOBUFS|NFILE)([^A-Z_]|$)|memory allocation of [0-9]+ bytes failed'
+errno="$errno|os error (11|12|14|23|105)[^0-9]|code: (11|12|14|23|105),"
+errno="$errno|(^|[^0-9A-Za-z])-(11|12|14|23|105)([^0-9]|$)"
 
 # unclean: the FAIL lines of the output without one, in themselves or in what the behaviour has
 # printed before, as its children do.

@@ -27,6 +27,7 @@ done <<'LINES'
 clean FLEXSC_IOC_SETUP failed: Cannot allocate memory (os error 12)
 clean Too many open files in system (os error 23)
 clean the open did not block: Completion { index: 2, ret: -12, flags: 0 }
+clean a sleeping call completed: Completion { index: 0, ret: -14, flags: 0 }
 clean pread64: ENOMEM, not 8
 clean openat gave -12
 clean panicked: failed to spawn thread: Os { code: 11, kind: WouldBlock, message: "Resource temporarily unavailable" }
