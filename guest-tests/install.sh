@@ -58,7 +58,7 @@ uninstall() {
 }
 signed_only() {
 	echo 1 >/sys/module/module/parameters/sig_enforce
-	refused insmod "$dir/flexsc.ko" 2>message && grep "Key was rejected by service" message
+	refused insmod "$module" 2>message && grep "Key was rejected by service" message
 }
 
 chmod 755 . && mkdir tree && cp -r /etc/security /etc/skel /etc/*.conf tree/ && chown -R 1000:1000 tree
@@ -79,6 +79,11 @@ echo Y >/sys/module/flexsc/parameters/privileged
 step asks_for_privileges_where_told_to refused sync flexsc
 step unloads rmmod flexsc
 step uninstalls uninstall
-step is_refused_unsigned_where_signatures_are_enforced signed_only
+name=is_refused_unsigned_where_signatures_are_enforced
+if [ -e /sys/module/module/parameters/sig_enforce ]; then
+	step $name signed_only
+else
+	echo "SKIP install.$name: the kernel knows no signatures"
+fi
 chmod 700 /root
 exit $status
