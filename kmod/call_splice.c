@@ -184,18 +184,20 @@ static ssize_t send_file(struct flexsc_frame *frame, struct end *in, size_t coun
 		in->pos = in->file->f_pos;
 	else if (!(in->file->f_mode & FMODE_PREAD))
 		return -ESPIPE;
+	/* Before a listener is asked; what is wrong with it is told after that. */
+	rc = get_first_end(frame, &out);
+	*verdict = rc ? max(rc, 0) : may_move(frame, in, &out, flags);
+	if (*verdict) {
+		ret = 0;
+		goto put_out;
+	}
 	ret = rw_verify_area(READ, in->file, &in->pos, count);
 	if (ret < 0)
-		return ret;
+		goto put_out;
 	count = min_t(size_t, count, MAX_RW_COUNT);
 
-	rc = get_first_end(frame, &out);
-	if (rc) {
-		*verdict = max(rc, 0);
-		return rc;
-	}
 	ret = -EBADF;
-	if (!(out.file->f_mode & FMODE_WRITE))
+	if (rc || !(out.file->f_mode & FMODE_WRITE))
 		goto put_out;
 	out.pos = out.file->f_pos;
 	limit = min(file_inode(in->file)->i_sb->s_maxbytes,
@@ -206,9 +208,6 @@ static ssize_t send_file(struct flexsc_frame *frame, struct end *in, size_t coun
 			goto put_out;
 		count = limit - in->pos;
 	}
-	*verdict = may_move(frame, in, &out, flags);
-	if (*verdict)
-		goto put_out;
 
 	if (out.pipe) {
 		if (out.file->f_flags & O_NONBLOCK)
@@ -234,7 +233,8 @@ static ssize_t send_file(struct flexsc_frame *frame, struct end *in, size_t coun
 	if (in->pos > limit)
 		ret = -EOVERFLOW;
 put_out:
-	flexsc_file_put(out.file);
+	if (!rc)
+		flexsc_file_put(out.file);
 	return ret;
 }
 
