@@ -295,11 +295,17 @@ fn waits_only_when_none_is_ready(kind: Kind) {
             thread.await;
         }
         assert_eq!(waits(&handle), before, "somebody was ready all the time");
-        // With nothing but the time to wait for it does, unless that is over before it could: over the
-        // module it sleeps on the file for some 30 ms before.
-        for _ in 0..100 {
-            let short = Duration::from_millis(100);
-            assert!(handle.timeout(short, read(&handle)).await.is_err());
+        // With nobody ready it does, unless what it waits for comes before it could.
+        let (reader, writer) = pipe();
+        for millis in [100, 1000, 10_000] {
+            let writer = writer.try_clone().unwrap();
+            let late = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(millis));
+                common::write(&writer, b"x");
+            });
+            let read = handle.submit(Read::new(&reader, vec![0; 1]));
+            assert_eq!(read.await.0, Ok(1));
+            late.join().unwrap();
             if waits(&handle) > before {
                 return drop(blocked);
             }
