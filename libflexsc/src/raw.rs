@@ -100,7 +100,7 @@ impl RawContext {
     /// A context over this backend.
     pub fn new(backend: Backend) -> Self {
         let context = Context::new(backend);
-        let batch = context.with(|poster| poster.open_batch());
+        let batch = context.with(|poster| poster.open_raw());
         Self {
             context,
             batch,
@@ -131,7 +131,7 @@ impl RawContext {
         if let Some((nr, args)) = call.as_bare() {
             let posted = self.context.with(|poster| {
                 // SAFETY: As the caller promises.
-                unsafe { poster.post_bare(nr, args, token, self.batch) }
+                unsafe { poster.post_bare(nr, args, token) }
             });
             if posted {
                 return;
@@ -267,17 +267,9 @@ impl RawContext {
             poster.reap();
         });
         self.note_moved();
-        let (batch, tokens, ready) = (self.batch, &self.tokens, &mut self.ready);
-        self.context.with(|poster| {
-            poster.take_landed(ready);
-            while let Some(tidings) = poster.next_tidings(batch) {
-                ready.push_back(RawCompletion {
-                    token: tokens.get(tidings.key as usize).copied().unwrap_or(0),
-                    ret: tidings.ret,
-                    more: tidings.more,
-                });
-            }
-        });
+        let (tokens, ready) = (&self.tokens, &mut self.ready);
+        self.context
+            .with(|poster| poster.take_landed(tokens, ready));
         self.watches.look(&mut self.ready);
     }
 

@@ -3,21 +3,10 @@
 #
 # scripts/install: what it installs, and what it refuses. What of it is the library is used by the tests of
 # the crate flexsc-c.
+# shellcheck source-path=SCRIPTDIR source=verdicts.sh
+. "$(dirname "$0")/verdicts.sh"
 repo=$(cd "$(dirname "$0")/../.." && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-status=0
-
-result() { # NAME CMD...: passes if CMD succeeds
-	local name=$1
-	shift
-	if "$@" >"$work/log" 2>&1; then
-		echo "PASS $name"
-	else
-		echo "FAIL $name: $(tail -n 3 "$work/log" | tr '\n' ' ')"
-		status=1
-	fi
-}
+begin install
 
 device() {
 	"$repo/scripts/install" device DESTDIR="$work/tree" PREFIX=/opt/flexsc >"$work/names" &&
@@ -68,12 +57,12 @@ refuses() {
 		[[ ! $(find "$work/none" -type f 2>/dev/null) ]]
 }
 
-result "install: rule, header and page of the device, each file named" device
-result "install: by default all parts" all_parts
-result "install: flexsync alone" flexsync_alone
-cd "$repo" && result "install: an ordinary user's goes to the home directory" own_use
-result "install: an unknown part is refused" refuses "unknown argument kernel" kernel
-result "install: a relative PREFIX is refused" refuses "must begin with /" device PREFIX=opt
-result "install: a DESTDIR that is a file is refused" refuses "cannot be written to" device DESTDIR=/etc/passwd
-result "install: --help has all parts" grep -q "device .*udev" <("$repo/scripts/install" --help)
-exit $status
+result "rule, header and page of the device, each file named" device
+result "by default all parts" all_parts
+result "flexsync alone" flexsync_alone
+cd "$repo" && result "an ordinary user's goes to the home directory" own_use
+result "an unknown part is refused" refuses "unknown argument kernel" kernel
+result "a relative PREFIX is refused" refuses "must begin with /" device PREFIX=opt
+result "a DESTDIR that is a file is refused" refuses "cannot be written to" device DESTDIR=/etc/passwd
+result "--help has all parts" grep -q "device .*udev" <("$repo/scripts/install" --help)
+exit "$status"

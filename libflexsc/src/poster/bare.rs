@@ -23,15 +23,21 @@ pub(super) struct BareCalls {
     tokens: Vec<u64>,
     /// In the order of their ends.
     landed: VecDeque<RawCompletion>,
-    /// The batch of what comes to need a slot, and the tokens of those slots.
-    batch: u32,
+    /// The batch of the caller's other calls, which have slots.
+    batch: Option<u32>,
+    /// The tokens of those that came to need a slot after they were posted.
     moved: Vec<(u32, u64)>,
+    /// For each slot that the batch has listed, how many have landed since the one before.
+    between: VecDeque<usize>,
+    /// How many have landed since the last one.
+    since: usize,
 }
 
 impl BareCalls {
     #[inline]
     fn land(&mut self, index: u32, ret: i64) {
         let token = self.tokens.get(index as usize).copied().unwrap_or(0);
+        self.since += 1;
         self.landed.push_back(RawCompletion {
             token,
             ret,
@@ -41,6 +47,20 @@ impl BareCalls {
 }
 
 impl Poster {
+    /// A batch for who posts calls by their numbers, of which a context has one.
+    pub(crate) fn open_raw(&mut self) -> u32 {
+        let batch = self.open_batch();
+        self.bare.batch = Some(batch);
+        batch
+    }
+
+    /// Keeps the place among bare calls of what a batch lists.
+    pub(super) fn mark(&mut self, batch: u32) {
+        if self.bare.batch == Some(batch) {
+            self.bare.between.push_back(mem::take(&mut self.bare.since));
+        }
+    }
+
     /// Posts a call; `false`, and nothing was done, if it cannot be posted at once and without a slot.
     ///
     /// # Safety
@@ -48,13 +68,7 @@ impl Poster {
     /// Until the call has landed, or for as long as the process lives: every address among the
     /// arguments is valid for what the call does with it, and nobody accesses what it writes.
     #[inline]
-    pub(crate) unsafe fn post_bare(
-        &mut self,
-        nr: u16,
-        args: &[u64; 6],
-        token: u64,
-        batch: u32,
-    ) -> bool {
+    pub(crate) unsafe fn post_bare(&mut self, nr: u16, args: &[u64; 6], token: u64) -> bool {
         // What waits for its turn comes first.
         if !self.queue.is_empty() || self.is_forked() {
             return false;
@@ -68,7 +82,6 @@ impl Poster {
             return false;
         };
         if self.bare.tokens.is_empty() {
-            self.bare.batch = batch;
             let count = ring.region().entries() as usize;
             self.bare.tokens.resize(count, 0);
         }
@@ -118,15 +131,12 @@ impl Poster {
 
     /// The key of an entry that was taken back. A bare call gets a slot.
     pub(super) fn key_of(&mut self, token: u32, index: u32) -> u32 {
-        let Engine::Ring(ring) = &self.engine else {
+        let (Engine::Ring(ring), Some(batch), BARE) = (&self.engine, self.bare.batch, token) else {
             return token;
         };
-        if token != BARE {
-            return token;
-        }
         let (nr, args) = ring.submitter.call(index);
         let op = RawOp::new(Posted(RawCall::new(nr.into(), args)));
-        let key = self.slab.insert(op, Owner::Batch(self.bare.batch), false);
+        let key = self.slab.insert(op, Owner::Batch(batch), false);
         let token = self.bare.tokens.get(index as usize).copied().unwrap_or(0);
         self.bare.moved.push((key, token));
         key
@@ -137,8 +147,18 @@ impl Poster {
         self.bare.moved.drain(..)
     }
 
-    /// Moves what has landed to the end of a queue.
-    pub(crate) fn take_landed(&mut self, queue: &mut VecDeque<RawCompletion>) {
+    /// Moves what has come to the end of a queue, in the order in which it came. `tokens` are those of
+    /// slots, by key.
+    pub(crate) fn take_landed(&mut self, tokens: &[u64], queue: &mut VecDeque<RawCompletion>) {
+        while let (Some(count), Some(batch)) = (self.bare.between.pop_front(), self.bare.batch) {
+            queue.extend(self.bare.landed.drain(..count));
+            queue.extend(self.next_tidings(batch).map(|tidings| RawCompletion {
+                token: tokens.get(tidings.key as usize).copied().unwrap_or(0),
+                ret: tidings.ret,
+                more: tidings.more,
+            }));
+        }
+        self.bare.since = 0;
         if queue.is_empty() {
             mem::swap(queue, &mut self.bare.landed);
         } else {

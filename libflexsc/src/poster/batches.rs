@@ -50,6 +50,7 @@ impl Poster {
             }
         }
         slot.next = NIL;
+        self.mark(number);
         let list = &mut self.batches[number as usize];
         let last = mem::replace(&mut list.last, key);
         if last == NIL {

@@ -127,6 +127,29 @@ fn cancelling_before_the_module_is_missed_ends_calls() {
 }
 
 #[test]
+fn completions_come_in_their_order_with_and_without_a_slot() {
+    let mut options = crate::backend::Options::new();
+    let mut context = RawContext::new(Backend::threads(options.threads(1)).unwrap());
+    let nop = RawCall::new(sys::NR_NOP.into(), [0; 6]);
+    for _ in 0..100 {
+        for token in 0..20 {
+            // One with a limit has a slot.
+            let slot = token % 3 == 1;
+            post(
+                &mut context,
+                if slot { nop.timeout(LONG) } else { nop },
+                token,
+            );
+        }
+        assert_eq!(context.wait(20, Some(LONG)), 20);
+        let tokens: Vec<_> = std::iter::from_fn(|| context.next())
+            .map(|done| done.token)
+            .collect();
+        assert_eq!(tokens, (0..20).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn child_gets_every_call_back() {
     let mut context = RawContext::new(Backend::threads(&crate::backend::Options::new()).unwrap());
     let (reader, _writer) = pipe();
