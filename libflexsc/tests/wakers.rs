@@ -191,7 +191,7 @@ fn watch_that_is_told_in_a_clone_of_its_waker_tells(kind: Kind) {
     let waker = waker(1);
     let told = Cell::new(false);
     let hooked = Hooked::new(move || {
-        // Once: that a pipe has more to read wakes nobody.
+        // Once: nobody is promised to be told of more where there is something already.
         if !told.replace(true) {
             write(&writer, b"x");
             assert_eq!(inner.wait(1), 1);
