@@ -120,12 +120,14 @@ struct flexsc_arm *flexsc_arm_new(struct file *file, flexsc_arm_fire fire,
  * flexsc_arm_set - get into the file's wait queues
  * @arm: an arm that is in none
  * @events: what to wait for; errors and hang-ups always count
+ * @stay: the arm is going to stay there, and wants to know of every wake-up that there could
+ *        be: a pipe that is not empty wakes only who says so by EPOLLET
  *
  * Looks at the file after that, so that nothing is missed in between.
  *
  * Return: what is ready already, of @events.
  */
-u32 flexsc_arm_set(struct flexsc_arm *arm, u32 events)
+u32 flexsc_arm_set(struct flexsc_arm *arm, u32 events, bool stay)
 {
 	__poll_t ready;
 
@@ -134,6 +136,8 @@ u32 flexsc_arm_set(struct flexsc_arm *arm, u32 events)
 	arm->events = (__force __poll_t)events | EPOLLERR | EPOLLHUP;
 	init_poll_funcptr(&arm->table, arm_queue);
 	arm->table._key = arm->events;
+	if (stay && !FLEXSC_MUTANT(multi_edge))
+		arm->table._key |= EPOLLET;
 	ready = vfs_poll(arm->file, &arm->table) & arm->events;
 	/* Not in all of its queues: as good as ready, so that patience ends it. */
 	if (!ready && (atomic_read(&arm->state) & ARM_CROWDED))

@@ -16,7 +16,7 @@ typedef void (*flexsc_arm_fire)(const void *context, u16 index);
 
 struct flexsc_arm *flexsc_arm_new(struct file *file, flexsc_arm_fire fire,
 				  const void *context, u16 index);
-u32 flexsc_arm_set(struct flexsc_arm *arm, u32 events);
+u32 flexsc_arm_set(struct flexsc_arm *arm, u32 events, bool stay);
 int flexsc_arm_look(struct flexsc_arm *arm);
 bool flexsc_arm_shut(const struct flexsc_arm *arm);
 bool flexsc_arm_publish(struct flexsc_arm *arm);

@@ -109,9 +109,13 @@ impl Arm {
 
     /// Gets into the file's wait queues, to go to `lane` later; true if it is ready already.
     pub(crate) fn set(&mut self, events: u32, lane: Lane) -> bool {
+        self.enter(events, lane, false)
+    }
+
+    fn enter(&mut self, events: u32, lane: Lane, stay: bool) -> bool {
         self.lane = lane;
         // SAFETY: By the type invariants it is a valid arm; before this it was cleared, or new.
-        let ready = unsafe { flexsc_arm_set(self.raw.as_ptr(), events) } != 0;
+        let ready = unsafe { flexsc_arm_set(self.raw.as_ptr(), events, stay) } != 0;
         self.eager = if ready { self.eager + 1 } else { 0 };
         if self.must_block() {
             self.lane = Lane::T;
@@ -126,7 +130,7 @@ impl Arm {
     /// the file has more of them than can be waited in.
     pub(crate) fn watch(&mut self, events: u32, lane: Lane) -> Result<i64> {
         if !self.watching {
-            self.set(events, lane);
+            self.enter(events, lane, true);
             self.watching = true;
         }
         self.lane = lane;

@@ -111,7 +111,7 @@ unsafe extern "C" {
         context: *const c_void,
         index: u16,
     ) -> *mut RawArm;
-    pub(crate) fn flexsc_arm_set(arm: *mut RawArm, events: u32) -> u32;
+    pub(crate) fn flexsc_arm_set(arm: *mut RawArm, events: u32, stay: bool) -> u32;
     pub(crate) fn flexsc_arm_look(arm: *mut RawArm) -> c_int;
     pub(crate) fn flexsc_arm_shut(arm: *const RawArm) -> bool;
     pub(crate) fn flexsc_arm_publish(arm: *mut RawArm) -> bool;

@@ -19,6 +19,7 @@ use crate::suite::{Behaviour, Place, skip, until};
 pub fn add(list: &mut Vec<Behaviour>) {
     let mut one = |name, run| list.push(Behaviour { name, run });
     one("a_poll_that_goes_on_tells_once_per_readiness", once);
+    one("each_wake_up_is_told_whatever_is_unread", unread);
     one("what_is_ready_to_begin_with_is_told", at_once);
     one("readiness_that_is_not_reaped_is_merged", merged);
     one("a_storm_of_wake_ups_loses_none", storm);
@@ -129,6 +130,63 @@ fn once(_: &mut Place) -> Result<(), String> {
             }
             end(&mut poster, index)?;
             expect("threads", poster.context.counters().threads as i64, 1)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether an edge-triggered epoll is told of each of three writes that nobody reads.
+fn epoll_tells(ends: &Ends) -> Result<Vec<bool>, String> {
+    // SAFETY: makes a descriptor, which nobody else owns.
+    let epoll = unsafe {
+        let fd = libc_ok(
+            "epoll_create1",
+            libc::epoll_create1(libc::EPOLL_CLOEXEC).into(),
+        )?;
+        OwnedFd::from_raw_fd(fd as RawFd)
+    };
+    let mut event = libc::epoll_event {
+        events: (libc::EPOLLIN | libc::EPOLLET) as u32,
+        u64: 0,
+    };
+    let (on, fd) = (epoll.as_raw_fd(), ends.read.as_raw_fd());
+    // SAFETY: reads the event.
+    let added = unsafe { libc::epoll_ctl(on, libc::EPOLL_CTL_ADD, fd, &raw mut event) };
+    libc_ok("epoll_ctl", added.into())?;
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        put(&ends.write, ends.len)?;
+        // SAFETY: room for one event.
+        let count = unsafe { libc::epoll_wait(on, &raw mut event, 1, 0) };
+        told.push(libc_ok("epoll_wait", count.into())? == 1);
+    }
+    Ok(told)
+}
+
+fn unread(_: &mut Place) -> Result<(), String> {
+    let oracle: Vec<_> = kinds()?.iter().map(epoll_tells).collect::<Result<_, _>>()?;
+    ensure(
+        oracle.iter().any(|told| told == &[true; 3]),
+        format!("epoll is told of no second write: {oracle:?}"),
+    )?;
+    for mode in MODES {
+        for (ends, oracle) in kinds()?.into_iter().zip(&oracle) {
+            let mut poster = Poster::new(mode)?;
+            let index = post(&mut poster, ends.read.as_raw_fd(), IN)?;
+            none_told(&mut poster, "an empty file")?;
+            for expected in oracle {
+                put(&ends.write, ends.len)?;
+                if *expected {
+                    let events = told(&mut poster, index);
+                    expect(
+                        ends.kind,
+                        events.map_err(|why| format!("{}: {why}", ends.kind))?,
+                        IN,
+                    )?;
+                }
+                none_told(&mut poster, ends.kind)?;
+            }
+            end(&mut poster, index)?;
         }
     }
     Ok(())
