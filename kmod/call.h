@@ -63,6 +63,9 @@ struct flexsc_frame {
 	 * Out, with FLEXSC_FRAME_FILE: what the call has opened, with a reference; ret is 0.
 	 */
 	struct file *chain;
+
+	/* What args[0] named when the entry was taken; NULL: look it up. */
+	struct file *taken;
 	u32 events;			/* out: EPOLL* to wait for */
 	u32 flags;			/* FLEXSC_FRAME_* */
 };

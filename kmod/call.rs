@@ -44,10 +44,11 @@ pub(crate) struct Frame {
     pub(crate) done: u64,
     pub(crate) note: u64,
     pub(crate) chain: *mut bindings::file,
+    pub(crate) taken: *mut bindings::file,
     pub(crate) events: u32,
     pub(crate) flags: u32,
 }
-static_assert!(size_of::<Frame>() == 128);
+static_assert!(size_of::<Frame>() == 136);
 
 /// `FLEXSC_FRAME_BLOCK`: make the blocking call.
 pub(crate) const FRAME_BLOCK: u32 = 1;
@@ -105,8 +106,12 @@ pub(crate) enum FileUse {
     Leaves,
     /// It takes it for its first argument.
     Takes,
+    /// It takes it for its first argument, as the directory from which it looks a path up.
+    Under,
     /// It opens it.
     Opens,
+    /// It opens it, and its first argument is another.
+    Accepts,
     /// It takes it, and it is gone then.
     Closes,
 }
@@ -136,6 +141,20 @@ impl Call {
     /// What it may do with the file of its chain.
     pub(crate) fn file(&self) -> FileUse {
         self.file
+    }
+
+    /// Whether it opens the file of its chain.
+    pub(crate) fn opens(&self) -> bool {
+        matches!(self.file, FileUse::Opens | FileUse::Accepts)
+    }
+
+    /// Whether its first argument names a file that it works on, in an entry with these flags.
+    pub(crate) fn names_file(&self, flags: u16) -> bool {
+        match self.file {
+            FileUse::Takes => flags & abi::ENTRY_FILE == 0,
+            FileUse::Accepts => true,
+            _ => false,
+        }
     }
 
     /// The answer to a probe.
@@ -246,30 +265,30 @@ calls! {
     221 W false Takes flexsc_call_fadvise64,
     230 W false Leaves flexsc_call_clock_nanosleep,
     257 T false Opens flexsc_call_openat,
-    258 T false Takes flexsc_call_mkdirat,
-    259 T false Takes flexsc_call_mknodat,
-    260 T true Takes flexsc_call_fchownat,
-    262 T false Takes flexsc_call_newfstatat,
-    263 T true Takes flexsc_call_unlinkat,
-    265 T true Takes flexsc_call_linkat,
+    258 T false Under flexsc_call_mkdirat,
+    259 T false Under flexsc_call_mknodat,
+    260 T true Under flexsc_call_fchownat,
+    262 T false Under flexsc_call_newfstatat,
+    263 T true Under flexsc_call_unlinkat,
+    265 T true Under flexsc_call_linkat,
     266 T true Leaves flexsc_call_symlinkat,
-    267 T true Takes flexsc_call_readlinkat,
-    268 T true Takes flexsc_call_fchmodat,
-    269 T false Takes flexsc_call_faccessat,
+    267 T true Under flexsc_call_readlinkat,
+    268 T true Under flexsc_call_fchmodat,
+    269 T false Under flexsc_call_faccessat,
     275 T false Takes flexsc_call_splice,
     277 W false Takes flexsc_call_sync_file_range,
-    280 T false Takes flexsc_call_utimensat,
+    280 T false Under flexsc_call_utimensat,
     285 W false Takes flexsc_call_fallocate,
-    288 T true Opens flexsc_call_accept4,
+    288 T true Accepts flexsc_call_accept4,
     295 W false Takes flexsc_call_preadv,
     296 W false Takes flexsc_call_pwritev,
     306 W false Takes flexsc_call_syncfs,
-    316 T false Takes flexsc_call_renameat2,
+    316 T false Under flexsc_call_renameat2,
     318 W false Leaves flexsc_call_getrandom,
     326 W false Takes flexsc_call_copy_file_range,
-    332 T false Takes flexsc_call_statx,
+    332 T false Under flexsc_call_statx,
     437 T false Opens flexsc_call_openat2,
-    452 T true Takes flexsc_call_fchmodat2,
+    452 T true Under flexsc_call_fchmodat2,
     0xfffe W false Takes flexsc_call_poll,
     0xffff W false Leaves flexsc_call_nop,
 }

@@ -209,7 +209,7 @@ int flexsc_file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwante
 /* The file that the entry works on, wherever it comes from. */
 static int first_get(struct flexsc_frame *frame, fmode_t unwanted, int rw, struct file **filep)
 {
-	struct file *file = frame->file ?: frame->chain;
+	struct file *file = frame->file ?: frame->chain ?: frame->taken;
 
 	if (!file || FLEXSC_MUTANT(held_file))
 		return file_get(frame, frame->args[0], unwanted, rw, filep);
@@ -321,6 +321,39 @@ void flexsc_file_release(struct flexsc_frame *frame, struct file *file, int rc)
 		frame->file = file;
 	else
 		flexsc_file_put(file);
+}
+
+/**
+ * flexsc_file_hold - the file that an entry is going to work on
+ * @table: a task with the process's fd table, for a kernel thread; may be NULL
+ * @fd: file descriptor
+ *
+ * Does not sleep. Our own file is not held, see slot_get().
+ *
+ * Return: the file, with a reference for flexsc_file_put(), or NULL.
+ */
+struct file *flexsc_file_hold(struct task_struct *table, unsigned int fd)
+{
+	struct file *file = NULL;
+	struct files_struct *files;
+
+	if (!(current->flags & PF_KTHREAD))
+		table = current;
+	if (!table)
+		return NULL;
+	task_lock(table);
+	files = table->files;
+	if (files) {
+		spin_lock(&files->file_lock);
+		file = files_lookup_fd_locked(files, fd);
+		if (file && (file->f_op != &FLEXSC_FOPS || FLEXSC_MUTANT(own_file)))
+			get_file(file);
+		else
+			file = NULL;
+		spin_unlock(&files->file_lock);
+	}
+	task_unlock(table);
+	return file;
 }
 
 static bool current_is_dying(void)

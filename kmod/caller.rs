@@ -103,9 +103,7 @@ impl Context {
         let mut turns = shared.entries().div_ceil(BATCH as u32);
         while turns > 0 || mutant!("caller_bound") {
             turns = turns.saturating_sub(1);
-            let pulled = self
-                .state()
-                .pull_for_caller(shared, self.in_flight(), &mut batch);
+            let pulled = self.state().pull_for_caller(&self.source(), &mut batch);
             let Some(count) = pulled else {
                 return;
             };

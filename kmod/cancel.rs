@@ -47,7 +47,7 @@ impl Context {
             if !state.ring_ready(self.shared()) {
                 return;
             }
-            state.pull_for_lanes(self.shared(), self.in_flight());
+            state.pull_for_lanes(&self.source());
         }
     }
 

@@ -22,16 +22,11 @@ use crate::{
         Context,
         Outcome, //
     },
-    helpers::{
-        flexsc_cond_resched,
-        flexsc_file_put, //
-    },
-    shared::{
-        Counter,
-        Shared, //
-    },
+    file::HeldFile,
+    helpers::flexsc_cond_resched,
+    intake::Source,
+    shared::Counter,
     slots::{
-        InFlight,
         Place,
         Run, //
     },
@@ -43,26 +38,15 @@ use core::{
 };
 use kernel::{
     bindings,
-    fs::file::{
-        File,
-        FileDescriptorReservation, //
-    },
-    prelude::*,
-    sync::aref::ARef, //
+    fs::file::FileDescriptorReservation,
+    prelude::*, //
 };
 
 /// A file that has no descriptor. May only be dropped where one may sleep.
-///
-/// # Invariants
-///
-/// `file` is a valid file, and this object owns a reference to it.
 pub(crate) struct PrivateFile {
-    file: NonNull<bindings::file>,
+    file: HeldFile,
     closes_on_exec: bool,
 }
-
-// SAFETY: A reference to a file may be given back by any thread.
-unsafe impl Send for PrivateFile {}
 
 impl PrivateFile {
     /// Gives the file a descriptor of the calling process, as its open would have.
@@ -76,21 +60,8 @@ impl PrivateFile {
         };
         let reserved = FileDescriptorReservation::get_unused_fd_flags(flags)?;
         let number = reserved.reserved_fd();
-        let file = mem::ManuallyDrop::new(self).file;
-        // SAFETY: By the type invariants it is a valid file, whose reference passes on. Nobody
-        // uses its position by a descriptor, as it has none.
-        reserved.fd_install(unsafe { ARef::from_raw(file.cast::<File>()) });
+        reserved.fd_install(self.file.into_file());
         Ok(number)
-    }
-}
-
-impl Drop for PrivateFile {
-    fn drop(&mut self) {
-        if mutant!("link_file") {
-            return;
-        }
-        // SAFETY: By the type invariants it is a valid file, whose reference is this object's.
-        unsafe { flexsc_file_put(self.file.as_ptr()) };
     }
 }
 
@@ -146,7 +117,7 @@ impl Run {
         if !self.wants_file() {
             return Ok(());
         }
-        if call.file() == FileUse::Opens {
+        if call.opens() {
             frame.flags |= FRAME_FILE;
             return Ok(());
         }
@@ -173,16 +144,16 @@ impl Run {
             return;
         };
         match call.file() {
-            FileUse::Opens if self.wants_file() => {
+            FileUse::Opens | FileUse::Accepts if self.wants_file() => {
                 if let Some(file) = NonNull::new(frame.chain) {
-                    // INVARIANT: The handler has passed its reference on.
                     self.file = ChainFile::Private(PrivateFile {
-                        file,
+                        // SAFETY: The handler has passed its reference on.
+                        file: unsafe { HeldFile::new(file) },
                         closes_on_exec: frame.flags & FRAME_CLOEXEC != 0,
                     });
                 }
             }
-            FileUse::Opens if self.posted.flags & abi::ENTRY_LINK != 0 => {
+            FileUse::Opens | FileUse::Accepts if self.posted.flags & abi::ENTRY_LINK != 0 => {
                 if let Ok(number) = u32::try_from(ret) {
                     self.file = ChainFile::Number(number);
                 }
@@ -264,21 +235,23 @@ pub(crate) struct Passed {
 
 impl State {
     /// Cuts an entry that is over from its chain. Returns the one that follows it, if any.
-    pub(crate) fn detach(
-        &mut self,
-        run: &Run,
-        shared: &Shared,
-        in_flight: &InFlight,
-    ) -> Option<u16> {
+    pub(crate) fn detach(&mut self, run: &Run, source: &Source<'_>) -> Option<u16> {
         if run.posted.flags & abi::ENTRY_LINK == 0 {
             return None;
         }
-        self.close_chain(run.index, shared, in_flight);
+        self.close_chain(run.index, source);
         self.slots.get_mut(run.index)?.next.take()
     }
 
     /// It is the turn of an entry that has waited for the one before it.
-    fn turn(&mut self, index: u16, file: ChainFile, go: Go, dead: bool) -> Turn {
+    fn turn(
+        &mut self,
+        index: u16,
+        file: ChainFile,
+        go: Go,
+        dead: bool,
+        source: &Source<'_>,
+    ) -> Turn {
         let dissolved = self.dissolved;
         let Some(slot) = self.slots.get_mut(index) else {
             return Turn::Over;
@@ -288,7 +261,7 @@ impl State {
             return Turn::Over;
         }
         let lane = slot.lane();
-        self.start_time(index);
+        self.begin(index, source);
         match go {
             Go::ToItsLane => self.push(index, lane),
             Go::ToThread => self.push(index, Lane::T),
@@ -374,7 +347,7 @@ impl Context {
                 let taken = state.slots.take(index, Place::Nowhere);
                 next = taken
                     .as_ref()
-                    .and_then(|run| state.detach(run, self.shared(), self.in_flight()));
+                    .and_then(|run| state.detach(run, &self.source()));
                 taken
             };
             if let Some(run) = taken {
@@ -401,7 +374,7 @@ impl Context {
         let mut here = None;
         let mut state = self.state();
         if let Some((index, file)) = next {
-            match state.turn(index, file, go, self.is_dead()) {
+            match state.turn(index, file, go, self.is_dead(), &self.source()) {
                 Turn::Queued => {}
                 Turn::Here => here = Some(index),
                 Turn::Over => {
@@ -422,7 +395,7 @@ impl Context {
             self.finish(run, verdict, counter);
             return 0;
         }
-        let next = self.state().detach(&run, self.shared(), self.in_flight());
+        let next = self.state().detach(&run, &self.source());
         let passed = self.pass_on(run, next, verdict, counter);
         self.proceed(passed, Go::ToItsLane, |_| {}).1
     }

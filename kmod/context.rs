@@ -11,16 +11,17 @@
 //! A thread that cannot end yet, because it is inside a call, keeps the context until it does;
 //! nobody waits for it.
 //! Of the process the context holds two task structs and the mm struct, but no users of the
-//! mm and no files, so that it never keeps a process's memory or descriptors alive; only a
-//! thread of the process does, by being one.
+//! mm and no fd table, so that it never keeps a process's memory or descriptors alive; only a
+//! thread of the process does, by being one. An entry holds the file that it works on from when
+//! it is taken, and gives it back before it is done, or when the process dies.
 //!
 //! # Lock order
 //!
 //! `mmap_lock`, then `Shared::pages`. `making`, then `state`. `waiting`, then `state`.
 //! `state`, `completions` and `acct` are innermost: none of ours is taken inside them. Of the
 //! kernel's, inside `state` alone: the scheduler's (`pi_lock`, then a run queue's), by waking or
-//! interrupting a thread, and the lock of a CPU's hrtimer base, by setting the clock. Neither's
-//! holders take one of ours: [`Clock`] and what waits for a file only queue work items.
+//! interrupting a thread; the lock of a CPU's hrtimer base, by setting the clock; and a task's
+//! `alloc_lock`, then `file_lock`, by looking a descriptor up. None of their holders takes one of ours: [`Clock`] and what waits for a file only queue work items.
 
 use crate::{
     abi,
@@ -40,6 +41,7 @@ use crate::{
     chain::Go,
     clock::Clock,
     drain::Drain,
+    file::HeldFile,
     helpers::{
         flexsc_cond_resched,
         flexsc_one_cpu,
@@ -232,7 +234,7 @@ pub(crate) struct Lookout {
 impl Context {
     /// Makes a context of the calling process, with its drain items and one thread.
     pub(crate) fn new(options: &Options) -> Result<Arc<Self>> {
-        let charge = account::Charge::new()?;
+        let charge = account::Charge::new(options.drains)?;
         let cpu = flexsc_pick_cpu(options.cpu);
         to_result(cpu.min(0))?;
         let one_cpu = flexsc_one_cpu();
@@ -241,7 +243,7 @@ impl Context {
         // CAST: All three are small.
         let (entries, drains, threads) = (
             options.entries as usize,
-            options.drains as usize,
+            charge.drains() as usize,
             options.threads as usize,
         );
         let identity = Identity::of_current()?;
@@ -273,7 +275,7 @@ impl Context {
                 one_cpu,
                 spin: Delta::from_micros(i64::from(spin_us)),
                 strict: call::GATE_STRICT * u32::from(options.lsm_strict && !mutant!("strict")),
-                max_drains: options.drains,
+                max_drains: charge.drains(),
                 max_threads: threads,
                 teardown <- new_work!("flexsc::Context::teardown"),
                 minder <- new_work!("flexsc::Context::minder"),
@@ -469,6 +471,7 @@ impl Context {
             done: 0,
             note: 0,
             chain: ptr::null_mut(),
+            taken: run.taken.as_ref().map_or(ptr::null_mut(), HeldFile::as_ptr),
             events: 0,
             flags: call::FRAME_MULTI * u32::from(posted.is_multi()),
         };
@@ -500,6 +503,8 @@ impl Context {
                 if run.held.is_none() {
                     // SAFETY: The handler has passed its reference on with the verdict.
                     run.held = unsafe { Arm::new(self, run.index, frame.file) };
+                    // The same file, so that this is not its last reference.
+                    run.taken = None;
                 }
                 match &mut run.held {
                     Some(arm) => {
@@ -550,7 +555,7 @@ impl Context {
             self.finish(run, verdict, counter);
             return Concluded::Complete(None);
         }
-        let next = state.detach(&run, &self.shared, &self.in_flight);
+        let next = state.detach(&run, &self.source());
         drop(state);
         // While its file is released, and the rest of its chain ended, the entry is still being
         // executed: others take over if that sleeps.

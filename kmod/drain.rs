@@ -154,7 +154,7 @@ impl Context {
     fn next_w(&self, worked: bool) -> Step {
         let shared = self.shared();
         let mut state = self.state();
-        state.pull_for_lanes(shared, self.in_flight());
+        state.pull_for_lanes(&self.source());
         state.take_fired(self.fired());
         let tell = state.attend_t(shared);
         let step = if let Some((run, successor)) = state.begin_w() {

@@ -30,6 +30,7 @@ mod device;
 mod drain;
 mod fdinfo;
 mod fifo;
+mod file;
 mod helpers;
 mod intake;
 mod lsm;

@@ -79,6 +79,9 @@ unsafe extern "C" {
     pub(crate) safe fn flexsc_policy_privileged() -> bool;
     pub(crate) safe fn flexsc_policy_audit_refuses() -> bool;
     pub(crate) safe fn flexsc_policy_max_contexts() -> u32;
+    pub(crate) safe fn flexsc_policy_max_entries() -> u32;
+    pub(crate) safe fn flexsc_policy_max_drains() -> u32;
+    pub(crate) safe fn flexsc_policy_max_threads() -> u32;
     pub(crate) safe fn flexsc_policy_call(place: u32) -> c_int;
     pub(crate) fn flexsc_policy_watched(owner: *mut bindings::task_struct) -> u32;
     pub(crate) safe fn flexsc_policy_refused(watched: u32);
@@ -103,6 +106,10 @@ unsafe extern "C" {
     pub(crate) safe fn flexsc_gate_init();
     pub(crate) fn flexsc_gate(owner: *mut bindings::task_struct) -> u32;
 
+    pub(crate) fn flexsc_file_hold(
+        table: *mut bindings::task_struct,
+        fd: u32,
+    ) -> *mut bindings::file;
     pub(crate) fn flexsc_file_put(file: *mut bindings::file);
 
     pub(crate) fn flexsc_arm_new(

@@ -7,8 +7,13 @@ use crate::{
         ENTRY_LINK,
         ENTRY_TIMEOUT, //
     },
-    call::Lane,
+    call::{
+        self,
+        Lane, //
+    },
     clock,
+    context::Context,
+    file::HeldFile,
     shared::{
         Counter,
         Shared,
@@ -21,9 +26,18 @@ use crate::{
     },
     state::State, //
 };
+use kernel::task::Task;
 
 /// Most entries that are taken from the ring in one go, which bounds the time under the lock.
 pub(crate) const BATCH: usize = 64;
+
+/// Where entries are taken from.
+pub(crate) struct Source<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) in_flight: &'a InFlight,
+    /// In whose fd table a kernel thread looks descriptors up.
+    pub(crate) table: Option<&'a Task>,
+}
 
 /// An index that [`State::pull_for_caller`] hands to lane C.
 pub(crate) type CallerBatch = [u16; BATCH];
@@ -60,14 +74,14 @@ impl State {
     /// to `place`. Returns whether there were any.
     fn pull(
         &mut self,
-        shared: &Shared,
-        in_flight: &InFlight,
+        source: &Source<'_>,
         slots: usize,
         mut place: impl FnMut(&mut Self, u16, Lane),
     ) -> bool {
         if self.dissolved {
             return false;
         }
+        let shared = source.shared;
         let tail = shared.load(Word::SubTail);
         let (mut any, mut rejected) = (false, 0);
         // More than the ring holds: what lies further back was overwritten, if ever posted.
@@ -83,7 +97,7 @@ impl State {
                 break;
             }
             any = true;
-            match self.take(shared, in_flight) {
+            match self.take(source) {
                 None => rejected += 1,
                 Some(taken) if taken.linked => {}
                 Some(taken) => place(self, taken.index, taken.lane),
@@ -102,7 +116,10 @@ impl State {
 
     /// Takes the entry in the next slot of the ring, which must be a posted one; `None` if it
     /// names none that may be taken.
-    fn take(&mut self, shared: &Shared, in_flight: &InFlight) -> Option<Taken> {
+    fn take(&mut self, source: &Source<'_>) -> Option<Taken> {
+        let Source {
+            shared, in_flight, ..
+        } = *source;
         let mut index = shared.submitted(self.sub_head);
         if mutant!("bounds") {
             index &= shared.entries() - 1;
@@ -124,7 +141,7 @@ impl State {
         slot.next = None;
         let linked = self.link(index, posted.flags, shared.entries());
         if !linked {
-            self.start_time(index);
+            self.begin(index, source);
         }
         let lane = self.slots.get(index).map_or(Lane::W, |slot| slot.lane());
         Some(Taken {
@@ -153,11 +170,17 @@ impl State {
         true
     }
 
-    /// From now on an entry takes time.
-    pub(crate) fn start_time(&mut self, index: u16) {
+    /// From now on an entry takes time, and holds the file that its first argument names.
+    pub(crate) fn begin(&mut self, index: u16, source: &Source<'_>) {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
+        let posted = &slot.posted;
+        let named = call::find(posted.nr).is_some_and(|call| call.names_file(posted.flags));
+        if named && !mutant!("taken_file") {
+            // CAST: As the system calls cut their argument.
+            slot.taken = HeldFile::by_number(source.table, posted.args[0] as u32);
+        }
         if slot.posted.flags & ENTRY_TIMEOUT != 0 {
             slot.deadline = clock::after(slot.posted.time);
         }
@@ -166,8 +189,8 @@ impl State {
     }
 
     /// Takes posted entries and queues each for its lane.
-    pub(crate) fn pull_for_lanes(&mut self, shared: &Shared, in_flight: &InFlight) {
-        self.pull(shared, in_flight, BATCH, |state, index, lane| {
+    pub(crate) fn pull_for_lanes(&mut self, source: &Source<'_>) {
+        self.pull(source, BATCH, |state, index, lane| {
             state.push(index, lane);
         });
     }
@@ -176,12 +199,11 @@ impl State {
     /// nothing was posted.
     pub(crate) fn pull_for_caller(
         &mut self,
-        shared: &Shared,
-        in_flight: &InFlight,
+        source: &Source<'_>,
         batch: &mut CallerBatch,
     ) -> Option<usize> {
         let mut count = 0;
-        let any = self.pull(shared, in_flight, BATCH, |state, index, _| {
+        let any = self.pull(source, BATCH, |state, index, _| {
             if let Some(place) = batch.get_mut(count) {
                 *place = index;
                 count += 1;
@@ -197,19 +219,30 @@ impl State {
     }
 
     /// Takes one more entry if it would follow `index`, which is over.
-    pub(crate) fn close_chain(&mut self, index: u16, shared: &Shared, in_flight: &InFlight) {
+    pub(crate) fn close_chain(&mut self, index: u16, source: &Source<'_>) {
         let ends_open = |state: &Self| state.open.is_some_and(|open| open.index == index);
         for _ in 0..BATCH {
             if !ends_open(self) {
                 return;
             }
             // The first entry that there is follows this one, so that none has to be placed.
-            self.pull(shared, in_flight, 1, |state, index, lane| {
+            self.pull(source, 1, |state, index, lane| {
                 state.push(index, lane);
             });
         }
         if ends_open(self) {
             self.open = None;
+        }
+    }
+}
+
+impl Context {
+    /// Where this thread takes entries from.
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source {
+            shared: self.shared(),
+            in_flight: self.in_flight(),
+            table: self.table_task(),
         }
     }
 }

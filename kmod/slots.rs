@@ -11,6 +11,7 @@ use crate::{
     },
     chain::ChainFile,
     clock::NEVER,
+    file::HeldFile,
     shared::Posted, //
 };
 use kernel::{
@@ -47,6 +48,8 @@ pub(crate) struct Run {
     pub(crate) held: Option<Arm>,
     /// The file of its chain. May only be dropped where one may sleep.
     pub(crate) file: ChainFile,
+    /// What its first argument named when it was taken.
+    pub(crate) taken: Option<HeldFile>,
 }
 
 /// One entry.
@@ -59,6 +62,8 @@ pub(crate) struct Slot {
     pub(crate) held: Option<Arm>,
     /// The file of its chain, from its turn on, while no lane has it.
     pub(crate) file: ChainFile,
+    /// What its first argument named when it was taken, while no lane has it.
+    pub(crate) taken: Option<HeldFile>,
     /// The entry that waits for this one.
     pub(crate) next: Option<u16>,
     /// When it has to be over.
@@ -111,6 +116,7 @@ impl Slots {
                     cancelled: false,
                     held: None,
                     file: ChainFile::Nothing,
+                    taken: None,
                     next: None,
                     deadline: NEVER,
                     late: false,
@@ -141,6 +147,7 @@ impl Slots {
             posted: slot.posted,
             held: slot.held.take(),
             file: core::mem::take(&mut slot.file),
+            taken: slot.taken.take(),
         })
     }
 

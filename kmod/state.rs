@@ -206,6 +206,7 @@ impl State {
             if let Some(slot) = self.slots.get_mut(index) {
                 slot.wake = wake;
                 slot.file = run.file;
+                slot.taken = run.taken;
                 slot.place = Place::Armed;
             }
             self.set_alarm(wake);
@@ -220,6 +221,7 @@ impl State {
         if let Some(slot) = self.slots.get_mut(index) {
             slot.held = held;
             slot.file = run.file;
+            slot.taken = run.taken;
             slot.place = Place::Armed;
         }
         if let Some(lane) = lane {

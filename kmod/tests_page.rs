@@ -124,6 +124,7 @@ mod state {
         abi,
         call::Verdict,
         clock,
+        intake::Source,
         shared::{
             Counter,
             Shared,
@@ -171,7 +172,11 @@ mod state {
         }
 
         fn pull(&mut self) {
-            self.state.pull_for_lanes(&self.shared, &self.in_flight);
+            self.state.pull_for_lanes(&Source {
+                shared: &self.shared,
+                in_flight: &self.in_flight,
+                table: None,
+            });
         }
 
         fn rejected(&self) -> i64 {

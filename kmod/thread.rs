@@ -355,7 +355,7 @@ impl Context {
     fn next_t(self: &Arc<Self>, id: u64) -> Step {
         let shared = self.shared();
         let mut state = self.state();
-        state.pull_for_lanes(shared, self.in_flight());
+        state.pull_for_lanes(&self.source());
         state.take_fired(self.fired());
         let drain = if state.has_w() {
             state.want_drain(shared)

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The file of an entry that was taken and has not begun.
+
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use libflexsc::sys::BUSY;
+
+use crate::cancel::request::{asleep, cancel, result_of, single, sockets, take};
+use crate::client::Mode;
+use crate::posted::{Poster, ensure, expect, libc_ok};
+use crate::process::{Child, End, module_unused, pipe};
+use crate::suite::{Behaviour, Place, until};
+
+/// This file's behaviours.
+pub fn add(list: &mut Vec<Behaviour>) {
+    let mut one = |name, run| list.push(Behaviour { name, run });
+    one("what_is_taken_has_its_file", has);
+    one("what_a_caller_has_taken_has_its_file", caller_has);
+    one("what_is_cancelled_gives_its_file_back", cancelled);
+    one("what_is_taken_is_given_back_when_the_process_dies", killed);
+}
+
+/// Posts a send on `fd`, which no thread is free for, and waits until it is taken.
+fn post_send(poster: &mut Poster, fd: RawFd) -> Result<u32, String> {
+    let args = [fd as u64, b"word".as_ptr() as u64, 4, 0, 0, 0];
+    let index = poster.post(libc::SYS_sendto, &args)?;
+    let status = poster.context.status(index);
+    until("the entry is taken", || {
+        status.load(Ordering::Acquire) == BUSY
+    })?;
+    Ok(index)
+}
+
+/// recv(2) without waiting: how much there was, or the error.
+fn receive(socket: &OwnedFd) -> i64 {
+    let mut memory = [0_u8; 8];
+    // SAFETY: room for what is received.
+    let got = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            memory.as_mut_ptr().cast(),
+            memory.len(),
+            libc::MSG_DONTWAIT,
+        )
+    };
+    if got < 0 {
+        let why = std::io::Error::last_os_error();
+        return -i64::from(why.raw_os_error().unwrap_or(0));
+    }
+    got as i64
+}
+
+const NOTHING: i64 = -(libc::EAGAIN as i64);
+
+/// Ends the open of a FIFO that [`asleep`] has posted.
+fn let_go(name: &str) -> Result<fs::File, String> {
+    fs::OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(name)
+        .map_err(|why| why.to_string())
+}
+
+fn has(_: &mut Place) -> Result<(), String> {
+    let mut poster = single()?;
+    let blocked = asleep(&mut poster, "fifo")?;
+    let ((one, other), (replacement, nobody)) = (sockets()?, sockets()?);
+    let sent = post_send(&mut poster, one.as_raw_fd())?;
+    // SAFETY: only makes the descriptor name another file.
+    let made = unsafe { libc::dup2(replacement.as_raw_fd(), one.as_raw_fd()) };
+    libc_ok("dup2", made.into())?;
+    let _writer = let_go("fifo")?;
+    let done = take(&mut poster, 2)?;
+    ensure(result_of(&done, blocked)? >= 0, "the FIFO was not opened")?;
+    expect("send", result_of(&done, sent)?, 4)?;
+    expect("the other end", receive(&other), 4)?;
+    expect(
+        "the end of what has its number now",
+        receive(&nobody),
+        NOTHING,
+    )
+}
+
+fn caller_has(_: &mut Place) -> Result<(), String> {
+    let mut poster = Poster::new(Mode::Caller)?;
+    let (one, other) = sockets()?;
+    let number = one.as_raw_fd() as u64;
+    // Its descriptor is closed by the entry.
+    std::mem::forget(one);
+    let mut entry = |nr: libc::c_long, args: [u64; 6]| {
+        poster
+            .context
+            .prepare(nr as u16, args)
+            .ok_or("no entry is free")
+    };
+    let close = entry(libc::SYS_close, [number, 0, 0, 0, 0, 0])?;
+    let word = b"word".as_ptr() as u64;
+    let send = entry(libc::SYS_sendto, [number, word, 4, 0, 0, 0])?;
+    poster.context.publish_all(&[close, send]);
+    let done = take(&mut poster, 2)?;
+    expect("close", result_of(&done, close)?, 0)?;
+    expect("send", result_of(&done, send)?, 4)?;
+    expect("the other end", receive(&other), 4)?;
+    expect("and then", receive(&other), 0)
+}
+
+fn cancelled(_: &mut Place) -> Result<(), String> {
+    let mut poster = single()?;
+    let blocked = asleep(&mut poster, "fifo")?;
+    let (one, other) = sockets()?;
+    let sent = post_send(&mut poster, one.as_raw_fd())?;
+    drop(one);
+    expect("while it is held", receive(&other), NOTHING)?;
+    expect("cancel", cancel(&poster.context, sent, 0), 0)?;
+    expect("when it is not", receive(&other), 0)?;
+    let _writer = let_go("fifo")?;
+    let done = take(&mut poster, 2)?;
+    ensure(result_of(&done, blocked)? >= 0, "the FIFO was not opened")?;
+    expect("send", result_of(&done, sent)?, -i64::from(libc::ECANCELED))
+}
+
+fn killed(_: &mut Place) -> Result<(), String> {
+    let (one, other) = sockets()?;
+    let (ready, tell) = pipe().map_err(|why| why.to_string())?;
+    let fd = one.as_raw_fd();
+    let mut child = Child::spawn(|| {
+        let wait = || -> Result<(), String> {
+            let mut poster = single()?;
+            asleep(&mut poster, "fifo")?;
+            post_send(&mut poster, fd)?;
+            super::ends::put(&tell, 1)?;
+            std::thread::sleep(Duration::from_secs(60));
+            Ok(())
+        };
+        wait().map_or_else(
+            |why| {
+                eprintln!("the process to kill: {why}");
+                1
+            },
+            |()| 0,
+        )
+    })
+    .map_err(|why| why.to_string())?;
+    // What the child does not write is an end of file.
+    drop(tell);
+    let mut byte = [0_u8];
+    // SAFETY: one byte of room.
+    let got = unsafe { libc::read(ready.as_raw_fd(), byte.as_mut_ptr().cast(), 1) };
+    expect("bytes from the child", got as i64, 1)?;
+    drop(one);
+    expect("while it is held", receive(&other), NOTHING)?;
+    child.signal(libc::SIGKILL);
+    let end = child.wait(*crate::client::PATIENCE);
+    ensure(
+        end == Some(End::Signal(libc::SIGKILL)),
+        format!("ended by {end:?}"),
+    )?;
+    until("the file is given back", || receive(&other) == 0)?;
+    module_unused()
+}

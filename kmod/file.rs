@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files that entries hold: from when they are taken, or without a descriptor.
+
+use crate::helpers::{
+    flexsc_file_hold,
+    flexsc_file_put, //
+};
+use core::{
+    mem,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
+use kernel::{
+    bindings,
+    fs::file::File,
+    sync::aref::ARef,
+    task::Task, //
+};
+
+/// A reference to a file. May only be dropped where one may sleep, and then the file is released
+/// at once if it was the last.
+///
+/// # Invariants
+///
+/// The pointer is to a valid file, and this object owns a reference to it.
+pub(crate) struct HeldFile(NonNull<bindings::file>);
+
+// SAFETY: A reference to a file may be given back by any thread.
+unsafe impl Send for HeldFile {}
+
+impl HeldFile {
+    /// Takes over a reference.
+    ///
+    /// # Safety
+    ///
+    /// `file` must be a valid file, and the caller's reference passes on.
+    pub(crate) unsafe fn new(file: NonNull<bindings::file>) -> Self {
+        // INVARIANT: The caller promises it.
+        Self(file)
+    }
+
+    /// The file that `number` names in the fd table of the calling thread, or of `table` where
+    /// that is a kernel thread; `None` if it names none, or one of ours. Does not sleep.
+    pub(crate) fn by_number(table: Option<&Task>, number: u32) -> Option<Self> {
+        let table = table.map_or(ptr::null_mut(), Task::as_ptr);
+        // SAFETY: `table` is a task that the caller has a reference to, or null.
+        let file = unsafe { flexsc_file_hold(table, number) };
+        // INVARIANT: It is a valid file, and comes with a reference.
+        NonNull::new(file).map(Self)
+    }
+
+    /// The file, referenced while this object lives.
+    pub(crate) fn as_ptr(&self) -> *mut bindings::file {
+        self.0.as_ptr()
+    }
+
+    /// The same reference, as the kernel crate has it.
+    pub(crate) fn into_file(self) -> ARef<File> {
+        let file = mem::ManuallyDrop::new(self).0;
+        // SAFETY: By the type invariants it is a valid file, whose reference passes on. Whoever
+        // holds one like this has no fdget_pos() on it.
+        unsafe { ARef::from_raw(file.cast()) }
+    }
+}
+
+impl Drop for HeldFile {
+    fn drop(&mut self) {
+        if mutant!("file_back") {
+            return;
+        }
+        // SAFETY: By the type invariants it is a valid file, whose reference is this object's.
+        unsafe { flexsc_file_put(self.0.as_ptr()) };
+    }
+}
