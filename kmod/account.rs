@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How many contexts each user has.
+//! How many contexts each user has, and how many drain items those have.
 //!
 //! What a context consists of is allocated with `GFP_KERNEL_ACCOUNT`, so that it counts against
-//! the memory cgroup of who made it; the number bounds it where no cgroup does. This list is the
+//! the memory cgroup of who made it; the number bounds it where no cgroup does. The page workers of
+//! all users share the items that a workqueue may have at work on a CPU, so that what one user
+//! may have of them is bounded, too. This list is the
 //! module's own: a few bytes for each user, kept when who had it grow is gone.
 
-use crate::helpers::flexsc_policy_max_contexts;
+use crate::helpers::{
+    flexsc_policy_max_contexts,
+    flexsc_policy_max_drains, //
+};
 use kernel::{
     prelude::*,
     sync::global_lock, //
@@ -16,6 +21,8 @@ use kernel::{
 struct User {
     uid: u32,
     contexts: u32,
+    /// The drain items of all of them, but for the first of each.
+    drains: u32,
 }
 
 global_lock! {
@@ -33,26 +40,47 @@ pub(crate) fn init() {
 ///
 /// # Invariants
 ///
-/// Counted in `USERS` under `uid`.
+/// Counted in `USERS` under `uid`, with `drains`.
 pub(crate) struct Charge {
     uid: u32,
+    drains: u32,
 }
 
 impl Charge {
-    /// Counts one more context of the calling user. `EMFILE` if he has as many as he may.
-    pub(crate) fn new() -> Result<Self> {
+    /// Counts one more context of the calling user, with as many as it may have of `drains` drain
+    /// items, the first of which it has in any case. `EMFILE` if he has as many as he may.
+    pub(crate) fn new(drains: u32) -> Result<Self> {
         let uid = current_uid();
         let mut users = USERS.lock();
         let room = flexsc_policy_max_contexts();
         let full = |contexts| contexts >= room && !mutant!("max_contexts");
         match users.iter_mut().find(|user| user.uid == uid) {
             Some(user) if full(user.contexts) => return Err(EMFILE),
-            Some(user) => user.contexts += 1,
             None if full(0) => return Err(EMFILE),
-            None => users.push(User { uid, contexts: 1 }, GFP_KERNEL)?,
+            Some(user) => {
+                let drains = granted(drains, user.drains);
+                user.contexts += 1;
+                user.drains += drains;
+                // INVARIANT: It was just counted.
+                Ok(Self { uid, drains })
+            }
+            None => {
+                let drains = granted(drains, 0);
+                let user = User {
+                    uid,
+                    contexts: 1,
+                    drains,
+                };
+                users.push(user, GFP_KERNEL)?;
+                // INVARIANT: It was just counted.
+                Ok(Self { uid, drains })
+            }
         }
-        // INVARIANT: It was just counted.
-        Ok(Self { uid })
+    }
+
+    /// How many drain items it may have.
+    pub(crate) fn drains(&self) -> u32 {
+        self.drains + 1
     }
 }
 
@@ -63,6 +91,7 @@ impl Drop for Charge {
             return;
         };
         users[place].contexts -= 1;
+        users[place].drains -= self.drains;
         if users[place].contexts == 0 {
             let last = users.len() - 1;
             users.swap(place, last);
@@ -73,6 +102,15 @@ impl Drop for Charge {
             *users = KVec::new();
         }
     }
+}
+
+/// How many of `asked` drain items there may be besides the first, of a user who has `taken`.
+fn granted(asked: u32, taken: u32) -> u32 {
+    if mutant!("max_drains") {
+        return asked.saturating_sub(1);
+    }
+    let room = flexsc_policy_max_drains().saturating_sub(taken);
+    asked.saturating_sub(1).min(room)
 }
 
 /// The real user, as RLIMIT_NPROC counts, whatever user namespace the caller sees it from.

@@ -10,7 +10,11 @@ use crate::{
         Options, //
     },
     fdinfo,
-    helpers::flexsc_compat,
+    helpers::{
+        flexsc_compat,
+        flexsc_policy_max_entries,
+        flexsc_policy_max_threads, //
+    },
     module_parameters,
     policy,
     restrict::Restriction, //
@@ -191,10 +195,18 @@ impl Device {
         {
             return Err(EINVAL);
         }
+        let entries = entries.max(abi::MIN_ENTRIES);
+        if entries > flexsc_policy_max_entries() && !mutant!("max_entries") {
+            return Err(ENOBUFS);
+        }
         let spin_us = match setup.spin_us {
             abi::SPIN_DEFAULT => module_parameters::spin_us.value().min(abi::MAX_SPIN_US),
             spin_us if spin_us <= abi::MAX_SPIN_US || mutant!("max_spin") => spin_us,
             _ => return Err(EINVAL),
+        };
+        let max_threads = match flexsc_policy_max_threads() {
+            _ if mutant!("max_threads") => abi::MAX_WORKERS,
+            limit => limit.max(1),
         };
         let default = |asked, default| if asked == 0 { default } else { asked };
 
@@ -203,11 +215,11 @@ impl Device {
             return Err(EBUSY);
         }
         let context = Context::new(&Options {
-            entries: entries.max(abi::MIN_ENTRIES),
+            entries,
             cpu: setup.cpu,
             spin_us,
             drains: default(setup.drains, DEFAULT_DRAINS),
-            threads: default(setup.threads, DEFAULT_THREADS),
+            threads: default(setup.threads, DEFAULT_THREADS).min(max_threads),
             lsm_strict: module_parameters::lsm_strict.value(),
             restriction: self.restriction.clone(),
         })?;

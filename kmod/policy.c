@@ -15,6 +15,7 @@
 
 #include "mutant.h"
 #include "policy.h"
+#include "uapi/flexsc.h"
 
 static bool privileged;
 module_param(privileged, bool, 0644);
@@ -36,6 +37,18 @@ static unsigned int max_contexts = 256;
 module_param(max_contexts, uint, 0644);
 MODULE_PARM_DESC(max_contexts, "Contexts that one user may have at a time (default: 256)");
 
+static unsigned int max_entries = FLEXSC_MAX_ENTRIES;
+module_param(max_entries, uint, 0644);
+MODULE_PARM_DESC(max_entries, "Entries that a context may have at most (default: 4096)");
+
+static unsigned int max_drains = 512;
+module_param(max_drains, uint, 0644);
+MODULE_PARM_DESC(max_drains, "Drain items that the contexts of one user may have, but for the first of each (default: 512)");
+
+static unsigned int max_threads = 32;
+module_param(max_threads, uint, 0644);
+MODULE_PARM_DESC(max_threads, "System call threads that a context may have at most (default: 32)");
+
 static unsigned short calls[512];
 static unsigned int calls_count;
 module_param_array(calls, ushort, &calls_count, 0444);
@@ -54,6 +67,21 @@ bool flexsc_policy_audit_refuses(void)
 u32 flexsc_policy_max_contexts(void)
 {
 	return READ_ONCE(max_contexts);
+}
+
+u32 flexsc_policy_max_entries(void)
+{
+	return READ_ONCE(max_entries);
+}
+
+u32 flexsc_policy_max_drains(void)
+{
+	return READ_ONCE(max_drains);
+}
+
+u32 flexsc_policy_max_threads(void)
+{
+	return READ_ONCE(max_threads);
 }
 
 /* The number at @place of the list, or a negative one behind its end. */

@@ -180,8 +180,9 @@ struct flexsc_setup {
 	__u32 entries;		/* in/out: rounded up to a power of two */
 	__s32 cpu;		/* in/out: system call CPU, one of the caller's affinity mask */
 	__u32 spin_us;		/* in/out: idle poll time, microseconds, at most 4000 */
-	__u32 drains;		/* in/out: drain items, 0 for the default, at most 32 */
-	__u32 threads;		/* in/out: most system call threads, 0 for the default, at most 32 */
+	/* In: at most 32, 0 for the default; out: what the administrator's limits leave of it. */
+	__u32 drains;		/* in/out: drain items */
+	__u32 threads;		/* in/out: most system call threads */
 	__u32 abi_version;	/* out */
 	__u32 __reserved0;	/* in: 0 */
 	__u64 features;		/* out: FLEXSC_FEAT_* */

@@ -3,12 +3,14 @@
 
 use libflexsc::Backend;
 use libflexsc::backend::Options;
+use libflexsc::sys::MAX_ENTRIES;
 
 use super::account::Group;
 use super::{Parameter, device, set_up};
-use crate::client::DEVICE;
+use crate::client::{ClientError, Context, DEVICE, open_device, setup_request};
 use crate::lifecycle::{Behaviour, Place};
 use crate::posted::{ensure, expect, libc_ok};
+use crate::suite::until;
 use crate::world::{become_root, become_user};
 
 /// Adds the behaviours.
@@ -17,6 +19,10 @@ pub fn add(list: &mut Vec<Behaviour>) {
         ("the_library_names_the_limit", contexts as fn(&Place) -> _),
         ("the_library_names_the_limits_of_threads", threads),
         ("the_library_names_the_limit_of_memory", memory),
+        ("the_library_names_the_limit_of_entries", entries),
+        ("entries_of_a_context_are_bounded", bounded_entries),
+        ("threads_of_a_context_are_bounded", bounded_threads),
+        ("drain_items_of_a_user_are_bounded", bounded_drains),
     ] {
         list.push(Behaviour { name, run });
     }
@@ -50,6 +56,69 @@ fn backend() -> Result<(), String> {
 fn contexts(_: &Place) -> Result<(), String> {
     let _limit = Parameter::set("max_contexts", "0")?;
     told(&["max_contexts", "raise"])
+}
+
+fn entries(_: &Place) -> Result<(), String> {
+    let _limit = Parameter::set("max_entries", "64")?;
+    told(&["max_entries", "fewer", "raise"])
+}
+
+/// What set-up grants of `drains` drain items and `threads` threads, and the context that has them.
+fn granted(entries: u32, drains: u32, threads: u32) -> Result<(Context, u32, u32), ClientError> {
+    let mut request = setup_request(entries);
+    (request.drains, request.threads) = (drains, threads);
+    let context = Context::new(open_device()?, request)?;
+    let setup = context.setup();
+    let (drains, threads) = (setup.drains, setup.threads);
+    Ok((context, drains, threads))
+}
+
+fn bounded_entries(_: &Place) -> Result<(), String> {
+    let _limit = Parameter::set("max_entries", "128")?;
+    for (asked, allowed) in [(1, true), (128, true), (129, false), (MAX_ENTRIES, false)] {
+        match granted(asked, 1, 1) {
+            Ok(_) => ensure(allowed, format!("{asked} entries were allowed"))?,
+            Err(ClientError::Kernel(_, why)) if !allowed => {
+                expect(
+                    "errno",
+                    why.raw_os_error().unwrap_or(0).into(),
+                    libc::ENOBUFS.into(),
+                )?;
+            }
+            Err(why) => return Err(format!("{asked} entries: {why}")),
+        }
+    }
+    Ok(())
+}
+
+fn bounded_threads(_: &Place) -> Result<(), String> {
+    // There is one in any case.
+    for (limit, asked, expected) in [("3", 8, 3), ("3", 2, 2), ("3", 0, 3), ("0", 8, 1)] {
+        let _limit = Parameter::set("max_threads", limit)?;
+        let (_context, _, threads) = granted(64, 1, asked).map_err(|why| why.to_string())?;
+        expect(
+            &format!("threads of {asked}, at most {limit}"),
+            threads.into(),
+            expected,
+        )?;
+    }
+    Ok(())
+}
+
+fn bounded_drains(_: &Place) -> Result<(), String> {
+    let _limit = Parameter::set("max_drains", "5")?;
+    let mut contexts = Vec::new();
+    // The first of each context does not count.
+    for (asked, expected) in [(4, 4), (4, 3), (4, 1), (32, 1)] {
+        let (context, drains, _) = granted(64, asked, 1).map_err(|why| why.to_string())?;
+        expect(&format!("drain items, of {asked}"), drains.into(), expected)?;
+        contexts.push(context);
+    }
+    // What is closed makes room, as soon as it is torn down.
+    contexts.remove(0);
+    until("there is room again", || {
+        granted(64, 4, 1).is_ok_and(|(_, drains, _)| drains == 4)
+    })
 }
 
 /// Leaves the user no thread more, as far as the calling process goes.

@@ -66,6 +66,7 @@ fn errno_of(error: Error) -> c_int {
         Error::TooManyContexts => libc::EMFILE,
         Error::SetupThread => libc::EAGAIN,
         Error::SetupMemory { .. } => libc::ENOMEM,
+        Error::TooManyEntries { .. } => libc::ENOBUFS,
         Error::AbiVersion { .. } | Error::BadLayout => libc::EPROTO,
         Error::UnknownKind { .. } => libc::EINVAL,
         error => match io::Error::from(error).kind() {

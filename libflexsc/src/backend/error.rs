@@ -35,6 +35,11 @@ pub enum Error {
         /// The number of entries asked for.
         entries: u32,
     },
+    /// The module lets no context have as many entries.
+    TooManyEntries {
+        /// The number of entries asked for.
+        entries: u32,
+    },
     /// The module cannot set up a context.
     Setup(Errno),
     /// The module speaks another version of the ABI.
@@ -76,6 +81,7 @@ impl Error {
             Errno::EMFILE => Self::TooManyContexts,
             Errno::EAGAIN => Self::SetupThread,
             Errno::ENOMEM => Self::SetupMemory { entries },
+            Errno::ENOBUFS => Self::TooManyEntries { entries },
             _ => Self::Setup(errno),
         }
     }
@@ -131,6 +137,11 @@ impl fmt::Display for Error {
                 f,
                 "{device} cannot set up a context of {entries} entries: memory is short, or memory.max \
                  of the control group is reached; ask for fewer entries, or raise that limit"
+            ),
+            Self::TooManyEntries { entries } => write!(
+                f,
+                "{device} cannot set up a context of {entries} entries: that is more than \
+                 {PARAMETERS}/max_entries; ask for fewer entries, or have the administrator raise it"
             ),
             Self::Setup(errno) => {
                 write!(
@@ -201,7 +212,7 @@ impl From<Error> for io::Error {
                 Refusal::Other(errno) => Self::from(*errno).kind(),
             },
             Error::TooManyContexts | Error::SetupThread => io::ErrorKind::ResourceBusy,
-            Error::SetupMemory { .. } => io::ErrorKind::OutOfMemory,
+            Error::SetupMemory { .. } | Error::TooManyEntries { .. } => io::ErrorKind::OutOfMemory,
             Error::DeviceOpen(errno) | Error::Setup(errno) => Self::from(*errno).kind(),
             Error::AbiVersion { .. } => io::ErrorKind::Unsupported,
             Error::BadLayout => io::ErrorKind::InvalidData,
@@ -240,6 +251,10 @@ mod tests {
         says(
             &setup(Errno::ENOMEM),
             &["4096 entries", "memory.max", "fewer entries"],
+        );
+        says(
+            &setup(Errno::ENOBUFS),
+            &["4096 entries", "max_entries", "fewer entries", "raise"],
         );
         says(
             &setup(Errno::EPERM),
