@@ -55,8 +55,8 @@ impl Charge {
         let room = flexsc_policy_max_contexts();
         let full = |contexts| contexts >= room && !mutant!("max_contexts");
         match users.iter_mut().find(|user| user.uid == uid) {
-            Some(user) if full(user.contexts) => return Err(EMFILE),
-            None if full(0) => return Err(EMFILE),
+            Some(user) if full(user.contexts) => Err(EMFILE),
+            None if full(0) => Err(EMFILE),
             Some(user) => {
                 let drains = granted(drains, user.drains);
                 user.contexts += 1;

@@ -64,8 +64,8 @@ struct flexsc_frame {
 	 */
 	struct file *chain;
 
-	/* What args[0] named when the entry was taken; NULL: look it up. */
-	struct file *taken;
+	/* What args[0], and the second descriptor, named when the entry was taken; NULL: look it up. */
+	struct file *taken[2];
 	u32 events;			/* out: EPOLL* to wait for */
 	u32 flags;			/* FLEXSC_FRAME_* */
 };

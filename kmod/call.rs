@@ -44,11 +44,11 @@ pub(crate) struct Frame {
     pub(crate) done: u64,
     pub(crate) note: u64,
     pub(crate) chain: *mut bindings::file,
-    pub(crate) taken: *mut bindings::file,
+    pub(crate) taken: [*mut bindings::file; 2],
     pub(crate) events: u32,
     pub(crate) flags: u32,
 }
-static_assert!(size_of::<Frame>() == 136);
+static_assert!(size_of::<Frame>() == 144);
 
 /// `FLEXSC_FRAME_BLOCK`: make the blocking call.
 pub(crate) const FRAME_BLOCK: u32 = 1;
@@ -154,6 +154,17 @@ impl Call {
             FileUse::Takes => flags & abi::ENTRY_FILE == 0,
             FileUse::Accepts => true,
             _ => false,
+        }
+    }
+
+    /// Which argument besides the first names a file that it works on.
+    pub(crate) fn second_file(&self) -> Option<usize> {
+        match self.nr {
+            // sendfile
+            40 => Some(1),
+            // splice, copy_file_range
+            275 | 326 => Some(2),
+            _ => None,
         }
     }
 

@@ -535,7 +535,7 @@ int flexsc_call_copy_file_range(struct flexsc_frame *frame)
 	rc = flexsc_file_first(frame, FMODE_PATH, &in);
 	if (rc)
 		return flexsc_stop(frame, rc);
-	rc = flexsc_file_get(frame, frame->args[2], FMODE_PATH, &out);
+	rc = flexsc_file_second(frame, frame->args[2], &out);
 	if (rc) {
 		rc = flexsc_stop(frame, rc);
 		goto put_in;

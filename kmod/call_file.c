@@ -209,7 +209,7 @@ int flexsc_file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwante
 /* The file that the entry works on, wherever it comes from. */
 static int first_get(struct flexsc_frame *frame, fmode_t unwanted, int rw, struct file **filep)
 {
-	struct file *file = frame->file ?: frame->chain ?: frame->taken;
+	struct file *file = frame->file ?: frame->chain ?: frame->taken[0];
 
 	if (!file || FLEXSC_MUTANT(held_file))
 		return file_get(frame, frame->args[0], unwanted, rw, filep);
@@ -236,6 +236,30 @@ static int first_get(struct flexsc_frame *frame, fmode_t unwanted, int rw, struc
 int flexsc_file_first(struct flexsc_frame *frame, fmode_t unwanted, struct file **filep)
 {
 	return first_get(frame, unwanted, NO_TRANSFER, filep);
+}
+
+/**
+ * flexsc_file_second - the file that the second descriptor of a call stands for
+ * @frame: the entry
+ * @fd: that descriptor
+ * @filep: out, with a reference for flexsc_file_put()
+ *
+ * Not in W.
+ *
+ * Return: as flexsc_file_get().
+ */
+int flexsc_file_second(struct flexsc_frame *frame, unsigned int fd, struct file **filep)
+{
+	struct file *file = frame->taken[1];
+
+	if (frame->lane == FLEXSC_LANE_W)
+		return FLEXSC_TO_T;
+	if (!file)
+		return flexsc_file_get(frame, fd, FMODE_PATH, filep);
+	if (file->f_mode & FMODE_PATH)
+		return -EBADF;
+	*filep = get_file(file);
+	return 0;
 }
 
 /**

@@ -47,6 +47,7 @@ typedef int (*flexsc_file_fn)(struct flexsc_frame *frame, struct file *file);
 int flexsc_file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwanted,
 		    struct file **filep);
 int flexsc_file_first(struct flexsc_frame *frame, fmode_t unwanted, struct file **filep);
+int flexsc_file_second(struct flexsc_frame *frame, unsigned int fd, struct file **filep);
 int flexsc_file_get_rw(struct flexsc_frame *frame, int rw, struct file **filep);
 int flexsc_file_get_again(struct flexsc_frame *frame, struct file **filep);
 int flexsc_on_file(struct flexsc_frame *frame, fmode_t unwanted, flexsc_file_fn fn);

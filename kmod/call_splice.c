@@ -42,9 +42,9 @@ static int find_pipe(struct end *end)
 	return FLEXSC_HAND_BACK;
 }
 
-static int get_end(struct flexsc_frame *frame, unsigned int fd, struct end *end)
+static int get_second_end(struct flexsc_frame *frame, unsigned int fd, struct end *end)
 {
-	return flexsc_file_get(frame, fd, FMODE_PATH, &end->file) ?: find_pipe(end);
+	return flexsc_file_second(frame, fd, &end->file) ?: find_pipe(end);
 }
 
 static int get_first_end(struct flexsc_frame *frame, struct end *end)
@@ -251,7 +251,7 @@ int flexsc_call_sendfile(struct flexsc_frame *frame)
 	if (in.upos && copy_from_user(&in.pos, in.upos, sizeof(in.pos)))
 		return flexsc_done(frame, -EFAULT);
 	pos = in.pos;
-	rc = get_end(frame, in_fd, &in);
+	rc = get_second_end(frame, in_fd, &in);
 	if (rc > 0)
 		return rc;
 	frame->ret = rc;
@@ -370,7 +370,7 @@ int flexsc_call_splice(struct flexsc_frame *frame)
 	rc = get_first_end(frame, &in);
 	if (rc)
 		return flexsc_stop(frame, rc);
-	rc = get_end(frame, frame->args[2], &out);
+	rc = get_second_end(frame, frame->args[2], &out);
 	if (rc) {
 		rc = flexsc_stop(frame, rc);
 	} else {

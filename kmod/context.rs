@@ -41,7 +41,6 @@ use crate::{
     chain::Go,
     clock::Clock,
     drain::Drain,
-    file::HeldFile,
     helpers::{
         flexsc_cond_resched,
         flexsc_one_cpu,
@@ -471,7 +470,7 @@ impl Context {
             done: 0,
             note: 0,
             chain: ptr::null_mut(),
-            taken: run.taken.as_ref().map_or(ptr::null_mut(), HeldFile::as_ptr),
+            taken: run.taken.as_ptrs(),
             events: 0,
             flags: call::FRAME_MULTI * u32::from(posted.is_multi()),
         };
@@ -504,7 +503,7 @@ impl Context {
                     // SAFETY: The handler has passed its reference on with the verdict.
                     run.held = unsafe { Arm::new(self, run.index, frame.file) };
                     // The same file, so that this is not its last reference.
-                    run.taken = None;
+                    run.taken.drop_first();
                 }
                 match &mut run.held {
                     Some(arm) => {

@@ -2,9 +2,13 @@
 
 //! Files that entries hold: from when they are taken, or without a descriptor.
 
-use crate::helpers::{
-    flexsc_file_hold,
-    flexsc_file_put, //
+use crate::{
+    call::Call,
+    helpers::{
+        flexsc_file_hold,
+        flexsc_file_put, //
+    },
+    shared::Posted, //
 };
 use core::{
     mem,
@@ -44,7 +48,7 @@ impl HeldFile {
 
     /// The file that `number` names in the fd table of the calling thread, or of `table` where
     /// that is a kernel thread; `None` if it names none, or one of ours. Does not sleep.
-    pub(crate) fn by_number(table: Option<&Task>, number: u32) -> Option<Self> {
+    fn by_number(table: Option<&Task>, number: u32) -> Option<Self> {
         let table = table.map_or(ptr::null_mut(), Task::as_ptr);
         // SAFETY: `table` is a task that the caller has a reference to, or null.
         let file = unsafe { flexsc_file_hold(table, number) };
@@ -63,6 +67,43 @@ impl HeldFile {
         // SAFETY: By the type invariants it is a valid file, whose reference passes on. Whoever
         // holds one like this has no fdget_pos() on it.
         unsafe { ARef::from_raw(file.cast()) }
+    }
+}
+
+/// The files that an entry's arguments named when it was taken. Only dropped where one may sleep.
+#[derive(Default)]
+pub(crate) struct HeldFiles {
+    first: Option<HeldFile>,
+    second: Option<HeldFile>,
+}
+
+impl HeldFiles {
+    /// What the arguments of `call`, in an entry with these flags, name in `table`; see
+    /// [`HeldFile::by_number`].
+    pub(crate) fn new(call: &Call, posted: &Posted, table: Option<&Task>) -> Self {
+        if mutant!("taken_file") {
+            return Self::default();
+        }
+        // CAST: As the system calls cut their argument.
+        let by_number = |argument: u64| HeldFile::by_number(table, argument as u32);
+        let first = call.names_file(posted.flags);
+        let second = call.second_file().and_then(|place| posted.args.get(place));
+        Self {
+            first: first.then(|| by_number(posted.args[0])).flatten(),
+            second: second.copied().and_then(by_number),
+        }
+    }
+
+    /// Gives back the first, which something else holds as well.
+    pub(crate) fn drop_first(&mut self) {
+        self.first = None;
+    }
+
+    /// For the entry's frame; valid while this object lives.
+    pub(crate) fn as_ptrs(&self) -> [*mut bindings::file; 2] {
+        let pointer =
+            |file: &Option<HeldFile>| file.as_ref().map_or(ptr::null_mut(), HeldFile::as_ptr);
+        [pointer(&self.first), pointer(&self.second)]
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     },
     clock,
     context::Context,
-    file::HeldFile,
+    file::HeldFiles,
     shared::{
         Counter,
         Shared,
@@ -170,16 +170,13 @@ impl State {
         true
     }
 
-    /// From now on an entry takes time, and holds the file that its first argument names.
+    /// From now on an entry takes time, and holds the files that its arguments name.
     pub(crate) fn begin(&mut self, index: u16, source: &Source<'_>) {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
-        let posted = &slot.posted;
-        let named = call::find(posted.nr).is_some_and(|call| call.names_file(posted.flags));
-        if named && !mutant!("taken_file") {
-            // CAST: As the system calls cut their argument.
-            slot.taken = HeldFile::by_number(source.table, posted.args[0] as u32);
+        if let Some(call) = call::find(slot.posted.nr) {
+            slot.taken = HeldFiles::new(call, &slot.posted, source.table);
         }
         if slot.posted.flags & ENTRY_TIMEOUT != 0 {
             slot.deadline = clock::after(slot.posted.time);

@@ -11,7 +11,7 @@ use crate::{
     },
     chain::ChainFile,
     clock::NEVER,
-    file::HeldFile,
+    file::HeldFiles,
     shared::Posted, //
 };
 use kernel::{
@@ -48,8 +48,8 @@ pub(crate) struct Run {
     pub(crate) held: Option<Arm>,
     /// The file of its chain. May only be dropped where one may sleep.
     pub(crate) file: ChainFile,
-    /// What its first argument named when it was taken.
-    pub(crate) taken: Option<HeldFile>,
+    /// What its arguments named when it was taken.
+    pub(crate) taken: HeldFiles,
 }
 
 /// One entry.
@@ -62,8 +62,8 @@ pub(crate) struct Slot {
     pub(crate) held: Option<Arm>,
     /// The file of its chain, from its turn on, while no lane has it.
     pub(crate) file: ChainFile,
-    /// What its first argument named when it was taken, while no lane has it.
-    pub(crate) taken: Option<HeldFile>,
+    /// What its arguments named when it was taken, while no lane has it.
+    pub(crate) taken: HeldFiles,
     /// The entry that waits for this one.
     pub(crate) next: Option<u16>,
     /// When it has to be over.
@@ -116,7 +116,7 @@ impl Slots {
                     cancelled: false,
                     held: None,
                     file: ChainFile::Nothing,
-                    taken: None,
+                    taken: HeldFiles::default(),
                     next: None,
                     deadline: NEVER,
                     late: false,
@@ -147,7 +147,7 @@ impl Slots {
             posted: slot.posted,
             held: slot.held.take(),
             file: core::mem::take(&mut slot.file),
-            taken: slot.taken.take(),
+            taken: core::mem::take(&mut slot.taken),
         })
     }
 

@@ -19,6 +19,7 @@ use crate::suite::{Behaviour, Place, until};
 pub fn add(list: &mut Vec<Behaviour>) {
     let mut one = |name, run| list.push(Behaviour { name, run });
     one("what_is_taken_has_its_file", has);
+    one("what_is_taken_has_both_its_files", has_both);
     one("what_a_caller_has_taken_has_its_file", caller_has);
     one("what_is_cancelled_gives_its_file_back", cancelled);
     one("what_is_taken_is_given_back_when_the_process_dies", killed);
@@ -27,7 +28,12 @@ pub fn add(list: &mut Vec<Behaviour>) {
 /// Posts a send on `fd`, which no thread is free for, and waits until it is taken.
 fn post_send(poster: &mut Poster, fd: RawFd) -> Result<u32, String> {
     let args = [fd as u64, b"word".as_ptr() as u64, 4, 0, 0, 0];
-    let index = poster.post(libc::SYS_sendto, &args)?;
+    post_taken(poster, libc::SYS_sendto, &args)
+}
+
+/// Posts a call that no thread is free for, and waits until it is taken.
+fn post_taken(poster: &mut Poster, nr: libc::c_long, args: &[u64]) -> Result<u32, String> {
+    let index = poster.post(nr, args)?;
     let status = poster.context.status(index);
     until("the entry is taken", || {
         status.load(Ordering::Acquire) == BUSY
@@ -83,6 +89,39 @@ fn has(_: &mut Place) -> Result<(), String> {
         receive(&nobody),
         NOTHING,
     )
+}
+
+fn length(file: &fs::File) -> Result<i64, String> {
+    let data = file.metadata().map_err(|why| why.to_string())?;
+    Ok(data.len() as i64)
+}
+
+fn has_both(place: &mut Place) -> Result<(), String> {
+    let mut poster = single()?;
+    let blocked = asleep(&mut poster, "fifo")?;
+    let source = place.file("source", b"word")?;
+    let [real, wrong] = [place.file("real", b"")?, place.file("wrong", b"")?].map(fs::File::from);
+    let args = [
+        source.as_raw_fd() as u64,
+        0,
+        real.as_raw_fd() as u64,
+        0,
+        4,
+        0,
+    ];
+    let copied = post_taken(&mut poster, libc::SYS_copy_file_range, &args)?;
+    let kept = real.try_clone().map_err(|why| why.to_string())?;
+    for number in [source.as_raw_fd(), real.as_raw_fd()] {
+        // SAFETY: only makes the descriptor name another file.
+        let made = unsafe { libc::dup2(wrong.as_raw_fd(), number) };
+        libc_ok("dup2", made.into())?;
+    }
+    let _writer = let_go("fifo")?;
+    let done = take(&mut poster, 2)?;
+    ensure(result_of(&done, blocked)? >= 0, "the FIFO was not opened")?;
+    expect("copy", result_of(&done, copied)?, 4)?;
+    expect("what was copied", length(&kept)?, 4)?;
+    expect("what has its number now", length(&wrong)?, 0)
 }
 
 fn caller_has(_: &mut Place) -> Result<(), String> {
