@@ -347,6 +347,23 @@ void flexsc_file_release(struct flexsc_frame *frame, struct file *file, int rc)
 		flexsc_file_put(file);
 }
 
+static struct file *table_hold(struct files_struct *files, unsigned int fd)
+{
+	struct file *file;
+
+	/* A task that exits has none. */
+	if (!files)
+		return NULL;
+	spin_lock(&files->file_lock);
+	file = files_lookup_fd_locked(files, fd);
+	if (file && (file->f_op != &FLEXSC_FOPS || FLEXSC_MUTANT(own_file)))
+		get_file(file);
+	else
+		file = NULL;
+	spin_unlock(&files->file_lock);
+	return file;
+}
+
 /**
  * flexsc_file_hold - the file that an entry is going to work on
  * @table: a task with the process's fd table, for a kernel thread; may be NULL
@@ -358,24 +375,15 @@ void flexsc_file_release(struct flexsc_frame *frame, struct file *file, int rc)
  */
 struct file *flexsc_file_hold(struct task_struct *table, unsigned int fd)
 {
-	struct file *file = NULL;
-	struct files_struct *files;
+	struct file *file;
 
 	if (!(current->flags & PF_KTHREAD))
-		table = current;
+		return table_hold(current->files, fd);
 	if (!table)
 		return NULL;
+	/* As in file_get(). */
 	task_lock(table);
-	files = table->files;
-	if (files) {
-		spin_lock(&files->file_lock);
-		file = files_lookup_fd_locked(files, fd);
-		if (file && (file->f_op != &FLEXSC_FOPS || FLEXSC_MUTANT(own_file)))
-			get_file(file);
-		else
-			file = NULL;
-		spin_unlock(&files->file_lock);
-	}
+	file = table_hold(table->files, fd);
 	task_unlock(table);
 	return file;
 }
