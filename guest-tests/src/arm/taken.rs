@@ -23,6 +23,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
     one("what_a_caller_has_taken_has_its_file", caller_has);
     one("what_is_cancelled_gives_its_file_back", cancelled);
     one("what_is_taken_is_given_back_when_the_process_dies", killed);
+    one("what_is_taken_and_holds_the_context_is_given_back", circle);
 }
 
 /// Posts a send on `fd`, which no thread is free for, and waits until it is taken.
@@ -199,5 +200,31 @@ fn killed(_: &mut Place) -> Result<(), String> {
         format!("ended by {end:?}"),
     )?;
     until("the file is given back", || receive(&other) == 0)?;
+    module_unused()
+}
+
+/// A socket in whose queue the only other descriptor of the context lies.
+fn circle(_: &mut Place) -> Result<(), String> {
+    let mut child = Child::spawn(|| {
+        let body = || -> Result<(), String> {
+            let (one, other) = sockets()?;
+            let mut poster = single()?;
+            super::poll::send(&other, poster.context.fd())?;
+            asleep(&mut poster, "fifo")?;
+            post_send(&mut poster, one.as_raw_fd())?;
+            std::mem::forget((poster, one, other));
+            Ok(())
+        };
+        body().map_or_else(
+            |why| {
+                eprintln!("the process to end: {why}");
+                1
+            },
+            |()| 0,
+        )
+    })
+    .map_err(|why| why.to_string())?;
+    let end = child.wait(*crate::client::PATIENCE);
+    ensure(end == Some(End::Exit(0)), format!("ended by {end:?}"))?;
     module_unused()
 }
