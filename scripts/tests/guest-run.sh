@@ -106,6 +106,11 @@ FLEXSC_BOOT_LIMIT=1 guest -- true
 result "a boot that hangs is tried once more" says "did not boot \(not within 1 s; .*once more"
 result "status 125 for one that hangs again" [ $rc -eq 125 ]
 
+# Nearly as the kernel says it; here it only repeats its command line.
+guest --append "seen=_preempt_detected_stalls" -- true
+result "a boot that stalls is tried once more, at once" says "did not boot \(it stalled after [0-9]+ s; .*once more"
+result "and may succeed then" [ $rc -eq 0 ]
+
 guest --quiet -- no-such-program
 result "status 127 for a program that is not there" [ $rc -eq 127 ]
 result "--quiet leaves standard error to the guest" bash -c "! grep -q '^guest: ' '$work/err'"
