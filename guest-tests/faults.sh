@@ -76,6 +76,9 @@ loaded() {
 errno='(^|[^A-Z_])E(NOMEM|AGAIN|FAULT|NOBUFS|NFILE)([^A-Z_]|$)|memory allocation of [0-9]+ bytes failed'
 errno="$errno|os error (11|12|14|23|105)[^0-9]|code: (11|12|14|23|105),"
 errno="$errno|(^|[^0-9A-Za-z])-(11|12|14|23|105)([^0-9]|$)"
+# What the kernel says instead: a port without the memory for its entry is in use, a file of /proc
+# without an inode is not there, and an exec that fails when the old program is gone kills.
+errno="$errno|Address already in use|/proc/[^ ]*: No such file or directory|exec_[a-z_]*: ended by Signal.11."
 
 # unclean: the FAIL lines of the output without one, in themselves or in what the behaviour has
 # printed before, as its children do.

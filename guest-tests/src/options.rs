@@ -28,12 +28,17 @@ const USAGE: &str =
 /// With `FLEXSC_TEST_FAULTS` set, allocations that the kernel makes for this process, and for those that it forks, may
 /// fail from now on. Not earlier than a behaviour begins, or it would often not be reached.
 pub(crate) fn faults() {
-    if std::env::var_os("FLEXSC_TEST_FAULTS").is_some() {
+    if with_faults() {
         if let Err(why) = std::fs::write("/proc/self/make-it-fail", "1") {
             eprintln!("/proc/self/make-it-fail: {why}");
             std::process::exit(2);
         }
     }
+}
+
+/// Whether allocations may fail.
+pub fn with_faults() -> bool {
+    std::env::var_os("FLEXSC_TEST_FAULTS").is_some()
 }
 
 impl Options {

@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::sync::atomic::Ordering;
 
-use libflexsc::sys::{DONE, NR_NOP};
+use libflexsc::sys::{BUSY, DONE, NR_NOP, SUBMITTED};
 
 use crate::client::{Completion, Context, Done, Lane, Mode, plain};
 use crate::suite::until;
@@ -111,6 +111,29 @@ impl Poster {
         loop {
             let done = self.complete()?;
             ensure(done.index != index, format!("it did not sleep: {done:?}"))?;
+        }
+    }
+
+    /// Waits until the entry is taken, and not over at once.
+    ///
+    /// # Errors
+    /// When it never is; its completion when it is over.
+    pub fn until_taken(&mut self, index: u32) -> Result<(), String> {
+        let status = self.context.status(index);
+        let mut seen = SUBMITTED;
+        until("the entry is taken", || {
+            seen = status.load(Ordering::Acquire);
+            seen != SUBMITTED
+        })?;
+        if seen == BUSY {
+            return Ok(());
+        }
+        loop {
+            let done = self.complete()?;
+            ensure(
+                done.index != index,
+                format!("it was over at once: {done:?}"),
+            )?;
         }
     }
 

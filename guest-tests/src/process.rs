@@ -231,12 +231,14 @@ fn nonblocking(fd: OwnedFd) -> fs::File {
 }
 
 /// How many references keep the module loaded.
-pub fn module_references() -> Option<u32> {
-    fs::read_to_string("/sys/module/flexsc/refcnt")
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+///
+/// # Errors
+/// Why that cannot be told, as text.
+pub fn module_references() -> Result<u32, String> {
+    let path = "/sys/module/flexsc/refcnt";
+    let text = fs::read_to_string(path).map_err(|why| format!("{path}: {why}"))?;
+    let count = text.trim().parse();
+    count.map_err(|why| format!("{path}: {text:?}: {why}"))
 }
 
 /// Waits until nothing refers to the module any more.
@@ -246,13 +248,12 @@ pub fn module_references() -> Option<u32> {
 pub fn module_unused() -> Result<(), String> {
     let started = Instant::now();
     loop {
-        match module_references() {
-            None => return Err("flexsc is not loaded".into()),
-            Some(0) => return Ok(()),
-            Some(count) if started.elapsed() > Duration::from_secs(20) => {
+        match module_references()? {
+            0 => return Ok(()),
+            count if started.elapsed() > Duration::from_secs(20) => {
                 return Err(format!("flexsc.ko is still referred to {count} times"));
             }
-            Some(_) => std::thread::sleep(Duration::from_millis(10)),
+            _ => std::thread::sleep(Duration::from_millis(10)),
         }
     }
 }

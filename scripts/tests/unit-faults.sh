@@ -31,12 +31,16 @@ clean a sleeping call completed: Completion { index: 0, ret: -14, flags: 0 }
 clean pread64: ENOMEM, not 8
 clean openat gave -12
 clean panicked: failed to spawn thread: Os { code: 11, kind: WouldBlock, message: "Resource temporarily unavailable" }
+clean tcp 127.0.0.1: Address already in use (os error 98)
+clean /proc/thread-self/ns/net: No such file or directory (os error 2)
 wrong read gave something else
+wrong No such file or directory (os error 2)
 wrong read: 12, not 8
 wrong openat gave -1234
 wrong cannot open /dev/flexsc: No such file or directory (os error 2); load flexsc.ko, run as root
 wrong the process ended by Some(Exit(1))
 wrong ended by Signal(6)
+wrong ended by Signal(11)
 LINES
 printf 'the process to kill: FLEXSC_IOC_SETUP failed: Cannot allocate memory (os error 12)\nFAIL program.it: ended by Exit(1)\n' >output
 judged "what a child has said before" clean

@@ -287,7 +287,7 @@ fn storm(place: &mut Place) -> Result<(), String> {
             for _ in 0..writes {
                 // SAFETY: no more than eight bytes to write.
                 let ret = unsafe { libc::write(write.as_raw_fd(), one.as_ptr().cast(), len) };
-                expect("write", ret as i64, len as i64)?;
+                expect("write", libc_ok("write", ret as i64)?, len as i64)?;
             }
             // Kept open until all is read.
             std::mem::forget(write);
@@ -296,7 +296,12 @@ fn storm(place: &mut Place) -> Result<(), String> {
         // What is written after a look is told of by a later completion, to the last.
         let (mut sum, mut completions) = (0, 0);
         while sum < writes {
-            expect(what, told(&mut poster, index)?, IN)?;
+            let events = told(&mut poster, index)?;
+            if events & i64::from(libc::POLLHUP) != 0 {
+                writer.join().map_err(|_| "the writer panicked")??;
+                return Err(format!("{what}: told of a hang-up"));
+            }
+            expect(what, events, IN)?;
             completions += 1;
             let mut memory = [0_u8; 4096];
             loop {

@@ -255,7 +255,8 @@ fn accepts(_: &mut Place) -> Result<(), String> {
                 let other = connection(&listener, &name)?;
                 let done = poster.complete()?;
                 ensure(left.remove(&done.index), "an entry completed twice")?;
-                let accepted = libc_ok("accept4", done.ret)?;
+                let accepted = done.ret;
+                ensure(accepted >= 0, format!("accept4 gave {accepted}"))?;
                 // SAFETY: the call has just returned this descriptor.
                 let accepted = unsafe { OwnedFd::from_raw_fd(accepted as RawFd) };
                 put(&other, round + 1)?;

@@ -4,10 +4,7 @@
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use libflexsc::sys::BUSY;
 
 use crate::cancel::request::{asleep, cancel, result_of, single, sockets, take};
 use crate::client::Mode;
@@ -35,10 +32,7 @@ fn post_send(poster: &mut Poster, fd: RawFd) -> Result<u32, String> {
 /// Posts a call that no thread is free for, and waits until it is taken.
 fn post_taken(poster: &mut Poster, nr: libc::c_long, args: &[u64]) -> Result<u32, String> {
     let index = poster.post(nr, args)?;
-    let status = poster.context.status(index);
-    until("the entry is taken", || {
-        status.load(Ordering::Acquire) == BUSY
-    })?;
+    poster.until_taken(index)?;
     Ok(index)
 }
 

@@ -116,13 +116,7 @@ fn queued(_: &mut Place) -> Result<(), String> {
     let mut poster = single()?;
     let blocked = asleep(&mut poster, "fifo")?;
     let waiting = stat(&mut poster)?;
-    let context = &poster.context;
-    until("the entry is taken", || {
-        context
-            .status(waiting)
-            .load(std::sync::atomic::Ordering::Acquire)
-            == abi::BUSY
-    })?;
+    poster.until_taken(waiting)?;
     expect("cancel", cancel(&poster.context, waiting, 0), 0)?;
     let done = poster.complete()?;
     expect(
@@ -202,13 +196,7 @@ fn blocked_read(_: &mut Place) -> Result<(), String> {
     for _ in 0..5 {
         let args = [one.as_raw_fd() as u64, memory.as_mut_ptr() as u64, 8];
         let blocked = poster.post(libc::SYS_read, &args)?;
-        let context = &poster.context;
-        until("the entry is taken", || {
-            context
-                .status(blocked)
-                .load(std::sync::atomic::Ordering::Acquire)
-                == abi::BUSY
-        })?;
+        poster.until_taken(blocked)?;
         // Whether it sleeps already, or was still queued, or on its way from one lane to the other.
         let answer = cancel(&poster.context, blocked, 0);
         let want = match answer {

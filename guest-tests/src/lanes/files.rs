@@ -75,7 +75,7 @@ fn clones(_: &Place) -> Result<(), String> {
                 Mode::Lanes => Lane::Thread,
                 Mode::Caller => Lane::Caller,
             };
-            ensure(done.lane == lane, format!("executed in {:?}", done.lane))?;
+            ensure(done.lane == lane, format!("executed elsewhere: {done:?}"))?;
             Ok(done.ret)
         };
 

@@ -117,7 +117,7 @@ fn terminal(_: &Place) -> Result<(), String> {
             let done = poster.entry(nr, &args)?;
             ensure(
                 done.lane == Lane::HandedBack,
-                format!("call {nr} was executed in {:?}", done.lane),
+                format!("call {nr} was executed: {done:?}"),
             )?;
         }
     }
@@ -161,10 +161,7 @@ fn dedupe(_: &Place) -> Result<(), String> {
             range.as_mut_ptr() as u64,
         ];
         let done = poster.entry(libc::SYS_ioctl, &args)?;
-        ensure(
-            done.lane == Lane::HandedBack,
-            format!("executed in {:?}", done.lane),
-        )?;
+        ensure(done.lane == Lane::HandedBack, format!("executed: {done:?}"))?;
         if mode == Mode::Lanes {
             poster.nop()?;
         }

@@ -404,7 +404,8 @@ fn network_of(socket: i32) -> Result<(u64, u64), String> {
 
 /// The network namespace of the calling thread, as (device, inode).
 fn network() -> Result<(u64, u64), String> {
-    let stat = fs::metadata("/proc/thread-self/ns/net").map_err(|why| why.to_string())?;
+    let path = "/proc/thread-self/ns/net";
+    let stat = fs::metadata(path).map_err(|why| format!("{path}: {why}"))?;
     Ok((stat.dev(), stat.ino()))
 }
 

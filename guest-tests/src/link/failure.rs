@@ -15,7 +15,7 @@ use crate::cancel::request::cancel;
 use crate::client::Completion;
 use crate::posted::{MODES, Poster, ensure, expect};
 use crate::process::pipe;
-use crate::suite::{Behaviour, Place, context, until};
+use crate::suite::{Behaviour, Place, context};
 
 /// This file's behaviours.
 pub fn add(list: &mut Vec<Behaviour>) {
@@ -121,13 +121,11 @@ fn blocks(from: &OwnedFd, byte: &mut [u8; 1]) -> Step {
     step(libc::SYS_read, &args)
 }
 
-fn taken(poster: &Poster, index: u32) -> Result<(), String> {
+fn taken(poster: &mut Poster, index: u32) -> Result<(), String> {
     // Whoever looks at the ring has to be sent there by a wait that does not sleep.
     let sent = poster.context.wait(0, None);
     sent.map_err(|why| why.to_string())?;
-    until("the entry is taken", || {
-        poster.context.status(index).load(Ordering::Acquire) == abi::BUSY
-    })
+    poster.until_taken(index)
 }
 
 fn waiting(_: &mut Place) -> Result<(), String> {
@@ -138,7 +136,7 @@ fn waiting(_: &mut Place) -> Result<(), String> {
         for which in 1..5 {
             let steps = [blocks(&from, &mut byte), nop(), nop(), nop(), nop()];
             let indices = post(&mut poster, &steps)?;
-            taken(&poster, indices[4])?;
+            taken(&mut poster, indices[4])?;
             for _ in 0..2 {
                 expect("cancel", cancel(&poster.context, indices[which], 0), 0)?;
             }
@@ -221,7 +219,7 @@ fn turn(_: &mut Place) -> Result<(), String> {
     let limit = Duration::from_secs(3);
     let limited = nop().within(limit.as_nanos() as i64);
     let indices = post(&mut poster, &[blocks(&from, &mut byte), limited, nop()])?;
-    taken(&poster, indices[2])?;
+    taken(&mut poster, indices[2])?;
     std::thread::sleep(limit + Duration::from_millis(300));
     put(&to, 1)?;
     let got = rets(&complete(&mut poster, &indices)?);
@@ -283,7 +281,7 @@ fn scribble(_: &mut Place) -> Result<(), String> {
             let mut steps = vec![nop(); 60];
             steps[0] = blocks(&from, &mut byte);
             let indices = post(&mut poster, &steps)?;
-            taken(&poster, indices[59])?;
+            taken(&mut poster, indices[59])?;
             for index in &indices {
                 poster.context.flags(*index).store(words, Ordering::Relaxed);
                 poster.context.nr(*index).store(3, Ordering::Relaxed);

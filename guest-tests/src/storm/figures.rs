@@ -131,7 +131,7 @@ impl Figures {
             vmalloc: field("VmallocUsed:")? - stack * count,
             stacks: kernel_stack - stack * count,
             files: number(files.split_whitespace().next(), "open files")?,
-            references: module_references().ok_or("flexsc is not loaded")?.into(),
+            references: module_references()?.into(),
             slab: field("SUnreclaim:")? - debug_objects()?,
             available: field("MemAvailable:")?,
             threads: count,
