@@ -243,6 +243,7 @@ fn close_unlocks(place: &Place) -> Result<(), String> {
         let mut poster = Poster::new(mode)?;
         for _ in 0..10 {
             let fd = poster.open(c"lock", libc::O_RDWR)? as i32;
+            ensure(fd >= 0, format!("openat gave {fd}"))?;
             // SAFETY: neither call takes memory.
             libc_ok("flock", unsafe { libc::flock(fd, libc::LOCK_EX) }.into())?;
             expect("close", poster.close(fd)?, 0)?;

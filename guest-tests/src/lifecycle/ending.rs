@@ -130,7 +130,12 @@ fn kill_any_moment(place: &Place) -> Result<(), String> {
     for round in 0..8 * place.rounds {
         let seed = place.seed + round;
         let mut child = Child::spawn(|| {
-            while churn(seed).is_ok() {}
+            let why = loop {
+                if let Err(why) = churn(seed) {
+                    break why;
+                }
+            };
+            eprintln!("the process to kill: {why}");
             1
         })
         .map_err(|why| why.to_string())?;
