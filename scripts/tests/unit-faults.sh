@@ -9,9 +9,9 @@ cd "$work" || exit
 status=0
 eval "$(sed -n '/^errno=/,/^}/p' "$repo/guest-tests/faults.sh")"
 
-judged() { # NAME WANT: the behaviour in the file output is clean, or not
+judged() { # NAME WANT [WHERE]: the behaviour in the file output is clean, or not
 	local is=clean
-	[[ -z $(unclean) ]] || is=wrong
+	[[ -z $(unclean "${3:-}") ]] || is=wrong
 	if [[ $is == "$2" ]]; then
 		echo "PASS faults: $1 is $2"
 	else
@@ -50,4 +50,7 @@ printf 'a child: (os error 12)\nPASS program.another\nFAIL program.it: ended by 
 judged "what was said of another behaviour" wrong
 printf 'FAIL program.another: (os error 12)\nFAIL program.it: ended by Exit(1)\n' >output
 judged "what another behaviour has failed by" wrong
+printf 'FAIL program.it: handed back: Completion { index: 0, ret: -38, flags: 32768 }\n' >output
+judged "what is handed back for want of the process's memory" wrong
+judged "what is handed back for want of the module's memory" clean "inside the module"
 exit $status

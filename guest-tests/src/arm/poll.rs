@@ -177,7 +177,13 @@ fn circle(_: &mut Place) -> Result<(), String> {
                 std::mem::forget((poster, one, other, signals));
                 Ok(())
             };
-            body().map_or(1, |()| 0)
+            body().map_or_else(
+                |why| {
+                    eprintln!("the process to end: {why}");
+                    1
+                },
+                |()| 0,
+            )
         })
         .map_err(|why| why.to_string())?;
         let end = child.wait(*crate::client::PATIENCE);

@@ -274,12 +274,18 @@ fn outlived_by_child(_: &Place) -> Result<(), String> {
     let (read, write) = crate::process::pipe().map_err(|why| why.to_string())?;
     let (report, told) = crate::process::pipe().map_err(|why| why.to_string())?;
     let mut middle = Child::spawn(|| {
-        let Ok(mut poster) = Poster::new(Mode::Lanes) else {
-            return 2;
+        let begun = || -> Result<Poster, String> {
+            let mut poster = Poster::new(Mode::Lanes)?;
+            poster.nop()?;
+            Ok(poster)
         };
-        if poster.nop().is_err() {
-            return 3;
-        }
+        let poster = match begun() {
+            Ok(poster) => poster,
+            Err(why) => {
+                eprintln!("the owner: {why}");
+                return 2;
+            }
+        };
         let (fd, size) = (poster.context.fd(), poster.context.mapping().1);
         let grandchild = Child::spawn(|| {
             drop(write);
