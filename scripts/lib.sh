@@ -45,12 +45,12 @@ key() { sha256sum | cut -c1-12; }
 setup_key() {
 	{
 		echo "$MIRROR $KERNEL_SUITES"
-		cat "$REPO"/qemu/{kernel-series,toolchain-packages,guest-packages,debug-config,initramfs-init,guest-init,guest-tty} "$REPO"/scripts/{lib.sh,setup}
+		cat "$REPO"/qemu/{kernel-series,toolchain-packages,guest-packages,firmware-packages,debug-config,initramfs-init,guest-init,guest-tty} "$REPO"/scripts/{lib.sh,setup}
 	} | key
 }
 
 # load_setup: runs scripts/setup if it has not run, then sets KSUITE KVER PKGVER ROOT
-# KERNEL KDIR IMAGE BOOT DEBUG, and QEMU: the toolchain root's, started by its own loader, so
+# KERNEL KDIR IMAGE BOOT FIRMWARE DEBUG, and QEMU: the toolchain root's, started by its own loader, so
 # that every machine runs the same one. (Before 8.1 the translator could take code while
 # another vCPU rewrote it, and the guest died of a stale int3 now and then.)
 load_setup() {
