@@ -121,7 +121,7 @@ rc=0
 result "status 125 for a module that does not load" [ $rc -eq 125 ]
 result "why the module does not load is shown" says "flexsc.ko does not load: .*Invalid module format"
 
-for wrong in "--cpus 0" "--cpus x" "--share /nonexistent" "--disk 1Q" "--kernel x" "--accel x" "--nonsense" "--timeout"; do
+for wrong in "--cpus 0" "--cpus x" "--share /nonexistent" "--disk 1Q" "--kernel x" "--accel x" "--nonsense" "--secure-boot /nonexistent/file" "--enrol x" "--timeout"; do
 	# shellcheck disable=SC2086
 	guest $wrong -- true
 	[[ $wrong != --timeout ]] || { rc=0; "$REPO/scripts/guest" "$wrong" >"$work/out" 2>"$work/err" || rc=$?; }
