@@ -4,8 +4,8 @@
 #
 # docs/install.md, step by step: install, modprobe with parameters, a group and udev's rule, an
 # ordinary user of that group syncs a directory over the module, unload, uninstall; and what a
-# kernel says that takes signed modules only. No key can be enrolled here. The module goes to a
-# tree of its own, since depmod takes minutes over the guest's.
+# kernel says that takes signed modules only; scripts/tests/secure-boot.sh enrols a key. The module
+# goes to a tree of its own, since depmod takes minutes over the guest's.
 dir=/opt/flexsc
 root=$PWD/root
 modules=$root/lib/modules/$(uname -r)
