@@ -3,9 +3,10 @@
 # guest: --disk 2G --no-module
 #
 # docs/install.md, step by step: install, modprobe with parameters, a group and udev's rule, an
-# ordinary user of that group syncs a directory over the module, unload, uninstall; and what a
-# kernel says that takes signed modules only; scripts/tests/secure-boot.sh enrols a key. The module
-# goes to a tree of its own, since depmod takes minutes over the guest's.
+# ordinary user of that group syncs a directory over the module, a service in a container works with
+# a file that it was handed, unload, uninstall; and what a kernel says that takes signed modules
+# only; scripts/tests/secure-boot.sh enrols a key. The module goes to a tree of its own, since
+# depmod takes minutes over the guest's.
 dir=/opt/flexsc
 root=$PWD/root
 modules=$root/lib/modules/$(uname -r)
@@ -74,6 +75,9 @@ step refuses_others refused sync 1000
 step takes_a_group rule
 step keeps_the_group again
 step serves_a_member_of_the_group sync flexsc
+echo Y >/sys/module/flexsc/parameters/allow_seccomp
+step serves_a_container_that_was_handed_the_file "$dir/tests/policy" --container
+echo N >/sys/module/flexsc/parameters/allow_seccomp
 step refuses_who_is_no_member refused sync 1000
 echo Y >/sys/module/flexsc/parameters/privileged
 step asks_for_privileges_where_told_to refused sync flexsc

@@ -370,7 +370,7 @@ leave:
  */
 
 /* chmod_common(), less security_path_chmod(): see the gates of the callers. */
-static int do_chmod(const struct path *path, umode_t mode)
+static int do_chmod(struct flexsc_frame *frame, const struct path *path, umode_t mode)
 {
 	struct inode *inode = d_inode(path->dentry);
 	struct delegated_inode delegated = { };
@@ -388,17 +388,15 @@ retry:
 		rc = notify_change(mnt_idmap(path->mnt), path->dentry, &attr, &delegated);
 		inode_unlock(inode);
 	}
-	if (is_delegated(&delegated)) {
-		rc = break_deleg_wait(&delegated);
-		if (!rc)
-			goto retry;
-	}
+	if (flexsc_undelegated(frame, &delegated, &rc))
+		goto retry;
 	mnt_drop_write(path->mnt);
 	return rc;
 }
 
 /* chown_common(), less security_path_chown(). The mount is held for writing. */
-static int do_chown(const struct path *path, uid_t user, gid_t group)
+static int do_chown(struct flexsc_frame *frame, const struct path *path, uid_t user,
+		    gid_t group)
 {
 	struct mnt_idmap *idmap = mnt_idmap(path->mnt);
 	struct inode *inode = d_inode(path->dentry);
@@ -430,11 +428,8 @@ retry:
 				 setattr_should_drop_sgid(idmap, inode);
 	rc = notify_change(idmap, path->dentry, &attr, &delegated);
 	inode_unlock(inode);
-	if (is_delegated(&delegated)) {
-		rc = break_deleg_wait(&delegated);
-		if (!rc)
-			goto retry;
-	}
+	if (flexsc_undelegated(frame, &delegated, &rc))
+		goto retry;
 	return rc;
 }
 
@@ -448,9 +443,9 @@ int flexsc_call_fchmod(struct flexsc_frame *frame)
 	     flexsc_file_first(frame, FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
-	frame->ret = do_chmod(&file->f_path, mode);
+	rc = do_chmod(frame, &file->f_path, mode);
 	flexsc_file_put(file);
-	return FLEXSC_DID;
+	return flexsc_stop(frame, rc);
 }
 
 int flexsc_call_fchown(struct flexsc_frame *frame)
@@ -466,22 +461,29 @@ int flexsc_call_fchown(struct flexsc_frame *frame)
 		return flexsc_stop(frame, rc);
 	rc = mnt_want_write_file(file);
 	if (!rc) {
-		rc = do_chown(&file->f_path, user, group);
+		rc = do_chown(frame, &file->f_path, user, group);
 		mnt_drop_write_file(file);
 	}
 	flexsc_file_put(file);
-	return flexsc_done(frame, rc);
+	return flexsc_stop(frame, rc);
 }
+
+struct chmod {
+	struct flexsc_frame *frame;
+	umode_t mode;
+};
 
 static s64 chmod_path(const struct path *path, void *data)
 {
-	return do_chmod(path, *(umode_t *)data);
+	struct chmod *chmod = data;
+
+	return do_chmod(chmod->frame, path, chmod->mode);
 }
 
 static int call_fchmodat(struct flexsc_frame *frame, unsigned int flags)
 {
 	const char __user *uname = u64_to_user_ptr(frame->args[1]);
-	umode_t mode = frame->args[2];
+	struct chmod chmod = { .frame = frame, .mode = frame->args[2] };
 	unsigned int lookup = 0;
 	int rc;
 
@@ -491,8 +493,10 @@ static int call_fchmodat(struct flexsc_frame *frame, unsigned int flags)
 		lookup |= LOOKUP_FOLLOW;
 	if (flags & AT_EMPTY_PATH)
 		lookup |= LOOKUP_EMPTY;
-	rc = flexsc_gated(frame, FLEXSC_GATE_APPARMOR);
-	return rc ?: flexsc_on_path(frame, frame->args[0], uname, lookup, chmod_path, &mode);
+	rc = flexsc_gated(frame, FLEXSC_GATE_APPARMOR) ?:
+	     flexsc_on_path(frame, frame->args[0], uname, lookup, chmod_path, &chmod);
+	/* A verdict, not a result: those are not above 0. */
+	return !rc && frame->ret > 0 ? frame->ret : rc;
 }
 
 int flexsc_call_fchmodat(struct flexsc_frame *frame)
@@ -531,7 +535,7 @@ retry:
 	if (!rc) {
 		rc = mnt_want_write(path.mnt);
 		if (!rc) {
-			rc = do_chown(&path, user, group);
+			rc = do_chown(frame, &path, user, group);
 			mnt_drop_write(path.mnt);
 		}
 		path_put(&path);
@@ -541,7 +545,7 @@ retry:
 		}
 	}
 	flexsc_fs_leave(&fs);
-	return flexsc_done(frame, rc);
+	return flexsc_stop(frame, rc);
 }
 
 static int utimes_fd(struct flexsc_frame *frame, struct timespec64 *times, int flags)
@@ -554,7 +558,8 @@ static int utimes_fd(struct flexsc_frame *frame, struct timespec64 *times, int f
 	rc = flexsc_file_first(frame, FMODE_PATH, &file);
 	if (rc)
 		return rc;
-	rc = vfs_utimes(&file->f_path, times);
+	rc = flexsc_leased(frame, file_inode(file)) ? FLEXSC_TO_T :
+						      vfs_utimes(&file->f_path, times);
 	flexsc_file_put(file);
 	return rc;
 }
@@ -580,7 +585,8 @@ static int utimes_name(struct flexsc_frame *frame, struct timespec64 *times, int
 retry:
 	rc = user_path_at(dfd, uname, lookup, &path);
 	if (!rc) {
-		rc = vfs_utimes(&path, times);
+		rc = flexsc_leased(frame, d_inode(path.dentry)) ? FLEXSC_TO_T :
+								  vfs_utimes(&path, times);
 		path_put(&path);
 		if (retry_estale(rc, lookup)) {
 			lookup |= LOOKUP_REVAL;

@@ -38,6 +38,8 @@ static inline int flexsc_gated(const struct flexsc_frame *frame, u32 modules)
 	return frame->gate & (modules | FLEXSC_GATE_STRICT) ? FLEXSC_HAND_BACK : 0;
 }
 
+bool flexsc_landlocked(struct super_block *sb);
+
 /* What a call does with its open file: returns a verdict. */
 typedef int (*flexsc_file_fn)(struct flexsc_frame *frame, struct file *file);
 

@@ -14,6 +14,7 @@
  * uneven and runs it without the privilege.
  */
 #include <linux/file.h>
+#include <linux/filelock.h>
 #include <linux/limits.h>
 #include <linux/namei.h>
 #include <linux/sched/task.h>
@@ -155,6 +156,52 @@ int flexsc_path_begin(struct flexsc_fs *fs, struct flexsc_frame *frame, int *dfd
 }
 
 /**
+ * flexsc_leased - would a call that breaks leases of @inode keep this lane?
+ * @frame: the entry
+ * @inode: the file or directory
+ *
+ * Who has a lease or a delegation is waited for, for 45 seconds by default: a page worker
+ * could not be interrupted, and the caller of wait has other entries. Only that hangs on
+ * the answer, so it does not matter that it may change.
+ */
+bool flexsc_leased(const struct flexsc_frame *frame, const struct inode *inode)
+{
+	struct file_lock_context *context = locks_inode_context(inode);
+
+	return frame->lane != FLEXSC_LANE_T && !FLEXSC_MUTANT(leased) && context &&
+	       !list_empty_careful(&context->flc_lease);
+}
+
+/**
+ * flexsc_undelegated - wait for the delegation that has stopped a call, if one did
+ * @frame: the entry
+ * @delegated: what the call has found
+ * @rc: in: what came of the call; out: that, -errno of the wait, or FLEXSC_TO_T
+ *
+ * The call has changed nothing. Return: is it to be tried again?
+ */
+bool flexsc_undelegated(const struct flexsc_frame *frame, struct delegated_inode *delegated,
+			int *rc)
+{
+	struct inode *inode = delegated->di_inode;
+	struct super_block *sb;
+
+	if (!inode)
+		return false;
+	if (frame->lane == FLEXSC_LANE_T || FLEXSC_MUTANT(leased)) {
+		*rc = break_deleg_wait(delegated);
+		return !*rc;
+	}
+	/* As break_deleg_wait() ends. */
+	sb = inode->i_sb;
+	iput(inode);
+	deactivate_super(sb);
+	delegated->di_inode = NULL;
+	*rc = FLEXSC_TO_T;
+	return false;
+}
+
+/**
  * flexsc_on_path - look a path up and make a call on what it leads to
  * @frame: the entry
  * @dfd: directory descriptor, or AT_FDCWD
@@ -178,6 +225,11 @@ int flexsc_on_path(struct flexsc_frame *frame, int dfd, const char __user *uname
 		return rc;
 retry:
 	ret = user_path_at(dfd, uname, lookup, &path);
+	if (!ret && flexsc_leased(frame, d_inode(path.dentry))) {
+		path_put(&path);
+		flexsc_fs_leave(&fs);
+		return FLEXSC_TO_T;
+	}
 	if (!ret) {
 		ret = fn(&path, data);
 		path_put(&path);

@@ -12,6 +12,8 @@
 
 #include "call.h"
 
+struct delegated_inode;
+
 /* The root, working directory and umask of one call. */
 struct flexsc_fs {
 	struct fs_struct priv;
@@ -36,6 +38,10 @@ void flexsc_name_put(struct flexsc_name *name);
 bool flexsc_last_is_special(const char *name);
 
 int flexsc_path_begin(struct flexsc_fs *fs, struct flexsc_frame *frame, int *dfd);
+
+bool flexsc_leased(const struct flexsc_frame *frame, const struct inode *inode);
+bool flexsc_undelegated(const struct flexsc_frame *frame, struct delegated_inode *delegated,
+			int *rc);
 
 /* What a call does with what its path leads to: returns the result. */
 typedef s64 (*flexsc_path_fn)(const struct path *path, void *data);

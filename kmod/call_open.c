@@ -30,24 +30,55 @@ static int check_flags(unsigned int flags)
 	return 0;
 }
 
+/* May opening this file wait for somebody? A FIFO, a device, or who has a lease. */
+static bool inode_may_wait(const struct flexsc_frame *frame, struct inode *inode)
+{
+	return special_file(inode->i_mode) ? !flexsc_inode_is_prompt(inode) :
+					     flexsc_leased(frame, inode);
+}
+
+/* May a name that is made in the directory of @name wait for who has a delegation of it? */
+static bool create_may_wait(const struct flexsc_frame *frame, const char *name)
+{
+	struct filename *filename = getname_kernel(name);
+	struct path parent;
+	struct qstr last;
+	bool may = false;
+
+	if (IS_ERR(filename))
+		return false;
+	if (!vfs_path_parent_lookup(filename, 0, &parent, &last, NULL)) {
+		may = flexsc_leased(frame, d_inode(parent.dentry));
+		path_put(&parent);
+	}
+	putname(filename);
+	return may;
+}
+
 /*
  * May opening @name wait for somebody? A FIFO waits for its other end, a device for
- * whatever it likes. Only the liveness of lane C hangs on the answer, so it does not
- * matter that the name may mean something else a moment later.
+ * whatever it likes, and a leased file for who has the lease. Only the liveness of lane C
+ * hangs on the answer, so it does not matter that the name may mean something else a
+ * moment later.
  */
-static bool open_may_wait(const char *name, unsigned int flags)
+static bool open_may_wait(const struct flexsc_frame *frame, const char *name,
+			  unsigned int flags)
 {
 	struct path path;
 	bool may;
 
-	if (flags & (O_DIRECTORY | O_PATH | O_NONBLOCK))
+	if (flags & (O_DIRECTORY | O_PATH))
+		return false;
+	/* Who may not wait for the file still waits for its directory. */
+	if ((flags & O_CREAT) && create_may_wait(frame, name))
+		return true;
+	if (flags & O_NONBLOCK)
 		return false;
 	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
 		return false;
 	if (kern_path(name, flags & O_NOFOLLOW ? 0 : LOOKUP_FOLLOW, &path))
 		return false;
-	may = special_file(d_inode(path.dentry)->i_mode) &&
-	      !flexsc_inode_is_prompt(d_inode(path.dentry));
+	may = inode_may_wait(frame, d_inode(path.dentry));
 	path_put(&path);
 	return may;
 }
@@ -83,7 +114,7 @@ static int do_open(struct flexsc_frame *frame, unsigned int flags, umode_t mode)
 		rc = fail_open(frame, flags, rc);
 		goto put_name;
 	}
-	if (frame->lane == FLEXSC_LANE_C && open_may_wait(name.str, flags)) {
+	if (frame->lane == FLEXSC_LANE_C && open_may_wait(frame, name.str, flags)) {
 		rc = FLEXSC_TO_T;
 		goto leave;
 	}
@@ -169,8 +200,7 @@ static int do_open_scoped(struct flexsc_frame *frame, const struct open_how *how
 		goto leave;
 	}
 	if (frame->lane == FLEXSC_LANE_C && !(flags & (O_PATH | O_NONBLOCK)) &&
-	    special_file(d_inode(path.dentry)->i_mode) &&
-	    !flexsc_inode_is_prompt(d_inode(path.dentry))) {
+	    inode_may_wait(frame, d_inode(path.dentry))) {
 		flexsc_fd_cancel(frame, fd);
 		rc = FLEXSC_TO_T;
 	} else {
@@ -211,7 +241,7 @@ static struct file *create_scoped(struct flexsc_frame *frame, struct filename *f
 		file = NULL;
 		goto put_parent;
 	}
-	if (frame->lane == FLEXSC_LANE_C && open_may_wait(last.name, flags | O_NOFOLLOW)) {
+	if (frame->lane == FLEXSC_LANE_C && open_may_wait(frame, last.name, flags | O_NOFOLLOW)) {
 		*verdict = FLEXSC_TO_T;
 		file = NULL;
 	} else {

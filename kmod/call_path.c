@@ -3,8 +3,8 @@
  * Making, removing, renaming and reading names. In T and C.
  *
  * A directory that is delegated (to an NFS client) fails the operation before it has
- * changed anything; the delegation is then broken with no lock held, and the operation
- * is tried again from where the real call tries again.
+ * changed anything; the delegation is then broken with no lock held, by a thread that can
+ * be interrupted, and the operation is tried again from where the real call tries again.
  */
 #include <linux/cred.h>
 #include <linux/fcntl.h>
@@ -18,15 +18,6 @@
 
 #include "call_file.h"
 #include "call_fs.h"
-
-/* Wait for the delegation that stopped us, if one did. Return: try again? */
-static bool undelegated(struct delegated_inode *delegated, int *rc)
-{
-	if (!is_delegated(delegated))
-		return false;
-	*rc = break_deleg_wait(delegated);
-	return !*rc;
-}
 
 int flexsc_call_mkdirat(struct flexsc_frame *frame)
 {
@@ -61,7 +52,7 @@ retry:
 		rc = PTR_ERR_OR_ZERO(dentry);
 	}
 	end_creating_path(&path, dentry);
-	if (undelegated(&delegated, &rc))
+	if (flexsc_undelegated(frame, &delegated, &rc))
 		goto retry;
 	if (retry_estale(rc, lookup)) {
 		lookup |= LOOKUP_REVAL;
@@ -70,7 +61,7 @@ retry:
 out:
 	flexsc_name_put(&name);
 	flexsc_fs_leave(&fs);
-	return flexsc_done(frame, rc);
+	return flexsc_stop(frame, rc);
 }
 
 /* may_mknod(), and no exported function makes a regular file as that call does. */
@@ -126,7 +117,7 @@ retry:
 			       S_ISCHR(mode) || S_ISBLK(mode) ? new_decode_dev(dev) : 0,
 			       &delegated);
 	end_creating_path(&path, dentry);
-	if (undelegated(&delegated, &rc))
+	if (flexsc_undelegated(frame, &delegated, &rc))
 		goto retry;
 	if (retry_estale(rc, lookup)) {
 		lookup |= LOOKUP_REVAL;
@@ -135,7 +126,7 @@ retry:
 out:
 	flexsc_name_put(&name);
 	flexsc_fs_leave(&fs);
-	return flexsc_done(frame, rc);
+	return flexsc_stop(frame, rc);
 }
 
 int flexsc_call_symlinkat(struct flexsc_frame *frame)
@@ -173,7 +164,7 @@ retry:
 		rc = vfs_symlink(mnt_idmap(path.mnt), d_inode(path.dentry), dentry, target.str,
 				 &delegated);
 	end_creating_path(&path, dentry);
-	if (undelegated(&delegated, &rc))
+	if (flexsc_undelegated(frame, &delegated, &rc))
 		goto retry;
 	if (retry_estale(rc, lookup)) {
 		lookup |= LOOKUP_REVAL;
@@ -274,7 +265,7 @@ retry:
 	rc = do_link(&old, &parent, dentry, &delegated);
 	end_creating_path(&parent, dentry);
 	/* The old name is looked up again too, as the real call does. */
-	if (undelegated(&delegated, &rc)) {
+	if (flexsc_undelegated(frame, &delegated, &rc)) {
 		path_put(&old);
 		goto retry;
 	}
@@ -331,7 +322,7 @@ static bool has_slash(const struct entry *entry)
 }
 
 /* The mount is held for writing. Return: 0, -errno or a verdict. */
-static int do_unlink(struct entry *entry)
+static int do_unlink(struct flexsc_frame *frame, struct entry *entry)
 {
 	struct mnt_idmap *idmap = mnt_idmap(entry->parent.mnt);
 	struct delegated_inode delegated = { };
@@ -356,7 +347,7 @@ retry:
 		rc = vfs_unlink(idmap, d_inode(entry->parent.dentry), dentry, &delegated);
 	end_dirop(dentry);
 	iput(inode);
-	if (undelegated(&delegated, &rc))
+	if (flexsc_undelegated(frame, &delegated, &rc))
 		goto retry;
 	return rc;
 }
@@ -413,11 +404,11 @@ retry:
 		goto out;
 	rc = mnt_want_write(entry.parent.mnt);
 	if (!rc) {
-		rc = flags ? do_rmdir(&entry, &delegated) : do_unlink(&entry);
+		rc = flags ? do_rmdir(&entry, &delegated) : do_unlink(frame, &entry);
 		mnt_drop_write(entry.parent.mnt);
 	}
 	entry_put(&entry);
-	if (undelegated(&delegated, &rc))
+	if (flexsc_undelegated(frame, &delegated, &rc))
 		goto retry;
 	if (retry_estale(rc, lookup)) {
 		lookup |= LOOKUP_REVAL;
@@ -441,8 +432,8 @@ static int check_slashes(const struct renamedata *rd, const struct entry *old,
 	return 0;
 }
 
-static int do_rename(struct entry *old, struct entry *new, unsigned int flags,
-		     unsigned int lookup)
+static int do_rename(struct flexsc_frame *frame, struct entry *old, struct entry *new,
+		     unsigned int flags, unsigned int lookup)
 {
 	struct delegated_inode delegated = { };
 	struct renamedata rd;
@@ -469,7 +460,7 @@ retry:
 		     vfs_rename(&rd);
 		end_renaming(&rd);
 	}
-	if (undelegated(&delegated, &rc))
+	if (flexsc_undelegated(frame, &delegated, &rc))
 		goto retry;
 	mnt_drop_write(old->parent.mnt);
 	return rc;
@@ -512,7 +503,7 @@ retry:
 		goto out;
 	rc = new_rc ?: entry_get(&new, frame, newdfd, new_name.str, lookup);
 	if (!rc) {
-		rc = do_rename(&old, &new, flags, lookup);
+		rc = do_rename(frame, &old, &new, flags, lookup);
 		entry_put(&new);
 	}
 	entry_put(&old);

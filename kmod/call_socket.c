@@ -364,6 +364,8 @@ static int bind_socket(struct flexsc_frame *frame, struct socket *sock)
 	struct flexsc_fs fs;
 	int rc;
 
+	if (flexsc_landlocked(sock->file->f_path.dentry->d_sb))
+		return FLEXSC_HAND_BACK;
 	rc = flexsc_address_in(&address, uaddr, len);
 	if (rc)
 		return flexsc_done(frame, rc);
@@ -447,6 +449,8 @@ static int connect_file(struct flexsc_frame *frame, struct file *file)
 
 	if (frame->file)
 		return connect_half(frame, sock_from_file(file), NULL, 0);
+	if (flexsc_landlocked(file->f_path.dentry->d_sb))
+		return FLEXSC_HAND_BACK;
 	/* Unlike bind, connect reads the address before it asks for a socket. */
 	rc = flexsc_address_in(&address, uaddr, len);
 	if (rc)

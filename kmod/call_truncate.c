@@ -59,7 +59,7 @@ static bool truncate_is_watched(struct file *file)
 	 * Landlock keeps the right to truncate in the file. A file that was opened with
 	 * the very credentials that we wear cannot come from a process with fewer rights.
 	 */
-	return file->f_cred != current_cred() ||
+	return file->f_cred != current_cred() || flexsc_landlocked(sb) ||
 	       fsnotify_sb_has_priority_watchers(sb, FSNOTIFY_PRIO_PRE_CONTENT);
 }
 

@@ -211,6 +211,10 @@ static int on_fd(struct flexsc_frame *frame, flexsc_path_fn fn, struct attr *att
 	rc = flexsc_file_first(frame, FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
+	if (writes && flexsc_leased(frame, file_inode(file))) {
+		flexsc_file_put(file);
+		return FLEXSC_TO_T;
+	}
 	frame->ret = writes ? mnt_want_write_file(file) : 0;
 	if (!frame->ret) {
 		frame->ret = fn(&file->f_path, attr);

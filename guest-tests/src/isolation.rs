@@ -10,15 +10,27 @@ use crate::report::Report;
 use crate::scratch::{directories, private_mounts};
 
 pub mod apparmor;
+pub mod apparmor_rules;
+pub mod comparison;
 pub mod files;
 pub mod landlock;
+pub mod landlock_rules;
+pub mod leases;
+pub mod notify;
 pub mod processes;
+pub mod quota;
+pub mod traffic;
 
 fn all() -> Vec<Behaviour> {
     let mut list = Vec::new();
     files::add(&mut list);
     landlock::add(&mut list);
+    landlock_rules::add(&mut list);
     apparmor::add(&mut list);
+    apparmor_rules::add(&mut list);
+    quota::add(&mut list);
+    leases::add(&mut list);
+    notify::add(&mut list);
     processes::add(&mut list);
     list
 }

@@ -17,6 +17,7 @@ use crate::scratch::{directories, private_mounts};
 pub mod account;
 pub mod admission;
 pub mod bpf;
+pub mod container;
 pub mod inside;
 pub mod limits;
 pub mod offered;

@@ -28,6 +28,7 @@ mod threads;
 mod uring;
 
 use core::fmt;
+use std::os::fd::OwnedFd;
 
 pub use error::Error;
 pub use options::Options;
@@ -172,6 +173,44 @@ impl Backend {
             options.clone(),
             Kind::Module,
             "asked for".to_owned(),
+        ))
+    }
+
+    /// The kernel module, through a file that somebody has opened and passed on: `/dev/flexsc`, of
+    /// which no context was made yet.
+    ///
+    /// It is for a process that may not open the device, such as a service in a container. Its
+    /// helper opens it, takes away the calls that the service has no use for
+    /// (`FLEXSC_IOC_RESTRICT`), and passes the descriptor on, by inheritance or over a unix socket.
+    /// A call that was taken away fails with `EACCES`. `docs/install.md` has the recipe. What this
+    /// process executes does not inherit the descriptor any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotTheDevice`] if it is another file, [`Error::SetupTwice`] if that has a context,
+    /// and why else the module makes none for this process. The descriptor is closed then.
+    ///
+    /// # Examples
+    ///
+    /// A program whose standard input is the device:
+    ///
+    /// ```
+    /// use libflexsc::{Backend, Context, backend::Options, op::Getppid};
+    /// use std::os::fd::AsFd;
+    /// let passed = std::io::stdin().as_fd().try_clone_to_owned()?;
+    /// match Backend::module_on(passed, &Options::new()) {
+    ///     Ok(backend) => println!("{:?}", Context::new(backend).run(Getppid::new())),
+    ///     Err(error) => println!("{error}"),
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn module_on(device: impl Into<OwnedFd>, options: &Options) -> Result<Self, Error> {
+        let engine = Engine::Ring(module::open_on(device.into(), options)?);
+        Ok(Self::chosen(
+            engine,
+            options.clone(),
+            Kind::Module,
+            "its file was passed on".to_owned(),
         ))
     }
 

@@ -5,11 +5,13 @@
 use std::process::ExitCode;
 
 use guest_tests::options::Options;
-use guest_tests::policy::{inside, run};
+use guest_tests::policy::{container, inside, run};
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some("--observed") {
-        return ExitCode::from(inside::observed());
+    match std::env::args().nth(1).as_deref() {
+        Some("--observed") => return ExitCode::from(inside::observed()),
+        Some("--container") => return ExitCode::from(container::recipe()),
+        _ => {}
     }
     run(&Options::from_arguments())
 }

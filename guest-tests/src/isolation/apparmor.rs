@@ -59,35 +59,64 @@ fn profile() -> Vec<u8> {
     blob
 }
 
-/// The profile, loaded until dropped.
-struct Loaded {
+/// A profile, loaded until dropped.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    name: &'static str,
     remove: fs::File,
 }
 
 impl Loaded {
-    fn new(place: &Place) -> Result<Self, String> {
+    /// Loads what `binary` makes, in the kernel's form, once AppArmor's file system is mounted.
+    pub(super) fn new(
+        name: &'static str,
+        binary: impl FnOnce() -> Result<Vec<u8>, String>,
+    ) -> Result<Self, String> {
         let skip = |why: std::io::Error| format!("{SKIP}no AppArmor: {why}");
         let enabled = fs::read_to_string("/sys/module/apparmor/parameters/enabled");
         if enabled.map_err(skip)?.trim() != "Y" {
             return Err(format!("{SKIP}AppArmor is not enabled"));
         }
-        let dir = crate::policy::inside::mounted(place, c"securityfs")?.join("apparmor");
+        // Where AppArmor's own tools look for it. There is one in this mount namespace already if it is busy.
+        let (kind, above) = (c"securityfs".as_ptr(), c"/sys/kernel/security".as_ptr());
+        // SAFETY: NUL-terminated strings.
+        let ret = unsafe { libc::mount(kind, above, kind, 0, std::ptr::null()) };
+        let why = std::io::Error::last_os_error();
+        if ret < 0 && why.raw_os_error() != Some(libc::EBUSY) {
+            return Err(skip(why));
+        }
+        let dir = std::path::Path::new("/sys/kernel/security/apparmor");
         let write = |name: &str| fs::OpenOptions::new().write(true).open(dir.join(name));
         let remove = write(".remove").map_err(skip)?;
         let mut load = write(".replace").map_err(skip)?;
         // All of it in one write.
-        std::io::Write::write_all(&mut load, &profile())
+        std::io::Write::write_all(&mut load, &binary()?)
             .map_err(|why| format!("loading the profile: {why}"))?;
-        Ok(Self { remove })
+        Ok(Self { name, remove })
     }
 }
 
 impl Drop for Loaded {
     fn drop(&mut self) {
-        if let Err(why) = std::io::Write::write_all(&mut self.remove, PROFILE.as_bytes()) {
+        if let Err(why) = std::io::Write::write_all(&mut self.remove, self.name.as_bytes()) {
             println!("# the profile stays loaded: {why}");
         }
     }
+}
+
+/// Puts the calling thread under a loaded profile.
+pub(super) fn enter(profile: &str) -> Result<(), String> {
+    let enter = fs::OpenOptions::new()
+        .write(true)
+        .open("/proc/thread-self/attr/current");
+    let enter = enter.map_err(|why| format!("attr/current: {why}"))?;
+    let command = format!("changeprofile {profile}");
+    // SAFETY: the text has this length.
+    let ret = unsafe {
+        let text = command.as_ptr().cast();
+        libc::write(enter.as_raw_fd(), text, command.len())
+    };
+    libc_ok("changeprofile", ret as i64).map(|_| ())
 }
 
 fn confined() -> Result<(), String> {
@@ -103,17 +132,7 @@ fn confined() -> Result<(), String> {
         expect("close", poster.close(opened as i32)?, 0)?;
         expect("pread64", poster.pread(file.as_raw_fd(), 100)?.0, 8)?;
     }
-    let enter = fs::OpenOptions::new()
-        .write(true)
-        .open("/proc/thread-self/attr/current");
-    let enter = enter.map_err(|why| format!("attr/current: {why}"))?;
-    let command = format!("changeprofile {PROFILE}");
-    // SAFETY: the text has this length.
-    let ret = unsafe {
-        let text = command.as_ptr().cast();
-        libc::write(enter.as_raw_fd(), text, command.len())
-    };
-    libc_ok("changeprofile", ret as i64)?;
+    enter(PROFILE)?;
     let mut memory = [0_u8; 4096];
     let at = memory.as_mut_ptr() as u64;
     let here = libc::AT_FDCWD as u64;
@@ -167,8 +186,8 @@ fn confined() -> Result<(), String> {
     Ok(())
 }
 
-fn entered(place: &Place) -> Result<(), String> {
-    let _loaded = Loaded::new(place)?;
+fn entered(_: &Place) -> Result<(), String> {
+    let _loaded = Loaded::new(PROFILE, || Ok(profile()))?;
     // Who has entered cannot leave, nor unload it.
     let mut child = Child::spawn(|| {
         let verdict = confined();

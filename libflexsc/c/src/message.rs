@@ -60,6 +60,8 @@ fn errno_of(error: Error) -> c_int {
     }
     match error {
         Error::NoDevice => libc::ENODEV,
+        Error::NotTheDevice => libc::ENOTTY,
+        Error::SetupTwice => libc::EBUSY,
         Error::SetupDenied => libc::EPERM,
         Error::Seccomp => libc::EACCES,
         Error::Audited => libc::EOPNOTSUPP,

@@ -16,6 +16,8 @@ const PARAMETERS: &str = "/sys/module/flexsc/parameters";
 pub enum Error {
     /// There is no `/dev/flexsc`.
     NoDevice,
+    /// What stands for `/dev/flexsc`, or the descriptor that was given for it, is something else.
+    NotTheDevice,
     /// `/dev/flexsc` may not be opened.
     DeviceDenied(Errno),
     /// `/dev/flexsc` cannot be opened, for another reason.
@@ -40,6 +42,8 @@ pub enum Error {
         /// The number of entries asked for.
         entries: u32,
     },
+    /// The file has a context already, or had one.
+    SetupTwice,
     /// The module cannot set up a context.
     Setup(Errno),
     /// The module speaks another version of the ABI.
@@ -79,6 +83,8 @@ impl Error {
             Errno::EACCES => Self::Seccomp,
             Errno::EOPNOTSUPP => Self::Audited,
             Errno::EMFILE => Self::TooManyContexts,
+            Errno::ENOTTY => Self::NotTheDevice,
+            Errno::EBUSY => Self::SetupTwice,
             Errno::EAGAIN => Self::SetupThread,
             Errno::ENOMEM => Self::SetupMemory { entries },
             Errno::ENOBUFS => Self::TooManyEntries { entries },
@@ -97,6 +103,10 @@ impl fmt::Display for Error {
                     "{device} does not exist: load the module (insmod flexsc.ko)"
                 )
             }
+            Self::NotTheDevice => write!(
+                f,
+                "the file is not {device}: open that, and pass on its descriptor"
+            ),
             Self::DeviceDenied(errno) => write!(
                 f,
                 "{device} may not be opened: {errno}; run as root or join the group that it belongs to"
@@ -142,6 +152,11 @@ impl fmt::Display for Error {
                 f,
                 "{device} cannot set up a context of {entries} entries: that is more than \
                  {PARAMETERS}/max_entries; ask for fewer entries, or have the administrator raise it"
+            ),
+            Self::SetupTwice => write!(
+                f,
+                "{device} cannot set up a context: this open file has one already; open {device} \
+                 anew for each"
             ),
             Self::Setup(errno) => {
                 write!(
@@ -215,6 +230,8 @@ impl From<Error> for io::Error {
             Error::SetupMemory { .. } | Error::TooManyEntries { .. } => io::ErrorKind::OutOfMemory,
             Error::DeviceOpen(errno) | Error::Setup(errno) => Self::from(*errno).kind(),
             Error::AbiVersion { .. } => io::ErrorKind::Unsupported,
+            Error::NotTheDevice => io::ErrorKind::InvalidInput,
+            Error::SetupTwice => io::ErrorKind::ResourceBusy,
             Error::BadLayout => io::ErrorKind::InvalidData,
             Error::Map(error) | Error::Thread(error) => error.kind(),
             Error::UnknownKind { .. } => io::ErrorKind::InvalidInput,
@@ -265,6 +282,8 @@ mod tests {
             &["seccomp", "allow_seccomp", "outside the sandbox"],
         );
         says(&setup(Errno::EOPNOTSUPP), &["audit", PARAMETERS]);
+        says(&setup(Errno::EBUSY), &["has one already", "anew"]);
+        says(&setup(Errno::ENOTTY), &[sys::DEVICE, "pass on"]);
         says(&setup(Errno::EINVAL), &["EINVAL", "dmesg"]);
     }
 

@@ -5,7 +5,7 @@ use core::{mem::ManuallyDrop, time::Duration};
 use std::{
     fs::File,
     io,
-    os::fd::{AsFd, AsRawFd, FromRawFd, RawFd},
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
     sync::{Arc, OnceLock},
 };
 
@@ -34,20 +34,32 @@ pub(crate) struct Module {
 /// after about 8 ms; the thread that goes on for it is made by an ioctl only.
 const SLICES: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(100)];
 
-/// Sets up a context.
+/// Opens the device and sets up a context.
 pub(super) fn open(options: &Options) -> Result<Ring, Error> {
-    let guard = ForkGuard::new().map_err(Error::Map)?;
     let device = File::options()
         .read(true)
         .write(true)
         .open(sys::DEVICE)
         .map_err(|error| Error::of_open(Errno::of(&error)))?;
+    set_up(device, options)
+}
+
+/// Sets up a context of a file that somebody else may have opened.
+pub(super) fn open_on(device: OwnedFd, options: &Options) -> Result<Ring, Error> {
+    // What is executed by this process has no use for it.
+    // SAFETY: The call takes no pointer.
+    unsafe { libc::fcntl(device.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
+    set_up(File::from(device), options)
+}
+
+fn set_up(device: File, options: &Options) -> Result<Ring, Error> {
+    let guard = ForkGuard::new().map_err(Error::Map)?;
     let device = match options.descriptor_from {
         Some(lowest) => renumber(&device, lowest)?,
         None => device,
     };
     let Some(number) = device_number(&device) else {
-        return Err(Error::NoDevice);
+        return Err(Error::NotTheDevice);
     };
     let mut setup: sys::Setup = sys::zeroed();
     setup.entries = options.entries.clamp(sys::MIN_ENTRIES, sys::MAX_ENTRIES);
