@@ -87,6 +87,108 @@ same tar_extracts "read write close" tar -C tree -xpf archive
 same tar_compares "read openat" tar --compare -f archive
 same python3_uses_files_and_programs "read write openat close pread preadv pwritev readv writev fsync" \
 	python3 -S -c "$(cat "$dir/files.py")"
+same python3_keeps_a_database "pread pwrite fdatasync openat close" python3 -S -c '
+import sqlite3, threading, zipfile
+base = sqlite3.connect("base")
+print(base.execute("pragma journal_mode = wal").fetchone())
+base.execute("create table t(a, b)")
+def fill(first):
+    own = sqlite3.connect("base", timeout=60)
+    for i in range(first, first + 50):
+        with own:
+            own.execute("insert into t values(?, ?)", (i, "text" * (i % 50)))
+    own.close()
+threads = [threading.Thread(target=fill, args=(first,)) for first in (0, 50)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(base.execute("select count(*), sum(a), sum(length(b)) from t").fetchone(), base.execute("pragma integrity_check").fetchone())
+base.close()
+with zipfile.ZipFile("zip", "w") as archive:
+    archive.write("tree/a/long", compress_type=zipfile.ZIP_DEFLATED)
+print(zipfile.ZipFile("zip").testzip(), zipfile.ZipFile("zip").read("tree/a/long") == open("tree/a/long", "rb").read())
+import os
+os.remove("base")
+os.remove("zip")'
+
+# database MODE SYNC: what sqlite3 is given in a journal mode: a table and an index, transactions of some
+# hundred rows, one that is taken back, savepoints, a file that grows and shrinks, and what is there in the end.
+database() {
+	cat <<-SQL
+		pragma journal_mode = $1;
+		pragma synchronous = $2;
+		create table numbers(a integer primary key, b text, c blob);
+		create index texts on numbers(b);
+		begin;
+		with recursive n(i) as (select 1 union all select i + 1 from n where i < 600)
+			insert into numbers select i, hex(i * 7919), zeroblob(i % 97) from n;
+		commit;
+		begin;
+		update numbers set b = b || b where a % 3 = 0;
+		rollback;
+		begin;
+		update numbers set c = randomblob(4000) where a between 100 and 140;
+		savepoint some;
+		delete from numbers where a % 2 = 0;
+		rollback to some;
+		delete from numbers where a % 5 = 0;
+		release some;
+		commit;
+		select count(*), sum(length(b)), max(b), sum(length(c)) from numbers;
+		pragma wal_checkpoint(truncate);
+		vacuum;
+		update numbers set c = null;
+		pragma integrity_check;
+		pragma journal_mode;
+	SQL
+}
+# Afterwards sqlite3 without the library finds the same in both files, and all of it whole.
+sqlite() { # NAME MODE SYNC CALL...
+	local name=$1 way why=''
+	database "$2" "$3" >script
+	rm -rf work
+	: >counts
+	for way in plain preloaded; do
+		mkdir work
+		if [[ $way == plain ]]; then
+			sqlite3 work/base <script >$way.out 2>&1
+		else
+			with sqlite3 work/base <script >$way.out 2>&1
+		fi
+		echo "status $?" >>$way.out
+		{ sqlite3 work/base 'pragma integrity_check' .dump && stat -c %s work/base && ls work; } >$way.files 2>&1
+		rm -rf work
+	done
+	for way in out files; do
+		cmp -s plain.$way preloaded.$way || why=$(diff plain.$way preloaded.$way | head -n 3 | tr '\n' ' ')
+	done
+	[[ $why ]] || [[ $(grep -c '^ok$' preloaded.out preloaded.files) == *out:1*files:1 ]] || why="it is not whole: $(head -n 3 preloaded.out)"
+	[[ $why ]] || grep -q "^status 0$" preloaded.out || why="it fails: $(head -n 1 preloaded.out)"
+	result "$name" "${why:-$(counted sqlite3 "${@:4}")}"
+}
+sqlite sqlite3_with_a_journal delete full pread pwrite fdatasync openat close
+sqlite sqlite3_with_a_journal_that_stays persist normal pread pwrite fdatasync
+sqlite sqlite3_with_a_write_ahead_log wal normal pread pwrite fdatasync fstat
+
+# Two programs with the library and one without write to one database in turns.
+shared() {
+	local who why='' run=() writers=()
+	rm -rf work
+	: >counts
+	mkdir work
+	sqlite3 work/base 'pragma journal_mode = wal; create table t(who, n)' >/dev/null
+	for who in one two plain; do
+		for ((n = 1; n <= 40; n++)); do echo "insert into t values('$who', $n);"; done >script.$who
+		run=(with sqlite3)
+		[[ $who != plain ]] || run=(sqlite3)
+		"${run[@]}" -cmd '.timeout 60000' work/base <script.$who >$who.out 2>&1 &
+		writers+=($!)
+	done
+	for who in "${writers[@]}"; do wait "$who" || why="one failed: $(cat ./*.out | head -n 1)"; done
+	sqlite3 work/base 'pragma integrity_check; select who, count(*), sum(n) from t group by who order by who' >found 2>&1
+	[[ $why ]] || why=$(diff found <(printf '%s\n' ok 'one|40|820' 'plain|40|820' 'two|40|820') | head -n 3 | tr '\n' ' ')
+	result "$1" "${why:-$(counted sqlite3 pread pwrite)}"
+}
+shared sqlite3_shares_its_database
 
 # Without times and rates.
 figures() { sed -E 's/ in [^,]*|, [0-9.]+ ?[a-zA-Z]* iops|, [0-9.]+ [a-zA-Z]+\/s| = .*//g'; }

@@ -40,11 +40,10 @@ async fn copy(handle: &Handle, from: &Path, directory: &SharedFd) -> Result<u64>
             0,
         ))
         .await?;
-    let how = OpenHow {
-        flags: (libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC) as u64,
-        mode: 0o666,
-        resolve: libc::RESOLVE_BENEATH,
-    };
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
+    let how = OpenHow::new(flags as u64)
+        .mode(0o666)
+        .resolve(libc::RESOLVE_BENEATH);
     let target = handle.submit(Openat2::new(directory, name, how)).await?;
 
     let mut buf = vec![0; CHUNK];

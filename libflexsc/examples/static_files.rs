@@ -38,11 +38,8 @@ async fn serve(handle: &Handle, directory: &SharedFd, stream: &TcpStream) -> io:
     let Some(path) = path_of(request) else {
         return answer(stream, "400 Bad Request", "only GET\n").await;
     };
-    let how = OpenHow {
-        flags: (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK) as u64,
-        mode: 0,
-        resolve: libc::RESOLVE_BENEATH,
-    };
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK;
+    let how = OpenHow::new(flags as u64).resolve(libc::RESOLVE_BENEATH);
     let file = match handle.submit(Openat2::new(directory, path, how)).await {
         Ok(file) => file,
         Err(errno) => return answer(stream, "404 Not Found", &format!("{errno}\n")).await,

@@ -19,6 +19,7 @@ mod auto;
 mod bell;
 mod calls;
 mod error;
+mod event_file;
 mod job;
 mod module;
 mod options;
@@ -39,6 +40,7 @@ pub(crate) use alone::Alone;
 pub(crate) use attempt::plain;
 pub(crate) use bell::Bell;
 pub(crate) use calls::{opens, takes_file};
+use event_file::EventFile;
 pub(crate) use ring::Ring;
 
 /// Who executes what is posted.
@@ -68,7 +70,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, best first.
-    pub const ALL: [Self; 4] = [Self::Module, Self::IoUring, Self::Threads, Self::Direct];
+    pub const ALL: &'static [Self] = &[Self::Module, Self::IoUring, Self::Threads, Self::Direct];
 
     /// The name that [`Self::from_name`] and the environment variable `FLEXSC_BACKEND` take.
     pub const fn name(self) -> &'static str {
@@ -87,7 +89,8 @@ impl Kind {
     /// [`Error::UnknownKind`].
     pub fn from_name(name: &str) -> Result<Self, Error> {
         Self::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .find(|kind| kind.name() == name)
             .ok_or_else(|| Error::UnknownKind {
                 name: name.to_owned(),
@@ -111,6 +114,7 @@ impl core::str::FromStr for Kind {
 
 /// What was taken, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Choice {
     /// Who executes.
     pub kind: Kind,

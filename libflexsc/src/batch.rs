@@ -47,6 +47,7 @@ pub struct Batch<'c, T> {
 
 /// An operation of a batch that is over.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Done<T> {
     /// What was given to [`Batch::push`].
     pub tag: T,

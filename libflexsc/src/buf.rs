@@ -3,10 +3,22 @@
 
 #![allow(unsafe_code)]
 
+mod types;
+
 use core::ops::{Bound, RangeBounds};
-use std::sync::Arc;
 
 /// Owned bytes that a call may read.
+///
+/// | type | also [`IoBufMut`] |
+/// |---|---|
+/// | `Vec<u8>`, `Box<[u8]>`, `Box<[u8; N]>` | yes |
+/// | `String`, `Box<str>` | no: what a call writes is not UTF-8 |
+/// | `&'static [u8]`, `&'static [u8; N]` as `b"text"`, `&'static str` | no |
+/// | `Arc<[u8]>`, `Arc<Vec<u8>>`, `Arc<str>` | no: others may read it |
+/// | `Bytes` and `BytesMut`, with the [feature](crate#features) `bytes` | `BytesMut` |
+///
+/// An array that is not in a box is none: it moves with the operation. Nor is what a vector has room for:
+/// a call is given the bytes that there are, `vec![0; 4096]`.
 ///
 /// # Safety
 ///
@@ -17,20 +29,24 @@ use std::sync::Arc;
 ///
 /// ```
 /// use libflexsc::{Context, IoBuf, SharedFd, op::Write};
-/// /// Text as a buffer that can be written.
-/// struct Text(String);
-/// // SAFETY: The bytes are on the heap, and change through `&mut` only.
-/// unsafe impl IoBuf for Text {
+/// let null = SharedFd::from(std::fs::File::options().write(true).open("/dev/null")?);
+/// let context = Context::direct();
+/// assert_eq!(context.run(Write::new(&null, "text")).0, Ok(4));
+/// assert_eq!(context.run(Write::new(&null, format!("{} words", 2))).0, Ok(7));
+///
+/// /// Samples as a buffer of one's own.
+/// struct Samples(Vec<u16>);
+/// // SAFETY: The numbers are on the heap, without padding, and change through `&mut` only.
+/// unsafe impl IoBuf for Samples {
 ///     fn as_ptr(&self) -> *const u8 {
-///         self.0.as_ptr()
+///         self.0.as_ptr().cast()
 ///     }
 ///     fn bytes_len(&self) -> usize {
-///         self.0.len()
+///         size_of_val(&self.0[..])
 ///     }
 /// }
-/// let null = SharedFd::from(std::fs::File::options().write(true).open("/dev/null")?);
-/// let (count, text) = Context::direct().run(Write::new(null, Text("words".to_owned())));
-/// assert_eq!((count?, text.0.as_str()), (5, "words"));
+/// let (count, samples) = context.run(Write::new(&null, Samples(vec![1, 2, 3])));
+/// assert_eq!((count?, samples.0), (6, vec![1, 2, 3]));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub unsafe trait IoBuf: Send + 'static {
@@ -117,58 +133,6 @@ pub unsafe trait IoBuf: Send + 'static {
 pub unsafe trait IoBufMut: IoBuf {
     /// Where the bytes are.
     fn as_mut_ptr(&mut self) -> *mut u8;
-}
-
-// SAFETY: The bytes are on the heap; a move of the vector does not move them.
-unsafe impl IoBuf for Vec<u8> {
-    fn as_ptr(&self) -> *const u8 {
-        Vec::as_ptr(self)
-    }
-
-    fn bytes_len(&self) -> usize {
-        self.len()
-    }
-}
-
-// SAFETY: As above, and the vector is the only owner.
-unsafe impl IoBufMut for Vec<u8> {
-    fn as_mut_ptr(&mut self) -> *mut u8 {
-        Vec::as_mut_ptr(self)
-    }
-}
-
-// SAFETY: Static bytes never move or change.
-unsafe impl IoBuf for &'static [u8] {
-    fn as_ptr(&self) -> *const u8 {
-        <[u8]>::as_ptr(self)
-    }
-
-    fn bytes_len(&self) -> usize {
-        self.len()
-    }
-}
-
-// SAFETY: The bytes are on the heap, and shared bytes do not change: Arc::get_mut needs `&mut` of
-// the only share, which the operation holds.
-unsafe impl IoBuf for Arc<[u8]> {
-    fn as_ptr(&self) -> *const u8 {
-        <[u8]>::as_ptr(self)
-    }
-
-    fn bytes_len(&self) -> usize {
-        self.len()
-    }
-}
-
-// SAFETY: As for Arc<[u8]>.
-unsafe impl IoBuf for Arc<Vec<u8>> {
-    fn as_ptr(&self) -> *const u8 {
-        Vec::as_ptr(self)
-    }
-
-    fn bytes_len(&self) -> usize {
-        self.len()
-    }
 }
 
 /// A part of a buffer, see [`IoBuf::slice`].

@@ -8,17 +8,12 @@ use core::{
     fmt, mem,
     time::Duration,
 };
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     Errno,
     backend::{Backend, Bell, Cancel, Choice, Engine, Error, Kind},
+    claim::{Claim, Home},
     event::EventFd,
     op::{Access, Chain, Operation, ops_of},
     poster::{Poster, Submitted},
@@ -75,7 +70,7 @@ use crate::{
 /// ```
 pub struct Context {
     poster: RefCell<Poster>,
-    id: u64,
+    home: Arc<Home>,
     choice: Choice,
     drop_timeout: Duration,
     events: OnceCell<EventFd>,
@@ -84,11 +79,10 @@ pub struct Context {
 impl Context {
     /// A context over this backend.
     pub fn new(backend: Backend) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         let choice = backend.choice().clone();
         Self {
             poster: RefCell::new(Poster::new(backend.engine)),
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            home: Arc::default(),
             choice,
             drop_timeout: backend.options.drop_timeout,
             events: OnceCell::new(),
@@ -118,13 +112,7 @@ impl Context {
     pub fn run<O: Operation>(&self, op: O) -> O::Output {
         match self.with(|poster| poster.submit(op, false)) {
             Submitted::Ready(output) => output,
-            Submitted::Slot(key) => {
-                let ticket = Ticket {
-                    state: TicketState::<O>::Slot(key),
-                    context: self.id,
-                };
-                ticket.wait(self)
-            }
+            Submitted::Slot(key) => Ticket::<O>::of_slot(key, self.home.clone()).wait(self),
         }
     }
 
@@ -170,13 +158,11 @@ impl Context {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn post<O: Operation>(&self, op: O) -> Ticket<O> {
-        let state = match self.with(|poster| poster.submit(op, false)) {
-            Submitted::Ready(output) => TicketState::Ready(output),
-            Submitted::Slot(key) => TicketState::Slot(key),
-        };
-        Ticket {
-            state,
-            context: self.id,
+        match self.with(|poster| poster.submit(op, false)) {
+            Submitted::Ready(output) => Ticket {
+                state: TicketState::Ready(output),
+            },
+            Submitted::Slot(key) => Ticket::of_slot(key, self.home.clone()),
         }
     }
 
@@ -185,7 +171,7 @@ impl Context {
         let mut links = ops_of(chain);
         let ops = links.take_ops();
         let keys = self.with(|poster| poster.insert_chain(ops, Owner::Key, false));
-        (links.keys, links.context) = (keys.into_iter(), self.id);
+        (links.keys, links.home) = (keys.into_iter(), self.home.clone());
         C::tickets(&mut links, Access::new())
     }
 
@@ -219,8 +205,8 @@ impl Context {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn cancel<O: Operation>(&self, ticket: &Ticket<O>) -> Cancel {
-        match ticket.state {
-            TicketState::Slot(key) if ticket.context == self.id => self.cancel_slot(key),
+        match &ticket.state {
+            TicketState::Slot(claim) if claim.is_of(&self.home) => self.cancel_slot(claim.key()),
             _ => Cancel::Over,
         }
     }
@@ -283,6 +269,9 @@ impl Context {
     #[inline]
     pub(crate) fn with<T>(&self, what: impl FnOnce(&mut Poster) -> T) -> T {
         let mut poster = self.poster.borrow_mut();
+        if !self.home.is_empty() {
+            poster.drop_claims(&self.home);
+        }
         let result = what(&mut poster);
         if poster.deferred.is_empty() {
             return result;
@@ -313,8 +302,9 @@ impl Context {
         &self.events
     }
 
-    pub(crate) fn id(&self) -> u64 {
-        self.id
+    /// What the claims to its slots know it by.
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.home
     }
 
     /// Whether calls are over when they are posted.
@@ -365,6 +355,8 @@ impl Context {
     fn shutdown(&mut self) -> usize {
         let timeout = self.drop_timeout;
         let stuck = self.with(|poster| poster.shutdown(timeout));
+        // All slots were given up: those of claims that are dropped from now on, too.
+        self.home = Arc::default();
         if stuck != 0 {
             // The kernel still writes to what they own. The page, the device and the operations
             // stay as they are; a poster of nothing takes their place.
@@ -458,8 +450,9 @@ impl std::error::Error for CloseError {}
 
 /// The one claim to the output of a posted operation.
 ///
-/// A ticket that is dropped leaves the output in the context until that is dropped;
-/// [`Self::discard`] frees it as soon as the call is over.
+/// Dropping a ticket, by any thread, gives the output up: the operation is executed all the same, and its memory
+/// is freed when it is over and the context is used next. With [`Self::discard`] it is not executed if
+/// it still waits for its turn.
 ///
 /// # Examples
 ///
@@ -467,41 +460,40 @@ impl std::error::Error for CloseError {}
 /// use libflexsc::{Context, op::{Getppid, Nop}};
 /// let context = Context::auto()?;
 /// let (first, second) = (context.post(Nop::new()), context.post(Getppid::new()));
-/// first.discard(&context); // Nobody wants to know.
+/// drop(first); // Nobody wants to know.
 /// assert!(second.wait(&context).is_ok());
 /// # Ok::<(), libflexsc::backend::Error>(())
 /// ```
 #[must_use = "the output of the operation can be taken by its ticket only"]
 pub struct Ticket<O: Operation> {
     state: TicketState<O>,
-    context: u64,
 }
 
 enum TicketState<O: Operation> {
     Ready(O::Output),
-    Slot(u32),
+    Slot(Claim),
     Taken,
 }
 
 impl<O: Operation> Ticket<O> {
-    pub(crate) fn of_slot(key: u32, context: u64) -> Self {
-        let state = TicketState::Slot(key);
-        Self { state, context }
+    pub(crate) fn of_slot(key: u32, home: Arc<Home>) -> Self {
+        let state = TicketState::Slot(Claim::new(key, home));
+        Self { state }
     }
 
     /// The output, if the operation is over; `None` before, when it was taken already, and for a
     /// context that the operation was not posted to. Does not wait.
     pub fn take(&mut self, context: &Context) -> Option<O::Output> {
-        if let TicketState::Slot(key) = self.state {
-            if self.context != context.id || !context.with(|poster| poster.poll_done(key)) {
+        if let TicketState::Slot(claim) = &self.state {
+            let over = |poster: &mut Poster| poster.poll_done(claim.key());
+            if !claim.is_of(&context.home) || !context.with(over) {
                 return None;
             }
-            self.state = TicketState::Taken;
-            return context.take::<O>(key);
         }
         match mem::replace(&mut self.state, TicketState::Taken) {
             TicketState::Ready(output) => Some(output),
-            TicketState::Slot(_) | TicketState::Taken => None,
+            TicketState::Slot(claim) => context.take::<O>(claim.redeem()),
+            TicketState::Taken => None,
         }
     }
 
@@ -516,11 +508,11 @@ impl<O: Operation> Ticket<O> {
             if let Some(output) = self.take(context) {
                 return output;
             }
-            let TicketState::Slot(_) = self.state else {
+            let TicketState::Slot(claim) = &self.state else {
                 panic!("the output of this ticket was taken before");
             };
-            assert_eq!(
-                self.context, context.id,
+            assert!(
+                claim.is_of(&context.home),
                 "the ticket is one of another context"
             );
             context.wait(1);
@@ -528,10 +520,11 @@ impl<O: Operation> Ticket<O> {
     }
 
     /// Gives the output up: it is dropped when the operation is over. An operation that still waits
-    /// for its turn is not executed.
+    /// for its turn is not executed. For a context that it was not posted to, as dropping the ticket.
     pub fn discard(self, context: &Context) {
-        if let TicketState::Slot(key) = self.state {
-            if self.context == context.id {
+        if let TicketState::Slot(claim) = self.state {
+            if claim.is_of(&context.home) {
+                let key = claim.redeem();
                 context.with(|poster| poster.abandon(key));
             }
         }

@@ -26,6 +26,7 @@ use crate::{Context, Errno, Result};
 /// # Ok::<(), libflexsc::backend::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Armed {
     /// How many operations have completed, and how often watches have told of something, since the last
     /// time. If there are any, the descriptor may not tell of what comes: see to them, then arm again.

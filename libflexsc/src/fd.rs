@@ -134,6 +134,7 @@ impl TryFrom<SharedFd> for File {
 
 /// The file that an operation works on.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum On {
     /// This one.
     Fd(SharedFd),
@@ -175,6 +176,7 @@ impl From<&SharedFd> for On {
 
 /// What a relative path starts from.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum At {
     /// The current directory, `AT_FDCWD`.
     Cwd,

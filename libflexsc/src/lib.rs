@@ -121,10 +121,20 @@
 //! [`Handle::ready`], which [`net`] uses by itself. Buffers are moved, not copied, but for
 //! the two `AsyncIo`, of [`net`] and [`fs`], whose traits want borrowed ones.
 //!
+//! # What is promised
+//!
+//! Versions are semantic ones: from 0.1.0 to 0.1.1 nothing that compiled is refused, and nothing does something else.
+//! So enums that programs match, and structures whose fields they read, are `#[non_exhaustive]`; traits but
+//! [`IoBuf`] and [`IoBufMut`] can be implemented by this crate alone. Not promised is what [`page`] and [`sys`] hold: they
+//! follow the protocol and the kernel's ABI. Types of `libc` 0.2, `async-task` 4 ([`task::Task`]) and, with features,
+//! `bytes` 1 and `futures-io` 0.3 are part of the interface; another major version of one of them is another one of
+//! this crate. The oldest compiler, rustc 1.85, changes with a minor version (0.1 to 0.2).
+//!
 //! # Features
 //!
 //! | feature | what |
 //! |---|---|
+//! | `bytes` | `Bytes` and `BytesMut` as buffers, see [`IoBuf`] |
 //! | `green` | `green`: threads with stacks of their own, on corosensei |
 //! | `futures-io` | `net::AsyncIo` and `fs::AsyncIo`: futures' `AsyncRead`, `AsyncWrite` and `AsyncSeek` over streams and files |
 //!
@@ -142,6 +152,8 @@ mod address;
 mod batch;
 #[cfg(not(loom))]
 mod buf;
+#[cfg(not(loom))]
+mod claim;
 #[cfg(not(loom))]
 mod context;
 #[cfg(not(loom))]

@@ -26,6 +26,12 @@
 //! them sees the other, and no entry waits for somebody who sleeps. `tests/loom.rs` checks it, and
 //! that it fails without the barriers.
 //!
+//! # What is promised
+//!
+//! Of the memory what `kmod/uapi/flexsc.h` says. Of these types nothing: they are public for who tests the
+//! module or writes another executor, and change with the backends in any version of this crate. Who uses
+//! them depends on `=0.1.0`, this very version; [`raw`](crate::raw) does the same and is kept.
+//!
 //! # Examples
 //!
 //! The two sides in one thread:

@@ -621,6 +621,12 @@ impl Poster {
         self.alive
     }
 
+    /// Slots that were ever in use at a time.
+    #[cfg(test)]
+    pub(crate) fn slots(&self) -> usize {
+        self.slab.keys().len()
+    }
+
     /// How many operations the page takes at once.
     pub(crate) fn capacity(&self) -> usize {
         match &self.engine {

@@ -49,6 +49,7 @@ use plain::PlainWatches;
 
 /// A call that is complete, or a readiness of a poll that goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RawCompletion {
     /// What was given with the call.
     pub token: u64,

@@ -158,6 +158,7 @@ impl fmt::Debug for Statx {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum FileType {
     /// A regular file.
     Regular,

@@ -5,6 +5,13 @@
 //! asserted at compile time; it is committed, so that no build needs libclang. This module gives
 //! it the names that Rust code uses, and computes the ioctl numbers, which bindgen cannot read.
 //! `tests/layout.rs` holds all of it to what the C compiler makes of the header.
+//!
+//! # What is promised
+//!
+//! What stands here changes as the header does, whose compatibility is that between programs and the module:
+//! [`ABI_VERSION`] is another one when a program of before would not work any more. That is all that holds. A field
+//! may take the place of a reserved one, and an item may go or come, in any version of this crate, as
+//! [`page`](crate::page) may: who uses either depends on `=0.1.0`, this very version.
 
 #![allow(unsafe_code)]
 

@@ -4,12 +4,18 @@
 use core::{
     fmt,
     future::poll_fn,
+    mem,
     task::{Context as TaskContext, Poll as Ready},
 };
-use std::{os::fd::AsRawFd, rc::Rc};
+use std::{os::fd::AsRawFd, rc::Rc, sync::Arc};
 
 use crate::{
-    Cancel, Context, Result, SharedFd, context::plain_poll, op::Poll, poster::Told, slab::Owner,
+    Cancel, Context, Result, SharedFd,
+    claim::{Claim, Home},
+    context::plain_poll,
+    op::Poll,
+    poster::Told,
+    slab::Owner,
 };
 
 /// A file that is watched: a poll that goes on. [`Context::watch`].
@@ -18,8 +24,8 @@ use crate::{
 /// what comes before it is asked is given together. As with `EPOLLET`, who is told should use up
 /// what there is; and may be told of what it has used up already.
 ///
-/// A watch ends when it is cancelled, or its file fails. One that is dropped goes on until its
-/// context goes; [`Self::discard`] ends it.
+/// A watch ends when it is cancelled or dropped, or its file fails. One that is dropped ends when its
+/// context is used next; [`Self::discard`] ends it at once.
 ///
 /// # Examples
 ///
@@ -39,28 +45,37 @@ use crate::{
 #[must_use = "what a watch has to say can be taken from it only"]
 pub struct Watch {
     state: State,
-    context: u64,
 }
 
 enum State {
-    Slot(u32),
+    Slot(Claim),
     /// With plain calls: asked for each time.
     Plain {
         fd: SharedFd,
         events: i16,
+        home: Arc<Home>,
     },
     Taken,
 }
 
 impl Watch {
-    pub(crate) fn of_slot(key: u32, context: u64) -> Self {
-        let state = State::Slot(key);
-        Self { state, context }
+    pub(crate) fn of_slot(key: u32, home: Arc<Home>) -> Self {
+        let state = State::Slot(Claim::new(key, home));
+        Self { state }
     }
 
-    pub(crate) fn plain(fd: SharedFd, events: i16, context: u64) -> Self {
-        let state = State::Plain { fd, events };
-        Self { state, context }
+    pub(crate) fn plain(fd: SharedFd, events: i16, home: Arc<Home>) -> Self {
+        let state = State::Plain { fd, events, home };
+        Self { state }
+    }
+
+    /// Whether it is one of another context, as far as it knows.
+    fn is_of_another(&self, context: &Context) -> bool {
+        match &self.state {
+            State::Slot(claim) => !claim.is_of(context.home()),
+            State::Plain { home, .. } => !Arc::ptr_eq(home, context.home()),
+            State::Taken => false,
+        }
     }
 
     /// The events that came since it was asked last, `None` if none came; also after the end was
@@ -70,12 +85,12 @@ impl Watch {
     ///
     /// Once, at its end: why. `ECANCELED` after a cancel.
     pub fn take(&mut self, context: &Context) -> Option<Result<i16>> {
-        if context.id() != self.context {
+        if self.is_of_another(context) {
             return None;
         }
         let key = match &self.state {
-            State::Slot(key) => *key,
-            State::Plain { fd, events } => {
+            State::Slot(claim) => claim.key(),
+            State::Plain { fd, events, .. } => {
                 let told = plain_poll(fd.as_raw_fd(), *events, false);
                 return told.map_or_else(|errno| Some(Err(errno)), |events| events.map(Ok));
             }
@@ -83,7 +98,7 @@ impl Watch {
         };
         let told = context.told(key)?;
         if told.is_err() {
-            self.state = State::Taken;
+            self.redeem();
         }
         Some(told)
     }
@@ -102,16 +117,15 @@ impl Watch {
             if let Some(told) = self.take(context) {
                 return told;
             }
-            assert_eq!(
-                self.context,
-                context.id(),
+            assert!(
+                !self.is_of_another(context),
                 "the watch is one of another context"
             );
             match &self.state {
                 State::Slot(_) => {
                     context.wait(1);
                 }
-                State::Plain { fd, events } => {
+                State::Plain { fd, events, .. } => {
                     return plain_poll(fd.as_raw_fd(), *events, true)
                         .map(Option::unwrap_or_default);
                 }
@@ -122,19 +136,27 @@ impl Watch {
 
     /// Ends the watch; the end is to be taken like events.
     pub fn cancel(&mut self, context: &Context) -> Cancel {
-        match self.state {
-            State::Slot(key) if self.context == context.id() => context.cancel_slot(key),
+        match &self.state {
+            State::Slot(claim) if !self.is_of_another(context) => context.cancel_slot(claim.key()),
             _ => Cancel::Over,
         }
     }
 
     /// Ends the watch, and gives up what it has to say.
     pub fn discard(mut self, context: &Context) {
-        if let State::Slot(key) = self.state {
-            if self.context == context.id() {
-                self.state = State::Taken;
-                context.with(|poster| poster.abandon(key));
-            }
+        if self.is_of_another(context) {
+            return;
+        }
+        if let Some(key) = self.redeem() {
+            context.with(|poster| poster.abandon(key));
+        }
+    }
+
+    /// Gives the slot to who will see to it.
+    fn redeem(&mut self) -> Option<u32> {
+        match mem::replace(&mut self.state, State::Taken) {
+            State::Slot(claim) => Some(claim.redeem()),
+            State::Plain { .. } | State::Taken => None,
         }
     }
 }
@@ -193,9 +215,10 @@ impl Watching {
             if let Some(told) = self.watch.take(&self.context) {
                 return Ready::Ready(told);
             }
-            let State::Slot(key) = self.watch.state else {
+            let State::Slot(claim) = &self.watch.state else {
                 return Ready::Pending;
             };
+            let key = claim.key();
             if self.context.with(|poster| poster.wakes(key, waker)) {
                 return Ready::Pending;
             }
@@ -215,7 +238,7 @@ impl Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        if let State::Slot(key) = self.watch.state {
+        if let Some(key) = self.watch.redeem() {
             self.context.with(|poster| poster.abandon(key));
         }
     }
@@ -253,11 +276,11 @@ impl Context {
 
     pub(crate) fn watch_for(&self, fd: &SharedFd, events: i16, for_future: bool) -> Watch {
         if self.is_direct() {
-            return Watch::plain(fd.clone(), events, self.id());
+            return Watch::plain(fd.clone(), events, self.home().clone());
         }
         let poll = Poll::new(fd, events);
         let key = self.with(|poster| poster.insert_watch(poll, Owner::Key, for_future));
-        Watch::of_slot(key, self.id())
+        Watch::of_slot(key, self.home().clone())
     }
 
     fn told(&self, key: u32) -> Option<Result<i16>> {

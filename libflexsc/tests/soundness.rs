@@ -31,8 +31,6 @@ use libflexsc::{
 each_backend!(posting:
     forgotten_future_keeps_its_buffer,
     dropped_future_keeps_its_buffer_until_the_call_is_over,
-    dropped_ticket_keeps_its_buffer_until_the_context_goes,
-    discarded_ticket_frees_its_buffer_when_the_call_is_over,
     dropped_batch_keeps_its_buffers_until_the_calls_are_over,
     dropped_context_waits_for_the_call,
     dropped_context_leaks_what_still_blocks,
@@ -92,32 +90,6 @@ fn dropped_future_keeps_its_buffer_until_the_call_is_over(kind: Kind) {
     drain(&handle);
     assert!(freed.get());
     assert!(reader.is_unique());
-}
-
-fn dropped_ticket_keeps_its_buffer_until_the_context_goes(kind: Kind) {
-    let context = context(kind);
-    let (reader, mut writer) = file_pipe();
-    let (buf, freed) = Watched::new(16);
-    drop(context.post(Read::new(reader, buf)));
-    start(&context);
-    assert!(!freed.get());
-    writer.write_all(b"late").unwrap();
-    drain(&context);
-    drop(context);
-    assert!(freed.get());
-}
-
-fn discarded_ticket_frees_its_buffer_when_the_call_is_over(kind: Kind) {
-    let context = context(kind);
-    let (reader, mut writer) = file_pipe();
-    let (buf, freed) = Watched::new(16);
-    let ticket = context.post(Read::new(reader, buf));
-    start(&context);
-    ticket.discard(&context);
-    assert!(!freed.get());
-    writer.write_all(b"late").unwrap();
-    drain(&context);
-    assert!(freed.get());
 }
 
 fn dropped_batch_keeps_its_buffers_until_the_calls_are_over(kind: Kind) {

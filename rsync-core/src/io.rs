@@ -154,11 +154,8 @@ impl Io {
     /// Opens the directory `path` below `root`, following no symbolic link and never leaving `root`.
     pub(crate) async fn open_beneath(&self, root: &Held, path: &[u8]) -> Result<Held, Errno> {
         let path = if path.is_empty() { b"." } else { path };
-        let how = OpenHow {
-            flags: (DIRECTORY | libc::O_CLOEXEC) as u64,
-            mode: 0,
-            resolve: libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
-        };
+        let how = OpenHow::new((DIRECTORY | libc::O_CLOEXEC) as u64)
+            .resolve(libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS);
         for _ in 0..BENEATH_TRIES {
             let op = Openat2::new(root.at(), c_name(path), how);
             match self.handle.submit(op).await {

@@ -3,8 +3,10 @@
 
 mod difference;
 mod examples;
+mod growth;
 mod rustdoc;
 
 pub use difference::Difference;
 pub use examples::without_example;
+pub use growth::closed;
 pub use rustdoc::{Error, FORMAT, list, run};

@@ -280,8 +280,9 @@ pub unsafe extern "C" fn flexsc_cancel(context: *mut flexsc, user_data: u64) -> 
     unsafe { context.submit() };
     match context.raw.cancel(user_data) {
         Cancel::Cancelled => 0,
-        Cancel::Running => -libc::EALREADY,
         Cancel::Over => -libc::ENOENT,
+        // Its completion will say.
+        _ => -libc::EALREADY,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io,
     os::fd::{AsRawFd, RawFd},
     sync::{
         Arc, OnceLock,
@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use super::module::event_file;
+use super::EventFile;
 use crate::page::Event;
 
 /// Rung by wakers and by a pool that stands in; ends a wait.
@@ -23,15 +23,15 @@ pub(crate) struct Bell {
     /// Where the thread sleeps that has no file to sleep on.
     pub(crate) event: Arc<Event>,
     /// The event file that the thread sleeps on, and whether it does.
-    file: Option<Arc<File>>,
+    file: Option<Arc<EventFile>>,
     parked: AtomicBool,
     /// The event file on which others sleep in the thread's stead, and whether they may.
-    lent: OnceLock<Arc<File>>,
+    lent: OnceLock<EventFile>,
     armed: AtomicBool,
 }
 
 impl Bell {
-    pub(crate) fn new(event: Arc<Event>, file: Option<Arc<File>>) -> Self {
+    pub(crate) fn new(event: Arc<Event>, file: Option<Arc<EventFile>>) -> Self {
         Self {
             rung: AtomicBool::new(false),
             event,
@@ -60,12 +60,11 @@ impl Bell {
         // Makes a full barrier between the store above and both looks for a sleeper.
         self.event.notify();
         for (file, awaited) in [
-            (self.file.as_ref(), &self.parked),
+            (self.file.as_deref(), &self.parked),
             (self.lent.get(), &self.armed),
         ] {
             if let (Some(file), true) = (file, awaited.load(Ordering::Relaxed)) {
-                // A counter at its maximum is readable all the same.
-                let _ = (&**file).write(&1u64.to_ne_bytes());
+                file.fill();
             }
         }
     }
@@ -76,8 +75,8 @@ impl Bell {
         if let Some(file) = self.lent.get() {
             return Ok(file);
         }
-        let made = event_file()?;
-        (&*made).write_all(&1u64.to_ne_bytes())?;
+        let made = EventFile::new()?;
+        made.fill();
         self.armed.store(true, Ordering::Relaxed);
         Ok(self.lent.get_or_init(|| made))
     }
@@ -93,7 +92,7 @@ impl Bell {
     /// Silences it, and the lent file.
     pub(crate) fn disarm(&self) {
         if let (Some(file), true) = (self.lent.get(), self.armed.swap(false, Ordering::Relaxed)) {
-            let _ = (&**file).read(&mut [0; 8]);
+            file.empty();
         }
         self.silence();
     }
@@ -133,7 +132,14 @@ impl Bell {
     /// Makes the event file unreadable until somebody rings.
     pub(crate) fn empty(&self) {
         if let Some(file) = &self.file {
-            let _ = (&**file).read(&mut [0; 8]);
+            file.empty();
+        }
+    }
+
+    /// The numbers of its files may be other files' by now, and are not closed.
+    pub(crate) fn give_up(&self) {
+        for file in self.file.as_deref().into_iter().chain(self.lent.get()) {
+            file.give_up();
         }
     }
 }

@@ -11,7 +11,14 @@ use crate::{Errno, sys};
 const PARAMETERS: &str = "/sys/module/flexsc/parameters";
 
 /// Why a backend could not be set up: which one, the cause, and what to do about it.
-#[derive(Debug)]
+///
+/// Both forms say all three, since what a `main` returns is printed with [`Debug`](fmt::Debug):
+///
+/// ```
+/// let error = libflexsc::backend::Kind::from_name("modul").unwrap_err();
+/// assert!(error.to_string().starts_with("there is no backend \"modul\": name "));
+/// assert!(format!("{error:?}").starts_with("UnknownKind(there is no backend \"modul\": name "));
+/// ```
 #[non_exhaustive]
 pub enum Error {
     /// There is no `/dev/flexsc`.
@@ -90,6 +97,37 @@ impl Error {
             Errno::ENOBUFS => Self::TooManyEntries { entries },
             _ => Self::Setup(errno),
         }
+    }
+}
+
+impl Error {
+    /// The name of the variant.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::NoDevice => "NoDevice",
+            Self::DeviceDenied(_) => "DeviceDenied",
+            Self::DeviceOpen(_) => "DeviceOpen",
+            Self::SetupDenied => "SetupDenied",
+            Self::Seccomp => "Seccomp",
+            Self::Audited => "Audited",
+            Self::TooManyContexts => "TooManyContexts",
+            Self::SetupThread => "SetupThread",
+            Self::SetupMemory { .. } => "SetupMemory",
+            Self::TooManyEntries { .. } => "TooManyEntries",
+            Self::Setup(_) => "Setup",
+            Self::AbiVersion { .. } => "AbiVersion",
+            Self::Map(_) => "Map",
+            Self::BadLayout => "BadLayout",
+            Self::Uring(_) => "Uring",
+            Self::Thread(_) => "Thread",
+            Self::UnknownKind { .. } => "UnknownKind",
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({self})", self.name())
     }
 }
 
@@ -300,6 +338,21 @@ mod tests {
         );
         says(&open(Errno::ENOENT), &["does not exist", "insmod"]);
         says(&open(Errno::EMFILE), &["EMFILE", "dmesg"]);
+    }
+
+    #[test]
+    fn main_that_returns_an_error_says_what_to_do() {
+        for error in [
+            Error::NoDevice,
+            Error::of_open(Errno::EACCES),
+            Error::of_setup(Errno::EMFILE, 64),
+            Error::Uring(Refusal::Disabled),
+        ] {
+            let (debug, display) = (format!("{error:?}"), error.to_string());
+            says(&debug, &[&display, error.name()]);
+        }
+        let boxed: Box<dyn error::Error> = io::Error::from(Error::NoDevice).into();
+        says(&format!("{boxed:?}"), &["load the module"]);
     }
 
     #[test]

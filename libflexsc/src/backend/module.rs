@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Bell, Error, Options,
+    Bell, Error, EventFile, Options,
     ring::{Cancel, Driver, Ring, Spin},
 };
 use crate::{
@@ -27,7 +27,7 @@ pub(crate) struct Module {
     /// One usable CPU: who waits executes, and nobody is woken for it.
     single: bool,
     poll: bool,
-    event: OnceLock<Option<Arc<File>>>,
+    event: OnceLock<Option<Arc<EventFile>>>,
 }
 
 /// How long poll(2) sleeps at a time, first and at most. A blocked system call thread is noticed
@@ -268,8 +268,9 @@ impl Module {
     }
 
     /// The file that ends a wait, made when first asked for.
-    pub(super) fn event_file(&self) -> Option<Arc<File>> {
-        self.event.get_or_init(|| event_file().ok()).clone()
+    pub(super) fn event_file(&self) -> Option<Arc<EventFile>> {
+        let made = || EventFile::new().ok().map(Arc::new);
+        self.event.get_or_init(made).clone()
     }
 }
 
@@ -279,8 +280,7 @@ impl Drop for Module {
             // SAFETY: It is dropped once, here.
             unsafe { ManuallyDrop::drop(&mut self.device) };
         } else if let Some(event) = self.event.take().flatten() {
-            // Somebody has closed what is not theirs: the numbers may be other files' by now.
-            core::mem::forget(event);
+            event.give_up();
         }
     }
 }
@@ -311,17 +311,6 @@ fn device_number(device: &File) -> Option<u64> {
     // SAFETY: The structure is valid for writes of what this call writes.
     let ret = unsafe { sys::syscall(libc::SYS_fstat as u16, &args) };
     (ret == 0 && status.st_mode & libc::S_IFMT == libc::S_IFCHR).then_some(status.st_rdev)
-}
-
-/// A counter to sleep on, and to wake a sleeper with.
-pub(super) fn event_file() -> io::Result<Arc<File>> {
-    // SAFETY: The call takes no pointer.
-    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: The file was just opened and nobody owns it.
-    Ok(Arc::new(unsafe { File::from_raw_fd(fd) }))
 }
 
 /// # Safety

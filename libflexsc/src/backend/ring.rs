@@ -3,7 +3,6 @@
 
 use core::time::Duration;
 use std::{
-    fs::File,
     os::fd::RawFd,
     sync::{Arc, OnceLock},
     time::Instant,
@@ -39,8 +38,9 @@ pub(crate) struct Ring {
 /// How long a sleep is while completions tell nobody.
 const UNTOLD: Duration = Duration::from_millis(10);
 
-/// What came of a [cancel](crate::Context::cancel).
+/// What came of a [cancel](crate::Context::cancel). The output says what has happened in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Cancel {
     /// It had not begun, or waited and had no effect: it ends with
     /// [`Errno::CANCELED`](crate::Errno::CANCELED), or a write that waited with what it has written.
@@ -261,7 +261,7 @@ impl Ring {
     pub(crate) fn bell(&self) -> Arc<Bell> {
         match &self.driver {
             Driver::Module(module) => {
-                let file: Option<Arc<File>> = module.event_file();
+                let file = module.event_file();
                 Arc::new(Bell::new(Arc::new(Event::new()), file))
             }
             Driver::Uring(uring) => uring.bell().clone(),

@@ -463,7 +463,7 @@ impl Drop for Uring {
     fn drop(&mut self) {
         if self.is_lost() && !self.guard.is_forked() {
             // The number may be another file's by now, and so may that of the bell's.
-            core::mem::forget(self.bell.clone());
+            self.bell.give_up();
         } else if self.guard.is_forked() {
             // A forked child has the file, and has never had the queues: something else may be there.
             // SAFETY: The ring, which owns the file, is never used or dropped after this.

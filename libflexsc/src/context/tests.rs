@@ -163,6 +163,20 @@ fn full_stand_in_blocks_nobody() {
 }
 
 #[test]
+fn dropped_tickets_leave_their_slots_to_others() {
+    let context = Context::new(Backend::declining());
+    for _ in 0..100 {
+        for _ in 0..10 {
+            drop(context.post(Nop::new()));
+        }
+        while context.outstanding() > 0 {
+            context.wait(1);
+        }
+    }
+    assert_eq!(context.with(|poster| poster.slots()), 10);
+}
+
+#[test]
 fn endless_time_is_no_error() {
     let context = Context::new(Backend::declining());
     let ticket = context.post(Nop::new());

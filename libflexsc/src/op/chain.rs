@@ -74,7 +74,7 @@ pub trait Chain: Sealed {
 pub struct Links {
     pub(crate) ops: Vec<RawOp>,
     pub(crate) keys: std::vec::IntoIter<u32>,
-    pub(crate) context: u64,
+    pub(crate) home: std::sync::Arc<crate::claim::Home>,
     pub(crate) shared: Option<std::rc::Rc<Context>>,
 }
 
@@ -88,7 +88,7 @@ impl Links {
     }
 
     fn ticket<O: Operation>(&mut self) -> Ticket<O> {
-        Ticket::of_slot(self.key(), self.context)
+        Ticket::of_slot(self.key(), self.home.clone())
     }
 
     fn pending<O: Operation>(&mut self) -> Pending<O> {

@@ -115,6 +115,7 @@ impl<'a> IntoIterator for &'a Dirents {
 
 /// One name of a directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Dirent<'a> {
     /// Inode number.
     pub ino: u64,

@@ -72,7 +72,18 @@ impl Operation for Openat {
 }
 
 /// How [`Openat2`] opens: `struct open_how` of `linux/openat2.h`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::op::OpenHow;
+/// let how = OpenHow::new((libc::O_CREAT | libc::O_WRONLY) as u64)
+///     .mode(0o640)
+///     .resolve(libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS);
+/// assert_eq!(how.mode, 0o640);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 #[repr(C)]
 pub struct OpenHow {
     /// `libc::O_*`.
@@ -81,6 +92,27 @@ pub struct OpenHow {
     pub mode: u64,
     /// `libc::RESOLVE_*`.
     pub resolve: u64,
+}
+
+impl OpenHow {
+    /// With these flags, `libc::O_*`, no permission bits, and no rules.
+    pub const fn new(flags: u64) -> Self {
+        Self {
+            flags,
+            mode: 0,
+            resolve: 0,
+        }
+    }
+
+    /// Permission bits of a file that is created.
+    pub const fn mode(self, mode: u64) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// Rules for the look-up of the path, `libc::RESOLVE_*`.
+    pub const fn resolve(self, resolve: u64) -> Self {
+        Self { resolve, ..self }
+    }
 }
 
 /// Opens a file under rules for the look-up of its path: `openat2(2)`.
@@ -93,11 +125,7 @@ pub struct OpenHow {
 /// use libflexsc::{At, Context, Errno, op::{OpenHow, Openat, Openat2}};
 /// let context = Context::auto()?;
 /// let dir = context.run(Openat::new(At::Cwd, c"/proc/self".into(), libc::O_PATH, 0))?;
-/// let how = OpenHow {
-///     flags: libc::O_CLOEXEC as u64,
-///     resolve: libc::RESOLVE_BENEATH,
-///     ..OpenHow::default()
-/// };
+/// let how = OpenHow::new(libc::O_CLOEXEC as u64).resolve(libc::RESOLVE_BENEATH);
 /// let outside = Openat2::new(&dir, c"../version".into(), how);
 /// assert_eq!(context.run(outside).unwrap_err(), Errno::EXDEV);
 /// # Ok::<(), std::io::Error>(())

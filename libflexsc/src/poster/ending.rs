@@ -4,6 +4,7 @@
 use core::time::Duration;
 
 use super::{Cancel, Engine, Errno, Outcome, Owner, Place, Poster, State};
+use crate::claim::Home;
 
 impl Poster {
     /// Ends an operation early.
@@ -59,6 +60,23 @@ impl Poster {
             self.cancel(key);
         }
         self.abandon(key);
+    }
+
+    /// Gives up what claims stood for that were dropped: the operations of tickets are executed all the
+    /// same, watches end.
+    #[cold]
+    pub(crate) fn drop_claims(&mut self, home: &Home) {
+        // In a child the thread that was about to put a claim there is missing, and nothing is shared.
+        if self.is_forked() {
+            return;
+        }
+        while let Some(key) = home.pop() {
+            let owner = match self.slab.get(key).watch {
+                Some(_) => Owner::Orphan,
+                None => Owner::Detached,
+            };
+            self.give_up(key, owner);
+        }
     }
 
     /// Ends all operations early. Returns how many are not over yet, or were cancelled here.

@@ -74,6 +74,7 @@ impl Reached {
             Cancel::Cancelled => Outcome::Ended,
             Cancel::Running => Outcome::Already,
             Cancel::Over => Outcome::Over,
+            other => unreachable!("{other:?}"),
         });
     }
 

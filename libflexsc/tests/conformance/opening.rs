@@ -112,11 +112,7 @@ pub(crate) fn opening_with_rules(kind: Kind) {
         ("file", 1 << 40, 0, 0),
         ("file", read, 0, 1 << 40),
     ] {
-        let how = OpenHow {
-            flags,
-            mode,
-            resolve,
-        };
+        let how = OpenHow::new(flags).mode(mode).resolve(resolve);
         let path = s(name);
         let expected = plain!(libc::syscall(
             libc::SYS_openat2,

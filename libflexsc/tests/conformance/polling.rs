@@ -2,7 +2,6 @@
 //! Waiting until files are ready, once and again.
 
 use std::{
-    mem,
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
@@ -218,14 +217,15 @@ pub(crate) fn dropped_watch_does_not_hold_its_context(kind: Kind) {
     let context = context_with(kind, |options| options.drop_timeout(LONG));
     let (reader, writer) = pipe();
     drop(context.watch(&reader, IN));
-    mem::forget(context.watch(&reader, IN));
+    // As good as forgotten.
+    let forgotten = context.watch(&reader, IN);
     context.watch(&reader, IN).discard(&context);
     start(&context);
     let begin = Instant::now();
     drop(context);
     assert!(begin.elapsed() < LONG, "waits for what never ends");
     assert!(reader.is_unique(), "what the watches hold is freed");
-    drop(writer);
+    drop((forgotten, writer));
 }
 
 pub(crate) fn watch_for_futures(kind: Kind) {

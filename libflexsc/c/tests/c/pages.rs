@@ -127,7 +127,10 @@ fn lists(page: &str, heading: &str, mac: &str, mut want: Vec<String>) -> Outcome
 }
 
 fn backends() -> Outcome {
-    let names = Kind::ALL.map(|kind| kind.name().to_owned()).into();
+    let names = Kind::ALL
+        .iter()
+        .map(|kind| kind.name().to_owned())
+        .collect();
     lists("flexsc.7", "Who executes", ".It ", names)
 }
 

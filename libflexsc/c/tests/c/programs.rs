@@ -53,7 +53,7 @@ pub(crate) fn add(trials: &mut Vec<Trial>) {
         &[Tool::Cc, Tool::PkgConfig, Tool::StaticLibc],
         || archive_head("head-static", &["-lflexsc", "-static"]),
     ));
-    for kind in Kind::ALL {
+    for &kind in Kind::ALL {
         let backend = kind.name();
         let with = |tools: [Tool; 2]| [tools[0], tools[1], Tool::Backend(kind)];
         trials.push(trial(format!("{backend}::head"), &with(C), move || {

@@ -8,8 +8,7 @@ use io_uring::{IoUring, Probe};
 
 use super::{
     super::{
-        Bell, Error, Options,
-        module::event_file,
+        Bell, Error, EventFile, Options,
         ring::{Driver, Ring, Spin},
         threads::Threads,
     },
@@ -131,7 +130,9 @@ pub(in super::super) fn open(options: &Options) -> Result<Ring, Error> {
     if let Err(error) = ring.submitter().register_probe(&mut probe) {
         return Err(Error::Uring(refusal(Errno::of(&error), entries)));
     }
-    let event = event_file().map_err(|error| Error::Uring(refusal(Errno::of(&error), entries)))?;
+    let event = EventFile::new()
+        .map(Arc::new)
+        .map_err(|error| Error::Uring(refusal(Errno::of(&error), entries)))?;
     let bell = Arc::new(Bell::new(Arc::new(Event::new()), Some(event)));
     let pool = Threads::new(options, region.clone(), Some(bell.clone()), None, false)?;
     let uring = Uring {
