@@ -105,12 +105,14 @@ impl Error {
     fn name(&self) -> &'static str {
         match self {
             Self::NoDevice => "NoDevice",
+            Self::NotTheDevice => "NotTheDevice",
             Self::DeviceDenied(_) => "DeviceDenied",
             Self::DeviceOpen(_) => "DeviceOpen",
             Self::SetupDenied => "SetupDenied",
             Self::Seccomp => "Seccomp",
             Self::Audited => "Audited",
             Self::TooManyContexts => "TooManyContexts",
+            Self::SetupTwice => "SetupTwice",
             Self::SetupThread => "SetupThread",
             Self::SetupMemory { .. } => "SetupMemory",
             Self::TooManyEntries { .. } => "TooManyEntries",
