@@ -55,14 +55,14 @@ const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY;
 /// let handle = Handle::new(Context::direct());
 /// let mut transferred = Vec::new();
 /// let mut observer = |event: Event<'_>| {
-///     if let Event::File { path, .. } = event {
-///         transferred.push(path.to_vec());
+///     if let Event::Item(item) = event {
+///         transferred.push(item.to_string());
 ///     }
 /// };
 /// let sync = Sync::new(Options::archive()).source(root.join("source/")).destination(root.join("copy"));
 /// let stats = block_on(&handle, sync.run(&handle, &mut observer))?;
 /// assert_eq!((stats.transferred, stats.failures), (1, 0));
-/// assert_eq!(transferred, [b"file"]);
+/// assert_eq!(transferred, ["cd+++++++++", ">f+++++++++"]); // The directory and the file in it.
 /// assert_eq!(std::fs::read(root.join("copy/file")).unwrap(), b"contents");
 /// # std::fs::remove_dir_all(root).unwrap();
 /// # Ok::<(), rsync_core::Error>(())

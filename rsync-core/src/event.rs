@@ -3,7 +3,7 @@
 //! What a synchronisation tells its caller while it goes on.
 
 use crate::error::Failure;
-use crate::list::Kind;
+use crate::item::Item;
 
 /// Something that happened, or in a dry run would have. Paths are relative to the destination, except in failures.
 #[derive(Clone, Copy, Debug)]
@@ -11,32 +11,14 @@ use crate::list::Kind;
 pub enum Event<'a> {
     /// The destination itself was made; its path is as given.
     MadeDestination(&'a [u8]),
-    /// A directory was made. The path of the root of the transfer is empty.
-    Directory(&'a [u8]),
-    /// A symbolic link was made.
-    Symlink {
+    /// Something was done about a file of the source.
+    Item(Item<'a>),
+    /// A file of the source was left alone, because of an option.
+    LeftAlone {
         /// Its path.
         path: &'a [u8],
-        /// Where it points to.
-        target: &'a [u8],
-        /// Whether there was nothing of that name.
-        created: bool,
-    },
-    /// A regular file was transferred.
-    File {
-        /// Its path.
-        path: &'a [u8],
-        /// Its length in bytes.
-        size: u64,
-        /// Whether there was nothing of that name.
-        created: bool,
-    },
-    /// Only attributes were changed.
-    Attributes {
-        /// The file's path; empty for the root of the transfer.
-        path: &'a [u8],
-        /// What it is.
-        kind: Kind,
+        /// Which option.
+        rule: Rule,
     },
     /// Something that the source does not have was deleted.
     Deleted {
@@ -48,6 +30,8 @@ pub enum Event<'a> {
     /// A directory that the source does not have stays: a filter rule protects something in it, it is a mount point that
     /// is not to be crossed, or no more is to be deleted.
     NotEmpty(&'a [u8]),
+    /// A temporary file was removed that a run before this one had left when it was killed.
+    Cleaned(&'a [u8]),
     /// A source was left out.
     Skipped {
         /// Its path.
@@ -71,6 +55,22 @@ pub enum Skip {
     Directory,
     /// It is the destination.
     Destination,
+}
+
+/// Which option leaves a file alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rule {
+    /// It is not there yet (`--existing`).
+    Missing,
+    /// It is there (`--ignore-existing`).
+    Exists,
+    /// It is too long (`--max-size`).
+    TooLong,
+    /// It is too short (`--min-size`).
+    TooShort,
+    /// What is there is newer (`--update`).
+    Newer,
 }
 
 /// Is told of [`Event`]s.

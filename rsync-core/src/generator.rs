@@ -10,6 +10,7 @@ use crate::error::{Action, Cause};
 use crate::event::Event;
 use crate::filter;
 use crate::io::{DIRECTORY, Held};
+use crate::item::{Differences, Update};
 use crate::list::{Attributes, DirList, Kind};
 use crate::message::{Listing, ToGenerator};
 use crate::names::Names;
@@ -91,6 +92,7 @@ impl<'a, 'o> Generator<'a, 'o> {
             parent,
             &listing.name,
             listing.attributes,
+            listing.list.directory_origin(),
             directories,
         ));
         if orphan {
@@ -194,7 +196,11 @@ impl<'a, 'o> Generator<'a, 'o> {
     /// Counts and reports a directory that is made.
     fn announce(&self, target: &Target) {
         self.side.run.stats().created.add(Kind::Directory);
-        self.side.run.event(Event::Directory(&target.path));
+        let differences = Differences {
+            new: true,
+            ..Differences::default()
+        };
+        self.side.tell_directory(target, Update::Made, differences);
     }
 
     /// Opens a directory that is there.
@@ -314,10 +320,16 @@ impl<'a, 'o> Generator<'a, 'o> {
                     None => None,
                 };
                 let (want, found_here) = (&entry.attributes, found.as_ref());
-                if want.kind == Kind::Directory
-                    || side.is_settled(want, found_here)
-                    || side.is_left_alone(want, found_here)
-                {
+                if want.kind == Kind::Directory {
+                    continue;
+                }
+                if side.is_settled(want, found_here) {
+                    side.tell_unchanged(target, list, entry);
+                    continue;
+                }
+                if let Some(rule) = side.leaves_alone(want, found_here) {
+                    let path = target.join(list.name(entry));
+                    side.run.event(Event::LeftAlone { path: &path, rule });
                     continue;
                 }
                 while jobs.len() >= ENTRIES {
@@ -344,6 +356,7 @@ impl<'a, 'o> Generator<'a, 'o> {
             return None;
         }
         let (present, mut extra) = merge(&listing.list, &names);
+        self.side.clean_extra(target, dir, &mut extra).await;
         // Read before the directory's files of rules are updated.
         let Some(scope) = side.scope(target).await else {
             return Some(present);

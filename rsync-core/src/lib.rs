@@ -24,6 +24,7 @@ pub mod error;
 pub mod escape;
 pub mod event;
 pub mod filter;
+pub mod item;
 pub mod list;
 pub mod matcher;
 pub mod options;
@@ -48,15 +49,18 @@ mod run;
 mod sender;
 mod side;
 mod target;
+mod tell;
 mod temp;
 mod transfer;
 mod update;
 mod walk;
+mod workplace;
 
 pub use self::{
     engine::Sync,
     error::{Error, Failure},
     event::{Event, Observer},
+    item::Item,
     options::{Identity, MountPoints, Options},
     stats::Stats,
 };

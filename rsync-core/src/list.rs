@@ -2,6 +2,7 @@
 
 //! The file list: what a source directory holds, in one arena and records of fixed size.
 
+use crate::spec::join;
 use crate::strong::Digest;
 use libflexsc::{FileType, Statx};
 
@@ -107,6 +108,9 @@ pub struct DirList {
     entries: Vec<Entry>,
     // With --checksum one for each entry, else empty.
     digests: Vec<Option<Digest>>,
+    // The paths of the parts, if they are asked for.
+    origins: Vec<Vec<u8>>,
+    alias: Option<Vec<u8>>,
 }
 
 impl DirList {
@@ -175,6 +179,13 @@ impl DirList {
         self.entries.get(index as usize)
     }
 
+    /// Whether a sorted list has an entry of this name.
+    pub fn contains(&self, name: &[u8]) -> bool {
+        self.entries
+            .binary_search_by(|entry| self.bytes(entry.name).cmp(name))
+            .is_ok()
+    }
+
     /// An entry's name.
     pub fn name(&self, entry: &Entry) -> &[u8] {
         self.bytes(entry.name)
@@ -200,6 +211,28 @@ impl DirList {
     /// The checksum of an entry's contents, if it was computed.
     pub fn digest(&self, index: u32) -> Option<Digest> {
         self.digests.get(index as usize).copied().flatten()
+    }
+
+    /// Keeps the paths of the source directories, and the source's name of the only entry, if it goes by another.
+    pub fn set_origins(&mut self, origins: Vec<Vec<u8>>, alias: Option<Vec<u8>>) {
+        self.origins = origins;
+        self.alias = alias;
+    }
+
+    /// The source's name of an entry.
+    pub fn source_name(&self, entry: &Entry) -> &[u8] {
+        self.alias.as_deref().unwrap_or_else(|| self.name(entry))
+    }
+
+    /// The path of the directory itself in the source, that of the first one if it is made up of several, if it was kept.
+    pub fn directory_origin(&self) -> Option<&[u8]> {
+        self.origins.first().map(Vec::as_slice)
+    }
+
+    /// The path of an entry in the source, if it was kept.
+    pub fn origin(&self, entry: &Entry) -> Option<Vec<u8>> {
+        let dir = self.origins.get(entry.part as usize)?;
+        Some(join(dir, self.source_name(entry)))
     }
 
     /// About how many bytes the list would take on a wire.

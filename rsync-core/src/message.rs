@@ -40,11 +40,7 @@ impl FromSender {
             Self::Directory(listing) => 8 + listing.list.weight(),
             Self::ListEnd { .. } => 1,
             Self::Delta(delta) => {
-                let token = |token: &OwnedToken| match token {
-                    OwnedToken::Data(data) => 4 + data.len() as u64,
-                    OwnedToken::Blocks { count, .. } => 4 * u64::from(*count),
-                };
-                8 + delta.tokens.iter().map(token).sum::<u64>()
+                8 + delta.tokens.iter().map(OwnedToken::weight).sum::<u64>()
                     + if delta.end.is_some() { 20 } else { 0 }
             }
         }

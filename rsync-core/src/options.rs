@@ -70,6 +70,12 @@ pub struct Options {
     pub filters: Filters,
     /// Files of filter rules are divided at NUL bytes instead of line ends (`-0`, `--from0`).
     pub from0: bool,
+    /// Tell of files, too, about which nothing was to be done.
+    pub unchanged: bool,
+    /// Compute the checksum of each file that is transferred, for [`Item::digest`](crate::Item::digest).
+    pub digests: bool,
+    /// Tell where in the source each file is: [`Item::origin`](crate::Item::origin).
+    pub origins: bool,
     /// On whose behalf it is done.
     pub identity: Identity,
 }

@@ -9,9 +9,9 @@ use crate::message::{Delta, End, FromSender, ToGenerator};
 use crate::patch::{self, PatchError};
 use crate::side::{Changes, Side};
 use crate::strong::FileSum;
+use crate::tell::Moved;
 use crate::token::OwnedToken;
 use crate::transfer::{Basis, Data, Transfer};
-use crate::update::is_new;
 use async_channel::{Receiver, Sender};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _, select_biased};
@@ -108,6 +108,8 @@ struct Output<'a, 'o> {
     /// Bytes that are still to be written.
     gathered: Vec<u8>,
     sum: FileSum,
+    /// Bytes that came for it.
+    came: u64,
     failed: Option<(Action, Cause)>,
 }
 
@@ -128,6 +130,7 @@ impl<'a, 'o> Output<'a, 'o> {
             temp: None,
             gathered: Vec::new(),
             sum: FileSum::new(),
+            came: 0,
             failed: None,
         }
     }
@@ -151,6 +154,7 @@ impl<'a, 'o> Output<'a, 'o> {
     /// Writes what tokens stand for. After a failure they are only taken off the sender.
     async fn take(&mut self, tokens: Vec<OwnedToken>) {
         for token in tokens {
+            self.came += token.weight();
             if self.failed.is_some() {
                 return;
             }
@@ -163,6 +167,9 @@ impl<'a, 'o> Output<'a, 'o> {
     async fn token(&mut self, token: OwnedToken) -> Result<(), (Action, Cause)> {
         match token {
             OwnedToken::Data(data) if self.basis.is_none() => {
+                if self.side.run.options.digests {
+                    self.sum.update(&data);
+                }
                 let buf = self.write(data).await?;
                 self.side.run.io.recycle(buf);
                 Ok(())
@@ -268,7 +275,9 @@ impl<'a, 'o> Output<'a, 'o> {
     async fn make_temp(&self) -> Result<Temp, Errno> {
         const FLAGS: i32 = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
         let side = self.side;
-        let dir = side.directory(&self.transfer.target).await?;
+        let dir = side
+            .workplace(&self.transfer.target, &self.transfer.list)
+            .await?;
         let want = self.want().ok_or(Errno::ENOENT)?;
         // Until owner and mode are set only the owner may do anything, unless the kernel's default is what is asked for.
         let mode = if self.has_default_mode() {
@@ -343,7 +352,8 @@ impl<'a, 'o> Output<'a, 'o> {
         fresh: Option<Attributes>,
     ) -> Result<(), Option<(Action, Cause)>> {
         self.flush(0).await?;
-        if self.basis.is_some() && digest != Some(std::mem::take(&mut self.sum).finish()) {
+        let sum = std::mem::take(&mut self.sum).finish();
+        if self.basis.is_some() && digest != Some(sum) {
             return Err(Some((Action::Update, Cause::Patch(PatchError::Digest))));
         }
         self.temp().await?;
@@ -403,11 +413,17 @@ impl<'a, 'o> Output<'a, 'o> {
             return Err(Some((action, errno.into())));
         }
         target.dirty.set(true);
-        side.transferred(
-            &path,
-            want.size,
-            is_new(&want, self.transfer.found.as_ref()),
-        );
+        if let Some(entry) = self.transfer.list.get(self.transfer.id.index) {
+            let moved = Moved {
+                sent: self.came,
+                received: self.transfer.sums,
+                digest: side.run.options.digests.then_some(sum),
+            };
+            let mut entry = *entry;
+            entry.attributes = want;
+            let found = self.transfer.found.as_ref();
+            side.transferred(&self.transfer.list, &entry, &path, found, moved);
+        }
         Ok(())
     }
 }

@@ -101,6 +101,7 @@ impl Server<'_, '_> {
         let mut source = Source {
             file,
             size: entry.attributes.size,
+            mtime: entry.attributes.mtime,
             fresh: None,
         };
         if request.again {
@@ -109,6 +110,7 @@ impl Server<'_, '_> {
                 Ok(fresh) if fresh.kind != Kind::Regular => return End::Changed.into(),
                 Ok(fresh) => {
                     source.size = fresh.size;
+                    source.mtime = fresh.mtime;
                     source.fresh = Some(fresh);
                 }
                 Err(errno) => return failed(Action::Stat, errno),
@@ -149,6 +151,9 @@ impl Server<'_, '_> {
                 vec![OwnedToken::Data(buf)]
             };
             if count == 0 || room && read == source.size {
+                if self.has_changed(source).await? {
+                    return Ok(End::Changed.into());
+                }
                 return Ok(Last {
                     tokens,
                     end: End::Complete {
@@ -159,6 +164,13 @@ impl Server<'_, '_> {
             }
             self.delta(file, tokens, None).await;
         }
+    }
+
+    /// Whether a file that was read to its end is no longer what the file list says, so that what was read may be of two
+    /// versions.
+    async fn has_changed(&self, source: &Source) -> Result<bool, Errno> {
+        let now = self.run.io.stat_held(&source.file).await?;
+        Ok(now.size != source.size || now.mtime != source.mtime)
     }
 
     /// Sends a file as differences to a basis.
@@ -187,7 +199,7 @@ impl Server<'_, '_> {
         io.recycle(buf);
         let (digest, stats) = matcher.finish(&mut |token: Token<'_>| collector.push(token));
         self.run.stats().matching += stats;
-        if read != source.size {
+        if read != source.size || self.has_changed(source).await? {
             return Ok(End::Changed.into());
         }
         let end = End::Complete {
@@ -221,6 +233,8 @@ struct Source {
     file: Held,
     /// The length that it should have.
     size: u64,
+    /// The time of modification that it should have.
+    mtime: (i64, u32),
     /// Its attributes, when they were looked at anew.
     fresh: Option<Attributes>,
 }

@@ -3,10 +3,10 @@
 //! What generator and receiver share, which work on one destination.
 
 use crate::error::{Action, Cause};
-use crate::event::Event;
 use crate::filter::Scope;
 use crate::guard::Inode;
 use crate::io::Held;
+use crate::item::{Differences, Update};
 use crate::list::{Attributes, DirId, FileId, Kind};
 use crate::message::{ToGenerator, ToSender};
 use crate::run::Run;
@@ -63,6 +63,18 @@ impl Changes {
 
     pub(crate) fn owner(&self) -> bool {
         self.uid.is_some() || self.gid.is_some()
+    }
+}
+
+impl From<Changes> for Differences {
+    fn from(changes: Changes) -> Self {
+        Self {
+            time: changes.mtime.is_some(),
+            mode: changes.mode.is_some(),
+            owner: changes.uid.is_some(),
+            group: changes.gid.is_some(),
+            ..Self::default()
+        }
     }
 }
 
@@ -243,11 +255,8 @@ impl Side<'_, '_> {
                 }
             }
         };
-        if target.found.get().is_some() && !changes.is_empty() {
-            self.run.event(Event::Attributes {
-                path: &target.path,
-                kind: Kind::Directory,
-            });
+        if target.found.get().is_some() {
+            self.tell_directory(target, Update::Kept, changes.into());
         }
         if options.times && target.dirty.get() {
             changes.mtime = Some(want.mtime);

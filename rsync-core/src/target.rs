@@ -34,6 +34,8 @@ pub(crate) struct Target {
     pub(crate) parent: Option<Rc<Target>>,
     /// The attributes that it is to have; none for a root that only takes entries.
     pub(crate) want: Option<Attributes>,
+    /// Its path in the source, if that is to be told.
+    pub(crate) origin: Option<Vec<u8>>,
     /// Those that it had before, unless it was made.
     pub(crate) found: Cell<Option<Attributes>>,
     /// Whether it was made, so that nothing can be in it.
@@ -50,6 +52,10 @@ pub(crate) struct Target {
     pub(crate) items: Cell<usize>,
     /// What still may request a file of it: its own list, files in transfer.
     pub(crate) files: Cell<usize>,
+    /// Whether what a killed run left in it is gone.
+    pub(crate) clean: Cell<bool>,
+    /// Set once temporary files may be made in it.
+    pub(crate) claimed: OnceCell<()>,
     /// The filter rules in it, once they were asked for; none if they cannot be read.
     pub(crate) scope: OnceCell<Option<Rc<Scope>>>,
     state: Cell<State>,
@@ -63,6 +69,7 @@ impl Target {
         parent: Option<Rc<Self>>,
         name: &[u8],
         want: Option<Attributes>,
+        origin: Option<&[u8]>,
         directories: usize,
     ) -> Self {
         Self {
@@ -73,6 +80,7 @@ impl Target {
                 .unwrap_or_default(),
             parent,
             want,
+            origin: origin.map(<[u8]>::to_vec),
             found: Cell::default(),
             fresh: Cell::default(),
             widened: Cell::default(),
@@ -81,6 +89,8 @@ impl Target {
             held: RefCell::default(),
             items: Cell::new(1 + directories),
             files: Cell::new(1),
+            clean: Cell::default(),
+            claimed: OnceCell::new(),
             scope: OnceCell::new(),
             state: Cell::new(State::Waiting),
             wakers: RefCell::default(),

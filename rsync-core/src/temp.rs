@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Names of temporary files: `.name.XXXXXX`, as rsync's, beside the file that they become.
+//! Names of temporary files: `.name.flexsync.XXXXXX`, beside the file that they become. rsync's have no word in the middle,
+//! so that `.vimrc.backup` looks like one of them; what the next run may remove has to be told from that.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher as _, RandomState};
 
 /// The longest name a file may have, bytes: `NAME_MAX`.
 const NAME_MAX: usize = 255;
+
+/// What tells a temporary file from one that somebody keeps, before the suffix.
+const MARK: &[u8] = b".flexsync.";
+
+/// Letters in the suffix.
+const SUFFIX: usize = 6;
 
 /// Letters of the suffix.
 const LETTERS: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
@@ -34,17 +41,27 @@ impl TempNames {
         let mut suffix = self.state.hash_one(number);
         // A hidden file's dot does for the temporary file too.
         let name = name.strip_prefix(b".").unwrap_or(name);
-        let name = cut(name, NAME_MAX - 8);
-        let mut temp = Vec::with_capacity(name.len() + 8);
+        let around = 1 + MARK.len() + SUFFIX;
+        let name = cut(name, NAME_MAX - around);
+        let mut temp = Vec::with_capacity(name.len() + around);
         temp.push(b'.');
         temp.extend_from_slice(name);
-        temp.push(b'.');
-        for _ in 0..6 {
+        temp.extend_from_slice(MARK);
+        for _ in 0..SUFFIX {
             temp.push(LETTERS[(suffix % 62) as usize]);
             suffix /= 62;
         }
         temp
     }
+}
+
+/// Whether a name is one that [`TempNames`] makes.
+pub(crate) fn is_temporary(name: &[u8]) -> bool {
+    let Some((front, suffix)) = name.split_last_chunk::<SUFFIX>() else {
+        return false;
+    };
+    let stem = front.strip_suffix(MARK).unwrap_or_default();
+    stem.len() > 1 && stem[0] == b'.' && suffix.iter().all(u8::is_ascii_alphanumeric)
 }
 
 /// The first bytes of a name, without the pieces of a character at its end.
@@ -69,12 +86,32 @@ mod tests {
         let names = TempNames::new();
         let (first, second) = (names.name(b"file"), names.name(b"file"));
         assert!(
-            first.starts_with(b".file.") && first.len() == 12,
+            first.starts_with(b".file.flexsync.") && first.len() == 21,
             "{}",
             first.escape_ascii()
         );
         assert_ne!(first, second);
         assert!(names.name(b".profile").starts_with(b".profile."));
+        for name in [&first[..], &names.name(b".p"), &names.name(&[b'x'; 255])] {
+            assert!(is_temporary(name), "{}", name.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_somebody_keeps_is_not_taken_for_temporary() {
+        for name in [
+            ".vimrc.backup",
+            ".file.XXXXXX",
+            "file.flexsync.abcdef",
+            "..flexsync.abcdef",
+            ".file.flexsync.abcde",
+            ".file.flexsync.abc-ef",
+            ".file.flexsync.abcdefg",
+            ".flexsync.abcdef",
+            "",
+        ] {
+            assert!(!is_temporary(name.as_bytes()), "{name}");
+        }
     }
 
     #[test]
@@ -84,7 +121,7 @@ mod tests {
         for shift in 0..4 {
             let long = "x".repeat(shift) + &"\u{1f980}".repeat(63);
             let temp = names.name(long.as_bytes());
-            assert!(temp.len() <= 255 && temp.len() > 250);
+            assert!(temp.len() <= 255 && temp.len() > 250, "{}", temp.len());
             assert!(std::str::from_utf8(&temp).is_ok());
         }
         assert_eq!(names.name(&[0x80; 255]).len(), 252);

@@ -28,6 +28,16 @@ pub enum OwnedToken {
     },
 }
 
+impl OwnedToken {
+    /// About how many bytes it would take on a wire.
+    pub fn weight(&self) -> u64 {
+        match self {
+            Self::Data(data) => 4 + data.len() as u64,
+            Self::Blocks { count, .. } => 4 * u64::from(*count),
+        }
+    }
+}
+
 /// Collects tokens into owned ones.
 #[derive(Debug, Default)]
 pub struct Collector {

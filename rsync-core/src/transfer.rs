@@ -19,6 +19,8 @@ pub(crate) struct Transfer {
     pub(crate) list: Rc<DirList>,
     /// What has its name now.
     pub(crate) found: Option<Attributes>,
+    /// The bytes of the signature that went with the first request.
+    pub(crate) sums: u64,
     /// What blocks are taken from.
     pub(crate) basis: RefCell<Option<Rc<Basis>>>,
     /// Whether it was requested a second time.

@@ -4,13 +4,15 @@
 
 use crate::block::Layout;
 use crate::error::{Action, Cause};
-use crate::event::{Event, Skip};
+use crate::event::{Event, Rule, Skip};
 use crate::io::{CHUNK, Held, SOURCE, c_name};
+use crate::item::Update;
 use crate::list::{Attributes, DirList, Entry, FileId, Kind};
 use crate::message::{Request, ToGenerator, ToSender};
 use crate::side::{Changes, Side, times};
 use crate::signature::{Builder, Signature};
 use crate::target::{State, Target, more};
+use crate::tell::Moved;
 use crate::transfer::{Basis, Data, Transfer};
 use libflexsc::op::{
     Fchmod, Fchmodat, Fchownat, Readlinkat, Renameat2, Symlinkat, Unlinkat, Utimensat,
@@ -43,22 +45,35 @@ impl Side<'_, '_> {
             && (options.size_only || !options.ignore_times && self.same_time(want, found))
     }
 
-    /// Whether a file is left alone however it differs: rsync(1), "TRANSFER RULES".
-    pub(crate) fn is_left_alone(&self, want: &Attributes, found: Option<&Attributes>) -> bool {
+    /// Whether a file is left alone however it differs, and why: rsync(1), "TRANSFER RULES".
+    pub(crate) fn leaves_alone(
+        &self,
+        want: &Attributes,
+        found: Option<&Attributes>,
+    ) -> Option<Rule> {
         let options = self.run.options;
-        if options.existing && found.is_none() || options.ignore_existing && found.is_some() {
-            return true;
+        if options.existing && found.is_none() {
+            return Some(Rule::Missing);
+        }
+        if options.ignore_existing && found.is_some() {
+            return Some(Rule::Exists);
         }
         if want.kind != Kind::Regular {
-            return false;
+            return None;
         }
         let size = want.size;
         let newer = |found: &Attributes| {
             found.kind == Kind::Regular && found.mtime > want.mtime && !self.same_time(want, found)
         };
-        options.max_size.is_some_and(|most| size > most)
-            || options.min_size.is_some_and(|least| size < least)
-            || options.update && found.is_some_and(newer)
+        if options.max_size.is_some_and(|most| size > most) {
+            Some(Rule::TooLong)
+        } else if options.min_size.is_some_and(|least| size < least) {
+            Some(Rule::TooShort)
+        } else if options.update && found.is_some_and(newer) {
+            Some(Rule::Newer)
+        } else {
+            None
+        }
     }
 
     /// Brings one entry up to date.
@@ -100,7 +115,7 @@ impl Side<'_, '_> {
                 .is_same(target, name, want, found, list.digest(index))
                 .await
             {
-                return self.adjust(target, name, path, want, found).await;
+                return self.adjust(target, list, entry, path, found).await;
             }
         }
         let blocking = found.filter(|found| found.kind == Kind::Directory);
@@ -114,22 +129,9 @@ impl Side<'_, '_> {
             self.run.stats().created.add(Kind::Regular);
         }
         if self.run.options.dry_run {
-            return self.transferred(path, want.size, created);
+            return self.transferred(list, entry, path, found.as_ref(), Moved::default());
         }
         self.request(target, list, index, found).await;
-    }
-
-    /// Counts and reports a file that was transferred.
-    pub(crate) fn transferred(&self, path: &[u8], size: u64, created: bool) {
-        let mut stats = self.run.stats();
-        stats.transferred += 1;
-        stats.transferred_size += size;
-        drop(stats);
-        self.run.event(Event::File {
-            path,
-            size,
-            created,
-        });
     }
 
     /// Whether a file need not be transferred.
@@ -158,19 +160,24 @@ impl Side<'_, '_> {
     async fn adjust(
         &self,
         target: &Target,
-        name: &[u8],
+        list: &DirList,
+        entry: &Entry,
         path: &[u8],
-        want: &Attributes,
         found: &Attributes,
     ) {
+        let (name, want) = (list.name(entry), &entry.attributes);
         let mut changes = self.changes(want, found);
         if changes.is_empty() {
-            return;
+            return self.tell_unchanged(target, list, entry);
         }
-        self.run.event(Event::Attributes {
+        self.tell_entry(
+            list,
+            entry,
             path,
-            kind: want.kind,
-        });
+            Update::Kept,
+            changes.into(),
+            Moved::default(),
+        );
         if self.run.options.dry_run {
             return;
         }
@@ -247,7 +254,7 @@ impl Side<'_, '_> {
                     .await
                 {
                     Ok(old) if old == link => {
-                        return self.adjust(target, name, path, want, found).await;
+                        return self.adjust(target, list, entry, path, found).await;
                     }
                     _ => {}
                 }
@@ -262,6 +269,10 @@ impl Side<'_, '_> {
         }
         if let (Some(dir), false) = (&dir, self.run.options.dry_run) {
             let free = blocking.is_some() || found.is_none();
+            if !free {
+                // What cannot be opened now was open before: the link itself will say.
+                let _ = self.workplace(target, list).await;
+            }
             if !self
                 .make_symlink(target, dir, name, path, link, want, free)
                 .await
@@ -272,11 +283,15 @@ impl Side<'_, '_> {
         if created {
             self.run.stats().created.add(Kind::Symlink);
         }
-        self.run.event(Event::Symlink {
+        let differences = self.differences(want, found.as_ref(), true);
+        self.tell_entry(
+            list,
+            entry,
             path,
-            target: link,
-            created,
-        });
+            Update::Made,
+            differences,
+            Moved::default(),
+        );
     }
 
     /// Makes a symbolic link, beside what has its name and then in its place.
@@ -355,8 +370,10 @@ impl Side<'_, '_> {
             .unzip();
         more(&target.items);
         more(&target.files);
+        let sums = signature.as_ref().map_or(0, Signature::weight);
         let transfer = Transfer {
             id,
+            sums,
             target: target.clone(),
             list: list.clone(),
             found,

@@ -439,6 +439,13 @@ impl<'a, 'o> Walker<'a, 'o> {
             let digests = self.digests(&reading).await;
             reading.list.set_digests(digests);
         }
+        let origins = if self.run.options.origins {
+            let parts = reading.parts.iter();
+            parts.map(|(part, _)| part.display(b"")).collect()
+        } else {
+            Vec::new()
+        };
+        reading.list.set_origins(origins, reading.alias.clone());
         let list = Rc::new(reading.list);
         {
             let mut stats = self.run.stats();

@@ -2,6 +2,7 @@
 
 //! The command line, with rsync's names and meanings.
 
+use crate::format::{self, Format};
 use crate::{filters, values};
 use clap::builder::ValueParser;
 use clap::error::ErrorKind;
@@ -18,6 +19,9 @@ pub(crate) struct Command {
     pub(crate) options: Options,
     /// How much to say: 0 is errors only.
     pub(crate) verbose: u8,
+    /// How a file is shown, if files are.
+    pub(crate) format: Option<Format>,
+    itemized: u8,
     pub(crate) stats: bool,
     pub(crate) stats_json: Option<OsString>,
     /// The backend to use; `None` leaves the choice to the library.
@@ -34,7 +38,7 @@ struct Switch {
     set: fn(&mut Command, bool),
 }
 
-const SWITCHES: [Switch; 20] = [
+const SWITCHES: [Switch; 21] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -102,6 +106,18 @@ const SWITCHES: [Switch; 20] = [
         set: |command, on| {
             command.verbose = if on {
                 command.verbose.saturating_add(1)
+            } else {
+                0
+            }
+        },
+    },
+    Switch {
+        name: "itemize-changes",
+        short: Some('i'),
+        help: "Show in what each file differed; -ii shows those that did not, too",
+        set: |command, on| {
+            command.itemized = if on {
+                command.itemized.saturating_add(1)
             } else {
                 0
             }
@@ -225,6 +241,8 @@ impl Command {
         let mut command = Self {
             options,
             verbose: 0,
+            format: matches.get_one("out-format").cloned(),
+            itemized: 0,
             stats: false,
             stats_json: matches.get_one("stats-json").cloned(),
             backend: matches
@@ -247,6 +265,14 @@ impl Command {
         for (_, switch, on) in given {
             (switch.set)(&mut command, on);
         }
+        command.format = command
+            .format
+            .or_else(|| (command.itemized > 0).then(Format::itemized));
+        let format = command.format.as_ref();
+        command.options.digests = format.is_some_and(Format::needs_digests);
+        command.options.origins = format.is_some_and(Format::needs_origins);
+        command.options.unchanged =
+            format::wants_unchanged(format, command.itemized, command.verbose);
         if command.options.delete && !command.options.recursive {
             return Err(usage(
                 "--delete does not work without --recursive (-r): add it, or -a",
@@ -272,6 +298,23 @@ fn usage(message: &str) -> clap::Error {
     clap::Error::raw(ErrorKind::MissingRequiredArgument, format!("{message}\n"))
 }
 
+/// Reads `--out-format`.
+#[derive(Clone)]
+struct OutFormat;
+
+impl clap::builder::TypedValueParser for OutFormat {
+    type Value = Format;
+
+    fn parse_ref(
+        &self,
+        _: &clap::Command,
+        _: Option<&Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<Format, clap::Error> {
+        Format::parse(value).map_err(|error| usage(&format!("--out-format: {error}")))
+    }
+}
+
 /// An option with a value, of several the last one counts.
 fn value(name: &'static str, value: &'static str, parser: ValueParser) -> Arg {
     Arg::new(name)
@@ -294,23 +337,24 @@ fn parser() -> clap::Command {
         )
         .disable_help_flag(true);
     for switch in &SWITCHES {
-        // Only -v means more when given twice.
-        let action = if switch.name == "verbose" {
-            ArgAction::Count
+        let arg = |id: String| Arg::new(id.clone()).long(id);
+        let once = |arg: Arg| {
+            let id = arg.get_id().to_string();
+            arg.overrides_with(id).action(ArgAction::SetTrue)
+        };
+        let mut on = arg(id(switch, true)).help(switch.help);
+        on = if matches!(switch.name, "verbose" | "itemize-changes") {
+            // These mean more when given twice; an option with a value keeps each of its places.
+            on.action(ArgAction::Append)
+                .num_args(0)
+                .default_missing_value("")
         } else {
-            ArgAction::SetTrue
+            once(on)
         };
-        let arg = |id: String, action| {
-            Arg::new(id.clone())
-                .long(id.clone())
-                .overrides_with(id)
-                .action(action)
-        };
-        let mut on = arg(id(switch, true), action).help(switch.help);
         if switch.name == "existing" {
             on = on.visible_alias("ignore-non-existing");
         }
-        let mut off = arg(id(switch, false), ArgAction::SetTrue).hide(true);
+        let mut off = once(arg(id(switch, false)).hide(true));
         if let Some(short) = switch.short {
             on = on.short(short);
             off = off.alias(format!("no-{short}"));
@@ -330,6 +374,8 @@ fn parser() -> clap::Command {
                 ),
         )
         .args([
+            value("out-format", "FORMAT", ValueParser::new(OutFormat))
+                .help("Show files as FORMAT says: %i changes, %n name, %L link, %l length, %o what is done, %f source, %b %c bytes, %C checksum, %M time, %B mode, %U %G owner, %t now, %p process"),
             value("max-size", "SIZE", ValueParser::new(values::size))
                 .help("Leave files alone that are longer than SIZE bytes (K, M, G, T, P; KB and so on for 1000)"),
             value("min-size", "SIZE", ValueParser::new(values::size))
@@ -409,6 +455,7 @@ mod tests {
         assert!(!parse("-r --no-r --no-r a b").options.recursive);
         assert!(!parse("-W --no-W a b").options.whole_file);
         assert_eq!(parse("-vv --no-v -v a b").verbose, 1);
+        assert_eq!(parse("-vv -v a b").verbose, 3);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod command;
 mod filters;
+mod format;
 mod report;
 mod values;
 

@@ -3,9 +3,11 @@
 //! What the user gets to see.
 
 use crate::command::Command;
+use crate::format::{Format, Grouped};
 use libflexsc::backend::Choice;
 use rsync_core::escape::Escaped;
-use rsync_core::event::Skip;
+use rsync_core::event::{Rule, Skip};
+use rsync_core::item::{Item, Update};
 use rsync_core::list::Kind;
 use rsync_core::stats::Count;
 use rsync_core::{Event, Observer, Stats};
@@ -14,7 +16,10 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 /// Prints events and figures. That the reader of the output has gone does not stop the synchronisation.
 pub(crate) struct Reporter {
     out: BufWriter<StdoutLock<'static>>,
-    names: bool,
+    verbose: u8,
+    /// Whether files are named at all.
+    named: bool,
+    format: Format,
     stats: bool,
     dry_run: bool,
 }
@@ -23,7 +28,9 @@ impl Reporter {
     pub(crate) fn new(command: &Command) -> Self {
         Self {
             out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
-            names: command.verbose > 0,
+            verbose: command.verbose,
+            named: command.verbose > 0 || command.format.is_some(),
+            format: command.format.clone().unwrap_or_default(),
             stats: command.stats,
             dry_run: command.options.dry_run,
         }
@@ -31,7 +38,7 @@ impl Reporter {
 
     /// Says that it begins.
     pub(crate) fn start(&mut self) {
-        if self.names {
+        if self.verbose > 0 {
             self.line(format_args!("sending incremental file list"));
         }
     }
@@ -47,7 +54,7 @@ impl Reporter {
         if self.stats {
             self.figures(stats, backend, choice);
         }
-        if self.names || self.stats {
+        if self.verbose > 0 || self.stats {
             let moved = stats.sent + stats.received;
             self.line(format_args!(
                 "\nsent {} bytes  received {} bytes  {:.2} bytes/sec",
@@ -76,6 +83,36 @@ impl Reporter {
     fn error(&mut self, line: std::fmt::Arguments<'_>) {
         self.flush();
         let _ = writeln!(io::stderr(), "flexsync: {line}");
+    }
+
+    fn item(&mut self, item: &Item<'_>) {
+        let kept = item.update == Update::Kept;
+        let same = kept && item.differences.is_empty();
+        let directory = item.attributes.kind == Kind::Directory;
+        if same && !self.format.itemizes() {
+            if !directory && self.verbose > 1 {
+                self.line(format_args!("{} is uptodate", Escaped(item.path)));
+            }
+            return;
+        }
+        // Attributes alone are worth a line where one can see that it is only them.
+        let shown = !kept || self.format.itemizes() || directory || self.verbose > 1;
+        if self.named && shown {
+            let line = self.format.item(item);
+            self.line(format_args!("{line}"));
+        }
+    }
+
+    fn left_alone(&mut self, path: &[u8], rule: Rule) {
+        let path = Escaped(path);
+        match rule {
+            Rule::Missing => self.line(format_args!("not creating new file \"{path}\"")),
+            Rule::Exists => self.line(format_args!("{path} exists")),
+            Rule::TooLong => self.line(format_args!("{path} is over max-size")),
+            Rule::TooShort => self.line(format_args!("{path} is under min-size")),
+            Rule::Newer => self.line(format_args!("{path} is newer")),
+            _ => {}
+        }
     }
 
     fn figures(&mut self, stats: &Stats, backend: libflexsc::Stats, choice: &Choice) {
@@ -147,27 +184,20 @@ impl Observer for Reporter {
                 "cannot delete non-empty directory: {}",
                 Escaped(path)
             )),
-            _ if !self.names => {}
-            Event::MadeDestination(path) => {
+            Event::Cleaned(path) if self.verbose > 1 => self.line(format_args!(
+                "removing {}, which an interrupted run left",
+                Escaped(path)
+            )),
+            Event::LeftAlone { path, rule } if self.verbose > 1 => self.left_alone(path, rule),
+            Event::MadeDestination(path) if self.verbose > 0 || self.format.itemizes() => {
                 self.line(format_args!("created directory {}", Escaped(path)))
             }
-            Event::Directory(b"")
-            | Event::Attributes {
-                path: b"",
-                kind: Kind::Directory,
-            } => self.line(format_args!("./")),
-            Event::Directory(path)
-            | Event::Attributes {
-                path,
-                kind: Kind::Directory,
-            } => {
-                self.line(format_args!("{}/", Escaped(path)));
+            Event::Item(item) => self.item(&item),
+            Event::Deleted { path, directory } if self.format.tells_deletions() => {
+                let line = self.format.deletion(path, directory);
+                self.line(format_args!("{line}"));
             }
-            Event::Symlink { path, target, .. } => {
-                self.line(format_args!("{} -> {}", Escaped(path), Escaped(target)));
-            }
-            Event::File { path, .. } => self.line(format_args!("{}", Escaped(path))),
-            Event::Deleted { path, directory } => {
+            Event::Deleted { path, directory } if self.named => {
                 self.line(format_args!(
                     "deleting {}{}",
                     Escaped(path),
@@ -176,22 +206,6 @@ impl Observer for Reporter {
             }
             _ => {}
         }
-    }
-}
-
-/// A number in groups of three digits.
-struct Grouped(u64);
-
-impl std::fmt::Display for Grouped {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let digits = self.0.to_string();
-        for (index, digit) in digits.char_indices() {
-            if index > 0 && (digits.len() - index) % 3 == 0 {
-                f.write_str(",")?;
-            }
-            write!(f, "{digit}")?;
-        }
-        Ok(())
     }
 }
 
@@ -266,12 +280,6 @@ pub(crate) fn json(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        let shown = [0, 999, 1000, 1_234_567].map(|number| Grouped(number).to_string());
-        assert_eq!(shown, ["0", "999", "1,000", "1,234,567"]);
-    }
 
     #[test]
     fn kinds_that_do_not_occur_are_left_out() {

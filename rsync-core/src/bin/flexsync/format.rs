@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A line for each file: `--out-format` and `--itemize-changes`.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use rsync_core::escape::Escaped;
+use rsync_core::item::{Item, Update};
+use rsync_core::list::{Attributes, Kind};
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
+
+/// A line as text and what stands for something of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Format(Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Field(Field),
+}
+
+/// What a percent sign begins: `%-10'l`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Field {
+    letter: char,
+    left: bool,
+    width: usize,
+    /// How many apostrophes: numbers in groups of digits, or with units.
+    human: u8,
+}
+
+/// The letters that are known.
+const LETTERS: &str = "bBcCfGilLmMnoptU";
+
+impl Default for Format {
+    /// What `-v` shows.
+    fn default() -> Self {
+        let field = |letter| {
+            Piece::Field(Field {
+                letter,
+                left: false,
+                width: 0,
+                human: 0,
+            })
+        };
+        Self(vec![field('n'), field('L')])
+    }
+}
+
+impl Format {
+    /// What `-i` shows.
+    pub(crate) fn itemized() -> Self {
+        Self::parse(OsStr::new("%i %n%L")).unwrap_or_default()
+    }
+
+    /// Reads a format.
+    pub(crate) fn parse(text: &OsStr) -> Result<Self, String> {
+        let text = text
+            .to_str()
+            .ok_or("the format is not UTF-8: write it as text")?;
+        let mut pieces = Vec::new();
+        let mut plain = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('%') {
+            plain += &rest[..at];
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix('%') {
+                plain.push('%');
+                rest = after;
+                continue;
+            }
+            let (field, after) = Field::parse(rest)?;
+            rest = after;
+            if !plain.is_empty() {
+                pieces.push(Piece::Text(std::mem::take(&mut plain)));
+            }
+            pieces.push(Piece::Field(field));
+        }
+        plain += rest;
+        if !plain.is_empty() {
+            pieces.push(Piece::Text(plain));
+        }
+        Ok(Self(pieces))
+    }
+
+    fn has(&self, letter: char) -> bool {
+        self.0
+            .iter()
+            .any(|piece| matches!(piece, Piece::Field(field) if field.letter == letter))
+    }
+
+    /// Whether a line says what was done.
+    pub(crate) fn itemizes(&self) -> bool {
+        self.has('i')
+    }
+
+    /// Whether deletions are shown in this format, too.
+    pub(crate) fn tells_deletions(&self) -> bool {
+        self.has('i') || self.has('o')
+    }
+
+    /// Whether checksums of transferred files are needed.
+    pub(crate) fn needs_digests(&self) -> bool {
+        self.has('C')
+    }
+
+    /// Whether paths in the source are needed.
+    pub(crate) fn needs_origins(&self) -> bool {
+        self.has('f')
+    }
+
+    /// The line for a file.
+    pub(crate) fn item(&self, item: &Item<'_>) -> String {
+        self.line(&Subject::Item(item))
+    }
+
+    /// The line for a deletion.
+    pub(crate) fn deletion(&self, path: &[u8], directory: bool) -> String {
+        self.line(&Subject::Deleted { path, directory })
+    }
+
+    fn line(&self, subject: &Subject<'_>) -> String {
+        let mut line = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => line += text,
+                Piece::Field(field) => {
+                    let text = field.text(subject);
+                    let width = field.width;
+                    line += &match field.left {
+                        true => format!("{text:<width$}"),
+                        false => format!("{text:>width$}"),
+                    };
+                }
+            }
+        }
+        line
+    }
+}
+
+impl Field {
+    /// Reads a field behind its percent sign; what follows it comes back.
+    fn parse(text: &str) -> Result<(Self, &str), String> {
+        let (left, rest) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let digits = rest.trim_start_matches('\'');
+        let digits = digits.len()
+            - digits
+                .trim_start_matches(|c: char| c.is_ascii_digit())
+                .len();
+        let is_quote = |c: char| c == '\'';
+        let before = rest.len() - rest.trim_start_matches(is_quote).len();
+        let width = &rest[before..before + digits];
+        let rest = &rest[before + digits..];
+        let after = rest.len() - rest.trim_start_matches(is_quote).len();
+        let rest = &rest[after..];
+        let width = match width {
+            "" => 0,
+            // Nobody's terminal is wider.
+            width => width.parse::<usize>().unwrap_or(usize::MAX).min(1000),
+        };
+        let letter = rest.chars().next().unwrap_or(' ');
+        if !LETTERS.contains(letter) {
+            return Err(format!(
+                "\"%{letter}\" is not supported in a format: use %% for a percent sign, or one of %{}",
+                LETTERS
+                    .chars()
+                    .map(String::from)
+                    .collect::<Vec<_>>()
+                    .join(" %")
+            ));
+        }
+        let field = Self {
+            letter,
+            left,
+            width,
+            human: (before + after).min(3) as u8,
+        };
+        Ok((field, &rest[letter.len_utf8()..]))
+    }
+
+    fn text(&self, subject: &Subject<'_>) -> String {
+        let attributes = subject.attributes();
+        match self.letter {
+            'i' => subject.itemized(),
+            'n' => subject.name(),
+            'f' => subject.full_name(),
+            'L' => subject.link(),
+            'o' => subject.operation().to_owned(),
+            'l' => self.number(attributes.map_or(0, |attributes| attributes.size)),
+            'b' => self.number(subject.item().map_or(0, |item| item.sent)),
+            'c' => self.number(subject.item().map_or(0, |item| item.received)),
+            'C' => subject.checksum(),
+            'M' => time(attributes.map_or(0, |attributes| attributes.mtime.0), '-'),
+            't' => time(Timestamp::now().as_second(), ' '),
+            'B' => attributes.map_or_else(
+                || "---------".to_owned(),
+                |attributes| Permissions(attributes.mode).to_string(),
+            ),
+            'U' => attributes
+                .map_or(0, |attributes| attributes.uid)
+                .to_string(),
+            'G' => attributes
+                .map_or(0, |attributes| attributes.gid)
+                .to_string(),
+            'p' => std::process::id().to_string(),
+            // %m, the module of a daemon, of which there is none.
+            _ => String::new(),
+        }
+    }
+
+    fn number(&self, number: u64) -> String {
+        match self.human {
+            0 => number.to_string(),
+            1 => Grouped(number).to_string(),
+            2 => with_unit(number, 1000.0),
+            _ => with_unit(number, 1024.0),
+        }
+    }
+}
+
+/// What a line is about.
+enum Subject<'a> {
+    Item(&'a Item<'a>),
+    Deleted { path: &'a [u8], directory: bool },
+}
+
+impl Subject<'_> {
+    fn item(&self) -> Option<&Item<'_>> {
+        match self {
+            Self::Item(item) => Some(item),
+            Self::Deleted { .. } => None,
+        }
+    }
+
+    fn attributes(&self) -> Option<&Attributes> {
+        self.item().map(|item| &item.attributes)
+    }
+
+    fn itemized(&self) -> String {
+        self.item()
+            .map_or_else(|| "*deleting  ".to_owned(), Item::to_string)
+    }
+
+    fn operation(&self) -> &'static str {
+        match self {
+            Self::Item(_) => "send",
+            Self::Deleted { .. } => "del.",
+        }
+    }
+
+    fn name(&self) -> String {
+        let (path, directory) = match *self {
+            Self::Item(item) => (item.path, item.attributes.kind == Kind::Directory),
+            Self::Deleted { path, directory } => (path, directory),
+        };
+        match (path, directory) {
+            (b"", _) => "./".to_owned(),
+            (path, true) => format!("{}/", Escaped(path)),
+            (path, false) => Escaped(path).to_string(),
+        }
+    }
+
+    /// The path in the source, which rsync shows without what says where it begins.
+    fn full_name(&self) -> String {
+        let path = match *self {
+            Self::Item(item) => item.origin.unwrap_or(item.path),
+            Self::Deleted { path, .. } => path,
+        };
+        let path = path.strip_prefix(b"/").unwrap_or(path);
+        let path = path.strip_prefix(b"./").unwrap_or(path);
+        let path = match path.strip_suffix(b"/.") {
+            Some(path) => path,
+            None => path.strip_suffix(b"/").unwrap_or(path),
+        };
+        Escaped(path).to_string()
+    }
+
+    fn link(&self) -> String {
+        match self.item() {
+            Some(item) if item.attributes.kind == Kind::Symlink && !item.target.is_empty() => {
+                format!(" -> {}", Escaped(item.target))
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn checksum(&self) -> String {
+        let transferred = self
+            .item()
+            .filter(|item| item.update == Update::Transferred);
+        match transferred {
+            None => " ".repeat(32),
+            Some(item) => {
+                let digest = item.digest.unwrap_or_default();
+                digest.iter().map(|byte| format!("{byte:02x}")).collect()
+            }
+        }
+    }
+}
+
+/// A time in seconds since 1970, as local time.
+pub(crate) fn time(seconds: i64, separator: char) -> String {
+    let stamp = Timestamp::from_second(seconds).unwrap_or(if seconds < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    });
+    let time = stamp.to_zoned(TimeZone::system());
+    let (date, time) = (time.date(), time.time());
+    format!(
+        "{:04}/{:02}/{:02}{separator}{:02}:{:02}:{:02}",
+        date.year(),
+        date.month(),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second()
+    )
+}
+
+/// Mode bits as `ls -l` shows them, without the kind: `rwxr-sr-t`.
+pub(crate) struct Permissions(pub(crate) u32);
+
+impl fmt::Display for Permissions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = self.0;
+        let classes = [(6, 0o4000, "sS"), (3, 0o2000, "sS"), (0, 0o1000, "tT")];
+        for (shift, special, letters) in classes {
+            let bits = mode >> shift;
+            f.write_str(if bits & 4 != 0 { "r" } else { "-" })?;
+            f.write_str(if bits & 2 != 0 { "w" } else { "-" })?;
+            f.write_str(match (bits & 1 != 0, mode & special != 0) {
+                (true, true) => &letters[..1],
+                (false, true) => &letters[1..],
+                (true, false) => "x",
+                (false, false) => "-",
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A number in groups of three digits.
+pub(crate) struct Grouped(pub(crate) u64);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        let mut text = String::with_capacity(digits.len() * 4 / 3);
+        for (index, digit) in digits.char_indices() {
+            if index > 0 && (digits.len() - index) % 3 == 0 {
+                text.push(',');
+            }
+            text.push(digit);
+        }
+        f.pad(&text)
+    }
+}
+
+/// A number with a unit, as rsync shows it from one unit on.
+fn with_unit(number: u64, unit: f64) -> String {
+    let mut value = number as f64;
+    if value < unit {
+        return number.to_string();
+    }
+    let mut letters = "KMGTPE".chars();
+    let mut letter = None;
+    while value >= unit && letters.as_str() != "" {
+        value /= unit;
+        letter = letters.next();
+    }
+    format!("{value:.2}{}", letter.unwrap_or(' '))
+}
+
+/// Whether anything is to be told of files that are as they should be.
+pub(crate) fn wants_unchanged(format: Option<&Format>, itemized: u8, verbose: u8) -> bool {
+    verbose > 1 || itemized > 1 && format.is_some_and(Format::itemizes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deleted(format: &str) -> String {
+        let format = Format::parse(OsStr::new(format)).unwrap();
+        format.deletion(b"a\n", false)
+    }
+
+    #[test]
+    fn a_format_is_text_and_fields() {
+        assert_eq!(deleted("%i %n%L|%%|%o"), "*deleting   a\\#012|%|del.");
+        assert_eq!(deleted("%10o|%-10o|%2o"), "      del.|del.      |del.");
+        assert_eq!(deleted("%l %'l %''l %5'l|%B%m"), "0 0 0     0|---------");
+        assert_eq!(deleted("100"), "100");
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        for wrong in ["%q", "%", "a%", "%10", "%-", "%h", "%P", "\u{e4}%\u{e4}"] {
+            assert!(Format::parse(OsStr::new(wrong)).is_err(), "{wrong}");
+        }
+        assert!(Format::parse(OsStr::from_bytes(b"\xff")).is_err());
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        let shown = [0, 999, 1000, 1_234_567].map(|number| Grouped(number).to_string());
+        assert_eq!(shown, ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(with_unit(4096, 1000.0), "4.10K");
+        assert_eq!(with_unit(999, 1000.0), "999");
+        assert_eq!(with_unit(u64::MAX, 1024.0), "16.00E");
+    }
+
+    #[test]
+    fn modes_are_shown_as_by_ls() {
+        let shown = [0o644, 0o7777, 0o7000, 0o1751].map(|mode| Permissions(mode).to_string());
+        assert_eq!(shown, ["rw-r--r--", "rwsrwsrwt", "--S--S--T", "rwxr-x--t"]);
+    }
+
+    #[test]
+    fn times_out_of_range_are_shown_as_the_nearest() {
+        assert!(time(i64::MAX, ' ').starts_with("9999/12/3"));
+        assert_eq!(time(0, '-').len(), 19);
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the receiving side tells the observer about files.
+
+use crate::event::Event;
+use crate::item::{Differences, Item, Update};
+use crate::list::{Attributes, DirList, Entry, Kind};
+use crate::side::Side;
+use crate::strong::Digest;
+use crate::target::Target;
+use crate::update::is_new;
+
+/// What went to and fro for a file.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moved {
+    /// Bytes of tokens.
+    pub(crate) sent: u64,
+    /// Bytes of signatures.
+    pub(crate) received: u64,
+    /// The checksum of its contents.
+    pub(crate) digest: Option<Digest>,
+}
+
+impl Side<'_, '_> {
+    /// In what a file differs whose contents are `made` anew, or are not.
+    pub(crate) fn differences(
+        &self,
+        want: &Attributes,
+        found: Option<&Attributes>,
+        made: bool,
+    ) -> Differences {
+        let options = self.run.options;
+        let Some(found) = found.filter(|found| !is_new(want, Some(found))) else {
+            return Differences {
+                new: true,
+                ..Differences::default()
+            };
+        };
+        let regular = want.kind == Kind::Regular;
+        Differences {
+            contents: made && (options.checksum || !regular),
+            size: regular && want.size != found.size,
+            time_of_transfer: made && !options.times,
+            ..self.changes(want, found).into()
+        }
+    }
+
+    /// Tells what was done about an entry of a directory.
+    pub(crate) fn tell_entry(
+        &self,
+        list: &DirList,
+        entry: &Entry,
+        path: &[u8],
+        update: Update,
+        differences: Differences,
+        moved: Moved,
+    ) {
+        let origin = list.origin(entry);
+        let name = list.name(entry);
+        let source_name = list.source_name(entry);
+        let path = if name == source_name {
+            path
+        } else {
+            source_name
+        };
+        self.run.event(Event::Item(Item {
+            path,
+            update,
+            differences,
+            attributes: entry.attributes,
+            target: list.target(entry),
+            origin: origin.as_deref(),
+            sent: moved.sent,
+            received: moved.received,
+            digest: moved.digest,
+        }));
+    }
+
+    /// Tells that nothing was to be done about an entry, if that is wanted.
+    pub(crate) fn tell_unchanged(&self, target: &Target, list: &DirList, entry: &Entry) {
+        if self.run.options.unchanged {
+            let path = target.join(list.name(entry));
+            let none = Differences::default();
+            self.tell_entry(list, entry, &path, Update::Kept, none, Moved::default());
+        }
+    }
+
+    /// Tells what was done about a directory; nothing is worth telling only if it is wanted.
+    pub(crate) fn tell_directory(&self, target: &Target, update: Update, differences: Differences) {
+        let Some(attributes) = target.want else {
+            return;
+        };
+        if update == Update::Kept && differences.is_empty() && !self.run.options.unchanged {
+            return;
+        }
+        self.run.event(Event::Item(Item {
+            path: &target.path,
+            update,
+            differences,
+            attributes,
+            target: b"",
+            origin: target.origin.as_deref(),
+            sent: 0,
+            received: 0,
+            digest: None,
+        }));
+    }
+
+    /// Counts and reports a file that was transferred.
+    pub(crate) fn transferred(
+        &self,
+        list: &DirList,
+        entry: &Entry,
+        path: &[u8],
+        found: Option<&Attributes>,
+        moved: Moved,
+    ) {
+        let want = &entry.attributes;
+        let mut stats = self.run.stats();
+        stats.transferred += 1;
+        stats.transferred_size += want.size;
+        drop(stats);
+        let differences = self.differences(want, found, true);
+        self.tell_entry(list, entry, path, Update::Transferred, differences, moved);
+    }
+}

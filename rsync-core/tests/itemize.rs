@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What is shown of each file: the lines of rsync, in whatever order. Exceptions:
+//!
+//! - The order: many directories are worked on at once.
+//! - rsync compares times of modification to the second, so the trees have whole seconds.
+//! - What cannot be done is said in other words.
+//! - `%b`, `%c`: the bytes of our messages. `%C`: MD5, and blank for what was not transferred.
+
+mod common;
+
+use common::{BACKENDS, Random, Run, Scratch, change, copy, flexsync, grow, paths, rsync};
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::path::Path;
+
+/// Cuts all times of modification to whole seconds.
+fn whole_seconds(root: &Path) {
+    // From the leaves up; nothing is made here, so that order does not matter otherwise.
+    for path in paths(root).into_iter().rev().chain([root.to_owned()]) {
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        let mtime = TimeSpec::new(metadata.mtime(), 0);
+        let flags = UtimensatFlags::NoFollowSymlink;
+        utimensat(AT_FDCWD, &path, &TimeSpec::UTIME_OMIT, &mtime, flags).unwrap();
+    }
+}
+
+/// The lines about files.
+fn lines(run: &Run) -> Vec<String> {
+    const OTHERS: [&str; 10] = [
+        "sending incremental file list",
+        "delta-transmission ",
+        "total: matches=",
+        "sent ",
+        "total size is ",
+        "building file list",
+        "cannot delete non-empty directory",
+        "could not make way",
+        "[generator]",
+        "skipping directory ",
+    ];
+    let is_other = |line: &&str| OTHERS.iter().any(|other| line.starts_with(other));
+    let lines = run.stdout.lines().filter(|line| !line.is_empty());
+    let mut lines: Vec<_> = lines
+        .filter(|line| !is_other(line))
+        .map(str::to_owned)
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[track_caller]
+fn same_lines(mine: &Run, theirs: &Run, what: &str) {
+    let (my_lines, their_lines) = (lines(mine), lines(theirs));
+    let only = |left: &[String], right: &[String]| -> String {
+        let lines = left.iter().filter(|line| !right.contains(line));
+        lines.map(|line| format!("  {line}\n")).collect()
+    };
+    assert!(
+        my_lines == their_lines,
+        "{what}: only flexsync:\n{}only rsync:\n{}{}\n{}",
+        only(&my_lines, &their_lines),
+        only(&their_lines, &my_lines),
+        mine.stderr,
+        theirs.stderr
+    );
+    assert_eq!(mine.status, theirs.status, "{what}\n{}", mine.stderr);
+}
+
+/// Both programs show the same of the same trees.
+fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
+    let what = format!("backend {backend}, seed {seed}, {options:?}");
+    let scratch = Scratch::new();
+    let mut random = Random::new(seed);
+    grow(&scratch.join("src"), &mut random, 60);
+    whole_seconds(&scratch.join("src"));
+    for dir in ["mine", "theirs"] {
+        fs::create_dir(scratch.join(dir)).unwrap();
+    }
+    copy(&scratch.join("src"), &scratch.join("mine/dst"));
+    change(&scratch.join("mine/dst"), &mut random);
+    whole_seconds(&scratch.join("mine/dst"));
+    copy(&scratch.join("mine/dst"), &scratch.join("theirs/dst"));
+    for (round, dst) in ["dst", "dst", "new"].into_iter().enumerate() {
+        let arguments = [options, &["../src/", dst]].concat();
+        let Some(theirs) = rsync(&scratch.join("theirs"), &arguments) else {
+            return;
+        };
+        let mine = flexsync(&scratch.join("mine"), backend, &arguments);
+        same_lines(&mine, &theirs, &format!("{what}, run {round} to {dst}"));
+    }
+}
+
+#[test]
+fn what_is_shown_of_random_trees_is_what_rsync_shows() {
+    const OPTIONS: [&[&str]; 24] = [
+        &["-ai"],
+        &["-aii"],
+        &["-ri"],
+        &["-rii"],
+        &["-rlpi"],
+        &["-rltgoi", "--delete"],
+        &["-aic", "--delete"],
+        &["-aciI"],
+        &["-aiI", "--no-W"],
+        &["-ain", "--delete"],
+        &["-aiinc"],
+        &["-av", "--delete"],
+        &["-avv"],
+        &["-avvi", "--delete"],
+        &["-rlvn"],
+        &["-rvv"],
+        &["-avv", "--existing"],
+        &["-avvi", "--ignore-existing"],
+        &["-avv", "--max-size=1000", "--min-size=2", "-u"],
+        &["-ai", "--size-only", "-u"],
+        &["-a", "--out-format=%n|%o|%l|%U|%G|%B|%M", "--delete"],
+        &[
+            "-a",
+            "--out-format=%i|%f|%L|%-20n|%'l|%''l|%'''l|%10l|%%",
+            "--delete",
+        ],
+        &["-a", "--out-format=%i %n%L", "--no-t", "-c"],
+        &["-rt", "-i", "--out-format=%o %n"],
+    ];
+    for (index, options) in OPTIONS.iter().enumerate() {
+        for round in 0..2 {
+            as_rsync(
+                BACKENDS[(index + round) % BACKENDS.len()],
+                5000 + 10 * index as u64 + round as u64,
+                options,
+            );
+        }
+    }
+}
+
+#[test]
+fn sources_are_shown_where_they_are() {
+    let scratch = Scratch::new();
+    scratch.write("a/sub/file", "1");
+    scratch.write("b/sub/other", "22");
+    symlink("x", scratch.join("a/link")).unwrap();
+    whole_seconds(scratch.path());
+    let absolute = scratch.join("a");
+    let absolute = absolute.to_str().unwrap();
+    let forms: [&[&str]; 8] = [
+        &["a", "dst/"],
+        &["a/", "dst"],
+        &["./a", "dst"],
+        &["a/.", "dst"],
+        &["a/", "b/", "dst"],
+        &["a/sub/file", "dst"],
+        &["a/sub/file", "dst/renamed"],
+        &[absolute, "dst"],
+    ];
+    for form in forms {
+        for prepared in [false, true] {
+            let run = |program: &dyn Fn(&[&str]) -> Option<Run>| {
+                let _ = fs::remove_dir_all(scratch.join("dst"));
+                if prepared || form.last() == Some(&"dst/renamed") {
+                    fs::create_dir(scratch.join("dst")).unwrap();
+                }
+                program(&[&["-a", "--out-format=%i %n %f%L"], form].concat())
+            };
+            let Some(theirs) = run(&|arguments| rsync(scratch.path(), arguments)) else {
+                return;
+            };
+            let mine = run(&|arguments| Some(flexsync(scratch.path(), "direct", arguments)));
+            same_lines(&mine.unwrap(), &theirs, &format!("{form:?}"));
+        }
+    }
+}
+
+#[test]
+fn checksums_of_what_is_transferred_are_shown() {
+    let scratch = Scratch::new();
+    for (name, contents) in [("empty", ""), ("short", "contents"), ("changed", "new")] {
+        scratch.write(&format!("src/{name}"), contents);
+    }
+    scratch.write("src/long", vec![7; 600_000]);
+    for options in [&["-r", "--no-W"][..], &["-r"], &["-rn"], &["-rc"]] {
+        let run = |program: &dyn Fn(&[&str]) -> Option<Run>| {
+            let _ = fs::remove_dir_all(scratch.join("dst"));
+            scratch.write("dst/changed", "as old");
+            scratch.write("dst/long", vec![8; 500_000]);
+            program(&[&["--out-format=%C %i %n"], options, &["src/", "dst"]].concat())
+        };
+        let theirs = |arguments: &[&str]| {
+            rsync(
+                scratch.path(),
+                &[&["--checksum-choice=md5"], arguments].concat(),
+            )
+        };
+        let Some(theirs) = run(&theirs) else { return };
+        let mine = run(&|arguments| Some(flexsync(scratch.path(), "direct", arguments)));
+        same_lines(&mine.unwrap(), &theirs, &format!("{options:?}"));
+    }
+}
