@@ -2,6 +2,7 @@
 
 //! Deletion of what the source does not have, and of what stands in the way.
 
+use crate::backup::Backup;
 use crate::error::{Action, Cause};
 use crate::event::Event;
 use crate::filter::{self, Scope};
@@ -128,8 +129,13 @@ impl Side<'_, '_> {
             };
             match kind {
                 Kind::Directory => frame.directories.push(name.clone()),
+                _ if self.new_backups.borrow().contains(&join(path, name)) => frame.kept = true,
                 kind => files.push((&name[..], kind)),
             }
+        }
+        if self.keeps_beside() {
+            // A window must not end between a file and its older backup, which sorts behind it.
+            files.sort_by_key(|(name, _)| self.keeps(name));
         }
         // The last one is taken first.
         frame.directories.reverse();
@@ -141,16 +147,29 @@ impl Side<'_, '_> {
                 .iter()
                 .map(|&(name, kind)| {
                     let op = || Unlinkat::new(dir.at(), c_name(name), 0);
-                    let unlink = (!dry_run).then(|| self.run.io.handle.submit(op()));
+                    let unlink =
+                        (!dry_run && !self.keeps(name)).then(|| self.run.io.handle.submit(op()));
                     (name, kind, unlink)
                 })
                 .collect();
+            let mut to_keep = Vec::new();
             for (name, kind, unlink) in posted {
                 let result = match unlink {
                     Some(unlink) => unlink.await,
-                    None => Ok(()),
+                    None if dry_run => Ok(()),
+                    None => {
+                        to_keep.push((name, kind));
+                        continue;
+                    }
                 };
                 frame.well &= self.deleted(join(path, name), kind, result);
+            }
+            // After older backups, whose names they may get, have been deleted.
+            for (name, kind) in to_keep {
+                let file = join(path, name);
+                let result = self.back_up(&dir, &file, Backup::Move).await;
+                frame.kept |= self.keeps_beside();
+                frame.well &= self.deleted(file, kind, result);
             }
         }
         frame
@@ -285,7 +304,7 @@ impl Side<'_, '_> {
             outer.well = false;
             return None;
         }
-        if self.is_mounted(&found) {
+        if self.is_mounted(&found) || self.is_backup_dir(&found) {
             self.run.event(Event::NotEmpty(path));
             outer.kept = true;
             return None;
@@ -414,7 +433,7 @@ impl Side<'_, '_> {
         };
         let options = self.run.options;
         target.dirty.set(!options.dry_run);
-        if options.delete {
+        if options.delete || options.force {
             let left = self.delete_contents(target, &dir, name).await;
             if left.kept {
                 self.run.event(Event::NotEmpty(path));
@@ -425,7 +444,7 @@ impl Side<'_, '_> {
             }
         }
         let removed = match options.dry_run {
-            true if options.delete => Ok(()),
+            true if options.delete || options.force => Ok(()),
             true => self.is_empty(&dir, name).await,
             false => {
                 let op = Unlinkat::new(dir.at(), c_name(name), libc::AT_REMOVEDIR);

@@ -2,15 +2,16 @@
 
 //! One synchronisation from its arguments to its figures.
 
+use crate::backup;
 use crate::block::Layout;
+use crate::destination::{self, Destination, failure};
 use crate::error::{Action, Cause, Error, Failure};
 use crate::event::{Event, Observer, Skip};
 use crate::filter::{FilterList, Scope};
 use crate::generator::Generator;
 use crate::guard;
-use crate::io::{Held, c_name};
-use crate::list::{Attributes, Kind};
-use crate::options::Options;
+use crate::list::Kind;
+use crate::options::{Backups, Options};
 use crate::receiver;
 use crate::run::Run;
 use crate::sender;
@@ -19,7 +20,7 @@ use crate::spec::{self, Source};
 use crate::stats::Stats;
 use crate::temp::TempNames;
 use crate::walk::{Part, Root, Sources, TopLevel};
-use libflexsc::op::Mkdirat;
+use async_lock::OnceCell;
 use libflexsc::{At, Errno, Handle};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -32,9 +33,6 @@ const TO_RECEIVER: usize = 64;
 
 /// Messages that wait for the sender.
 const TO_SENDER: usize = 256;
-
-/// How a directory is opened that an argument names: symbolic links are followed there.
-const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY;
 
 /// A synchronisation of local trees: sources, a destination, options.
 ///
@@ -134,18 +132,28 @@ impl Sync {
                 return Err(Error::BadName(name.to_vec()));
             }
         }
+        if let Some(Backups { dir, suffix }) = &self.options.backup {
+            let bad = suffix.contains(&b'/')
+                || suffix.contains(&0)
+                || suffix.is_empty() && dir.is_none()
+                || dir
+                    .as_ref()
+                    .is_some_and(|dir| dir.is_empty() || dir.contains(&0));
+            if bad {
+                return Err(Error::BadName(match dir {
+                    Some(dir) if !suffix.contains(&b'/') => dir.clone(),
+                    _ => suffix.clone(),
+                }));
+            }
+        }
         Layout::new(0, self.options.block_size).map_err(Error::BlockLength)?;
         Ok(destination)
     }
 
     async fn synchronise(&self, run: &Run<'_>, destination: &[u8]) -> Result<(), Error> {
         let options = &self.options;
-        let filters = FilterList::read(
-            &run.io,
-            &options.filters,
-            options.delete_excluded,
-            options.from0,
-        );
+        let rules = backup::protecting(options);
+        let filters = FilterList::read(&run.io, &rules, options.delete_excluded, options.from0);
         let filters = Rc::new(filters.await?);
         let mut sources = self.open_sources(run, &filters).await;
         if sources.top.is_empty() {
@@ -156,7 +164,7 @@ impl Sync {
             found,
             shown,
             rename,
-        } = open_destination(run, destination, &sources).await?;
+        } = destination::open(run, destination, &sources).await?;
         sources.rename = rename;
         let (mut gid, mut scope) = (None, None);
         let mut inodes = HashSet::new();
@@ -178,7 +186,7 @@ impl Sync {
                 shown: &shown,
             };
             inodes = guard::check(run, &sources, &place).await?;
-            if options.delete {
+            if options.delete || options.force {
                 let around = Scope::around(&run.io, &filters, root, sources.root.is_none()).await;
                 scope = Some(around.map_err(|(path, cause)| {
                     Error::Destination(Failure {
@@ -206,6 +214,9 @@ impl Sync {
             transfers: RefCell::default(),
             temps: TempNames::new(),
             open: Cell::default(),
+            backups: OnceCell::new(),
+            backup_dir: RefCell::default(),
+            new_backups: RefCell::default(),
             deletions: Cell::default(),
         };
         let generator = Generator::new(&side);
@@ -247,13 +258,15 @@ impl Sync {
             };
             let attributes = match attributes {
                 Ok(attributes) => attributes,
+                Err(Errno::ENOENT) if self.options.ignore_missing_args => continue,
                 Err(errno) => {
                     sources.complete &= errno == Errno::ENOENT;
                     run.fail(argument.clone(), Action::Select, Cause::Errno(errno));
                     continue;
                 }
             };
-            if attributes.kind == Kind::Directory && !self.options.recursive {
+            let descends = self.options.recursive || self.options.dirs;
+            if attributes.kind == Kind::Directory && !descends {
                 run.event(Event::Skipped {
                     path: argument,
                     reason: Skip::Directory,
@@ -284,14 +297,6 @@ impl Sync {
     }
 }
 
-fn failure(path: &[u8], action: Action, errno: Errno) -> Error {
-    Error::Destination(Failure {
-        path: path.to_vec(),
-        action,
-        cause: Cause::Errno(errno),
-    })
-}
-
 /// Opens what a source is reached from; an error is of the path that comes with it or, if none does, of the source.
 async fn open_root(
     run: &Run<'_>,
@@ -301,7 +306,14 @@ async fn open_root(
 ) -> Result<Rc<Root>, (Option<Vec<u8>>, Action, Cause)> {
     let flags = access | libc::O_DIRECTORY;
     let opened = run.io.open(At::Cwd, &source.root, flags, 0).await;
-    let dir = Rc::new(opened.map_err(|errno| (None, Action::OpenDirectory, errno.into()))?);
+    let dir = Rc::new(opened.map_err(|errno| {
+        // What an argument names was never there, and has not vanished.
+        let action = match errno {
+            Errno::ENOENT => Action::Select,
+            _ => Action::OpenDirectory,
+        };
+        (None, action, errno.into())
+    })?);
     let scope = Scope::around(&run.io, filters, &dir, source.name.is_some()).await;
     let scope = scope.map_err(|(path, cause)| (Some(path), Action::ReadFilter, cause))?;
     Ok(Rc::new(Root {
@@ -309,97 +321,4 @@ async fn open_root(
         path: source.root.clone(),
         scope,
     }))
-}
-
-/// The destination, opened.
-struct Destination {
-    /// The directory that files go to; none in a dry run that would have made it.
-    root: Option<Rc<Held>>,
-    /// Its attributes, unless it was made.
-    found: Option<Attributes>,
-    /// Its path as given.
-    shown: Vec<u8>,
-    /// What the only file is to be called there, if the destination names the file itself.
-    rename: Option<Vec<u8>>,
-}
-
-/// Opens the destination, and makes it if it is missing and its parent is there.
-async fn open_destination(
-    run: &Run<'_>,
-    path: &[u8],
-    sources: &Sources,
-) -> Result<Destination, Error> {
-    let found = match run.io.stat_follow(At::Cwd, path).await {
-        Ok(found) => Some(found),
-        Err(Errno::ENOENT) => None,
-        Err(errno) => return Err(failure(path, Action::Stat, errno)),
-    };
-    let single = match &sources.top[..] {
-        [TopLevel::Entry { attributes, .. }] => attributes.kind != Kind::Directory,
-        _ => false,
-    };
-    match found {
-        Some(found) if found.kind == Kind::Directory => {
-            let root = open_directory(run, path).await?;
-            return Ok(Destination {
-                root: Some(root),
-                found: Some(found),
-                shown: path.to_vec(),
-                rename: None,
-            });
-        }
-        Some(_) if !single => return Err(Error::NotADirectory(path.to_vec())),
-        None if !single || path.ends_with(b"/") => {
-            return make_destination(run, path, sources.root.as_ref()).await;
-        }
-        _ => {}
-    }
-    let Source { root: parent, name } = Source::parse(path);
-    let root = open_directory(run, &parent).await?;
-    let found = run
-        .io
-        .stat_held(&root)
-        .await
-        .map_err(|errno| failure(&parent, Action::Stat, errno))?;
-    let shown = if parent == b"." && !path.starts_with(b"./") {
-        Vec::new()
-    } else {
-        parent
-    };
-    Ok(Destination {
-        root: Some(root),
-        found: Some(found),
-        shown,
-        rename: name,
-    })
-}
-
-/// Makes the destination, with the mode of the directory whose contents it is to have.
-async fn make_destination(
-    run: &Run<'_>,
-    path: &[u8],
-    want: Option<&Attributes>,
-) -> Result<Destination, Error> {
-    run.event(Event::MadeDestination(path));
-    let mut root = None;
-    if !run.options.dry_run {
-        let mode = want.map_or(0o777, |want| want.mode & 0o777 | 0o700);
-        let op = Mkdirat::new(At::Cwd, c_name(path), mode);
-        let made = run.io.handle.submit(op).await;
-        made.map_err(|errno| failure(path, Action::MakeDirectory, errno))?;
-        root = Some(open_directory(run, path).await?);
-    }
-    Ok(Destination {
-        root,
-        found: None,
-        shown: path.to_vec(),
-        rename: None,
-    })
-}
-
-async fn open_directory(run: &Run<'_>, path: &[u8]) -> Result<Rc<Held>, Error> {
-    let opened = run.io.open(At::Cwd, path, DIRECTORY, 0).await;
-    opened
-        .map(Rc::new)
-        .map_err(|errno| failure(path, Action::OpenDirectory, errno))
 }

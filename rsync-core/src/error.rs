@@ -38,6 +38,10 @@ pub enum Action {
     MakeTemporary,
     /// Writing a temporary file.
     Write,
+    /// Removing a source file that the destination has.
+    RemoveSource,
+    /// Keeping the old version of a file.
+    BackUp,
     /// Giving a temporary file its name.
     Rename,
     /// Setting mode bits.
@@ -70,6 +74,8 @@ impl Action {
             Self::MakeSymlink => "make symbolic link",
             Self::MakeTemporary => "make a temporary file for",
             Self::Write => "write",
+            Self::RemoveSource => "remove the source file",
+            Self::BackUp => "back up",
             Self::Rename => "rename the temporary file of",
             Self::SetMode => "set the mode of",
             Self::SetOwner => "set the owner of",
@@ -89,6 +95,8 @@ pub enum Cause {
     Errno(Errno),
     /// The source changed while it was read, twice.
     Changed,
+    /// The source is another file, or has other contents, than what was copied.
+    Replaced,
     /// The result did not have the source's checksum, twice, or its tokens made no sense.
     Patch(PatchError),
     /// A directory that is not empty is in the way, and nothing is to be deleted.
@@ -123,6 +131,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Errno(errno) => errno.fmt(f),
             Self::Changed => f.write_str("it changed while it was read, twice"),
+            Self::Replaced => f.write_str("it has changed since it was copied"),
             Self::Patch(error) => error.fmt(f),
             Self::NotEmpty => f.write_str("a directory that is not empty has its name"),
             Self::Same => f.write_str("source and destination are the same directory"),
@@ -161,10 +170,14 @@ impl Failure {
             Cause::Errno(Errno::EDQUOT) => "the quota is used up: free some space and run again",
             Cause::Errno(Errno::EROFS) => "the file system is mounted read-only",
             Cause::Errno(Errno::EMFILE) => "too many open files: raise the limit (ulimit -n)",
+            Cause::Errno(Errno::EXDEV) if self.action == Action::BackUp => {
+                "choose a --backup-dir on the destination's file system"
+            }
             Cause::Errno(Errno::EIO) => "check the disk; the kernel log may say more",
             Cause::Errno(Errno::ENAMETOOLONG) => {
                 "shorten it, or start from a directory nearer to it"
             }
+            Cause::Replaced => "run again to copy it anew",
             Cause::Changed => "run again when nobody writes to it",
             Cause::NotEmpty => "remove it, or use --delete",
             Cause::Same | Cause::Source => "choose another destination",

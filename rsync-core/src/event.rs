@@ -11,12 +11,23 @@ use crate::item::Item;
 pub enum Event<'a> {
     /// The destination itself was made; its path is as given.
     MadeDestination(&'a [u8]),
+    /// Directories of the destination's path were made.
+    MadePath {
+        /// The path.
+        path: &'a [u8],
+        /// How many of its directories.
+        made: usize,
+    },
+    /// A file of the source was removed, since the destination has it.
+    RemovedSource(&'a [u8]),
     /// Something was done about a file of the source.
     Item(Item<'a>),
     /// A file of the source was left alone, because of an option.
     LeftAlone {
         /// Its path.
         path: &'a [u8],
+        /// Whether it is a directory.
+        directory: bool,
         /// Which option.
         rule: Rule,
     },
@@ -30,6 +41,13 @@ pub enum Event<'a> {
     /// A directory that the source does not have stays: a filter rule protects something in it, it is a mount point that
     /// is not to be crossed, or no more is to be deleted.
     NotEmpty(&'a [u8]),
+    /// What was there before was kept.
+    BackedUp {
+        /// Its path.
+        path: &'a [u8],
+        /// The path of the backup: below the directory for backups, if there is one, else below the destination.
+        to: &'a [u8],
+    },
     /// A temporary file was removed that a run before this one had left when it was killed.
     Cleaned(&'a [u8]),
     /// A source was left out.

@@ -5,9 +5,10 @@
 //! Each directory of the file list is a task, and many of them run at once; a directory's task waits until its parent is
 //! there. When the whole list is dealt with and all files have arrived, it deletes.
 
+use crate::backup::Backup;
 use crate::delete::Doomed;
 use crate::error::{Action, Cause};
-use crate::event::Event;
+use crate::event::{Event, Rule};
 use crate::filter;
 use crate::io::{DIRECTORY, Held};
 use crate::item::{Differences, Update};
@@ -70,8 +71,9 @@ impl<'a, 'o> Generator<'a, 'o> {
                 }
             }
         }
+        let errors_ignored = self.side.run.options.ignore_errors;
         self.side
-            .delete(self.doomed.take(), complete == Some(true))
+            .delete(self.doomed.take(), complete == Some(true) || errors_ignored)
             .await;
         self.side.to_sender.close();
     }
@@ -174,6 +176,12 @@ impl<'a, 'o> Generator<'a, 'o> {
                 return self.failed(target, Action::MakeWay, Cause::Source);
             }
             Ok(_) if options.dry_run => {}
+            Ok(_) if options.backup.is_some() => {
+                if let Err(errno) = side.back_up(&parent_dir, &target.path, Backup::Move).await {
+                    return self.failed(target, Action::BackUp, errno);
+                }
+                parent.dirty.set(true);
+            }
             Ok(_) => {
                 let op = Unlinkat::new(parent_dir.at(), crate::io::c_name(target.name()), 0);
                 if let Err(errno) = side.run.io.handle.submit(op).await {
@@ -181,7 +189,14 @@ impl<'a, 'o> Generator<'a, 'o> {
                 }
                 parent.dirty.set(true);
             }
-            Err(Errno::ENOENT) if options.existing => return State::Failed,
+            Err(Errno::ENOENT) if options.existing => {
+                side.run.event(Event::LeftAlone {
+                    path: &target.path,
+                    directory: true,
+                    rule: Rule::Missing,
+                });
+                return State::Failed;
+            }
             Err(Errno::ENOENT) => {}
             Err(errno) => return self.failed(target, Action::Stat, errno),
         }
@@ -323,13 +338,18 @@ impl<'a, 'o> Generator<'a, 'o> {
                 if want.kind == Kind::Directory {
                     continue;
                 }
-                if side.is_settled(want, found_here) {
-                    side.tell_unchanged(target, list, entry);
-                    continue;
-                }
                 if let Some(rule) = side.leaves_alone(want, found_here) {
                     let path = target.join(list.name(entry));
-                    side.run.event(Event::LeftAlone { path: &path, rule });
+                    side.run.event(Event::LeftAlone {
+                        path: &path,
+                        directory: false,
+                        rule,
+                    });
+                    continue;
+                }
+                if side.is_settled(want, found_here) {
+                    side.tell_unchanged(target, list, entry);
+                    side.done(target, index as u32, want, found_here).await;
                     continue;
                 }
                 while jobs.len() >= ENTRIES {

@@ -104,7 +104,7 @@ pub(crate) async fn check(
         }
     }
     // Without deletion, only what is at the destination itself can have to make way.
-    if run.options.delete || places.above.contains_key(&destination.inode) {
+    if run.options.delete || run.options.force || places.above.contains_key(&destination.inode) {
         for top in &sources.top {
             if let TopLevel::Entry {
                 root,
@@ -142,7 +142,8 @@ impl Places {
             Err(errno) => return Err(failure(&path(), errno)),
         };
         let directory = found.kind == Kind::Directory;
-        if directory && run.options.delete {
+        let replaced = directory != (want.kind == Kind::Directory);
+        if directory && (run.options.delete || replaced && run.options.force) {
             if let Some(inside) = self.above.get(&found.inode) {
                 return Err(Error::SourceInside {
                     source: inside.clone(),
@@ -150,7 +151,6 @@ impl Places {
                 });
             }
         }
-        let replaced = directory != (want.kind == Kind::Directory);
         match self.own.get(&found.inode) {
             Some(own) if replaced || directory && run.options.delete => {
                 Err(Error::SourceReplaced {
@@ -167,7 +167,7 @@ impl Places {
 async fn way_up(run: &Run<'_>, root: &Root) -> Result<Vec<Inode>, Error> {
     let found = run.io.stat_held(&root.dir).await;
     let mut way = vec![found.map_err(|errno| failure(&root.path, errno))?.inode];
-    if !run.options.delete {
+    if !run.options.delete && !run.options.force {
         return Ok(way);
     }
     // Upwards until the root directory, which is its own parent.

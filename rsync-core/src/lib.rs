@@ -37,7 +37,9 @@ pub mod strong;
 pub mod table;
 pub mod token;
 
+mod backup;
 mod delete;
+mod destination;
 mod engine;
 mod generator;
 mod guard;
@@ -61,6 +63,6 @@ pub use self::{
     error::{Error, Failure},
     event::{Event, Observer},
     item::Item,
-    options::{Identity, MountPoints, Options},
+    options::{Backups, Identity, MountPoints, Options},
     stats::Stats,
 };

@@ -96,6 +96,13 @@ pub(crate) enum End {
 pub(crate) enum ToSender {
     /// Send this file.
     Request(Request),
+    /// The destination has this file: its source may be removed, if it is still this one.
+    Done {
+        /// The file.
+        file: FileId,
+        /// Its attributes when it was read.
+        attributes: Attributes,
+    },
     /// No file of this directory will be requested any more.
     Release(DirId),
 }
@@ -105,6 +112,7 @@ impl ToSender {
     pub(crate) fn weight(&self) -> u64 {
         match self {
             Self::Request(request) => 8 + request.signature.as_ref().map_or(16, Signature::weight),
+            Self::Done { .. } => 28,
             Self::Release(_) => 4,
         }
     }

@@ -20,6 +20,8 @@ use crate::filter::Filters;
 pub struct Options {
     /// Descend into directories (`-r`).
     pub recursive: bool,
+    /// Without [`recursive`](Self::recursive), make directories and do not descend into them (`-d`, `--dirs`).
+    pub dirs: bool,
     /// Copy symbolic links as links (`-l`); else they are skipped.
     pub links: bool,
     /// Give files and directories the source's mode bits (`-p`).
@@ -60,6 +62,11 @@ pub struct Options {
     /// Delete what the destination's directories have and the source's do not (`--delete`). Nothing is deleted when a
     /// part of the source could not be read.
     pub delete: bool,
+    /// Delete a directory with all that is in it where a file takes its place, without [`delete`](Self::delete) too
+    /// (`--force`).
+    pub force: bool,
+    /// Delete even though a part of the source could not be read (`--ignore-errors`).
+    pub ignore_errors: bool,
     /// Delete no more than so many files and directories (`--max-delete`). What stands in the way of something else
     /// counts only as far as it is the contents of a directory.
     pub max_delete: Option<u64>,
@@ -68,6 +75,20 @@ pub struct Options {
     pub delete_excluded: bool,
     /// Which files take part (`--filter`, `--exclude`, `--include`, `-F`, `-C`).
     pub filters: Filters,
+    /// Leave the times of directories alone (`-O`, `--omit-dir-times`).
+    pub omit_dir_times: bool,
+    /// Keep what is replaced or deleted (`-b`, `--backup`). Without a directory of its own the times of directories are left
+    /// alone, and a filter rule after all others protects backups from deletion, unless
+    /// [`delete_excluded`](Self::delete_excluded) is set.
+    pub backup: Option<Backups>,
+    /// Remove files of the source, directories aside, once the destination has them (`--remove-source-files`).
+    pub remove_source_files: bool,
+    /// Leave sources out that do not exist (`--ignore-missing-args`).
+    pub ignore_missing_args: bool,
+    /// Make what is missing of the destination's path (`--mkpath`).
+    pub mkpath: bool,
+    /// Have each file on the disk before it gets its name (`--fsync`).
+    pub fsync: bool,
     /// Files of filter rules are divided at NUL bytes instead of line ends (`-0`, `--from0`).
     pub from0: bool,
     /// Tell of files, too, about which nothing was to be done.
@@ -93,6 +114,27 @@ impl Options {
             whole_file: true,
             ..Self::default()
         }
+    }
+}
+
+/// Where the old versions of files are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backups {
+    /// The directory (`--backup-dir`), made where it is missing: below the destination unless it begins with a slash. Without
+    /// one, backups are beside the files.
+    pub dir: Option<Vec<u8>>,
+    /// What is appended to names (`--suffix`): no slash, and something unless there is a directory.
+    pub suffix: Vec<u8>,
+}
+
+impl Options {
+    /// Whether the times of directories are to be kept.
+    pub(crate) fn directory_times(&self) -> bool {
+        let beside = self
+            .backup
+            .as_ref()
+            .is_some_and(|backups| backups.dir.is_none());
+        self.times && !self.omit_dir_times && !beside
     }
 }
 

@@ -2,6 +2,7 @@
 
 //! The receiver: makes files of tokens, beside the old ones, and then puts them in their place.
 
+use crate::backup::Backup;
 use crate::error::{Action, Cause};
 use crate::io::{CHUNK, Held, c_name};
 use crate::list::{Attributes, FileId, Kind};
@@ -15,7 +16,7 @@ use crate::transfer::{Basis, Data, Transfer};
 use async_channel::{Receiver, Sender};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _, select_biased};
-use libflexsc::op::{Pread, Renameat2, Unlinkat};
+use libflexsc::op::{Fsync, Pread, Renameat2, Unlinkat};
 use libflexsc::{Errno, IoBuf as _};
 use std::collections::HashMap;
 use std::pin::pin;
@@ -345,6 +346,15 @@ impl<'a, 'o> Output<'a, 'o> {
         false
     }
 
+    /// Keeps what the file replaces, if that is wanted.
+    async fn keep_old(&self, dir: &Held, path: &[u8]) -> Result<(), Errno> {
+        let old = self.transfer.found;
+        match old.filter(|old| old.kind != Kind::Directory) {
+            Some(_) => self.side.back_up(dir, path, Backup::Link).await,
+            None => Ok(()),
+        }
+    }
+
     /// Checks the file, gives it its attributes and puts it in its place.
     async fn complete(
         &mut self,
@@ -371,17 +381,18 @@ impl<'a, 'o> Output<'a, 'o> {
         };
         let mtime = options.times.then_some(want.mtime);
         // A failure here is reported; the contents are good and stay.
-        side.set_open(
-            &temp.file,
-            Changes {
-                uid,
-                gid,
-                mode,
-                mtime,
-            },
-            &path,
-        )
-        .await;
+        let well = side
+            .set_open(
+                &temp.file,
+                Changes {
+                    uid,
+                    gid,
+                    mode,
+                    mtime,
+                },
+                &path,
+            )
+            .await;
         let Some(Temp {
             dir,
             file,
@@ -390,17 +401,25 @@ impl<'a, 'o> Output<'a, 'o> {
         else {
             return Err(None);
         };
-        let closed = file.close().await;
+        let synced = match options.fsync {
+            true => side.run.io.handle.submit(Fsync::new(file.fd())).await,
+            false => Ok(()),
+        };
+        let closed = synced.and(file.close().await);
         let result = match closed {
-            Ok(()) => {
-                let op = Renameat2::new(dir.at(), c_name(&temp_name), dir.at(), c_name(name), 0);
-                side.run
-                    .io
-                    .handle
-                    .submit(op)
-                    .await
-                    .map_err(|errno| (Action::Rename, errno))
-            }
+            Ok(()) => match self.keep_old(&dir, &path).await {
+                Ok(()) => {
+                    let op =
+                        Renameat2::new(dir.at(), c_name(&temp_name), dir.at(), c_name(name), 0);
+                    side.run
+                        .io
+                        .handle
+                        .submit(op)
+                        .await
+                        .map_err(|errno| (Action::Rename, errno))
+                }
+                Err(errno) => Err((Action::BackUp, errno)),
+            },
             Err(errno) => Err((Action::Write, errno)),
         };
         if let Err((action, errno)) = result {
@@ -423,6 +442,10 @@ impl<'a, 'o> Output<'a, 'o> {
             entry.attributes = want;
             let found = self.transfer.found.as_ref();
             side.transferred(&self.transfer.list, &entry, &path, found, moved);
+            if well {
+                let index = self.transfer.id.index;
+                side.done(target, index, &want, found).await;
+            }
         }
         Ok(())
     }

@@ -2,8 +2,9 @@
 
 //! The sender: walks over the source and answers requests for files, many at once.
 
-use crate::error::Action;
-use crate::io::{Held, SOURCE};
+use crate::error::{Action, Cause};
+use crate::event::Event;
+use crate::io::{Held, SOURCE, c_name};
 use crate::list::{Attributes, FileId, Kind};
 use crate::matcher::Matcher;
 use crate::message::{Delta, End, FromSender, Request, ToSender};
@@ -12,9 +13,11 @@ use crate::signature::Signature;
 use crate::token::{Collector, OwnedToken, Token};
 use crate::walk::{Sent, SentMap, Sources, Walker};
 use async_channel::{Receiver, Sender};
+use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, select_biased};
 use libflexsc::Errno;
+use libflexsc::op::Unlinkat;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -52,7 +55,11 @@ impl Server<'_, '_> {
                     ToSender::Release(dir) => drop(self.sent.borrow_mut().remove(&dir)),
                     ToSender::Request(request) => {
                         let dir = self.sent.borrow().get(&request.file.dir).cloned();
-                        answers.push(self.answer(dir, request));
+                        answers.push(Either::Left(self.answer(dir, request)));
+                    }
+                    ToSender::Done { file, attributes } => {
+                        let dir = self.sent.borrow().get(&file.dir).cloned();
+                        answers.push(Either::Right(self.remove(dir, file, attributes)));
                     }
                 },
                 () = answers.select_next_some() => {}
@@ -69,6 +76,30 @@ impl Server<'_, '_> {
             None => Last::from(End::Failed),
         };
         self.delta(file, last.tokens, Some(last.end)).await;
+    }
+
+    /// Removes a file that the destination has, unless it is another one by now.
+    async fn remove(&self, dir: Option<Rc<Sent>>, file: FileId, read: Attributes) {
+        let Some(dir) = dir else { return };
+        let Some((held, name, path)) = dir.locate(file.index) else {
+            return;
+        };
+        let same = |now: &Attributes| {
+            (now.kind, now.inode, now.size, now.mtime)
+                == (read.kind, read.inode, read.size, read.mtime)
+        };
+        let cause = match self.run.io.stat(held.at(), name).await {
+            Ok(now) if same(&now) => {
+                let op = Unlinkat::new(held.at(), c_name(name), 0);
+                match self.run.io.handle.submit(op).await {
+                    Ok(()) => return self.run.event(Event::RemovedSource(&path)),
+                    Err(errno) => Cause::Errno(errno),
+                }
+            }
+            Ok(_) => Cause::Replaced,
+            Err(errno) => Cause::Errno(errno),
+        };
+        self.run.fail(path, Action::RemoveSource, cause);
     }
 
     async fn delta(&self, file: FileId, tokens: Vec<OwnedToken>, end: Option<End>) {

@@ -15,6 +15,7 @@ use crate::target::{State, Target, fewer};
 use crate::temp::TempNames;
 use crate::transfer::Transfer;
 use async_channel::Sender;
+use async_lock::OnceCell;
 use libflexsc::Errno;
 use libflexsc::op::{Fchmod, Fchown, Timespec, Utimensat};
 use std::cell::{Cell, RefCell};
@@ -43,6 +44,12 @@ pub(crate) struct Side<'a, 'o> {
     pub(crate) temps: TempNames,
     /// Open directories.
     pub(crate) open: Cell<usize>,
+    /// The directory that backups go to, once it was needed.
+    pub(crate) backups: OnceCell<Result<Inode, Errno>>,
+    /// That directory.
+    pub(crate) backup_dir: RefCell<Option<Rc<Held>>>,
+    /// Backups that were made beside files, which are not to be deleted as what was there before.
+    pub(crate) new_backups: RefCell<HashSet<Vec<u8>>>,
     /// Deletions that were begun.
     pub(crate) deletions: Cell<u64>,
 }
@@ -147,7 +154,11 @@ impl Side<'_, '_> {
         let options = self.run.options;
         let (uid, gid) = self.owner(want, found.uid, Some(found.gid));
         let mode = options.perms && want.kind != Kind::Symlink && want.mode != found.mode;
-        let mtime = options.times && !self.same_time(want, found);
+        let times = match want.kind {
+            Kind::Directory => options.directory_times(),
+            _ => options.times,
+        };
+        let mtime = times && !self.same_time(want, found);
         Changes {
             uid,
             gid,
@@ -251,14 +262,14 @@ impl Side<'_, '_> {
                     uid,
                     gid,
                     mode,
-                    mtime: options.times.then_some(want.mtime),
+                    mtime: options.directory_times().then_some(want.mtime),
                 }
             }
         };
         if target.found.get().is_some() {
             self.tell_directory(target, Update::Kept, changes.into());
         }
-        if options.times && target.dirty.get() {
+        if options.directory_times() && target.dirty.get() {
             changes.mtime = Some(want.mtime);
         }
         let restore = target.widened.get() || changes.owner() && options.perms;

@@ -4,7 +4,8 @@
 
 use crate::event::Event;
 use crate::item::{Differences, Item, Update};
-use crate::list::{Attributes, DirList, Entry, Kind};
+use crate::list::{Attributes, DirList, Entry, FileId, Kind};
+use crate::message::ToSender;
 use crate::side::Side;
 use crate::strong::Digest;
 use crate::target::Target;
@@ -104,6 +105,28 @@ impl Side<'_, '_> {
             received: 0,
             digest: None,
         }));
+    }
+
+    /// Tells the sender that the destination has a file, if its source is to be removed. A file that is its own source is
+    /// not.
+    pub(crate) async fn done(
+        &self,
+        target: &Target,
+        index: u32,
+        want: &Attributes,
+        found: Option<&Attributes>,
+    ) {
+        let options = self.run.options;
+        let own = found.is_some_and(|found| found.inode == want.inode);
+        if !options.remove_source_files || options.dry_run || own {
+            return;
+        }
+        let file = FileId {
+            dir: target.id,
+            index,
+        };
+        let attributes = *want;
+        self.tell(ToSender::Done { file, attributes }).await;
     }
 
     /// Counts and reports a file that was transferred.

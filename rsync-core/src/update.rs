@@ -2,6 +2,7 @@
 
 //! What is done about one entry of a directory: left alone, given attributes, linked, or requested.
 
+use crate::backup::Backup;
 use crate::block::Layout;
 use crate::error::{Action, Cause};
 use crate::event::{Event, Rule, Skip};
@@ -89,7 +90,10 @@ impl Side<'_, '_> {
         match entry.attributes.kind {
             Kind::Regular => self.regular(target, list, index, entry, &path, found).await,
             Kind::Symlink if self.run.options.links => {
-                self.symlink(target, list, entry, &path, found).await
+                if self.symlink(target, list, entry, &path, found).await {
+                    let want = &entry.attributes;
+                    self.done(target, index, want, found.as_ref()).await;
+                }
             }
             Kind::Directory => {}
             Kind::Symlink | Kind::Special => self.run.event(Event::Skipped {
@@ -115,7 +119,10 @@ impl Side<'_, '_> {
                 .is_same(target, name, want, found, list.digest(index))
                 .await
             {
-                return self.adjust(target, list, entry, path, found).await;
+                if self.adjust(target, list, entry, path, found).await {
+                    self.done(target, index, want, Some(found)).await;
+                }
+                return;
             }
         }
         let blocking = found.filter(|found| found.kind == Kind::Directory);
@@ -156,7 +163,7 @@ impl Side<'_, '_> {
         self.run.io.digest(&dir, name, found.size).await == Ok(digest)
     }
 
-    /// Sets the attributes of a file whose contents stay.
+    /// Sets the attributes of a file whose contents stay; true if that went well.
     async fn adjust(
         &self,
         target: &Target,
@@ -164,11 +171,12 @@ impl Side<'_, '_> {
         entry: &Entry,
         path: &[u8],
         found: &Attributes,
-    ) {
+    ) -> bool {
         let (name, want) = (list.name(entry), &entry.attributes);
         let mut changes = self.changes(want, found);
         if changes.is_empty() {
-            return self.tell_unchanged(target, list, entry);
+            self.tell_unchanged(target, list, entry);
+            return true;
         }
         self.tell_entry(
             list,
@@ -179,34 +187,39 @@ impl Side<'_, '_> {
             Moved::default(),
         );
         if self.run.options.dry_run {
-            return;
+            return true;
         }
         let dir = match self.directory(target).await {
             Ok(dir) => dir,
-            Err(errno) => return self.fail(&target.path, Action::OpenDirectory, errno),
+            Err(errno) => {
+                self.fail(&target.path, Action::OpenDirectory, errno);
+                return false;
+            }
         };
         if changes.owner() && self.run.options.perms && want.kind == Kind::Regular {
             // A change of owner clears set-user-ID and set-group-ID.
             changes.mode = Some(want.mode);
         }
-        self.set_named(&dir, name, path, changes).await;
+        self.set_named(&dir, name, path, changes).await
     }
 
     /// Sets attributes of `name` in `dir`, never through a symbolic link.
-    async fn set_named(&self, dir: &Held, name: &[u8], path: &[u8], changes: Changes) {
+    async fn set_named(&self, dir: &Held, name: &[u8], path: &[u8], changes: Changes) -> bool {
         const NOFOLLOW: i32 = libc::AT_SYMLINK_NOFOLLOW;
         let handle = &self.run.io.handle;
+        let mut well = true;
         if changes.owner() {
             let op = Fchownat::new(dir.at(), c_name(name), changes.uid, changes.gid, NOFOLLOW);
-            self.check(handle.submit(op).await, path, Action::SetOwner);
+            well &= self.check(handle.submit(op).await, path, Action::SetOwner);
         }
         if let Some(mode) = changes.mode {
-            self.check(self.set_mode(dir, name, mode).await, path, Action::SetMode);
+            well &= self.check(self.set_mode(dir, name, mode).await, path, Action::SetMode);
         }
         if let Some(mtime) = changes.mtime {
             let op = Utimensat::new(dir.at(), c_name(name), times(mtime), NOFOLLOW);
-            self.check(handle.submit(op).await, path, Action::SetTimes);
+            well &= self.check(handle.submit(op).await, path, Action::SetTimes);
         }
+        well
     }
 
     /// Sets the mode of a file by an open file, since the call that takes a name follows symbolic links.
@@ -228,7 +241,7 @@ impl Side<'_, '_> {
         }
     }
 
-    /// Makes or corrects a symbolic link.
+    /// Makes or corrects a symbolic link; true if that went well.
     async fn symlink(
         &self,
         target: &Rc<Target>,
@@ -236,13 +249,16 @@ impl Side<'_, '_> {
         entry: &Entry,
         path: &[u8],
         found: Option<Attributes>,
-    ) {
+    ) -> bool {
         let io = &self.run.io;
         let (name, link, want) = (list.name(entry), list.target(entry), &entry.attributes);
         let dir = match target.state() {
             State::Ready => match self.directory(target).await {
                 Ok(dir) => Some(dir),
-                Err(errno) => return self.fail(&target.path, Action::OpenDirectory, errno),
+                Err(errno) => {
+                    self.fail(&target.path, Action::OpenDirectory, errno);
+                    return false;
+                }
             },
             _ => None,
         };
@@ -264,7 +280,7 @@ impl Side<'_, '_> {
         let blocking = found.filter(|found| found.kind == Kind::Directory);
         if let Some(found) = &blocking {
             if !self.make_way(target, name, path, found).await {
-                return;
+                return false;
             }
         }
         if let (Some(dir), false) = (&dir, self.run.options.dry_run) {
@@ -277,7 +293,7 @@ impl Side<'_, '_> {
                 .make_symlink(target, dir, name, path, link, want, free)
                 .await
             {
-                return;
+                return false;
             }
         }
         if created {
@@ -292,6 +308,7 @@ impl Side<'_, '_> {
             differences,
             Moved::default(),
         );
+        true
     }
 
     /// Makes a symbolic link, beside what has its name and then in its place.
@@ -340,8 +357,10 @@ impl Side<'_, '_> {
         if free {
             return true;
         }
+        let kept = self.back_up(dir, path, Backup::Link).await;
         let op = Renameat2::new(dir.at(), c_name(&place), dir.at(), c_name(name), 0);
-        let renamed = self.check(io.handle.submit(op).await, path, Action::Rename);
+        let renamed = self.check(kept, path, Action::BackUp)
+            && self.check(io.handle.submit(op).await, path, Action::Rename);
         if !renamed {
             let _ = io
                 .handle

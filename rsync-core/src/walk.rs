@@ -66,6 +66,12 @@ impl Part {
                 .excludes(filter::Side::Sender, &join(&self.path, name), directory)
     }
 
+    /// Its path, without a dot for the contents of a directory.
+    fn origin(&self) -> Vec<u8> {
+        let root = &self.root.path[..];
+        join(root.strip_suffix(b"/.").unwrap_or(root), &self.path)
+    }
+
     /// The path of `name` in it, as the user would write it.
     pub(crate) fn display(&self, name: &[u8]) -> Vec<u8> {
         join(&join(&self.root.path, &self.path), name)
@@ -254,7 +260,13 @@ impl<'a, 'o> Walker<'a, 'o> {
         let permit = self.run.directories.acquire_arc().await;
         let mut reading = Reading::default();
         for part in work.parts {
-            self.part(&mut reading, part).await;
+            if self.run.options.recursive {
+                self.part(&mut reading, part).await;
+            } else {
+                // What is in it has no part in the transfer.
+                reading.part(part, None);
+                reading.foreign = true;
+            }
         }
         self.finish(work.place, reading, permit).await
     }
@@ -441,7 +453,7 @@ impl<'a, 'o> Walker<'a, 'o> {
         }
         let origins = if self.run.options.origins {
             let parts = reading.parts.iter();
-            parts.map(|(part, _)| part.display(b"")).collect()
+            parts.map(|(part, _)| part.origin()).collect()
         } else {
             Vec::new()
         };

@@ -3,15 +3,17 @@
 //! The command line, with rsync's names and meanings.
 
 use crate::format::{self, Format};
-use crate::{filters, values};
+use crate::switches::{SWITCHES, Switch};
+use crate::{filters, refused, values};
 use clap::builder::ValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use libflexsc::backend::Kind;
 use rsync_core::error::exit;
-use rsync_core::{MountPoints, Options};
+use rsync_core::{Backups, MountPoints, Options};
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 
 /// What the user asked for.
 #[derive(Debug)]
@@ -21,7 +23,12 @@ pub(crate) struct Command {
     pub(crate) verbose: u8,
     /// How a file is shown, if files are.
     pub(crate) format: Option<Format>,
-    itemized: u8,
+    /// How often `-i` was given.
+    pub(crate) itemized: u8,
+    /// Whether `-b` was.
+    pub(crate) backup: bool,
+    /// Whether nothing but errors is shown.
+    pub(crate) quiet: bool,
     pub(crate) stats: bool,
     pub(crate) stats_json: Option<OsString>,
     /// The backend to use; `None` leaves the choice to the library.
@@ -29,170 +36,6 @@ pub(crate) struct Command {
     pub(crate) sources: Vec<OsString>,
     pub(crate) destination: OsString,
 }
-
-/// An option that is switched on, and off by its `--no-` form. The last one given counts.
-struct Switch {
-    name: &'static str,
-    short: Option<char>,
-    help: &'static str,
-    set: fn(&mut Command, bool),
-}
-
-const SWITCHES: [Switch; 21] = [
-    Switch {
-        name: "archive",
-        short: Some('a'),
-        help: "Archive mode, the same as -rlptgo",
-        set: |command, on| {
-            let options = &mut command.options;
-            for option in [
-                &mut options.recursive,
-                &mut options.links,
-                &mut options.perms,
-                &mut options.times,
-                &mut options.group,
-                &mut options.owner,
-            ] {
-                *option = on;
-            }
-        },
-    },
-    Switch {
-        name: "recursive",
-        short: Some('r'),
-        help: "Descend into directories",
-        set: |command, on| command.options.recursive = on,
-    },
-    Switch {
-        name: "links",
-        short: Some('l'),
-        help: "Copy symbolic links as links; without it they are skipped",
-        set: |command, on| command.options.links = on,
-    },
-    Switch {
-        name: "perms",
-        short: Some('p'),
-        help: "Keep permissions",
-        set: |command, on| command.options.perms = on,
-    },
-    Switch {
-        name: "times",
-        short: Some('t'),
-        help: "Keep times of modification",
-        set: |command, on| command.options.times = on,
-    },
-    Switch {
-        name: "group",
-        short: Some('g'),
-        help: "Keep groups: any for the superuser, else those you are a member of",
-        set: |command, on| command.options.group = on,
-    },
-    Switch {
-        name: "owner",
-        short: Some('o'),
-        help: "Keep owners (superuser only)",
-        set: |command, on| command.options.owner = on,
-    },
-    Switch {
-        name: "dry-run",
-        short: Some('n'),
-        help: "Change nothing, show what would be done",
-        set: |command, on| command.options.dry_run = on,
-    },
-    Switch {
-        name: "verbose",
-        short: Some('v'),
-        help: "Name what is transferred, made and deleted",
-        set: |command, on| {
-            command.verbose = if on {
-                command.verbose.saturating_add(1)
-            } else {
-                0
-            }
-        },
-    },
-    Switch {
-        name: "itemize-changes",
-        short: Some('i'),
-        help: "Show in what each file differed; -ii shows those that did not, too",
-        set: |command, on| {
-            command.itemized = if on {
-                command.itemized.saturating_add(1)
-            } else {
-                0
-            }
-        },
-    },
-    Switch {
-        name: "checksum",
-        short: Some('c'),
-        help: "Compare files of equal size by their contents, not their time",
-        set: |command, on| command.options.checksum = on,
-    },
-    Switch {
-        name: "update",
-        short: Some('u'),
-        help: "Leave files alone that are newer at the destination",
-        set: |command, on| command.options.update = on,
-    },
-    Switch {
-        name: "ignore-times",
-        short: Some('I'),
-        help: "Transfer files even if size and time agree",
-        set: |command, on| command.options.ignore_times = on,
-    },
-    Switch {
-        name: "size-only",
-        short: None,
-        help: "Take files of equal size for equal",
-        set: |command, on| command.options.size_only = on,
-    },
-    Switch {
-        name: "existing",
-        short: None,
-        help: "Make nothing that is not there yet",
-        set: |command, on| command.options.existing = on,
-    },
-    Switch {
-        name: "ignore-existing",
-        short: None,
-        help: "Leave files alone that are there",
-        set: |command, on| command.options.ignore_existing = on,
-    },
-    Switch {
-        name: "whole-file",
-        short: Some('W'),
-        help: "Copy whole files (the default between local trees); --no-whole-file transfers differences",
-        set: |command, on| command.options.whole_file = on,
-    },
-    Switch {
-        name: "delete",
-        short: None,
-        help: "Delete what the source's directories do not have; nothing is deleted after a read error",
-        set: |command, on| command.options.delete = on,
-    },
-    Switch {
-        name: "delete-excluded",
-        short: None,
-        help: "With what --delete deletes, delete what is excluded too",
-        set: |command, on| {
-            command.options.delete_excluded = on;
-            command.options.delete |= on;
-        },
-    },
-    Switch {
-        name: "from0",
-        short: Some('0'),
-        help: "Files of filter rules have NUL bytes instead of line ends",
-        set: |command, on| command.options.from0 = on,
-    },
-    Switch {
-        name: "stats",
-        short: None,
-        help: "Show figures at the end",
-        set: |command, on| command.stats = on,
-    },
-];
 
 impl Command {
     /// Reads the command line.
@@ -205,6 +48,10 @@ impl Command {
             Self::from_matches(&matches).map_err(|error| error.format(&mut parser))
         });
         result.map_err(|error| {
+            if let Some(option) = refused::option(&error) {
+                eprintln!("flexsync: {}", refused::sentence(&option));
+                return exit::UNSUPPORTED;
+            }
             // Nothing is left to be done about a broken pipe.
             let _ = error.print();
             match error.kind() {
@@ -243,6 +90,8 @@ impl Command {
             verbose: 0,
             format: matches.get_one("out-format").cloned(),
             itemized: 0,
+            backup: false,
+            quiet: false,
             stats: false,
             stats_json: matches.get_one("stats-json").cloned(),
             backend: matches
@@ -268,14 +117,15 @@ impl Command {
         command.format = command
             .format
             .or_else(|| (command.itemized > 0).then(Format::itemized));
+        command.options.backup = backups(matches, command.backup)?;
         let format = command.format.as_ref();
         command.options.digests = format.is_some_and(Format::needs_digests);
         command.options.origins = format.is_some_and(Format::needs_origins);
         command.options.unchanged =
             format::wants_unchanged(format, command.itemized, command.verbose);
-        if command.options.delete && !command.options.recursive {
+        if command.options.delete && !command.options.recursive && !command.options.dirs {
             return Err(usage(
-                "--delete does not work without --recursive (-r): add it, or -a",
+                "--delete does not work without --recursive (-r) or --dirs (-d): add one of them, or -a",
             ));
         }
         Ok(command)
@@ -292,6 +142,38 @@ fn id(switch: &Switch, on: bool) -> String {
 
 fn is_given(matches: &ArgMatches, id: &str) -> bool {
     matches.value_source(id) == Some(ValueSource::CommandLine)
+}
+
+/// Where backups are kept, if they are.
+fn backups(matches: &ArgMatches, wanted: bool) -> Result<Option<Backups>, clap::Error> {
+    let bytes = |id| {
+        matches
+            .get_one::<OsString>(id)
+            .map(|text| text.as_bytes().to_vec())
+    };
+    let (dir, suffix) = (bytes("backup-dir"), bytes("suffix"));
+    if dir.is_none() && !wanted {
+        return Ok(None);
+    }
+    if dir.as_ref().is_some_and(Vec::is_empty) {
+        return Err(usage("--backup-dir needs the name of a directory"));
+    }
+    let suffix = suffix.unwrap_or(if dir.is_some() {
+        Vec::new()
+    } else {
+        b"~".to_vec()
+    });
+    if suffix.is_empty() && dir.is_none() {
+        return Err(usage(
+            "--suffix cannot be empty without --backup-dir: write a suffix",
+        ));
+    }
+    if suffix.contains(&b'/') {
+        return Err(usage(
+            "--suffix cannot have slashes in it: use --backup-dir for a directory",
+        ));
+    }
+    Ok(Some(Backups { dir, suffix }))
 }
 
 fn usage(message: &str) -> clap::Error {
@@ -376,6 +258,11 @@ fn parser() -> clap::Command {
         .args([
             value("out-format", "FORMAT", ValueParser::new(OutFormat))
                 .help("Show files as FORMAT says: %i changes, %n name, %L link, %l length, %o what is done, %f source, %b %c bytes, %C checksum, %M time, %B mode, %U %G owner, %t now, %p process"),
+            value("backup-dir", "DIR", clap::value_parser!(OsString))
+                .help("Keep backups in DIR (below DST, unless it begins with a slash) and not beside the files; implies --backup"),
+            value("suffix", "SUFFIX", clap::value_parser!(OsString))
+                .allow_hyphen_values(true)
+                .help("Append SUFFIX to the names of backups: ~ unless there is a --backup-dir"),
             value("max-size", "SIZE", ValueParser::new(values::size))
                 .help("Leave files alone that are longer than SIZE bytes (K, M, G, T, P; KB and so on for 1000)"),
             value("min-size", "SIZE", ValueParser::new(values::size))

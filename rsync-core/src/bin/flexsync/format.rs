@@ -2,14 +2,11 @@
 
 //! A line for each file: `--out-format` and `--itemize-changes`.
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use crate::shown::{Grouped, Permissions, now, time, with_unit};
 use rsync_core::escape::Escaped;
 use rsync_core::item::{Item, Update};
 use rsync_core::list::{Attributes, Kind};
 use std::ffi::OsStr;
-use std::fmt;
-use std::os::unix::ffi::OsStrExt as _;
 
 /// A line as text and what stands for something of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,10 +125,12 @@ impl Format {
                 Piece::Text(text) => line += text,
                 Piece::Field(field) => {
                     let text = field.text(subject);
-                    let width = field.width;
+                    // As for rsync, names count by their bytes, whatever is shown of them.
+                    let length = field.length(subject).unwrap_or(text.len());
+                    let fill = " ".repeat(field.width.saturating_sub(length));
                     line += &match field.left {
-                        true => format!("{text:<width$}"),
-                        false => format!("{text:>width$}"),
+                        true => text + &fill,
+                        false => fill + &text,
                     };
                 }
             }
@@ -183,6 +182,16 @@ impl Field {
         Ok((field, &rest[letter.len_utf8()..]))
     }
 
+    /// The bytes of a name.
+    fn length(&self, subject: &Subject<'_>) -> Option<usize> {
+        let (path, directory) = subject.path();
+        match self.letter {
+            'n' if path.is_empty() => Some(2),
+            'n' => Some(path.len() + usize::from(directory)),
+            _ => None,
+        }
+    }
+
     fn text(&self, subject: &Subject<'_>) -> String {
         let attributes = subject.attributes();
         match self.letter {
@@ -196,7 +205,7 @@ impl Field {
             'c' => self.number(subject.item().map_or(0, |item| item.received)),
             'C' => subject.checksum(),
             'M' => time(attributes.map_or(0, |attributes| attributes.mtime.0), '-'),
-            't' => time(Timestamp::now().as_second(), ' '),
+            't' => time(now(), ' '),
             'B' => attributes.map_or_else(
                 || "---------".to_owned(),
                 |attributes| Permissions(attributes.mode).to_string(),
@@ -253,12 +262,15 @@ impl Subject<'_> {
         }
     }
 
-    fn name(&self) -> String {
-        let (path, directory) = match *self {
+    fn path(&self) -> (&[u8], bool) {
+        match *self {
             Self::Item(item) => (item.path, item.attributes.kind == Kind::Directory),
             Self::Deleted { path, directory } => (path, directory),
-        };
-        match (path, directory) {
+        }
+    }
+
+    fn name(&self) -> String {
+        match self.path() {
             (b"", _) => "./".to_owned(),
             (path, true) => format!("{}/", Escaped(path)),
             (path, false) => Escaped(path).to_string(),
@@ -277,7 +289,10 @@ impl Subject<'_> {
             Some(path) => path,
             None => path.strip_suffix(b"/").unwrap_or(path),
         };
-        Escaped(path).to_string()
+        match self.item() {
+            Some(item) if item.path.is_empty() => format!("{}/.", Escaped(path)),
+            _ => Escaped(path).to_string(),
+        }
     }
 
     fn link(&self) -> String {
@@ -303,80 +318,6 @@ impl Subject<'_> {
     }
 }
 
-/// A time in seconds since 1970, as local time.
-pub(crate) fn time(seconds: i64, separator: char) -> String {
-    let stamp = Timestamp::from_second(seconds).unwrap_or(if seconds < 0 {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    });
-    let time = stamp.to_zoned(TimeZone::system());
-    let (date, time) = (time.date(), time.time());
-    format!(
-        "{:04}/{:02}/{:02}{separator}{:02}:{:02}:{:02}",
-        date.year(),
-        date.month(),
-        date.day(),
-        time.hour(),
-        time.minute(),
-        time.second()
-    )
-}
-
-/// Mode bits as `ls -l` shows them, without the kind: `rwxr-sr-t`.
-pub(crate) struct Permissions(pub(crate) u32);
-
-impl fmt::Display for Permissions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mode = self.0;
-        let classes = [(6, 0o4000, "sS"), (3, 0o2000, "sS"), (0, 0o1000, "tT")];
-        for (shift, special, letters) in classes {
-            let bits = mode >> shift;
-            f.write_str(if bits & 4 != 0 { "r" } else { "-" })?;
-            f.write_str(if bits & 2 != 0 { "w" } else { "-" })?;
-            f.write_str(match (bits & 1 != 0, mode & special != 0) {
-                (true, true) => &letters[..1],
-                (false, true) => &letters[1..],
-                (true, false) => "x",
-                (false, false) => "-",
-            })?;
-        }
-        Ok(())
-    }
-}
-
-/// A number in groups of three digits.
-pub(crate) struct Grouped(pub(crate) u64);
-
-impl fmt::Display for Grouped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.0.to_string();
-        let mut text = String::with_capacity(digits.len() * 4 / 3);
-        for (index, digit) in digits.char_indices() {
-            if index > 0 && (digits.len() - index) % 3 == 0 {
-                text.push(',');
-            }
-            text.push(digit);
-        }
-        f.pad(&text)
-    }
-}
-
-/// A number with a unit, as rsync shows it from one unit on.
-fn with_unit(number: u64, unit: f64) -> String {
-    let mut value = number as f64;
-    if value < unit {
-        return number.to_string();
-    }
-    let mut letters = "KMGTPE".chars();
-    let mut letter = None;
-    while value >= unit && letters.as_str() != "" {
-        value /= unit;
-        letter = letters.next();
-    }
-    format!("{value:.2}{}", letter.unwrap_or(' '))
-}
-
 /// Whether anything is to be told of files that are as they should be.
 pub(crate) fn wants_unchanged(format: Option<&Format>, itemized: u8, verbose: u8) -> bool {
     verbose > 1 || itemized > 1 && format.is_some_and(Format::itemizes)
@@ -385,6 +326,7 @@ pub(crate) fn wants_unchanged(format: Option<&Format>, itemized: u8, verbose: u8
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt as _;
 
     fn deleted(format: &str) -> String {
         let format = Format::parse(OsStr::new(format)).unwrap();
@@ -405,26 +347,5 @@ mod tests {
             assert!(Format::parse(OsStr::new(wrong)).is_err(), "{wrong}");
         }
         assert!(Format::parse(OsStr::from_bytes(b"\xff")).is_err());
-    }
-
-    #[test]
-    fn numbers_are_grouped() {
-        let shown = [0, 999, 1000, 1_234_567].map(|number| Grouped(number).to_string());
-        assert_eq!(shown, ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!(with_unit(4096, 1000.0), "4.10K");
-        assert_eq!(with_unit(999, 1000.0), "999");
-        assert_eq!(with_unit(u64::MAX, 1024.0), "16.00E");
-    }
-
-    #[test]
-    fn modes_are_shown_as_by_ls() {
-        let shown = [0o644, 0o7777, 0o7000, 0o1751].map(|mode| Permissions(mode).to_string());
-        assert_eq!(shown, ["rw-r--r--", "rwsrwsrwt", "--S--S--T", "rwxr-x--t"]);
-    }
-
-    #[test]
-    fn times_out_of_range_are_shown_as_the_nearest() {
-        assert!(time(i64::MAX, ' ').starts_with("9999/12/3"));
-        assert_eq!(time(0, '-').len(), 19);
     }
 }

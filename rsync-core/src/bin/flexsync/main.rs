@@ -7,7 +7,10 @@
 mod command;
 mod filters;
 mod format;
+mod refused;
 mod report;
+mod shown;
+mod switches;
 mod values;
 
 use command::Command;

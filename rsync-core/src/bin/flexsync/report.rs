@@ -3,7 +3,8 @@
 //! What the user gets to see.
 
 use crate::command::Command;
-use crate::format::{Format, Grouped};
+use crate::format::Format;
+use crate::shown::Grouped;
 use libflexsc::backend::Choice;
 use rsync_core::escape::Escaped;
 use rsync_core::event::{Rule, Skip};
@@ -20,6 +21,8 @@ pub(crate) struct Reporter {
     /// Whether files are named at all.
     named: bool,
     format: Format,
+    quiet: bool,
+    backup_dir: Option<Vec<u8>>,
     stats: bool,
     dry_run: bool,
 }
@@ -30,6 +33,12 @@ impl Reporter {
             out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
             verbose: command.verbose,
             named: command.verbose > 0 || command.format.is_some(),
+            quiet: command.quiet,
+            backup_dir: command
+                .options
+                .backup
+                .as_ref()
+                .and_then(|backups| backups.dir.clone()),
             format: command.format.clone().unwrap_or_default(),
             stats: command.stats,
             dry_run: command.options.dry_run,
@@ -77,6 +86,9 @@ impl Reporter {
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        if self.quiet {
+            return;
+        }
         let _ = writeln!(self.out, "{line}");
     }
 
@@ -96,16 +108,22 @@ impl Reporter {
             return;
         }
         // Attributes alone are worth a line where one can see that it is only them.
-        let shown = !kept || self.format.itemizes() || directory || self.verbose > 1;
-        if self.named && shown {
+        if kept && !directory && !self.format.itemizes() {
+            if self.verbose > 1 {
+                self.line(format_args!("{}", Escaped(item.path)));
+            }
+        } else if self.named {
             let line = self.format.item(item);
             self.line(format_args!("{line}"));
         }
     }
 
-    fn left_alone(&mut self, path: &[u8], rule: Rule) {
+    fn left_alone(&mut self, path: &[u8], directory: bool, rule: Rule) {
         let path = Escaped(path);
         match rule {
+            Rule::Missing if directory => {
+                self.line(format_args!("not creating new directory \"{path}\""))
+            }
             Rule::Missing => self.line(format_args!("not creating new file \"{path}\"")),
             Rule::Exists => self.line(format_args!("{path} exists")),
             Rule::TooLong => self.line(format_args!("{path} is over max-size")),
@@ -184,13 +202,43 @@ impl Observer for Reporter {
                 "cannot delete non-empty directory: {}",
                 Escaped(path)
             )),
+            Event::BackedUp { path, to } if self.verbose > 1 => {
+                let to = match &self.backup_dir {
+                    Some(dir) => [dir, &b"/"[..], to].concat(),
+                    None => to.to_vec(),
+                };
+                self.line(format_args!(
+                    "backed up {} to {}",
+                    Escaped(path),
+                    Escaped(&to)
+                ));
+            }
             Event::Cleaned(path) if self.verbose > 1 => self.line(format_args!(
                 "removing {}, which an interrupted run left",
                 Escaped(path)
             )),
-            Event::LeftAlone { path, rule } if self.verbose > 1 => self.left_alone(path, rule),
+            Event::LeftAlone {
+                path,
+                directory,
+                rule,
+            } if self.verbose > 1 => self.left_alone(path, directory, rule),
             Event::MadeDestination(path) if self.verbose > 0 || self.format.itemizes() => {
+                let path = path.strip_suffix(b"/").unwrap_or(path);
                 self.line(format_args!("created directory {}", Escaped(path)))
+            }
+            Event::MadePath { path, made } if self.verbose > 0 || self.format.itemizes() => {
+                let directories = if made == 1 {
+                    "directory"
+                } else {
+                    "directories"
+                };
+                self.line(format_args!(
+                    "created {made} {directories} for {}",
+                    Escaped(path)
+                ));
+            }
+            Event::RemovedSource(path) if self.verbose > 1 => {
+                self.line(format_args!("sender removed {}", Escaped(path)));
             }
             Event::Item(item) => self.item(&item),
             Event::Deleted { path, directory } if self.format.tells_deletions() => {

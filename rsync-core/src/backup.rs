@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Backups: what is replaced or deleted gets another name, beside it or in a directory for backups.
+
+use crate::event::Event;
+use crate::filter::Filters;
+use crate::io::{DIRECTORY, Held, c_name};
+use crate::list::Attributes;
+use crate::options::{Backups, Options};
+use crate::side::{Changes, Side};
+use crate::spec::join;
+use libflexsc::op::{Linkat, Mkdirat, Renameat2, Unlinkat};
+use libflexsc::{At, Errno};
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::rc::Rc;
+
+/// What becomes of the old name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backup {
+    /// It stays until the new file takes it, so that it is never missing.
+    Link,
+    /// It is gone.
+    Move,
+}
+
+/// The filter rules of a synchronisation, with the one after all others that protects backups beside the files.
+pub(crate) fn protecting(options: &Options) -> Cow<'_, Filters> {
+    let filters = Cow::Borrowed(&options.filters);
+    match &options.backup {
+        Some(Backups { dir: None, suffix }) if options.delete && !options.delete_excluded => {
+            let mut rule = b"P *".to_vec();
+            for byte in suffix {
+                if matches!(byte, b'*' | b'?' | b'[' | b'\\') {
+                    rule.push(b'\\');
+                }
+                rule.push(*byte);
+            }
+            let mut filters = filters.into_owned();
+            // A suffix that makes no pattern protects nothing; a backup is then a file like any other.
+            let _ = filters.rule(OsStr::from_bytes(&rule));
+            Cow::Owned(filters)
+        }
+        _ => filters,
+    }
+}
+
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
+
+impl Side<'_, '_> {
+    /// Whether a file is kept when it is deleted. A backup beside the files is not backed up again.
+    pub(crate) fn keeps(&self, name: &[u8]) -> bool {
+        let backups = self.run.options.backup.as_ref();
+        backups.is_some_and(|backups| {
+            let own = name.len() > backups.suffix.len() && name.ends_with(&backups.suffix);
+            backups.dir.is_some() || !own
+        })
+    }
+
+    /// Whether what is kept stays in its directory.
+    pub(crate) fn keeps_beside(&self) -> bool {
+        let backups = self.run.options.backup.as_ref();
+        backups.is_some_and(|backups| backups.dir.is_none())
+    }
+
+    /// Whether this is the directory for backups, which is never deleted.
+    pub(crate) fn is_backup_dir(&self, found: &Attributes) -> bool {
+        self.backups.get() == Some(&Ok(found.inode))
+    }
+
+    /// Keeps the file at `path`, which is in `dir`, if backups are wanted and it is there.
+    pub(crate) async fn back_up(
+        &self,
+        dir: &Held,
+        path: &[u8],
+        backup: Backup,
+    ) -> Result<(), Errno> {
+        let Some(Backups { dir: place, suffix }) = &self.run.options.backup else {
+            return Ok(());
+        };
+        let (parent, name) = split(path);
+        let mut new = name.to_vec();
+        new.extend_from_slice(suffix);
+        let result = match place {
+            None => {
+                if self.run.options.delete {
+                    let path = join(parent, &new);
+                    self.new_backups.borrow_mut().insert(path);
+                }
+                self.keep(dir, name, dir, &new, backup).await
+            }
+            Some(place) => {
+                let opened = self.backup_directory(place, parent).await?;
+                self.keep(dir, name, &opened, &new, backup).await
+            }
+        };
+        match result {
+            Ok(()) => {
+                self.run.event(Event::BackedUp {
+                    path,
+                    to: &join(parent, &new),
+                });
+                Ok(())
+            }
+            // Somebody else was quicker to remove it.
+            Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    async fn keep(
+        &self,
+        dir: &Held,
+        name: &[u8],
+        place: &Held,
+        new: &[u8],
+        backup: Backup,
+    ) -> Result<(), Errno> {
+        let handle = &self.run.io.handle;
+        let link = || Linkat::new(dir.at(), c_name(name), place.at(), c_name(new), 0);
+        let older = || Unlinkat::new(place.at(), c_name(new), 0);
+        let rename = |flags| {
+            let (name, new) = (c_name(name), c_name(new));
+            handle.submit(Renameat2::new(dir.at(), name, place.at(), new, flags))
+        };
+        if backup == Backup::Link {
+            let mut linked = handle.submit(link()).await;
+            if linked == Err(Errno::EEXIST) {
+                handle.submit(older()).await?;
+                linked = handle.submit(link()).await;
+            }
+            match linked {
+                // Not all file systems have links, nor for everything.
+                Err(Errno::EPERM | Errno::EMLINK | Errno::EOPNOTSUPP) => {}
+                linked => return linked,
+            }
+        }
+        // Renaming over another link to the same file, which an interrupted run may have made, would do nothing.
+        match rename(libc::RENAME_NOREPLACE).await {
+            Err(Errno::EEXIST) => {
+                handle.submit(older()).await?;
+                rename(0).await
+            }
+            // Not all file systems know the flag.
+            Err(Errno::EINVAL) => rename(0).await,
+            renamed => renamed,
+        }
+    }
+
+    /// The directory for the backups of the files in `parent`.
+    async fn backup_directory(&self, place: &[u8], parent: &[u8]) -> Result<Rc<Held>, Errno> {
+        let made = self.backups.get_or_init(|| async {
+            let root = Rc::new(self.make_backups(place).await?);
+            let inode = self.run.io.stat_held(&root).await?.inode;
+            self.backup_dir.replace(Some(root));
+            Ok(inode)
+        });
+        made.await.as_ref().map_err(|errno| *errno)?;
+        let root = self.backup_dir.borrow().clone().ok_or(Errno::ENOENT)?;
+        if parent.is_empty() {
+            return Ok(root);
+        }
+        match self.run.io.open_beneath(&root, parent).await {
+            Ok(dir) => Ok(Rc::new(dir)),
+            Err(Errno::ENOENT) => self.make_parents(root, parent).await,
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Makes what is missing of the directory for backups. It is an argument: symbolic links in it are followed.
+    async fn make_backups(&self, place: &[u8]) -> Result<Held, Errno> {
+        let io = &self.run.io;
+        let at = match &self.root {
+            Some(root) if !place.starts_with(b"/") => root.at(),
+            _ => At::Cwd,
+        };
+        let ends = (1..place.len()).filter(|end| place[*end] == b'/');
+        for end in ends.chain([place.len()]) {
+            let op = Mkdirat::new(at.clone(), c_name(&place[..end]), 0o777);
+            match io.handle.submit(op).await {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        io.open(at, place, libc::O_RDONLY | libc::O_DIRECTORY, 0)
+            .await
+    }
+
+    /// Makes the directories of `path` below the one for backups, each like the one that it stands for.
+    async fn make_parents(&self, root: Rc<Held>, path: &[u8]) -> Result<Rc<Held>, Errno> {
+        let io = &self.run.io;
+        let mut held = root;
+        let mut done = Vec::new();
+        for name in path.split(|byte| *byte == b'/') {
+            done = join(&done, name);
+            let op = Mkdirat::new(held.at(), c_name(name), 0o700);
+            let made = io.handle.submit(op).await;
+            let opened = io.open(held.at(), name, DIRECTORY, 0).await;
+            let dir = Rc::new(match made {
+                Err(errno) if errno != Errno::EEXIST => return Err(errno),
+                _ => opened?,
+            });
+            if made.is_ok() {
+                self.liken(&dir, &done).await?;
+            }
+            held = dir;
+        }
+        Ok(held)
+    }
+
+    /// Gives a directory for backups the owner and the mode of the one at `path` in the destination.
+    async fn liken(&self, dir: &Held, path: &[u8]) -> Result<(), Errno> {
+        let root = self.root.as_ref().ok_or(Errno::ENOENT)?;
+        let model = self.run.io.open_beneath(root, path).await?;
+        let model = self.run.io.stat_held(&model).await?;
+        let made = self.run.io.stat_held(dir).await?;
+        let changes = Changes {
+            uid: (model.uid != made.uid).then_some(model.uid),
+            gid: (model.gid != made.gid).then_some(model.gid),
+            mode: Some(model.mode | 0o700),
+            mtime: None,
+        };
+        let identity = &self.run.options.identity;
+        let changes = match identity.is_root() {
+            true => changes,
+            false => Changes {
+                uid: None,
+                gid: changes.gid.filter(|gid| identity.may_give(*gid)),
+                ..changes
+            },
+        };
+        self.set_open(dir, changes, path).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The options that are on or off.
+
+use crate::command::Command;
+
+/// An option that is switched on, and off by its `--no-` form. The last one given counts.
+pub(crate) struct Switch {
+    pub(crate) name: &'static str,
+    pub(crate) short: Option<char>,
+    pub(crate) help: &'static str,
+    pub(crate) set: fn(&mut Command, bool),
+}
+
+pub(crate) const SWITCHES: [Switch; 31] = [
+    Switch {
+        name: "archive",
+        short: Some('a'),
+        help: "Archive mode, the same as -rlptgo",
+        set: |command, on| {
+            let options = &mut command.options;
+            for option in [
+                &mut options.recursive,
+                &mut options.links,
+                &mut options.perms,
+                &mut options.times,
+                &mut options.group,
+                &mut options.owner,
+            ] {
+                *option = on;
+            }
+        },
+    },
+    Switch {
+        name: "recursive",
+        short: Some('r'),
+        help: "Descend into directories",
+        set: |command, on| command.options.recursive = on,
+    },
+    Switch {
+        name: "dirs",
+        short: Some('d'),
+        help: "Make directories and do not descend into them, without --recursive",
+        set: |command, on| command.options.dirs = on,
+    },
+    Switch {
+        name: "links",
+        short: Some('l'),
+        help: "Copy symbolic links as links; without it they are skipped",
+        set: |command, on| command.options.links = on,
+    },
+    Switch {
+        name: "perms",
+        short: Some('p'),
+        help: "Keep permissions",
+        set: |command, on| command.options.perms = on,
+    },
+    Switch {
+        name: "times",
+        short: Some('t'),
+        help: "Keep times of modification",
+        set: |command, on| command.options.times = on,
+    },
+    Switch {
+        name: "omit-dir-times",
+        short: Some('O'),
+        help: "Leave the times of directories alone",
+        set: |command, on| command.options.omit_dir_times = on,
+    },
+    Switch {
+        name: "backup",
+        short: Some('b'),
+        help: "Keep what is replaced or deleted, with the suffix ~",
+        set: |command, on| command.backup = on,
+    },
+    Switch {
+        name: "group",
+        short: Some('g'),
+        help: "Keep groups: any for the superuser, else those you are a member of",
+        set: |command, on| command.options.group = on,
+    },
+    Switch {
+        name: "owner",
+        short: Some('o'),
+        help: "Keep owners (superuser only)",
+        set: |command, on| command.options.owner = on,
+    },
+    Switch {
+        name: "dry-run",
+        short: Some('n'),
+        help: "Change nothing, show what would be done",
+        set: |command, on| command.options.dry_run = on,
+    },
+    Switch {
+        name: "verbose",
+        short: Some('v'),
+        help: "Name what is transferred, made and deleted",
+        set: |command, on| {
+            command.verbose = if on {
+                command.verbose.saturating_add(1)
+            } else {
+                0
+            }
+        },
+    },
+    Switch {
+        name: "quiet",
+        short: Some('q'),
+        help: "Show errors only",
+        set: |command, on| command.quiet = on,
+    },
+    Switch {
+        name: "itemize-changes",
+        short: Some('i'),
+        help: "Show in what each file differed; -ii shows those that did not, too",
+        set: |command, on| {
+            command.itemized = if on {
+                command.itemized.saturating_add(1)
+            } else {
+                0
+            }
+        },
+    },
+    Switch {
+        name: "checksum",
+        short: Some('c'),
+        help: "Compare files of equal size by their contents, not their time",
+        set: |command, on| command.options.checksum = on,
+    },
+    Switch {
+        name: "update",
+        short: Some('u'),
+        help: "Leave files alone that are newer at the destination",
+        set: |command, on| command.options.update = on,
+    },
+    Switch {
+        name: "ignore-times",
+        short: Some('I'),
+        help: "Transfer files even if size and time agree",
+        set: |command, on| command.options.ignore_times = on,
+    },
+    Switch {
+        name: "size-only",
+        short: None,
+        help: "Take files of equal size for equal",
+        set: |command, on| command.options.size_only = on,
+    },
+    Switch {
+        name: "existing",
+        short: None,
+        help: "Make nothing that is not there yet",
+        set: |command, on| command.options.existing = on,
+    },
+    Switch {
+        name: "ignore-existing",
+        short: None,
+        help: "Leave files alone that are there",
+        set: |command, on| command.options.ignore_existing = on,
+    },
+    Switch {
+        name: "whole-file",
+        short: Some('W'),
+        help: "Copy whole files (the default between local trees); --no-whole-file transfers differences",
+        set: |command, on| command.options.whole_file = on,
+    },
+    Switch {
+        name: "delete",
+        short: None,
+        help: "Delete what the source's directories do not have; nothing is deleted after a read error",
+        set: |command, on| command.options.delete = on,
+    },
+    Switch {
+        name: "delete-excluded",
+        short: None,
+        help: "With what --delete deletes, delete what is excluded too",
+        set: |command, on| {
+            command.options.delete_excluded = on;
+            command.options.delete |= on;
+        },
+    },
+    Switch {
+        name: "force",
+        short: None,
+        help: "Delete a directory, with all in it, where a file takes its place",
+        set: |command, on| command.options.force = on,
+    },
+    Switch {
+        name: "ignore-errors",
+        short: None,
+        help: "Delete even after a read error",
+        set: |command, on| command.options.ignore_errors = on,
+    },
+    Switch {
+        name: "remove-source-files",
+        short: None,
+        help: "Remove files of the source, but no directories, once the destination has them",
+        set: |command, on| command.options.remove_source_files = on,
+    },
+    Switch {
+        name: "ignore-missing-args",
+        short: None,
+        help: "Leave each SRC out that does not exist, without an error",
+        set: |command, on| command.options.ignore_missing_args = on,
+    },
+    Switch {
+        name: "mkpath",
+        short: None,
+        help: "Make what is missing of DST's path",
+        set: |command, on| command.options.mkpath = on,
+    },
+    Switch {
+        name: "fsync",
+        short: None,
+        help: "Have each file on the disk before it gets its name",
+        set: |command, on| command.options.fsync = on,
+    },
+    Switch {
+        name: "from0",
+        short: Some('0'),
+        help: "Files of filter rules have NUL bytes instead of line ends",
+        set: |command, on| command.options.from0 = on,
+    },
+    Switch {
+        name: "stats",
+        short: None,
+        help: "Show figures at the end",
+        set: |command, on| command.stats = on,
+    },
+];
