@@ -116,22 +116,8 @@ impl Sync {
     /// Looks at the arguments themselves.
     fn check(&self) -> Result<&[u8], Error> {
         let destination = self.destination.as_deref().ok_or(Error::NoDestination)?;
-        if self.sources.is_empty() {
-            return Err(Error::NoSource);
-        }
-        for name in self
-            .sources
-            .iter()
-            .map(|source| &source[..])
-            .chain([destination])
-        {
-            if spec::host(name).is_some() {
-                return Err(Error::Remote(name.to_vec()));
-            }
-            if name.is_empty() || name.contains(&0) {
-                return Err(Error::BadName(name.to_vec()));
-            }
-        }
+        self.check_sources()?;
+        check_name(destination)?;
         if let Some(Backups { dir, suffix }) = &self.options.backup {
             let bad = suffix.contains(&b'/')
                 || suffix.contains(&0)
@@ -148,6 +134,18 @@ impl Sync {
         }
         Layout::new(0, self.options.block_size).map_err(Error::BlockLength)?;
         Ok(destination)
+    }
+
+    /// Looks at the sources' names.
+    pub(crate) fn check_sources(&self) -> Result<(), Error> {
+        if self.sources.is_empty() {
+            return Err(Error::NoSource);
+        }
+        self.sources.iter().try_for_each(|name| check_name(name))
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
     }
 
     async fn synchronise(&self, run: &Run<'_>, destination: &[u8]) -> Result<(), Error> {
@@ -230,7 +228,7 @@ impl Sync {
 
     /// Opens what the sources are reached from. One that cannot be found is reported and left out; as for rsync, one that
     /// does not exist is no reason not to delete, since nothing of it can be taken for missing.
-    async fn open_sources(&self, run: &Run<'_>, filters: &Rc<FilterList>) -> Sources {
+    pub(crate) async fn open_sources(&self, run: &Run<'_>, filters: &Rc<FilterList>) -> Sources {
         let mut sources = Sources {
             complete: true,
             ..Sources::default()
@@ -295,6 +293,16 @@ impl Sync {
         }
         sources
     }
+}
+
+fn check_name(name: &[u8]) -> Result<(), Error> {
+    if spec::host(name).is_some() {
+        return Err(Error::Remote(name.to_vec()));
+    }
+    if name.is_empty() || name.contains(&0) {
+        return Err(Error::BadName(name.to_vec()));
+    }
+    Ok(())
 }
 
 /// Opens what a source is reached from; an error is of the path that comes with it or, if none does, of the source.

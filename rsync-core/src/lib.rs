@@ -44,6 +44,7 @@ mod engine;
 mod generator;
 mod guard;
 mod io;
+mod listing;
 mod message;
 mod names;
 mod receiver;

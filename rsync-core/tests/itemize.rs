@@ -204,3 +204,35 @@ fn checksums_of_what_is_transferred_are_shown() {
         same_lines(&mine.unwrap(), &theirs, &format!("{options:?}"));
     }
 }
+
+#[test]
+fn what_is_listed_is_what_rsync_lists_in_its_order() {
+    let scratch = Scratch::new();
+    let mut random = Random::new(11);
+    grow(&scratch.join("src"), &mut random, 120);
+    whole_seconds(&scratch.join("src"));
+    let forms: [&[&str]; 8] = [
+        &["-a", "src/"],
+        &["-a", "src"],
+        &["-r", "src/"],
+        &["src/"],
+        &["src"],
+        &["-l", "src/."],
+        &["-a", "src/", "destination"],
+        &["-a", "--exclude=n1*", "src"],
+    ];
+    for (form, backend) in forms.iter().zip(BACKENDS.iter().cycle()) {
+        let arguments = [&["--list-only"], *form].concat();
+        let Some(theirs) = rsync(scratch.path(), &arguments) else {
+            return;
+        };
+        let mine = flexsync(scratch.path(), backend, &arguments);
+        assert_eq!(
+            mine.stdout, theirs.stdout,
+            "{backend} {form:?}\n{}",
+            mine.stderr
+        );
+        assert_eq!(mine.status, theirs.status, "{backend} {form:?}");
+        assert!(!scratch.join("destination").exists());
+    }
+}

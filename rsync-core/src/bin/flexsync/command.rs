@@ -29,12 +29,15 @@ pub(crate) struct Command {
     pub(crate) backup: bool,
     /// Whether nothing but errors is shown.
     pub(crate) quiet: bool,
+    /// Whether the sources are only listed.
+    pub(crate) list_only: bool,
     pub(crate) stats: bool,
     pub(crate) stats_json: Option<OsString>,
     /// The backend to use; `None` leaves the choice to the library.
     pub(crate) backend: Option<Kind>,
     pub(crate) sources: Vec<OsString>,
-    pub(crate) destination: OsString,
+    /// None if the sources are only listed.
+    pub(crate) destination: Option<OsString>,
 }
 
 impl Command {
@@ -68,9 +71,11 @@ impl Command {
             .flatten()
             .cloned()
             .collect();
-        let destination = paths.pop().filter(|_| !paths.is_empty()).ok_or_else(|| {
-            usage("a source and a destination are needed: name at least two files or directories")
-        })?;
+        // The only path is a source that is listed; a destination is looked at by nobody then.
+        let destination = match paths.len() {
+            0 | 1 => None,
+            _ => paths.pop(),
+        };
         let mut options = Options::default();
         options.whole_file = true;
         options.block_size = matches.get_one("block-size").copied();
@@ -92,6 +97,7 @@ impl Command {
             itemized: 0,
             backup: false,
             quiet: false,
+            list_only: false,
             stats: false,
             stats_json: matches.get_one("stats-json").cloned(),
             backend: matches
@@ -118,6 +124,13 @@ impl Command {
             .format
             .or_else(|| (command.itemized > 0).then(Format::itemized));
         command.options.backup = backups(matches, command.backup)?;
+        if command.list_only {
+            command.options.dirs |= !command.options.recursive;
+        } else if command.destination.is_none() {
+            return Err(usage(
+                "a source and a destination are needed: name at least two files or directories",
+            ));
+        }
         let format = command.format.as_ref();
         command.options.digests = format.is_some_and(Format::needs_digests);
         command.options.origins = format.is_some_and(Format::needs_origins);
@@ -329,7 +342,7 @@ mod tests {
         assert!(command.options.delete && command.verbose == 1 && command.options.whole_file);
         assert_eq!(
             (command.sources.len(), command.destination),
-            (2, "c".into())
+            (2, Some("c".into()))
         );
     }
 
@@ -361,5 +374,6 @@ mod tests {
             Command::parse(["flexsync".into(), "a".into()]).unwrap_err(),
             exit::USAGE
         );
+        assert!(parse("--list-only a").destination.is_none());
     }
 }

@@ -59,13 +59,20 @@ fn run(command: &Command) -> Result<ExitCode, Refusal> {
     })?;
     let handle = Handle::new(Context::new(backend));
 
-    let mut sync = Sync::new(command.options.clone()).destination(&command.destination);
+    let mut sync = Sync::new(command.options.clone());
+    if let Some(destination) = &command.destination {
+        sync = sync.destination(destination);
+    }
     for source in &command.sources {
         sync = sync.source(source);
     }
     let mut reporter = Reporter::new(command);
-    reporter.start();
-    let result = block_on(&handle, sync.run(&handle, &mut reporter));
+    let result = if command.list_only {
+        block_on(&handle, sync.list(&handle, &mut reporter))
+    } else {
+        reporter.start();
+        block_on(&handle, sync.run(&handle, &mut reporter))
+    };
     let seconds = start.elapsed().as_secs_f64();
     let stats = match result {
         Ok(stats) => stats,

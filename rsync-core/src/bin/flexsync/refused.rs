@@ -61,7 +61,6 @@ const OPTIONS: &[&str] = &[
     "--ipv6",
     "--keep-dirlinks",
     "--link-dest",
-    "--list-only",
     "--log-file",
     "--log-file-format",
     "--max-alloc",

@@ -4,12 +4,12 @@
 
 use crate::command::Command;
 use crate::format::Format;
-use crate::shown::Grouped;
+use crate::shown::{Grouped, Permissions, time};
 use libflexsc::backend::Choice;
 use rsync_core::escape::Escaped;
 use rsync_core::event::{Rule, Skip};
 use rsync_core::item::{Item, Update};
-use rsync_core::list::Kind;
+use rsync_core::list::{Attributes, Kind};
 use rsync_core::stats::Count;
 use rsync_core::{Event, Observer, Stats};
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -22,6 +22,7 @@ pub(crate) struct Reporter {
     named: bool,
     format: Format,
     quiet: bool,
+    list_only: bool,
     backup_dir: Option<Vec<u8>>,
     stats: bool,
     dry_run: bool,
@@ -34,6 +35,7 @@ impl Reporter {
             verbose: command.verbose,
             named: command.verbose > 0 || command.format.is_some(),
             quiet: command.quiet,
+            list_only: command.list_only,
             backup_dir: command
                 .options
                 .backup
@@ -116,6 +118,36 @@ impl Reporter {
             let line = self.format.item(item);
             self.line(format_args!("{line}"));
         }
+    }
+
+    fn listed(&mut self, item: &Item<'_>) {
+        let Attributes {
+            kind,
+            mode,
+            size,
+            mtime,
+            ..
+        } = item.attributes;
+        let letter = match kind {
+            Kind::Regular => '-',
+            Kind::Directory => 'd',
+            Kind::Symlink => 'l',
+            Kind::Special => '?',
+        };
+        let name = if item.path.is_empty() {
+            b"."
+        } else {
+            item.path
+        };
+        let arrow = if item.target.is_empty() { "" } else { " -> " };
+        self.line(format_args!(
+            "{letter}{} {:>14} {} {}{arrow}{}",
+            Permissions(mode),
+            Grouped(size),
+            time(mtime.0, ' '),
+            Escaped(name),
+            Escaped(item.target)
+        ));
     }
 
     fn left_alone(&mut self, path: &[u8], directory: bool, rule: Rule) {
@@ -240,6 +272,7 @@ impl Observer for Reporter {
             Event::RemovedSource(path) if self.verbose > 1 => {
                 self.line(format_args!("sender removed {}", Escaped(path)));
             }
+            Event::Item(item) if self.list_only => self.listed(&item),
             Event::Item(item) => self.item(&item),
             Event::Deleted { path, directory } if self.format.tells_deletions() => {
                 let line = self.format.deletion(path, directory);

@@ -12,7 +12,7 @@ pub(crate) struct Switch {
     pub(crate) set: fn(&mut Command, bool),
 }
 
-pub(crate) const SWITCHES: [Switch; 31] = [
+pub(crate) const SWITCHES: [Switch; 32] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -108,6 +108,12 @@ pub(crate) const SWITCHES: [Switch; 31] = [
         short: Some('q'),
         help: "Show errors only",
         set: |command, on| command.quiet = on,
+    },
+    Switch {
+        name: "list-only",
+        short: None,
+        help: "List the SRCs and do nothing; no DST is needed",
+        set: |command, on| command.list_only = on,
     },
     Switch {
         name: "itemize-changes",
