@@ -2,6 +2,7 @@
 //! Files that nobody may change: immutable, append-only, on a read-only mount.
 
 use std::fs;
+use std::io;
 use std::os::fd::AsRawFd;
 
 use crate::client::{Lane, Mode, plain};
@@ -26,26 +27,46 @@ const APPEND: libc::c_long = 0x20;
 const EPERM: i64 = -(libc::EPERM as i64);
 const EROFS: i64 = -(libc::EROFS as i64);
 
-/// Flags of a file as chattr(1) sets them, until dropped.
-struct Flags(fs::File);
+/// A flag that a file has besides its others, as chattr(1) adds it, until dropped.
+struct Flag {
+    file: fs::File,
+    others: libc::c_long,
+}
 
-impl Flags {
-    fn set(name: &str, flags: libc::c_long) -> Result<Self, String> {
+impl Flag {
+    fn set(name: &str, flag: libc::c_long) -> Result<Self, String> {
         let file = fs::File::open(name).map_err(|why| why.to_string())?;
-        // SAFETY: the flags are readable.
-        let ret = unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags) };
-        if ret < 0 {
-            return Err(format!("{SKIP}the file system has no such flags"));
+        let mut others: libc::c_long = 0;
+        // SAFETY: there is room for the flags, which the kernel takes for an int.
+        let ret = unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_GETFLAGS, &raw mut others) };
+        let this = Self { file, others };
+        if ret == 0 && this.write(others | flag) == 0 {
+            return Ok(this);
         }
-        Ok(Self(file))
+        let why = io::Error::last_os_error();
+        match why.raw_os_error() {
+            Some(libc::ENOTTY | libc::EOPNOTSUPP) => {
+                Err(format!("{SKIP}the file system has no such flags"))
+            }
+            _ => Err(format!("flags of {name}: {why}")),
+        }
+    }
+
+    fn write(&self, flags: libc::c_long) -> libc::c_int {
+        // SAFETY: the flags are readable.
+        unsafe {
+            libc::ioctl(
+                self.file.as_raw_fd(),
+                libc::FS_IOC_SETFLAGS,
+                &raw const flags,
+            )
+        }
     }
 }
 
-impl Drop for Flags {
+impl Drop for Flag {
     fn drop(&mut self) {
-        let none: libc::c_long = 0;
-        // SAFETY: the flags are readable.
-        unsafe { libc::ioctl(self.0.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const none) };
+        self.write(self.others);
     }
 }
 
@@ -78,7 +99,7 @@ fn immutable(place: &Place) -> Result<(), String> {
     let cwd = libc::AT_FDCWD as u64;
     let name = c"file".as_ptr() as u64;
     let mut posters = [Poster::new(Mode::Lanes)?, Poster::new(Mode::Caller)?];
-    let _flags = Flags::set("file", IMMUTABLE)?;
+    let _flags = Flag::set("file", IMMUTABLE)?;
     for poster in &mut posters {
         let mut went = 0;
         for (what, nr, args) in [
@@ -110,7 +131,7 @@ fn append_only(place: &Place) -> Result<(), String> {
     let cwd = libc::AT_FDCWD as u64;
     let name = c"file".as_ptr() as u64;
     let mut posters = [Poster::new(Mode::Lanes)?, Poster::new(Mode::Caller)?];
-    let _flags = Flags::set("file", APPEND)?;
+    let _flags = Flag::set("file", APPEND)?;
     for poster in &mut posters {
         for (what, nr, args) in [
             ("openat to write", libc::SYS_openat, vec![cwd, name, 1]),
