@@ -41,8 +41,8 @@ fn seen(root: &Path) -> BTreeMap<PathBuf, Seen> {
 
 /// Twice with both programs, the second time with other changes: same trees, with all backups.
 ///
-/// False if rsync gave up: two of its processes make directories for backups, and the slower one may end with "File exists"
-/// (11 or 23).
+/// False if rsync gave up: two of its processes make directories for backups, and the slower one may end with 11, or with
+/// "File exists" and 23.
 fn as_rsync(backend: &str, seed: u64, options: &[&str]) -> bool {
     let scratch = Scratch::new();
     let mut random = Random::new(seed);
@@ -60,7 +60,7 @@ fn as_rsync(backend: &str, seed: u64, options: &[&str]) -> bool {
         let Some(theirs) = rsync(&scratch.join("theirs"), &arguments) else {
             return true;
         };
-        if theirs.stderr.contains("File exists (17)") {
+        if theirs.status == 11 || theirs.stderr.contains("File exists (17)") {
             return false;
         }
         let mine = flexsync(&scratch.join("mine"), backend, &arguments);
