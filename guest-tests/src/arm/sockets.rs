@@ -229,8 +229,10 @@ fn long(_: &mut Place) -> Result<(), String> {
 }
 
 /// The descriptors of this process.
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+fn descriptors() -> Result<i64, String> {
+    let path = "/proc/self/fd";
+    let list = std::fs::read_dir(path).map_err(|why| format!("{path}: {why}"))?;
+    Ok(list.count() as i64)
 }
 
 fn accepts(_: &mut Place) -> Result<(), String> {
@@ -238,7 +240,7 @@ fn accepts(_: &mut Place) -> Result<(), String> {
         let name = format!("sock{mode:?}");
         for listener in listeners(&name)? {
             let mut poster = Poster::new(mode)?;
-            let before = descriptors();
+            let before = descriptors()?;
             let mut left = std::collections::BTreeSet::new();
             for _ in 0..10 {
                 left.insert(post_accept(&mut poster, &listener)?);
@@ -250,7 +252,7 @@ fn accepts(_: &mut Place) -> Result<(), String> {
                     .map_err(|why| why.to_string())?;
             }
             settled(&poster.context)?;
-            expect("descriptors", descriptors() as i64, before as i64)?;
+            expect("descriptors", descriptors()?, before)?;
             for round in 0..10 {
                 let other = connection(&listener, &name)?;
                 let done = poster.complete()?;
@@ -264,7 +266,7 @@ fn accepts(_: &mut Place) -> Result<(), String> {
                 expect("read", got, round as i64 + 1)?;
             }
             settled(&poster.context)?;
-            expect("descriptors", descriptors() as i64, before as i64)?;
+            expect("descriptors", descriptors()?, before)?;
         }
     }
     Ok(())
@@ -273,7 +275,7 @@ fn accepts(_: &mut Place) -> Result<(), String> {
 fn cancelled_accept(_: &mut Place) -> Result<(), String> {
     for listener in listeners("sock")? {
         let mut poster = single()?;
-        let before = descriptors();
+        let before = descriptors()?;
         let stays = post_accept(&mut poster, &listener)?;
         let goes = post_accept(&mut poster, &listener)?;
         settled(&poster.context)?;
@@ -296,7 +298,7 @@ fn cancelled_accept(_: &mut Place) -> Result<(), String> {
             expect("close", poster.close(fd as RawFd)?, 0)?;
         }
         drop(others);
-        expect("descriptors", descriptors() as i64, before as i64)?;
+        expect("descriptors", descriptors()?, before)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::client::{Lane, Mode};
 use crate::lifecycle::{Behaviour, Place, SKIP};
-use crate::posted::{MODES, Poster, ensure, expect};
+use crate::posted::{MODES, Poster, ensure, expect, libc_ok};
 use crate::scratch::private_mounts;
 
 const FICLONE: u64 = 0x4004_9409;
@@ -158,7 +158,7 @@ fn rights(_: &Place) -> Result<(), String> {
                 pair.as_mut_ptr(),
             )
         };
-        expect("socketpair", i64::from(ret), 0)?;
+        libc_ok("socketpair", ret.into())?;
         let null = fs::File::open("/dev/null").map_err(|why| why.to_string())?;
         let bytes = *b"x";
         let vector = [bytes.as_ptr() as u64, 1];
