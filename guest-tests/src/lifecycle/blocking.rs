@@ -396,9 +396,13 @@ fn stop_continue(place: &Place) -> Result<(), String> {
         )
     })
     .map_err(|why| why.to_string())?;
-    fs::File::from(ready)
-        .read_exact(&mut [0])
-        .map_err(|why| why.to_string())?;
+    if let Err(why) = fs::File::from(ready).read_exact(&mut [0]) {
+        // It has said why by then.
+        let end = child.wait(Duration::from_secs(60));
+        return Err(format!(
+            "the process ended by {end:?} and was not ready: {why}"
+        ));
+    }
     for _ in 0..3 * place.rounds {
         child.signal(libc::SIGSTOP);
         let mut status = 0;
