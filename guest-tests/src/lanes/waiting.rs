@@ -66,6 +66,15 @@ fn nothing(_: &Place) -> Result<(), String> {
     Ok(())
 }
 
+/// Fails unless a wait for what blocks has ended by `errno`, and tells what is complete instead.
+fn in_vain(poster: &mut Poster, ret: i64, errno: i64) -> Result<(), String> {
+    if ret <= 0 {
+        return expect("wait", ret, errno);
+    }
+    let done = poster.complete()?;
+    Err(format!("wait: {ret}, by {done:?}"))
+}
+
 fn by_time(_: &Place) -> Result<(), String> {
     let etime = -i64::from(libc::ETIME);
     for mode in MODES {
@@ -75,10 +84,7 @@ fn by_time(_: &Place) -> Result<(), String> {
             let time = Duration::from_millis(milliseconds);
             let started = Instant::now();
             let ret = errno(poster.context.wait(1, Some(time)));
-            if ret != etime {
-                let done = poster.complete();
-                return Err(format!("wait: {ret}, and what is complete: {done:?}"));
-            }
+            in_vain(&mut poster, ret, etime)?;
             ensure(started.elapsed() >= time, "wait ended before its time")?;
         }
         // What is complete stays to be reaped.
@@ -127,7 +133,7 @@ fn by_signal(place: &Place) -> Result<(), String> {
                 libc::setitimer(libc::ITIMER_REAL, &raw const off, std::ptr::null_mut());
                 result
             };
-            expect("wait among signals", result, -i64::from(libc::EINTR))?;
+            in_vain(&mut poster, result, -i64::from(libc::EINTR))?;
             ensure(caught() > before, "the handler did not run")?;
         }
     }
