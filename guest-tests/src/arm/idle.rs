@@ -248,11 +248,12 @@ fn cancelled(_: &mut Place) -> Result<(), String> {
 /// Readers of one pipe that are woken again and again, and find that somebody was faster.
 fn coming_and_going(place: &mut Place) -> Result<(), String> {
     let (read, write) = pipe().map_err(|why| why.to_string())?;
+    let path = format!("/proc/self/fd/{}", read.as_raw_fd());
     let faster = fs::OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
-        .open(format!("/proc/self/fd/{}", read.as_raw_fd()))
-        .map_err(|why| why.to_string())?;
+        .open(&path)
+        .map_err(|why| format!("{path}: {why}"))?;
     let mut poster = Poster::new(Mode::Lanes)?;
     let stop = AtomicBool::new(false);
     // Held while there may be a byte in the pipe.
