@@ -52,30 +52,31 @@ impl Charge {
     pub(crate) fn new(drains: u32) -> Result<Self> {
         let uid = current_uid();
         let mut users = USERS.lock();
-        let room = flexsc_policy_max_contexts();
-        let full = |contexts| contexts >= room && !mutant!("max_contexts");
-        match users.iter_mut().find(|user| user.uid == uid) {
-            Some(user) if full(user.contexts) => Err(EMFILE),
-            None if full(0) => Err(EMFILE),
-            Some(user) => {
-                let drains = granted(drains, user.drains);
-                user.contexts += 1;
-                user.drains += drains;
-                // INVARIANT: It was just counted.
-                Ok(Self { uid, drains })
+        let found = users.iter().position(|user| user.uid == uid);
+        let (contexts, taken) = found.map_or((0, 0), |place| {
+            let user = &users[place];
+            (user.contexts, user.drains)
+        });
+        if contexts >= flexsc_policy_max_contexts() && !mutant!("max_contexts") {
+            return Err(EMFILE);
+        }
+        let drains = granted(drains, taken);
+        match found {
+            Some(place) => {
+                users[place].contexts += 1;
+                users[place].drains += drains;
             }
             None => {
-                let drains = granted(drains, 0);
                 let user = User {
                     uid,
                     contexts: 1,
                     drains,
                 };
                 users.push(user, GFP_KERNEL)?;
-                // INVARIANT: It was just counted.
-                Ok(Self { uid, drains })
             }
         }
+        // INVARIANT: It was just counted.
+        Ok(Self { uid, drains })
     }
 
     /// How many drain items it may have.

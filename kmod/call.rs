@@ -325,6 +325,11 @@ static BY_NUMBER: [u8; NUMBERS] = {
     table
 };
 
+/// The lane in which an entry is begun; what is no call is handed back by any.
+pub(crate) fn first_lane(call: Option<&Call>) -> Lane {
+    call.map_or(Lane::W, Call::lane)
+}
+
 /// The call with that number, if it may be posted.
 ///
 /// `nr` comes from the application, so the look-up is safe against misspeculation.

@@ -10,6 +10,7 @@
 use crate::{
     abi,
     call::{
+        self,
         Call,
         FileUse,
         Frame,
@@ -260,10 +261,10 @@ impl State {
         if slot.cancelled || dead || dissolved {
             return Turn::Over;
         }
-        let lane = slot.lane();
-        self.begin(index, source);
+        let call = slot.call();
+        self.begin(index, call, source);
         match go {
-            Go::ToItsLane => self.push(index, lane),
+            Go::ToItsLane => self.push(index, call::first_lane(call)),
             Go::ToThread => self.push(index, Lane::T),
             Go::Here => {
                 self.slots.place(index, Place::Running);

@@ -21,7 +21,8 @@
 //! `state`, `completions` and `acct` are innermost: none of ours is taken inside them. Of the
 //! kernel's, inside `state` alone: the scheduler's (`pi_lock`, then a run queue's), by waking or
 //! interrupting a thread; the lock of a CPU's hrtimer base, by setting the clock; and a task's
-//! `alloc_lock`, then `file_lock`, by looking a descriptor up. None of their holders takes one of ours: [`Clock`] and what waits for a file only queue work items.
+//! `alloc_lock`, then `file_lock`, by looking a descriptor up. None of their holders takes one of
+//! ours: [`Clock`] and what waits for a file only queue work items.
 
 use crate::{
     abi,
@@ -502,7 +503,7 @@ impl Context {
                 if run.held.is_none() {
                     // SAFETY: The handler has passed its reference on with the verdict.
                     run.held = unsafe { Arm::new(self, run.index, frame.file) };
-                    // The same file, so that this is not its last reference.
+                    // The same file, which the arm keeps.
                     run.taken.drop_first();
                 }
                 match &mut run.held {

@@ -9,6 +9,7 @@ use crate::{
     },
     call::{
         self,
+        Call,
         Lane, //
     },
     clock,
@@ -139,14 +140,14 @@ impl State {
         slot.cancelled = false;
         slot.late = false;
         slot.next = None;
+        let call = slot.call();
         let linked = self.link(index, posted.flags, shared.entries());
         if !linked {
-            self.begin(index, source);
+            self.begin(index, call, source);
         }
-        let lane = self.slots.get(index).map_or(Lane::W, |slot| slot.lane());
         Some(Taken {
             index,
-            lane,
+            lane: call::first_lane(call),
             linked,
         })
     }
@@ -171,11 +172,11 @@ impl State {
     }
 
     /// From now on an entry takes time, and holds the files that its arguments name.
-    pub(crate) fn begin(&mut self, index: u16, source: &Source<'_>) {
+    pub(crate) fn begin(&mut self, index: u16, call: Option<&Call>, source: &Source<'_>) {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
-        if let Some(call) = call::find(slot.posted.nr) {
+        if let Some(call) = call {
             slot.taken = HeldFiles::new(call, &slot.posted, source.table);
         }
         if slot.posted.flags & ENTRY_TIMEOUT != 0 {

@@ -7,7 +7,7 @@ use crate::{
     arm::Arm,
     call::{
         self,
-        Lane, //
+        Call, //
     },
     chain::ChainFile,
     clock::NEVER,
@@ -75,9 +75,9 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// The lane in which it is begun; what is no call is handed back by any.
-    pub(crate) fn lane(&self) -> Lane {
-        call::find(self.posted.nr).map_or(Lane::W, |call| call.lane())
+    /// Its call, if it names one.
+    pub(crate) fn call(&self) -> Option<&'static Call> {
+        call::find(self.posted.nr)
     }
 
     fn place(&mut self, place: Place) {
