@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::client::PATIENCE;
@@ -228,6 +229,43 @@ fn nonblocking(fd: OwnedFd) -> fs::File {
         libc::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK);
         fs::File::from_raw_fd(fd)
     }
+}
+
+/// The exit status of a child that has done `body`, which it says on standard error if it fails.
+pub fn status_of(who: &str, body: impl FnOnce() -> Result<(), String>) -> i32 {
+    match body() {
+        Ok(()) => 0,
+        Err(why) => {
+            eprintln!("{who}: {why}");
+            1
+        }
+    }
+}
+
+/// What a program that succeeds prints, without white space around it.
+///
+/// # Errors
+/// What it says on standard error when it fails, or why it does not run.
+pub fn output(command: &str, args: &[&str]) -> Result<String, String> {
+    let output = Command::new(command)
+        .args(args)
+        // Without udev the device node is dmsetup's to make.
+        .env("DM_DISABLE_UDEV", "1")
+        .output()
+        .map_err(|why| format!("{command}: {why}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{command}: {said}"));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Runs a program.
+///
+/// # Errors
+/// As [`output`].
+pub fn run(command: &str, args: &[&str]) -> Result<(), String> {
+    output(command, args).map(drop)
 }
 
 /// How many references keep the module loaded.

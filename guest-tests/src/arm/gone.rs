@@ -85,13 +85,7 @@ fn given_up(_: &mut Place) -> Result<(), String> {
             std::mem::forget(poster);
             Ok(())
         };
-        body().map_or_else(
-            |why| {
-                eprintln!("the process that dies: {why}");
-                1
-            },
-            |()| 0,
-        )
+        crate::process::status_of("the process that dies", body)
     })
     .map_err(|why| why.to_string())?;
     let end = child.wait(Duration::from_secs(60));

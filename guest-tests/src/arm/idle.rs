@@ -354,13 +354,7 @@ fn ended(_: &mut Place) -> Result<(), String> {
                 std::mem::forget(poster);
                 Ok(())
             };
-            wait().map_or_else(
-                |why| {
-                    eprintln!("the process to end: {why}");
-                    1
-                },
-                |()| 0,
-            )
+            crate::process::status_of("the process to end", wait)
         })
         .map_err(|why| why.to_string())?;
         // What the child does not write is an end of file.

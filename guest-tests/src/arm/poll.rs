@@ -177,13 +177,7 @@ fn circle(_: &mut Place) -> Result<(), String> {
                 std::mem::forget((poster, one, other, signals));
                 Ok(())
             };
-            body().map_or_else(
-                |why| {
-                    eprintln!("the process to end: {why}");
-                    1
-                },
-                |()| 0,
-            )
+            crate::process::status_of("the process to end", body)
         })
         .map_err(|why| why.to_string())?;
         let end = child.wait(*crate::client::PATIENCE);

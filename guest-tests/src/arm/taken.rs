@@ -170,13 +170,7 @@ fn killed(_: &mut Place) -> Result<(), String> {
             std::thread::sleep(Duration::from_secs(60));
             Ok(())
         };
-        wait().map_or_else(
-            |why| {
-                eprintln!("the process to kill: {why}");
-                1
-            },
-            |()| 0,
-        )
+        crate::process::status_of("the process to kill", wait)
     })
     .map_err(|why| why.to_string())?;
     // What the child does not write is an end of file.
@@ -209,13 +203,7 @@ fn circle(_: &mut Place) -> Result<(), String> {
             std::mem::forget((poster, one, other));
             Ok(())
         };
-        body().map_or_else(
-            |why| {
-                eprintln!("the process to end: {why}");
-                1
-            },
-            |()| 0,
-        )
+        crate::process::status_of("the process to end", body)
     })
     .map_err(|why| why.to_string())?;
     let end = child.wait(*crate::client::PATIENCE);

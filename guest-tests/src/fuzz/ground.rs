@@ -3,9 +3,8 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::posted::ensure;
+use crate::process::run;
 
 /// A file system.
 #[derive(Debug)]
@@ -18,15 +17,6 @@ pub struct Ground {
 
 /// Bytes of those on disks.
 const SIZE: u64 = 64 << 20;
-
-fn run(command: &str, args: &[&str]) -> Result<(), String> {
-    let output = Command::new(command).args(args).output();
-    let output = output.map_err(|why| format!("{command}: {why}"))?;
-    ensure(
-        output.status.success(),
-        format!("{command}: {}", String::from_utf8_lossy(&output.stderr)),
-    )
-}
 
 /// A file system that `make` makes in a file of `size` bytes.
 fn on_image(base: &Path, name: &str, size: u64, make: &[&str]) -> Result<PathBuf, String> {

@@ -6,13 +6,12 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
-use std::process::Command;
 
 use super::comparison::{Round, WAYS, Want, compare, posters};
 use crate::client::Lane;
 use crate::lifecycle::{Behaviour, Place, SKIP};
 use crate::posted::{Poster, ensure, expect, libc_ok};
-use crate::process::isolated;
+use crate::process::{isolated, output};
 use crate::snapshot::c_path;
 use crate::tree::USER;
 
@@ -37,18 +36,6 @@ const FULL: u32 = 2000;
 
 const HERE: u64 = libc::AT_FDCWD as u64;
 const EDQUOT: Want = Want::Refused(libc::EDQUOT);
-
-fn output(command: &str, args: &[&str]) -> Result<String, String> {
-    let output = Command::new(command)
-        .args(args)
-        .output()
-        .map_err(|why| format!("{command}: {why}"))?;
-    ensure(
-        output.status.success(),
-        format!("{command}: {}", String::from_utf8_lossy(&output.stderr)),
-    )?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
 
 /// A disk in a file, with quotas, mounted at "disk" until dropped.
 struct Disk {

@@ -3,11 +3,11 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::process::Command;
 
 use crate::client::{Lane, Mode};
 use crate::lifecycle::{Behaviour, Place, SKIP};
 use crate::posted::{MODES, Poster, ensure, expect, libc_ok};
+use crate::process::run;
 use crate::scratch::private_mounts;
 
 const FICLONE: u64 = 0x4004_9409;
@@ -24,15 +24,6 @@ pub fn add(list: &mut Vec<Behaviour>) {
     ] {
         list.push(Behaviour { name, run });
     }
-}
-
-fn run(command: &str, args: &[&str]) -> Result<(), String> {
-    let output = Command::new(command).args(args).output();
-    let output = output.map_err(|why| format!("{command}: {why}"))?;
-    ensure(
-        output.status.success(),
-        format!("{command}: {}", String::from_utf8_lossy(&output.stderr)),
-    )
 }
 
 /// An XFS in a file, mounted at "xfs".

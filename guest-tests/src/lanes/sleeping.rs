@@ -232,13 +232,7 @@ fn killed_asleep(place: &Place) -> Result<(), String> {
                 std::thread::sleep(Duration::from_secs(60));
                 Ok(())
             };
-            body().map_or_else(
-                |why| {
-                    eprintln!("the process to kill: {why}");
-                    1
-                },
-                |()| 0,
-            )
+            crate::process::status_of("the process to kill", body)
         })
         .map_err(|why| why.to_string())?;
         // What the child does not write is an end of file.

@@ -387,13 +387,7 @@ fn stop_continue(place: &Place) -> Result<(), String> {
             ensure(&buffer[..4] == b"data", "read gave something else")?;
             poster.nop()
         };
-        body().map_or_else(
-            |why| {
-                eprintln!("stopped process: {why}");
-                1
-            },
-            |()| 0,
-        )
+        crate::process::status_of("stopped process", body)
     })
     .map_err(|why| why.to_string())?;
     if let Err(why) = fs::File::from(ready).read_exact(&mut [0]) {

@@ -220,13 +220,7 @@ fn fork_child(_: &Place) -> Result<(), String> {
                 // A context of its own is fine.
                 Poster::new(mode)?.nop()
             });
-            verdict.map_or_else(
-                |why| {
-                    eprintln!("child: {why}");
-                    1
-                },
-                |()| 0,
-            )
+            crate::process::status_of("child", || verdict)
         })
         .map_err(|why| why.to_string())?;
         let mut calls = 0;

@@ -5,7 +5,6 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::Ordering;
 
 use libflexsc::sys as abi;
@@ -15,6 +14,7 @@ use crate::client::Mode;
 use crate::lanes::sleeping::others_go_on;
 use crate::lifecycle::{Behaviour, Place, SKIP};
 use crate::posted::{Poster, ensure, expect};
+use crate::process::output;
 use crate::snapshot::c_path;
 use crate::suite::until;
 
@@ -29,20 +29,6 @@ pub fn add(list: &mut Vec<Behaviour>) {
 }
 
 const SIZE: u64 = 64 << 20;
-
-fn output(command: &str, args: &[&str]) -> Result<String, String> {
-    // Without udev the device node is dmsetup's to make.
-    let output = Command::new(command)
-        .args(args)
-        .env("DM_DISABLE_UDEV", "1")
-        .output()
-        .map_err(|why| format!("{command}: {why}"))?;
-    ensure(
-        output.status.success(),
-        format!("{command}: {}", String::from_utf8_lossy(&output.stderr)),
-    )?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
 
 /// A slow disk with an ext4 on it that is mounted at "disk"; all of it is gone when dropped.
 struct Disk {
