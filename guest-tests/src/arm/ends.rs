@@ -4,6 +4,7 @@
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use super::idle::settled;
 use crate::posted::{Poster, ensure, expect, libc_ok};
 use crate::process::pipe;
 use crate::suite::{Behaviour, Place};
@@ -178,7 +179,7 @@ fn other_side(_: &mut Place) -> Result<(), String> {
         let (read, write) = ends;
         let args = [read.as_raw_fd() as u64, memory.as_mut_ptr() as u64, 8];
         poster.post(libc::SYS_read, &args)?;
-        poster.open(c"none", 0)?;
+        settled(&poster.context)?;
         drop(write);
         let done = poster.complete()?;
         expect("read", done.ret, 0)?;
@@ -192,7 +193,7 @@ fn other_side(_: &mut Place) -> Result<(), String> {
         bytes.len() as u64,
     ];
     poster.post(libc::SYS_write, &args)?;
-    poster.open(c"none", 0)?;
+    settled(&poster.context)?;
     ensure(
         poster.context.reap().is_ok_and(|one| one.is_none()),
         "did not wait",

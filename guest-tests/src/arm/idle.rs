@@ -47,7 +47,7 @@ pub fn post_read(poster: &mut Poster, fd: &OwnedFd, len: usize) -> Result<u32, S
 }
 
 /// A figure of the context's fdinfo.
-fn figure(context: &Context, name: &str) -> Option<u64> {
+pub fn figure(context: &Context, name: &str) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", context.fd())).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim_start_matches(':').trim().parse().ok()

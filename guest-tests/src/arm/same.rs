@@ -10,6 +10,7 @@ use std::time::Duration;
 use libflexsc::sys as abi;
 
 use super::ends::{loopback, put, tcp};
+use super::idle::figure;
 use super::sockets::{address, full_listener, leak};
 use crate::cancel::request::{result_of, single, take};
 use crate::client::plain;
@@ -53,7 +54,8 @@ fn in_a_thread(nr: libc::c_long, args: &[u64], then: &mut dyn FnMut()) -> Result
     thread.join().map_err(|_| "the thread panicked".into())
 }
 
-/// Whether a system call thread sleeps in a call.
+/// Whether a system call thread sleeps in a call, and for something that a signal may end: for
+/// memory or a lock it may sleep before the call has begun to wait.
 fn blocks_a_thread() -> bool {
     let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
         return false;
@@ -62,6 +64,7 @@ fn blocks_a_thread() -> bool {
         let text = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
         // Between two entries they sleep in the loop that calls the module.
         text("comm").starts_with("flexsc")
+            && text("status").contains("\nState:\tS")
             && !["", "0", "vhost_task_fn"].contains(&text("wchan").trim())
     })
 }
@@ -74,18 +77,16 @@ fn posted(
     then: &mut dyn FnMut(),
 ) -> Result<i64, String> {
     let index = poster.post(nr, args)?;
-    // Behind it in lane W, where it may begin, and then in lane T.
-    let open = [libc::AT_FDCWD as u64, c"none".as_ptr() as u64, 0, 0];
-    let nop = libc::c_long::from(abi::NR_NOP);
-    for (nr, args) in [(nop, &[][..]), (libc::SYS_openat, &open[..])] {
-        let behind = poster.post(nr, args)?;
-        until("it waits, or blocks the thread", || {
-            let status = poster.context.status(behind).load(Ordering::Acquire);
-            status == abi::DONE || blocks_a_thread()
-        })?;
-    }
+    until(
+        "it is over, waits for its file, or blocks the thread",
+        || {
+            let context = &poster.context;
+            let status = context.status(index).load(Ordering::Acquire);
+            status == abi::DONE || figure(context, "flexsc-waiting") == Some(1) || blocks_a_thread()
+        },
+    )?;
     then();
-    let done = take(poster, 3)?;
+    let done = take(poster, 1)?;
     result_of(&done, index)
 }
 
