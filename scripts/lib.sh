@@ -80,6 +80,42 @@ complete() {
 # build_dir: prints where the build of this clone is.
 build_dir() { echo "$CACHE/build/$(printf %s "$REPO" | key)"; }
 
+# sources REPO: a line "TIME HASH PATH" for each file of the clone that is not ignored, and did not
+# change while it was read.
+sources() (
+	cd "$1" || exit
+	times() { git ls-files -co --exclude-standard --deduplicate -z | xargs -0r stat -c '%F/%.9Y %n' 2>/dev/null | sed -n 's|^regular[a-z ]*file/||p'; }
+	before=$(times)
+	paste -d ' ' <(cut -d ' ' -f 1 <<<"$before") <(cut -d ' ' -f 2- <<<"$before" | git hash-object --no-filters --stdin-paths) \
+		<(cut -d ' ' -f 2- <<<"$before") | awk -v after="$(times)" '
+		BEGIN { n = split(after, line, "\n"); for (i = 1; i <= n; i++) same[line[i]] = 1 }
+		{ time = $1; hash = $2; sub(/^[^ ]+ [^ ]+ /, ""); if ((time " " $0) in same) print time, hash, $0 }'
+)
+
+# keep_times REPO BUILD: cargo takes for changed what is newer than what it made of it, and in a new
+# clone all is. A file of a new clone in the place of an old one that is as it was when last compiled
+# there gets the time that it had. In the clone itself times are only noted.
+keep_times() {
+	local repo=$1 build=$2 clone time path
+	clone=$(stat -c '%i %.9W' "$repo/.git" 2>/dev/null) || return 0
+	command -v git >/dev/null || return 0
+	(
+		flock 8
+		if [[ -f $build/sources && $(cat "$build/clone") != "$clone" ]]; then
+			while read -r time path; do
+				touch -d "@$time" "$repo/$path"
+			done < <(awk '
+				{ time = $1; hash = $2; sub(/^[^ ]+ [^ ]+ /, "") }
+				NR == FNR { before[hash " " $0] = time; next }
+				(hash " " $0) in before && before[hash " " $0] < time { print before[hash " " $0], $0 }
+			' "$build/sources" <(sources "$repo"))
+		fi
+		sources "$repo" >"$build/sources.new"
+		mv "$build/sources.new" "$build/sources"
+		echo "$clone" >"$build/clone"
+	) 8>"$build/sources.lock"
+}
+
 # --- namespaces and the toolchain root ---------------------------------------------
 
 # ns CMD...: runs CMD with root's rights over the cache, in a mount namespace of its
@@ -152,21 +188,25 @@ host_runs_in_guest() {
 # clone. Each has its own target directory, and each target_suffix; all share the
 # downloaded crates.
 run_cargo() {
-	local which=$1 build registry suffix=${target_suffix:-}
+	local which=$1 build registry suffix=${target_suffix:-} status=0
 	shift
 	build=$(build_dir)
 	registry=${CARGO_HOME:-$HOME/.cargo}/registry
 	mkdir -p "$build"
+	keep_times "$REPO" "$build"
 	if [[ $which == host ]]; then
-		(cd "$REPO" && CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$build/target}$suffix cargo "$@")
+		(cd "$REPO" && CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$build/target}$suffix cargo "$@") || status=$?
 	else
 		mkdir -p "$build/target-root$suffix" "$CACHE/cargo"
 		host_cargo || registry=$CACHE/cargo/registry
 		mkdir -p "$registry"
 		in_root "$ROOT" "$REPO:/mnt/flexsc" "$build/target-root$suffix:/mnt/build" "$CACHE/cargo:/mnt/cargo" \
 			"$registry:/mnt/cargo/registry" -- env -C /mnt/flexsc CARGO_HOME=/mnt/cargo CARGO_TARGET_DIR=/mnt/build \
-			CARGO_TERM_COLOR=never FLEXSC_BINDGEN="${FLEXSC_BINDGEN:-}" FLEXSC_MUTANT="${FLEXSC_MUTANT:-}" RUSTFLAGS="${RUSTFLAGS:-}" RUSTDOCFLAGS="${RUSTDOCFLAGS:-}" cargo "$@"
+			CARGO_TERM_COLOR=never FLEXSC_BINDGEN="${FLEXSC_BINDGEN:-}" FLEXSC_MUTANT="${FLEXSC_MUTANT:-}" RUSTFLAGS="${RUSTFLAGS:-}" RUSTDOCFLAGS="${RUSTDOCFLAGS:-}" cargo "$@" || status=$?
 	fi
+	# Once more, for what was edited meanwhile.
+	keep_times "$REPO" "$build"
+	return "$status"
 }
 
 # --- steps ------------------------------------------------------------------------

@@ -9,7 +9,7 @@ use common::{
     BACKENDS, FLEXSYNC, Random, Run, Scratch, Times, assert_same, flexsync, leftovers, snapshot,
 };
 use nix::fcntl::{FcntlArg, fcntl};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -35,9 +35,16 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
+/// Whether the run has ended. It can still be sent a signal, until it is waited for.
+fn has_ended(child: &Child) -> bool {
+    let id = WaitId::Pid(Pid::from_child(child));
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(id, options).unwrap().is_some()
+}
+
 /// Waits until temporary files other than `known` are there; none if the run ends before.
-fn temporary(child: &mut Child, dir: &Path, known: &[PathBuf]) -> Option<PathBuf> {
-    while child.try_wait().unwrap().is_none() {
+fn temporary(child: &Child, dir: &Path, known: &[PathBuf]) -> Option<PathBuf> {
+    while !has_ended(child) {
         let entries = fs::read_dir(dir).into_iter().flatten().flatten();
         let mut paths = entries.map(|entry| entry.path());
         let is_temporary = |path: &PathBuf| path.to_string_lossy().contains(".flexsync.");
@@ -57,7 +64,7 @@ fn end(child: Child) -> Run {
 fn killed(scratch: &Scratch, backend: &str) -> PathBuf {
     for _ in 0..TRIES {
         let mut child = start(scratch, backend, &["-a", "src/", "dst"]);
-        let found = temporary(&mut child, &scratch.join("dst"), &[]);
+        let found = temporary(&child, &scratch.join("dst"), &[]);
         signal(&child, Signal::KILL);
         child.wait().unwrap();
         match found {
@@ -158,8 +165,8 @@ fn two_runs_into_one_directory_do_not_disturb_each_other() {
         let mut met = false;
         for _ in 0..TRIES {
             let _ = fs::remove_dir_all(scratch.join("dst"));
-            let mut first = start(&scratch, backend, &["-a", "src/", "dst"]);
-            met = temporary(&mut first, &scratch.join("dst"), &[]).is_some();
+            let first = start(&scratch, backend, &["-a", "src/", "dst"]);
+            met = temporary(&first, &scratch.join("dst"), &[]).is_some();
             signal(&first, Signal::STOP);
             met &= !leftovers(&scratch.join("dst")).is_empty();
             let second = ["-a", "--delete", "--exclude=/big", "more/", "dst"];
@@ -185,10 +192,10 @@ fn two_runs_into_one_directory_do_not_disturb_each_other() {
 /// `changes` times at most; how often that was done in time is told by the figure of files transferred twice.
 fn changing(scratch: &Scratch, backend: &str, changes: usize, options: &[&str]) -> Run {
     let arguments = [&["-a", "--stats"], options, &["src/", "dst"]].concat();
-    let mut child = start(scratch, backend, &arguments);
+    let child = start(scratch, backend, &arguments);
     let mut known = Vec::new();
     for change in 0..changes {
-        let Some(found) = temporary(&mut child, &scratch.join("dst"), &known) else {
+        let Some(found) = temporary(&child, &scratch.join("dst"), &known) else {
             break;
         };
         signal(&child, Signal::STOP);

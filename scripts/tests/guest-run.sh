@@ -17,6 +17,16 @@ guest() { # OPTION... -- CMD: sets rc; output in out and err
 	wait $pid || rc=$?
 }
 
+# This one mostly waits: beside others.
+silent() {
+	local work=$work/beside
+	guest --silence 15 -- sh -c 'for i in 1 2 3 4 5 6 7 8 9; do echo; sleep 2; done; echo talked; sleep 1000'
+	echo $rc >"$work/rc"
+}
+mkdir "$work/beside"
+silent &
+silent=$!
+
 # One boot for all that a good command shows.
 mkdir "$work/share" "$work/second"
 cat >"$work/share/script" <<'END'
@@ -97,8 +107,9 @@ result "status 124 when the time is over" [ $rc -eq 124 ]
 log=$(sed -n 's/.*the kernel log is //p' "$work/err")
 result "the log of a timeout is kept" [ -e "$log" ]
 
-guest --silence 15 -- sh -c 'for i in 1 2 3 4 5 6 7 8 9; do echo; sleep 2; done; echo talked; sleep 1000'
-result "status 124 for a guest that falls silent" [ $rc -eq 124 ]
+wait $silent
+cp "$work"/beside/{out,err} "$work"
+result "status 124 for a guest that falls silent" [ "$(cat "$work/beside/rc")" -eq 124 ]
 result "that it fell silent is said" says "ended after 15 seconds without any output"
 result "who talks is left alone" grep -qx talked "$work/out"
 
