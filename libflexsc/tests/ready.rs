@@ -177,14 +177,22 @@ fn idle_connections_do_not_hold_the_others(kind: Kind) {
     assert_eq!(result.unwrap(), count);
 }
 
+/// Lines that are together more than a socket holds.
+const LINES: usize = 2_000;
+
+fn line(number: usize) -> String {
+    format!("line {number:>140}")
+}
+
 fn codec_over_a_stream(kind: Kind) {
     let handle = handle(kind);
     let result = block_on(&handle, async {
         let (one, two) = UnixStream::pair(&handle)?;
         let writer = handle.spawn(async move {
             let mut one = AsyncIo::new(one);
-            for number in 0..20_000 {
-                one.write_all(format!("line {number}\n").as_bytes()).await?;
+            for number in 0..LINES {
+                one.write_all(format!("{}\n", line(number)).as_bytes())
+                    .await?;
             }
             one.close().await?;
             one.close().await?;
@@ -194,14 +202,14 @@ fn codec_over_a_stream(kind: Kind) {
         });
         let mut lines = AsyncIo::new(two).lines();
         let mut number = 0;
-        while let Some(line) = lines.next().await {
-            assert_eq!(line?, format!("line {number}"));
+        while let Some(next) = lines.next().await {
+            assert_eq!(next?, line(number));
             number += 1;
         }
         writer.await?;
         Ok::<_, io::Error>(number)
     });
-    assert_eq!(result.unwrap(), 20_000);
+    assert_eq!(result.unwrap(), LINES);
 }
 
 fn copy_between_streams(kind: Kind) {

@@ -193,7 +193,7 @@ fn advance(shared: &Shared<'_>) {
 
 fn moving_tail(_: &mut Place) -> Result<(), String> {
     // Calls that take long against a pause of who moves the word.
-    let mut memory = vec![0_u8; 1 << 15];
+    let mut memory = vec![0_u8; 1 << 17];
     let context = context(MIN_ENTRIES, Mode::Caller)?;
     for index in 0..MIN_ENTRIES {
         context
@@ -221,7 +221,7 @@ fn moving_tail(_: &mut Place) -> Result<(), String> {
         while context.sub_tail().load(Ordering::Relaxed) == 0 {
             std::thread::yield_now();
         }
-        for _ in 0..5 {
+        for _ in 0..2 {
             // Whatever it says, it comes back.
             let _ = context.wait(1, Some(Duration::from_millis(1)));
         }
