@@ -11,7 +11,7 @@ use super::requests::works;
 use crate::client::{Context, Mode};
 use crate::posted::ensure;
 use crate::rng::Rng;
-use crate::suite::{Behaviour, Place, context};
+use crate::suite::{Behaviour, Place, bind, context, cpus};
 
 /// This file's behaviours.
 pub fn add(list: &mut Vec<Behaviour>) {
@@ -191,6 +191,16 @@ fn advance(shared: &Shared<'_>) {
     tail.fetch_add(1, Ordering::Release);
 }
 
+fn wait_while_it_moves(shared: &Shared<'_>) {
+    while shared.0.sub_tail().load(Ordering::Relaxed) == 0 {
+        std::thread::yield_now();
+    }
+    for _ in 0..2 {
+        // Whatever it says, it comes back.
+        let _ = shared.0.wait(1, Some(Duration::from_millis(1)));
+    }
+}
+
 fn moving_tail(_: &mut Place) -> Result<(), String> {
     // Calls that take long against a pause of who moves the word.
     let mut memory = vec![0_u8; 1 << 17];
@@ -211,21 +221,28 @@ fn moving_tail(_: &mut Place) -> Result<(), String> {
         context.sub_slot(index).store(index, Ordering::Relaxed);
     }
     let (shared, stop) = (Shared(&context), AtomicBool::new(false));
+    // On one processor, so that a busy machine that stops one of them stops both.
+    let cpu = *cpus()?.first().ok_or("no CPU")?;
     std::thread::scope(|scope| {
         let mover = std::thread::Builder::new().spawn_scoped(scope, || {
+            let bound = bind(cpu);
             while !stop.load(Ordering::Relaxed) {
                 advance(&shared);
             }
+            bound
         });
-        mover.map_err(|why| format!("a thread: {why}"))?;
-        while context.sub_tail().load(Ordering::Relaxed) == 0 {
-            std::thread::yield_now();
-        }
-        for _ in 0..2 {
-            // Whatever it says, it comes back.
-            let _ = context.wait(1, Some(Duration::from_millis(1)));
-        }
+        let mover = mover.map_err(|why| format!("a thread: {why}"))?;
+        let caller = std::thread::Builder::new().spawn_scoped(scope, || {
+            let bound = bind(cpu);
+            wait_while_it_moves(&shared);
+            bound
+        });
+        let came_back = match caller {
+            Ok(caller) => caller.join().map_err(|_| "the caller panicked".to_owned()),
+            Err(why) => Err(format!("a thread: {why}")),
+        };
         stop.store(true, Ordering::Relaxed);
-        Ok(())
+        came_back??;
+        mover.join().map_err(|_| "the mover panicked")?
     })
 }
