@@ -206,6 +206,10 @@ fn urgent(priority: i32) -> Result<(), String> {
     libc_ok("sched_setscheduler", ret.into()).map(|_| ())
 }
 
+/// How often a set-up is begun that has to be met while it waits for its thread. It may wait for a thread of the kernel's that
+/// runs on that CPU, too, and then is over once the urgent thread gives up.
+const MEETINGS: u32 = 4;
+
 /// Sets a context up on a CPU that has something more urgent to do than to run the system call thread, until set-up is over
 /// or the process is stopped.
 fn starve_new_thread(cpu: usize) -> Result<(), String> {
@@ -217,7 +221,7 @@ fn starve_new_thread(cpu: usize) -> Result<(), String> {
         urgent(1)?;
         HOGS.store(true, Ordering::Release);
         let started = Instant::now();
-        while !MADE.load(Ordering::Acquire) && started.elapsed() < *PATIENCE {
+        while !MADE.load(Ordering::Acquire) && started.elapsed() < *PATIENCE / MEETINGS {
             std::hint::spin_loop();
         }
         Ok::<(), String>(())
@@ -244,19 +248,34 @@ fn stopped_early(_: &Place) -> Result<(), String> {
     let server = format!("/sys/kernel/debug/sched/fair_server/cpu{there}/runtime");
     let _unfair = Setting::new(server, "0")?;
     pin(here)?;
-    let mut child = Child::spawn(|| {
-        let verdict = starve_new_thread(there);
-        if let Err(why) = &verdict {
-            eprintln!("process that is stopped: {why}");
+    let mut met = None;
+    for _ in 0..MEETINGS {
+        let mut child = Child::spawn(|| {
+            let verdict = starve_new_thread(there);
+            if let Err(why) = &verdict {
+                eprintln!("process that is stopped: {why}");
+            }
+            i32::from(verdict.is_err())
+        })
+        .map_err(|why| why.to_string())?;
+        let process = child.pid().to_string();
+        let mut waits = false;
+        until("set-up waits, or is over", || {
+            let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            waits = threads_of(&process) == 1 && (stat.contains(") S ") || stat.contains(") D "));
+            waits || stat.contains(") Z ")
+        })?;
+        if waits {
+            met = Some((child, process));
+            break;
         }
-        i32::from(verdict.is_err())
-    })
-    .map_err(|why| why.to_string())?;
-    let process = child.pid().to_string();
-    until("set-up waits", || {
-        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-        threads_of(&process) == 1 && (stat.contains(") S ") || stat.contains(") D "))
-    })?;
+        let end = child.wait(*PATIENCE);
+        ensure(
+            end == Some(End::Exit(0)),
+            format!("the process that sets up ended by {end:?}"),
+        )?;
+    }
+    let (mut child, process) = met.ok_or("set-up never waited for its thread")?;
     // By the one that runs: it stops all of them at once, those included that are about to run.
     let &[hog] = &threads_called(&process, "hog")[..] else {
         return Err("there is no other thread".into());
