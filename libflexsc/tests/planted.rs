@@ -2,7 +2,13 @@
 //! Faults, for the sanitizers to find: `scripts/test sanitize` fails if one is not reported.
 #![cfg(sanitized)]
 
-use std::{cell::UnsafeCell, hint::black_box, mem, thread};
+use std::{
+    cell::UnsafeCell,
+    hint::black_box,
+    mem,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
 
 #[test]
 fn leak() {
@@ -26,11 +32,16 @@ unsafe impl Sync for Number {}
 
 #[test]
 fn race() {
-    let number = Number(UnsafeCell::new(0));
-    let number = &number;
+    let (number, arrived) = (Number(UnsafeCell::new(0)), AtomicU32::new(0));
+    let (number, arrived) = (&number, &arrived);
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(move || {
+                // At the same time, which orders nothing: of a thread that is gone not all is remembered.
+                arrived.fetch_add(1, Ordering::Relaxed);
+                while arrived.load(Ordering::Relaxed) < 2 {
+                    thread::yield_now();
+                }
                 // SAFETY: None: the other thread may be here, too.
                 unsafe { *number.0.get() += 1 };
             });
