@@ -81,13 +81,19 @@ complete() {
 build_dir() { echo "$CACHE/build/$(printf %s "$REPO" | key)"; }
 
 # sources REPO: a line "TIME HASH PATH" for each file of the clone that is not ignored, and did not
-# change while it was read.
+# change while it was read; nothing where git does not tell.
 sources() (
 	cd "$1" || exit
-	times() { git ls-files -co --exclude-standard --deduplicate -z | xargs -0r stat -c '%F/%.9Y %n' 2>/dev/null | sed -n 's|^regular[a-z ]*file/||p'; }
-	before=$(times)
-	paste -d ' ' <(cut -d ' ' -f 1 <<<"$before") <(cut -d ' ' -f 2- <<<"$before" | git hash-object --no-filters --stdin-paths) \
-		<(cut -d ' ' -f 2- <<<"$before") | awk -v after="$(times)" '
+	times() {
+		git ls-files -co --exclude-standard --deduplicate -z 2>/dev/null |
+			# One that is listed may be gone.
+			{ xargs -0r stat -c '%F/%.9Y %n' 2>/dev/null || :; } | sed -n 's|^regular[a-z ]*file/||p'
+	}
+	before=$(times) || exit 0
+	[[ $before ]] || exit 0
+	paths=$(cut -d ' ' -f 2- <<<"$before")
+	hashes=$(git hash-object --no-filters --stdin-paths <<<"$paths" 2>/dev/null) || exit 0
+	paste -d ' ' <(cut -d ' ' -f 1 <<<"$before") <(echo "$hashes") <(echo "$paths") | awk -v after="$(times)" '
 		BEGIN { n = split(after, line, "\n"); for (i = 1; i <= n; i++) same[line[i]] = 1 }
 		{ time = $1; hash = $2; sub(/^[^ ]+ [^ ]+ /, ""); if ((time " " $0) in same) print time, hash, $0 }'
 )
@@ -98,7 +104,6 @@ sources() (
 keep_times() {
 	local repo=$1 build=$2 clone time path
 	clone=$(stat -c '%i %.9W' "$repo/.git" 2>/dev/null) || return 0
-	command -v git >/dev/null || return 0
 	(
 		flock 8
 		if [[ -f $build/sources && $(cat "$build/clone") != "$clone" ]]; then

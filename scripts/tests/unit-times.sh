@@ -57,6 +57,10 @@ keep
 clone && keep
 result "what was edited and is as it was is newer" [ "$(time_of same)" != "$same" ]
 
+rm "$clone/changes"
+ln -s nowhere "$clone/dangling"
+result "with a file that is gone the others are noted" bash -c ". '$REPO/scripts/lib.sh'; keep_times '$clone' '$build'; grep -q ' same\$' '$build/sources'; ! grep -q ' changes\$' '$build/sources'"
+
 rm -rf "$clone/.git"
 result "a tree without git is left alone" keep
 exit "$status"
