@@ -136,10 +136,16 @@ fn dropped_sleep_is_forgotten(kind: Kind) {
 fn sleep_that_is_polled_by_another_task(kind: Kind) {
     let handle = handle(kind);
     block_on(&handle, async {
-        let mut sleep = handle.sleep(2 * MS);
         let mut nobody = TaskContext::from_waker(Waker::noop());
-        assert!(Pin::new(&mut sleep).poll(&mut nobody).is_pending());
-        handle.spawn(sleep).await;
+        // Longer, once more, if it was over before it was looked at.
+        let sleep = (1..).find_map(|times| {
+            let mut sleep = handle.sleep(times * 2 * MS);
+            Pin::new(&mut sleep)
+                .poll(&mut nobody)
+                .is_pending()
+                .then_some(sleep)
+        });
+        handle.spawn(sleep.expect("one that is not over")).await;
     });
 }
 
@@ -191,11 +197,11 @@ fn missed_ticks_are_left_out(kind: Kind) {
         let mut ticks = handle.interval(MS);
         let first = ticks.tick().await;
         handle.sleep(5 * MS).await;
+        let now = Instant::now();
         let late = ticks.tick().await;
         assert!(late >= first + MS);
-        let now = Instant::now();
         let next = ticks.tick().await;
-        assert!(next > late && next + MS >= now, "those between do not come");
+        assert!(next > late && next > now, "those between do not come");
     });
 }
 

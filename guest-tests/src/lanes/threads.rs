@@ -259,14 +259,23 @@ fn stopped_early(_: &Place) -> Result<(), String> {
         })
         .map_err(|why| why.to_string())?;
         let process = child.pid().to_string();
-        let mut waits = false;
+        let mut hog = None;
         until("set-up waits, or is over", || {
             let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-            waits = threads_of(&process) == 1 && (stat.contains(") S ") || stat.contains(") D "));
-            waits || stat.contains(") Z ")
+            let sleeps = stat.contains(") S ") || stat.contains(") D ");
+            // Asked for last: while it is there, what sleeps is set-up, and not what comes after.
+            hog = (sleeps && threads_of(&process) == 1)
+                .then(|| threads_called(&process, "hog"))
+                .and_then(|hogs| hogs.first().copied());
+            hog.is_some() || stat.contains(") Z ")
         })?;
-        if waits {
-            met = Some((child, process));
+        // By the one that runs: it stops all of them at once, those included that are about to run.
+        let stops = hog.is_some_and(|hog| {
+            // SAFETY: no memory is involved.
+            unsafe { libc::syscall(libc::SYS_tgkill, child.pid(), hog, libc::SIGSTOP) == 0 }
+        });
+        if stops {
+            met = Some(child);
             break;
         }
         let end = child.wait(*PATIENCE);
@@ -275,14 +284,7 @@ fn stopped_early(_: &Place) -> Result<(), String> {
             format!("the process that sets up ended by {end:?}"),
         )?;
     }
-    let (mut child, process) = met.ok_or("set-up never waited for its thread")?;
-    // By the one that runs: it stops all of them at once, those included that are about to run.
-    let &[hog] = &threads_called(&process, "hog")[..] else {
-        return Err("there is no other thread".into());
-    };
-    // SAFETY: no memory is involved.
-    let ret = unsafe { libc::syscall(libc::SYS_tgkill, child.pid(), hog, libc::SIGSTOP) };
-    libc_ok("tgkill", ret)?;
+    let mut child = met.ok_or("set-up never waited for its thread")?;
     let flags = libc::WUNTRACED | libc::WNOHANG;
     let mut status = 0;
     until("the process is stopped", || {
