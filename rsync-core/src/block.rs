@@ -6,7 +6,7 @@
 //! down to a multiple of 8, at most 128 KiB; strong sums just long enough that a chance match over the whole file
 //! is improbable, and of full length when a file is transferred again.
 
-use crate::strong;
+use crate::strong::{self, BlockSum};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -42,7 +42,7 @@ pub fn default_length(size: u64) -> u32 {
 pub enum LayoutError {
     /// A block length of zero or above [`MAX_LENGTH`].
     BlockLength(u32),
-    /// A strong checksum shorter than [`MIN_STRONG`] or longer than [`strong::LENGTH`].
+    /// A strong checksum shorter than [`MIN_STRONG`] or longer than [`strong::MAX_BLOCK_LENGTH`].
     StrongLength(u8),
     /// More than `u32::MAX` blocks.
     TooManyBlocks {
@@ -66,7 +66,7 @@ impl fmt::Display for LayoutError {
                 write!(
                     f,
                     "strong checksum length {length} is not in {MIN_STRONG}..={}",
-                    strong::LENGTH
+                    strong::MAX_BLOCK_LENGTH
                 )
             }
             Self::TooManyBlocks { size, length } => {
@@ -106,7 +106,16 @@ impl Layout {
     #[must_use]
     pub fn full_strong(self) -> Self {
         Self {
-            strong: strong::LENGTH as u8,
+            strong: strong::MAX_BLOCK_LENGTH as u8,
+            ..self
+        }
+    }
+
+    /// The same layout with no more of each strong sum than there is of it.
+    #[must_use]
+    pub(crate) fn limited(self, sum: BlockSum) -> Self {
+        Self {
+            strong: self.strong.min(sum.length() as u8),
             ..self
         }
     }
@@ -122,7 +131,7 @@ impl Layout {
             return Err(bad_length);
         }
         let length = NonZeroU32::new(length).ok_or(bad_length)?;
-        if !(MIN_STRONG..=strong::LENGTH as u8).contains(&strong) {
+        if !(MIN_STRONG..=strong::MAX_BLOCK_LENGTH as u8).contains(&strong) {
             return Err(LayoutError::StrongLength(strong));
         }
         if size.div_ceil(u64::from(length.get())) > u64::from(u32::MAX) {
@@ -179,7 +188,7 @@ fn strong_length(size: u64, length: u32) -> u8 {
     let log2 = |value: u64| i64::from(value.max(1).ilog2());
     // Ten bits of margin, the number of (position, block) pairs, less the 32 bits of the rolling checksum.
     let bits = 10 + 2 * log2(size) - log2(u64::from(length)) + 1 - 32;
-    ((bits + 7) / 8).clamp(i64::from(MIN_STRONG), strong::LENGTH as i64) as u8
+    ((bits + 7) / 8).clamp(i64::from(MIN_STRONG), strong::MAX_BLOCK_LENGTH as i64) as u8
 }
 
 #[cfg(test)]

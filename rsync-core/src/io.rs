@@ -3,7 +3,7 @@
 //! File access as the engine needs it, every call of it an operation of libflexsc.
 
 use crate::list::Attributes;
-use crate::strong::{Digest, FileSum};
+use crate::strong::{Algorithm, Digest, FileSum};
 use libflexsc::op::{Close, OpenHow, Openat, Openat2, Read, Statx, Write};
 use libflexsc::{At, Errno, Handle, IoBuf as _, Pending, SharedFd};
 use std::cell::{Cell, RefCell};
@@ -237,9 +237,15 @@ impl Io {
     }
 
     /// The checksum of the file `name` in `dir`, which should be `size` bytes long.
-    pub(crate) async fn digest(&self, dir: &Held, name: &[u8], size: u64) -> Result<Digest, Errno> {
+    pub(crate) async fn digest(
+        &self,
+        dir: &Held,
+        name: &[u8],
+        size: u64,
+        algorithm: Algorithm,
+    ) -> Result<Digest, Errno> {
         let file = self.open(dir.at(), name, SOURCE, 0).await?;
-        let mut sum = FileSum::new();
+        let mut sum = FileSum::new(algorithm);
         let mut buf = self.buffer(size.saturating_add(1));
         loop {
             let (count, back) = self.read(&file, buf).await;

@@ -181,9 +181,13 @@ impl DirList {
 
     /// Whether a sorted list has an entry of this name.
     pub fn contains(&self, name: &[u8]) -> bool {
+        self.place(name).is_some()
+    }
+
+    fn place(&self, name: &[u8]) -> Option<usize> {
         self.entries
             .binary_search_by(|entry| self.bytes(entry.name).cmp(name))
-            .is_ok()
+            .ok()
     }
 
     /// An entry's name.
@@ -213,6 +217,14 @@ impl DirList {
         self.digests.get(index as usize).copied().flatten()
     }
 
+    /// As [`Self::digest`], of the entry of this name in a sorted list.
+    pub(crate) fn digest_of(&self, name: &[u8]) -> Option<Digest> {
+        if self.digests.is_empty() {
+            return None;
+        }
+        self.digests.get(self.place(name)?).copied().flatten()
+    }
+
     /// Keeps the paths of the source directories, and the source's name of the only entry, if it goes by another.
     pub fn set_origins(&mut self, origins: Vec<Vec<u8>>, alias: Option<Vec<u8>>) {
         self.origins = origins;
@@ -237,7 +249,9 @@ impl DirList {
 
     /// About how many bytes the list would take on a wire.
     pub fn weight(&self) -> u64 {
-        (self.arena.len() + self.entries.len() * 20 + self.digests.len() * 16) as u64
+        (self.arena.len()
+            + self.entries.len() * 20
+            + self.digests.len() * size_of::<Option<Digest>>()) as u64
     }
 }
 

@@ -12,7 +12,7 @@
 
 use crate::rolling::{Rolling, tag};
 use crate::signature::Signature;
-use crate::strong::{self, Digest, FileSum};
+use crate::strong::{Digest, FileSum};
 use crate::table::{MAX_CHAIN, Table};
 use crate::token::{MAX_DATA, Token};
 
@@ -49,10 +49,10 @@ impl std::ops::AddAssign for MatchStats {
 /// # Examples
 ///
 /// ```
-/// use rsync_core::{block::Layout, matcher::Matcher, signature::Signature, token::Token};
+/// use rsync_core::{block::Layout, matcher::Matcher, signature::Signature, strong::BlockSum, token::Token};
 ///
 /// let basis = b"123abcdefg";
-/// let signature = Signature::of(basis, Layout::new(10, Some(3))?, 0).expect("sizes agree");
+/// let signature = Signature::of(basis, Layout::new(10, Some(3))?, BlockSum::default()).expect("sizes agree");
 /// let mut found = String::new();
 /// let mut emit = |token: Token<'_>| match token {
 ///     Token::Block(block) => found += &format!("[{block}]"),
@@ -84,6 +84,7 @@ pub struct Matcher {
 impl Matcher {
     /// A search for the blocks of `signature`.
     pub fn new(signature: Signature) -> Self {
+        let file = FileSum::new(signature.sum().algorithm());
         Self {
             table: Table::new(signature),
             window: Vec::new(),
@@ -91,7 +92,7 @@ impl Matcher {
             position: 0,
             rolling: None,
             next: None,
-            file: FileSum::new(),
+            file,
             stats: MatchStats::default(),
         }
     }
@@ -191,11 +192,10 @@ impl Matcher {
             return None;
         }
         let signature = self.table.signature();
-        let digest = strong::block_sum(
-            signature.seed(),
-            &self.window[self.position..self.position + length],
-        );
-        let strong = &digest[..signature.layout().strong_length()];
+        let digest = signature
+            .sum()
+            .of(&self.window[self.position..self.position + length]);
+        let strong = &digest.as_bytes()[..signature.layout().strong_length()];
         let is_block = |block| signature.strong(block) == Some(strong);
 
         let follows = |next: &u32| {
@@ -228,8 +228,9 @@ impl Matcher {
         if sum != expected {
             return false;
         }
-        let digest = strong::block_sum(signature.seed(), data);
-        let equal = signature.strong(last) == Some(&digest[..signature.layout().strong_length()]);
+        let digest = signature.sum().of(data);
+        let strong = &digest.as_bytes()[..signature.layout().strong_length()];
+        let equal = signature.strong(last) == Some(strong);
         self.stats.false_alarms += u64::from(!equal);
         equal
     }

@@ -3,6 +3,7 @@
 //! What a synchronisation is to do, in rsync's terms.
 
 use crate::filter::Filters;
+use crate::strong::{Algorithm, BlockSum};
 
 /// The options of one synchronisation. Each is named and means what rsync's option of that name does.
 ///
@@ -57,6 +58,12 @@ pub struct Options {
     pub checksum: bool,
     /// Transfer whole files (`-W`). rsync's default between local trees; `false` uses the delta algorithm.
     pub whole_file: bool,
+    /// The checksum that tells contents apart by [`checksum`](Self::checksum) (`--checksum-choice`, its second name).
+    pub file_sum: Algorithm,
+    /// The strong checksum of the delta algorithm (`--checksum-choice`, its first name).
+    pub transfer_sum: Algorithm,
+    /// What goes into the strong checksum of each block (`--checksum-seed`); 0 for nothing.
+    pub checksum_seed: u32,
     /// The block length of the delta algorithm in bytes (`-B`); `None` chooses by size.
     pub block_size: Option<u32>,
     /// Delete what the destination's directories have and the source's do not (`--delete`). Nothing is deleted when a
@@ -93,7 +100,8 @@ pub struct Options {
     pub from0: bool,
     /// Tell of files, too, about which nothing was to be done.
     pub unchanged: bool,
-    /// Compute the checksum of each file that is transferred, for [`Item::digest`](crate::Item::digest).
+    /// Compute the checksum of each file that is transferred, for [`Item::digest`](crate::Item::digest): by
+    /// [`transfer_sum`](Self::transfer_sum), unless [`checksum`](Self::checksum) has one of each file anyway.
     pub digests: bool,
     /// Tell where in the source each file is: [`Item::origin`](crate::Item::origin).
     pub origins: bool,
@@ -128,6 +136,11 @@ pub struct Backups {
 }
 
 impl Options {
+    /// How the blocks of a basis are summed up.
+    pub(crate) fn block_sum(&self) -> BlockSum {
+        BlockSum::new(self.transfer_sum, self.checksum_seed)
+    }
+
     /// Whether the times of directories are to be kept.
     pub(crate) fn directory_times(&self) -> bool {
         let beside = self

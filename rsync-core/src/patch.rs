@@ -91,7 +91,7 @@ pub fn apply(
             }
         }
     }
-    let mut sum = FileSum::new();
+    let mut sum = FileSum::new(digest.algorithm());
     sum.update(&target);
     if sum.finish() == *digest {
         Ok(target)
@@ -103,12 +103,16 @@ pub fn apply(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strong::block_sum;
+    use crate::strong::BlockSum;
+
+    fn digest(data: &[u8]) -> Digest {
+        BlockSum::default().of(data)
+    }
 
     #[test]
     fn tokens_beyond_the_basis_are_refused() {
         let layout = Layout::new(5, Some(2)).unwrap();
-        let digest = block_sum(0, b"");
+        let empty = digest(b"");
         for (first, count) in [(3, 1), (2, 2), (u32::MAX, 1), (1, u32::MAX)] {
             let tokens = [OwnedToken::Blocks { first, count }];
             let expected = PatchError::NoSuchBlock {
@@ -116,7 +120,7 @@ mod tests {
                 count,
                 blocks: 3,
             };
-            assert_eq!(apply(b"abcde", &layout, &tokens, &digest), Err(expected));
+            assert_eq!(apply(b"abcde", &layout, &tokens, &empty), Err(expected));
         }
     }
 
@@ -125,7 +129,7 @@ mod tests {
         let layout = Layout::new(5, Some(2)).unwrap();
         let tokens = [OwnedToken::Blocks { first: 2, count: 1 }];
         assert_eq!(
-            apply(b"abcd", &layout, &tokens, &block_sum(0, b"e")),
+            apply(b"abcd", &layout, &tokens, &digest(b"e")),
             Err(PatchError::Basis)
         );
     }
@@ -135,11 +139,11 @@ mod tests {
         let layout = Layout::new(0, None).unwrap();
         let tokens = [OwnedToken::Data(b"x".to_vec())];
         assert_eq!(
-            apply(b"", &layout, &tokens, &block_sum(0, b"y")),
+            apply(b"", &layout, &tokens, &digest(b"y")),
             Err(PatchError::Digest)
         );
         assert_eq!(
-            apply(b"", &layout, &tokens, &block_sum(0, b"x")),
+            apply(b"", &layout, &tokens, &digest(b"x")),
             Ok(b"x".to_vec())
         );
     }

@@ -9,7 +9,7 @@ use crate::list::{Attributes, FileId, Kind};
 use crate::message::{Delta, End, FromSender, ToGenerator};
 use crate::patch::{self, PatchError};
 use crate::side::{Changes, Side};
-use crate::strong::FileSum;
+use crate::strong::{Digest, FileSum};
 use crate::tell::Moved;
 use crate::token::OwnedToken;
 use crate::transfer::{Basis, Data, Transfer};
@@ -108,7 +108,8 @@ struct Output<'a, 'o> {
     temp: Option<Temp>,
     /// Bytes that are still to be written.
     gathered: Vec<u8>,
-    sum: FileSum,
+    /// Where somebody asks for it.
+    sum: Option<FileSum>,
     /// Bytes that came for it.
     came: u64,
     failed: Option<(Action, Cause)>,
@@ -124,13 +125,16 @@ struct Temp {
 impl<'a, 'o> Output<'a, 'o> {
     fn new(side: &'a Side<'a, 'o>, transfer: &'a Transfer) -> Self {
         let basis = transfer.basis.borrow().clone();
+        let options = side.run.options;
+        let sum = (basis.is_some() || options.digests && !options.checksum)
+            .then(|| FileSum::new(options.transfer_sum));
         Self {
             side,
             transfer,
             basis,
             temp: None,
             gathered: Vec::new(),
-            sum: FileSum::new(),
+            sum,
             came: 0,
             failed: None,
         }
@@ -168,19 +172,24 @@ impl<'a, 'o> Output<'a, 'o> {
     async fn token(&mut self, token: OwnedToken) -> Result<(), (Action, Cause)> {
         match token {
             OwnedToken::Data(data) if self.basis.is_none() => {
-                if self.side.run.options.digests {
-                    self.sum.update(&data);
-                }
+                self.add(&data);
                 let buf = self.write(data).await?;
                 self.side.run.io.recycle(buf);
                 Ok(())
             }
             OwnedToken::Data(data) => {
-                self.sum.update(&data);
+                self.add(&data);
                 self.gathered.extend_from_slice(&data);
                 self.flush(CHUNK).await
             }
             OwnedToken::Blocks { first, count } => self.blocks(first, count).await,
+        }
+    }
+
+    /// Sums up what is literal.
+    fn add(&mut self, data: &[u8]) {
+        if let Some(sum) = &mut self.sum {
+            sum.update(data);
         }
     }
 
@@ -206,7 +215,9 @@ impl<'a, 'o> Output<'a, 'o> {
                 }
                 Data::File(file) => self.read(file, range.start, length).await?,
             }
-            self.sum.update(&self.gathered[start..]);
+            if let Some(sum) = &mut self.sum {
+                sum.update(&self.gathered[start..]);
+            }
             range.start += length as u64;
             self.flush(CHUNK).await?;
         }
@@ -358,12 +369,12 @@ impl<'a, 'o> Output<'a, 'o> {
     /// Checks the file, gives it its attributes and puts it in its place.
     async fn complete(
         &mut self,
-        digest: Option<crate::strong::Digest>,
+        digest: Option<Digest>,
         fresh: Option<Attributes>,
     ) -> Result<(), Option<(Action, Cause)>> {
         self.flush(0).await?;
-        let sum = std::mem::take(&mut self.sum).finish();
-        if self.basis.is_some() && digest != Some(sum) {
+        let sum = self.sum.take().map(FileSum::finish);
+        if self.basis.is_some() && digest != sum {
             return Err(Some((Action::Update, Cause::Patch(PatchError::Digest))));
         }
         self.temp().await?;
@@ -436,7 +447,7 @@ impl<'a, 'o> Output<'a, 'o> {
             let moved = Moved {
                 sent: self.came,
                 received: self.transfer.sums,
-                digest: side.run.options.digests.then_some(sum),
+                digest: sum.filter(|_| options.digests),
             };
             let mut entry = *entry;
             entry.attributes = want;

@@ -4,13 +4,13 @@
 
 use crate::block::Layout;
 use crate::rolling::Rolling;
-use crate::strong;
+use crate::strong::BlockSum;
 
 /// The checksums of all blocks of a basis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
     layout: Layout,
-    seed: u32,
+    sum: BlockSum,
     rolling: Vec<u32>,
     // strong_length bytes a block, end to end.
     strong: Vec<u8>,
@@ -19,20 +19,21 @@ pub struct Signature {
 impl Signature {
     /// The signature of a basis that is in memory.
     ///
-    /// `seed` goes into each strong checksum; 0 for none. The layout's size must be the basis' length.
+    /// `sum` is how its strong checksums are computed, which may be shorter than the layout asks for. The layout's size
+    /// must be the basis' length.
     ///
     /// # Examples
     ///
     /// ```
-    /// use rsync_core::{block::Layout, signature::Signature};
+    /// use rsync_core::{block::Layout, signature::Signature, strong::BlockSum};
     ///
     /// let basis = b"123abcdefg";
-    /// let signature = Signature::of(basis, Layout::new(10, Some(3))?, 0).expect("sizes agree");
+    /// let signature = Signature::of(basis, Layout::new(10, Some(3))?, BlockSum::default()).expect("sizes agree");
     /// assert_eq!(signature.layout().count(), 4);
     /// # Ok::<(), rsync_core::block::LayoutError>(())
     /// ```
-    pub fn of(basis: &[u8], layout: Layout, seed: u32) -> Option<Self> {
-        let mut builder = Builder::new(layout, seed);
+    pub fn of(basis: &[u8], layout: Layout, sum: BlockSum) -> Option<Self> {
+        let mut builder = Builder::new(layout, sum);
         builder.push(basis);
         builder.finish()
     }
@@ -42,9 +43,9 @@ impl Signature {
         &self.layout
     }
 
-    /// What went into each strong checksum first; 0 for nothing.
-    pub fn seed(&self) -> u32 {
-        self.seed
+    /// How its strong checksums are computed.
+    pub fn sum(&self) -> BlockSum {
+        self.sum
     }
 
     /// The rolling checksum of a block; `None` when there is no such block.
@@ -76,12 +77,13 @@ pub struct Builder {
 
 impl Builder {
     /// A builder for a basis cut as `layout` says.
-    pub fn new(layout: Layout, seed: u32) -> Self {
+    pub fn new(layout: Layout, sum: BlockSum) -> Self {
+        let layout = layout.limited(sum);
         let count = layout.count() as usize;
         Self {
             signature: Signature {
                 layout,
-                seed,
+                sum,
                 rolling: Vec::with_capacity(count),
                 strong: Vec::with_capacity(count * layout.strong_length()),
             },
@@ -118,11 +120,11 @@ impl Builder {
 
     fn block(&mut self, data: &[u8]) {
         let signature = &mut self.signature;
-        let strong = strong::block_sum(signature.seed, data);
+        let strong = signature.sum.of(data);
         signature.rolling.push(Rolling::of(data).value());
         signature
             .strong
-            .extend_from_slice(&strong[..signature.layout.strong_length()]);
+            .extend_from_slice(&strong.as_bytes()[..signature.layout.strong_length()]);
     }
 
     /// The signature; `None` when the basis was shorter or longer than the layout says.
@@ -141,22 +143,45 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::strong::Algorithm;
     use proptest::prelude::*;
 
     #[test]
     fn a_basis_of_another_size_has_no_signature() {
         let layout = Layout::new(4, Some(3)).unwrap();
-        assert!(Signature::of(b"abc", layout, 0).is_none());
-        assert!(Signature::of(b"abcde", layout, 0).is_none());
-        assert!(Signature::of(b"abcd", layout, 0).is_some());
+        assert!(Signature::of(b"abc", layout, BlockSum::default()).is_none());
+        assert!(Signature::of(b"abcde", layout, BlockSum::default()).is_none());
+        assert!(Signature::of(b"abcd", layout, BlockSum::default()).is_some());
     }
 
     #[test]
     fn blocks_beyond_the_last_have_no_sums() {
-        let signature = Signature::of(b"abcd", Layout::new(4, Some(3)).unwrap(), 0).unwrap();
+        let signature = Signature::of(
+            b"abcd",
+            Layout::new(4, Some(3)).unwrap(),
+            BlockSum::default(),
+        )
+        .unwrap();
         assert!(signature.strong(1).is_some() && signature.rolling(1).is_some());
         assert!(signature.strong(2).is_none() && signature.rolling(2).is_none());
         assert!(signature.strong(u32::MAX).is_none());
+    }
+
+    #[test]
+    fn strong_sums_are_no_longer_than_they_are() {
+        let layout = Layout::new(4, Some(3)).unwrap().full_strong();
+        for (algorithm, length) in [
+            (Algorithm::Xxh3, 8),
+            (Algorithm::Md5, 16),
+            (Algorithm::Sha1, 16),
+        ] {
+            let sum = BlockSum::new(algorithm, 0);
+            let signature = Signature::of(b"abcd", layout, sum).unwrap();
+            assert_eq!(
+                signature.strong(1),
+                Some(&sum.of(b"d").as_bytes()[..length])
+            );
+        }
     }
 
     proptest! {
@@ -166,11 +191,13 @@ mod tests {
             length in 1u32..100,
             cuts in proptest::collection::vec(0usize..500, 0..8),
             seed: u32,
+            algorithm in proptest::sample::select(&Algorithm::ALL[..]),
         ) {
+            let sum = BlockSum::new(algorithm, seed);
             let layout = Layout::new(basis.len() as u64, Some(length)).unwrap().full_strong();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(basis.len())).collect();
             cuts.sort_unstable();
-            let mut builder = Builder::new(layout, seed);
+            let mut builder = Builder::new(layout, sum);
             let mut start = 0;
             for cut in cuts.into_iter().chain([basis.len()]) {
                 builder.push(&basis[start..cut]);
@@ -179,8 +206,9 @@ mod tests {
             let signature = builder.finish().unwrap();
             for (block, data) in basis.chunks(length as usize).enumerate() {
                 prop_assert_eq!(signature.rolling(block as u32), Some(Rolling::of(data).value()));
-                let strong = strong::block_sum(seed, data);
-                prop_assert_eq!(signature.strong(block as u32), Some(&strong[..]));
+                let strong = sum.of(data);
+                let kept = strong.as_bytes().len().min(16);
+                prop_assert_eq!(signature.strong(block as u32), Some(&strong.as_bytes()[..kept]));
             }
             prop_assert_eq!(signature.layout().count() as usize, basis.chunks(length as usize).count());
         }

@@ -193,6 +193,7 @@ fn filter_index(sum: u32, shift: u32) -> usize {
 mod tests {
     use super::*;
     use crate::block::Layout;
+    use crate::strong::BlockSum;
     use proptest::prelude::*;
 
     fn table(basis: &[u8], length: u32) -> Table {
@@ -200,7 +201,7 @@ mod tests {
             Signature::of(
                 basis,
                 Layout::new(basis.len() as u64, Some(length)).unwrap(),
-                0,
+                BlockSum::default(),
             )
             .unwrap(),
         )

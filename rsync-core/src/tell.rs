@@ -73,7 +73,7 @@ impl Side<'_, '_> {
             origin: origin.as_deref(),
             sent: moved.sent,
             received: moved.received,
-            digest: moved.digest,
+            digest: list.digest_of(name).or(moved.digest),
         }));
     }
 

@@ -12,6 +12,7 @@ use crate::list::{Attributes, DirList, Entry, FileId, Kind};
 use crate::message::{Request, ToGenerator, ToSender};
 use crate::side::{Changes, Side, times};
 use crate::signature::{Builder, Signature};
+use crate::strong::Digest;
 use crate::target::{State, Target, more};
 use crate::tell::Moved;
 use crate::transfer::{Basis, Data, Transfer};
@@ -148,7 +149,7 @@ impl Side<'_, '_> {
         name: &[u8],
         want: &Attributes,
         found: &Attributes,
-        digest: Option<crate::strong::Digest>,
+        digest: Option<Digest>,
     ) -> bool {
         if !self.run.options.checksum {
             return self.looks_same(want, found);
@@ -160,7 +161,11 @@ impl Side<'_, '_> {
             return false;
         };
         // A file that cannot be read is replaced, or that fails and is reported.
-        self.run.io.digest(&dir, name, found.size).await == Ok(digest)
+        self.run
+            .io
+            .digest(&dir, name, found.size, digest.algorithm())
+            .await
+            == Ok(digest)
     }
 
     /// Sets the attributes of a file whose contents stay; true if that went well.
@@ -473,7 +478,7 @@ impl Side<'_, '_> {
     ) -> Result<Option<(Basis, Signature)>, Errno> {
         let io = &self.run.io;
         let file = io.open(dir.at(), name, SOURCE, 0).await?;
-        let mut builder = Builder::new(layout, 0);
+        let mut builder = Builder::new(layout, self.run.options.block_sum());
         let mut buf = io.buffer(layout.size().saturating_add(1));
         let mut read = 0;
         loop {

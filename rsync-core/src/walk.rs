@@ -520,7 +520,7 @@ impl<'a, 'o> Walker<'a, 'o> {
                         index,
                         self.run
                             .io
-                            .digest(dir, name, entry.attributes.size)
+                            .digest(dir, name, entry.attributes.size, self.run.options.file_sum)
                             .await
                             .ok(),
                     ),

@@ -6,7 +6,7 @@
 //! - rsync compares times of modification to the second, so the trees have whole seconds.
 //! - rsync does not say that it made the destination for a single directory without contents.
 //! - What cannot be done is said in other words.
-//! - `%b`, `%c`: the bytes of our messages. `%C`: MD5, and blank for what was not transferred.
+//! - `%b`, `%c`: the bytes of our messages.
 
 mod common;
 
@@ -186,20 +186,35 @@ fn checksums_of_what_is_transferred_are_shown() {
         scratch.write(&format!("src/{name}"), contents);
     }
     scratch.write("src/long", vec![7; 600_000]);
-    for options in [&["-r", "--no-W"][..], &["-r"], &["-rn"], &["-rc"]] {
+    scratch.write("src/same", "same");
+    let forms: [&[&str]; 12] = [
+        &["-r", "--no-W"],
+        &["-r"],
+        &["-rn"],
+        &["-rcii"],
+        &["-rcn", "--cc=md5,xxh3"],
+        &["-r", "--no-W", "--cc=xxh3", "--checksum-seed=7"],
+        &["-r", "--checksum-choice=XXH64"],
+        &["-r", "--no-W", "--cc=md5", "--checksum-seed=-7"],
+        &["-r", "--no-W", "--cc=sha1,md4"],
+        &["-rn", "--cc=md4"],
+        &["-r", "--no-W", "--cc=none,md5"],
+        &["-rcii", "--cc=none,sha1"],
+    ];
+    for options in forms {
         let run = |program: &dyn Fn(&[&str]) -> Option<Run>| {
             let _ = fs::remove_dir_all(scratch.join("dst"));
             scratch.write("dst/changed", "as old");
+            scratch.write("dst/same", "same");
+            let old = std::time::SystemTime::UNIX_EPOCH;
+            let same = fs::File::open(scratch.join("dst/same")).unwrap();
+            same.set_modified(old).unwrap();
             scratch.write("dst/long", vec![8; 500_000]);
             program(&[&["--out-format=%C %i %n"], options, &["src/", "dst"]].concat())
         };
-        let theirs = |arguments: &[&str]| {
-            rsync(
-                scratch.path(),
-                &[&["--checksum-choice=md5"], arguments].concat(),
-            )
+        let Some(theirs) = run(&|arguments| rsync(scratch.path(), arguments)) else {
+            return;
         };
-        let Some(theirs) = run(&theirs) else { return };
         let mine = run(&|arguments| Some(flexsync(scratch.path(), "direct", arguments)));
         same_lines(&mine.unwrap(), &theirs, &format!("{options:?}"));
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::block::Layout;
 use crate::patch;
+use crate::strong::BlockSum;
 use crate::token::{Collector, OwnedToken};
 use proptest::prelude::*;
 
@@ -58,7 +59,7 @@ struct Found {
 }
 
 fn search(basis: &[u8], target: &[u8], layout: Layout, step: usize) -> Found {
-    let mut matcher = Matcher::new(Signature::of(basis, layout, 0).unwrap());
+    let mut matcher = Matcher::new(Signature::of(basis, layout, BlockSum::default()).unwrap());
     let mut pieces = Vec::new();
     let mut collector = Collector::new();
     let mut longest_window = 0;
@@ -239,7 +240,7 @@ proptest! {
         let layout = layout(&basis, length);
         let found = search(&basis, &target, layout, step);
         prop_assert_eq!(&found.pieces, &oracle(&basis, &target, length as usize));
-        prop_assert_eq!(found.digest, strong::block_sum(0, &target));
+        prop_assert_eq!(found.digest, BlockSum::default().of(&target));
         let blocks = found.pieces.iter().filter(|piece| matches!(piece, Piece::Block(_))).count() as u64;
         prop_assert_eq!(found.stats.matches, blocks);
         prop_assert_eq!(found.stats.literal + found.stats.matched, target.len() as u64);

@@ -4,7 +4,8 @@
 
 use crate::format::{self, Format};
 use crate::switches::{SWITCHES, Switch};
-use crate::{filters, refused, values};
+use crate::values::{self, Checksums};
+use crate::{filters, refused};
 use clap::builder::ValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -57,6 +58,9 @@ impl Command {
             }
             // Nothing is left to be done about a broken pipe.
             let _ = error.print();
+            if refused::is_checksum(&error) {
+                return exit::UNSUPPORTED;
+            }
             match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => exit::OK,
                 _ => exit::USAGE,
@@ -79,6 +83,13 @@ impl Command {
         let mut options = Options::default();
         options.whole_file = true;
         options.block_size = matches.get_one("block-size").copied();
+        let checksums: Checksums = matches
+            .get_one("checksum-choice")
+            .copied()
+            .unwrap_or_default();
+        options.transfer_sum = checksums.transfer.unwrap_or_default();
+        options.file_sum = checksums.file.unwrap_or_default();
+        options.checksum_seed = matches.get_one("checksum-seed").copied().unwrap_or(0);
         options.filters =
             filters::from_matches(matches).map_err(|error| usage(&error.to_string()))?;
         options.max_size = matches.get_one("max-size").copied();
@@ -130,6 +141,21 @@ impl Command {
             return Err(usage(
                 "a source and a destination are needed: name at least two files or directories",
             ));
+        }
+        if checksums.file.is_none() && command.options.checksum {
+            return Err(usage(
+                "--checksum (-c) needs a checksum: --checksum-choice cannot be none then",
+            ));
+        }
+        // Without a checksum nothing could be put together from parts.
+        command.options.whole_file |= checksums.transfer.is_none();
+        let shown = if command.options.checksum {
+            checksums.file
+        } else {
+            checksums.transfer
+        };
+        if let Some(format) = &mut command.format {
+            format.set_checksum(shown);
         }
         let format = command.format.as_ref();
         command.options.digests = format.is_some_and(Format::needs_digests);
@@ -276,6 +302,13 @@ fn parser() -> clap::Command {
             value("suffix", "SUFFIX", clap::value_parser!(OsString))
                 .allow_hyphen_values(true)
                 .help("Append SUFFIX to the names of backups: ~ unless there is a --backup-dir"),
+            value("checksum-choice", "NAME", ValueParser::new(values::checksums))
+                .visible_alias("cc")
+                .help("Use the checksum NAME: auto, xxh128, xxh3, xxh64, md5, md4, sha1, or none, which transfers whole files; \
+                       or NAME,NAME for transfers and for -c"),
+            value("checksum-seed", "NUM", ValueParser::new(values::seed))
+                .allow_hyphen_values(true)
+                .help("Begin the checksum of each block with NUM"),
             value("max-size", "SIZE", ValueParser::new(values::size))
                 .help("Leave files alone that are longer than SIZE bytes (K, M, G, T, P; KB and so on for 1000)"),
             value("min-size", "SIZE", ValueParser::new(values::size))

@@ -6,11 +6,16 @@ use crate::shown::{Grouped, Permissions, now, time, with_unit};
 use rsync_core::escape::Escaped;
 use rsync_core::item::{Item, Update};
 use rsync_core::list::{Attributes, Kind};
+use rsync_core::strong::Algorithm;
 use std::ffi::OsStr;
 
 /// A line as text and what stands for something of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Format(Vec<Piece>);
+pub(crate) struct Format {
+    pieces: Vec<Piece>,
+    /// The digits of a checksum.
+    digits: usize,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -42,7 +47,7 @@ impl Default for Format {
                 human: 0,
             })
         };
-        Self(vec![field('n'), field('L')])
+        Self::new(vec![field('n'), field('L')])
     }
 }
 
@@ -50,6 +55,18 @@ impl Format {
     /// What `-i` shows.
     pub(crate) fn itemized() -> Self {
         Self::parse(OsStr::new("%i %n%L")).unwrap_or_default()
+    }
+
+    fn new(pieces: Vec<Piece>) -> Self {
+        Self {
+            pieces,
+            digits: 2 * Algorithm::default().length(),
+        }
+    }
+
+    /// Says which checksum is shown. None leaves the place of a single byte, as rsync does.
+    pub(crate) fn set_checksum(&mut self, algorithm: Option<Algorithm>) {
+        self.digits = 2 * algorithm.map_or(1, Algorithm::length);
     }
 
     /// Reads a format.
@@ -79,11 +96,11 @@ impl Format {
         if !plain.is_empty() {
             pieces.push(Piece::Text(plain));
         }
-        Ok(Self(pieces))
+        Ok(Self::new(pieces))
     }
 
     fn has(&self, letter: char) -> bool {
-        self.0
+        self.pieces
             .iter()
             .any(|piece| matches!(piece, Piece::Field(field) if field.letter == letter))
     }
@@ -120,11 +137,11 @@ impl Format {
 
     fn line(&self, subject: &Subject<'_>) -> String {
         let mut line = String::new();
-        for piece in &self.0 {
+        for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => line += text,
                 Piece::Field(field) => {
-                    let text = field.text(subject);
+                    let text = field.text(subject, self.digits);
                     // As for rsync, names count by their bytes, whatever is shown of them.
                     let length = field.length(subject).unwrap_or(text.len());
                     let fill = " ".repeat(field.width.saturating_sub(length));
@@ -192,7 +209,7 @@ impl Field {
         }
     }
 
-    fn text(&self, subject: &Subject<'_>) -> String {
+    fn text(&self, subject: &Subject<'_>, digits: usize) -> String {
         let attributes = subject.attributes();
         match self.letter {
             'i' => subject.itemized(),
@@ -203,7 +220,7 @@ impl Field {
             'l' => self.number(attributes.map_or(0, |attributes| attributes.size)),
             'b' => self.number(subject.item().map_or(0, |item| item.sent)),
             'c' => self.number(subject.item().map_or(0, |item| item.received)),
-            'C' => subject.checksum(),
+            'C' => subject.checksum(digits),
             'M' => time(attributes.map_or(0, |attributes| attributes.mtime.0), '-'),
             't' => time(now(), ' '),
             'B' => attributes.map_or_else(
@@ -304,16 +321,15 @@ impl Subject<'_> {
         }
     }
 
-    fn checksum(&self) -> String {
-        let transferred = self
-            .item()
-            .filter(|item| item.update == Update::Transferred);
-        match transferred {
-            None => " ".repeat(32),
-            Some(item) => {
-                let digest = item.digest.unwrap_or_default();
-                digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    fn checksum(&self, digits: usize) -> String {
+        let item = self.item();
+        match item.and_then(|item| item.digest) {
+            Some(digest) if digits > 2 => digest.to_string(),
+            // What would have been transferred was not summed up.
+            None if digits > 2 && item.is_some_and(|item| item.update == Update::Transferred) => {
+                "0".repeat(digits)
             }
+            _ => " ".repeat(digits),
         }
     }
 }

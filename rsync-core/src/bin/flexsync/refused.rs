@@ -14,9 +14,6 @@ const OPTIONS: &[&str] = &[
     "--atimes",
     "--blocking-io",
     "--bwlimit",
-    "--cc",
-    "--checksum-choice",
-    "--checksum-seed",
     "--chmod",
     "--chown",
     "--compare-dest",
@@ -132,6 +129,13 @@ const OPTIONS: &[&str] = &[
     "-y",
     "-z",
 ];
+
+/// Whether an error of the parser is about a checksum that is not known.
+pub(crate) fn is_checksum(error: &clap::Error) -> bool {
+    let argument = error.get(ContextKind::InvalidArg);
+    error.kind() == ErrorKind::ValueValidation
+        && matches!(argument, Some(ContextValue::String(argument)) if argument.starts_with("--checksum-choice"))
+}
 
 /// The option of rsync that an error of the parser is about, if it is one.
 pub(crate) fn option(error: &clap::Error) -> Option<String> {

@@ -4,6 +4,7 @@
 
 use libflexsc::backend::{self, Kind};
 use rsync_core::block::MAX_LENGTH;
+use rsync_core::strong::Algorithm;
 
 /// A length in bytes: a number, perhaps with a fraction, a unit and `+1` or `-1`. `K` and `KiB` are 1024, `KB` is 1000.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
@@ -70,6 +71,62 @@ pub(crate) fn block_size(text: &str) -> Result<u32, String> {
     }
 }
 
+/// The checksums of `--checksum-choice`: of what is transferred, and of whole files that are compared. `None` for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Checksums {
+    pub(crate) transfer: Option<Algorithm>,
+    pub(crate) file: Option<Algorithm>,
+}
+
+impl Default for Checksums {
+    fn default() -> Self {
+        let algorithm = Some(Algorithm::default());
+        Self {
+            transfer: algorithm,
+            file: algorithm,
+        }
+    }
+}
+
+/// One name of a checksum, or two with a comma between them. `auto` is what the other name says.
+pub(crate) fn checksums(text: &str) -> Result<Checksums, String> {
+    let (first, second) = text.split_once(',').unwrap_or((text, text));
+    let (first, second) = (checksum(first)?, checksum(second)?);
+    let default = Some(Algorithm::default());
+    Ok(Checksums {
+        transfer: first.or(second).unwrap_or(default),
+        file: second.or(first).unwrap_or(default),
+    })
+}
+
+/// `None` for `auto`, `Some(None)` for `none`.
+fn checksum(name: &str) -> Result<Option<Option<Algorithm>>, String> {
+    let name = name.to_ascii_lowercase();
+    match name.as_str() {
+        "auto" => Ok(None),
+        "none" => Ok(Some(None)),
+        _ => match Algorithm::from_name(&name) {
+            Some(algorithm) => Ok(Some(Some(algorithm))),
+            None => Err(format!(
+                "\"{name}\" is no checksum: use auto, {} or none",
+                Algorithm::ALL.map(Algorithm::name).join(", ")
+            )),
+        },
+    }
+}
+
+/// A seed: a number of 32 bits, with a sign or without.
+pub(crate) fn seed(text: &str) -> Result<u32, String> {
+    let number = text.parse::<i32>().map(|number| number as u32);
+    number.map_err(|_| {
+        format!(
+            "\"{text}\" is no seed: write a number from {} to {}",
+            i32::MIN,
+            i32::MAX
+        )
+    })
+}
+
 /// A backend's name; `None` for `auto`.
 pub(crate) fn backend(text: &str) -> Result<Option<Kind>, backend::Error> {
     if text == "auto" {
@@ -122,6 +179,34 @@ mod tests {
         for text in wrong {
             assert!(size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_checksum_for_transfers_may_be_another_than_for_comparing() {
+        let (md5, sha1) = (Some(Algorithm::Md5), Some(Algorithm::Sha1));
+        let right = [
+            ("md5", md5, md5),
+            ("SHA1,md5", sha1, md5),
+            ("auto,md5", md5, md5),
+            ("md5,auto", md5, md5),
+            ("none,md5", None, md5),
+            ("md5,none", md5, None),
+            ("auto", Some(Algorithm::Xxh128), Some(Algorithm::Xxh128)),
+            ("xxhash", Some(Algorithm::Xxh64), Some(Algorithm::Xxh64)),
+        ];
+        for (text, transfer, file) in right {
+            assert_eq!(checksums(text), Ok(Checksums { transfer, file }), "{text}");
+        }
+        for wrong in ["", "md6", "md5,", ",md5", "md5,md5,md5"] {
+            assert!(checksums(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_seed_is_signed() {
+        assert_eq!(seed("-1"), Ok(u32::MAX));
+        assert_eq!(seed("2147483647"), Ok(0x7fff_ffff));
+        assert!(seed("2147483648").is_err() && seed("x").is_err());
     }
 
     #[test]
