@@ -29,7 +29,7 @@ pub mod list;
 pub mod matcher;
 pub mod options;
 pub mod patch;
-pub mod rolling;
+pub use rsync_rolling as rolling;
 pub mod signature;
 pub mod spec;
 pub mod stats;

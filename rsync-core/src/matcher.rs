@@ -10,11 +10,11 @@
 //!
 //! The target comes in pieces of any size; what is kept of it is at most a block, a literal token and a piece.
 
-use crate::rolling::{Rolling, tag};
 use crate::signature::Signature;
 use crate::strong::{Digest, FileSum};
 use crate::table::{MAX_CHAIN, Table};
 use crate::token::{MAX_DATA, Token};
+use rsync_rolling::{Rolling, scan};
 
 /// Most bytes taken over from the caller's piece at once.
 const STEP: usize = 256 * 1024;
@@ -22,7 +22,7 @@ const STEP: usize = 256 * 1024;
 /// What a search came across.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MatchStats {
-    /// Positions whose tag was in the table.
+    /// Positions that were looked up, since the filter let their checksum pass.
     pub hash_hits: u64,
     /// Blocks of the right rolling checksum and the wrong strong one.
     pub false_alarms: u64,
@@ -148,21 +148,15 @@ impl Matcher {
             let (sums, may_match) = match self.rolling.take() {
                 None => {
                     let sums = Rolling::of(window);
-                    self.stats.hash_hits += u64::from(self.table.has_tag(tag(sums.value())));
-                    (sums, self.table.may_have(sums.value()))
+                    (sums, self.table.filter().may_have(sums.value()))
                 }
                 Some(mut sums) => {
                     let rest = &self.window[self.position..];
                     // Stop where a literal token is full, so that what is pending stays short.
                     let most = (rest.len() - length).min(MAX_DATA - (self.position - self.literal));
                     let (out, new) = (&rest[..most], &rest[length..length + most]);
-                    let (moved, may_match) = self.table.scan(
-                        &mut sums,
-                        out,
-                        new,
-                        length as u32,
-                        &mut self.stats.hash_hits,
-                    );
+                    let (moved, may_match) =
+                        scan(self.table.filter(), &mut sums, out, new, length as u32);
                     self.position += moved;
                     if moved == 0 {
                         self.rolling = Some(sums);
@@ -187,6 +181,7 @@ impl Matcher {
 
     /// The block that the window at the current position equals, if any.
     fn lookup(&mut self, sum: u32, length: usize) -> Option<u32> {
+        self.stats.hash_hits += 1;
         let candidates = self.table.candidates(sum);
         if candidates.is_empty() {
             return None;
@@ -224,10 +219,10 @@ impl Matcher {
         let Some(expected) = signature.rolling(last) else {
             return false;
         };
-        self.stats.hash_hits += u64::from(tag(sum) == tag(expected));
         if sum != expected {
             return false;
         }
+        self.stats.hash_hits += 1;
         let digest = signature.sum().of(data);
         let strong = &digest.as_bytes()[..signature.layout().strong_length()];
         let equal = signature.strong(last) == Some(strong);

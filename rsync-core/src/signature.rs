@@ -3,8 +3,8 @@
 //! The signature of a basis: for each block its rolling and its (shortened) strong checksum.
 
 use crate::block::Layout;
-use crate::rolling::Rolling;
 use crate::strong::BlockSum;
+use rsync_rolling::Rolling;
 
 /// The checksums of all blocks of a basis.
 #[derive(Clone, Debug, PartialEq, Eq)]

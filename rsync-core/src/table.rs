@@ -2,16 +2,14 @@
 
 //! The table that a signature is searched by, level by level.
 //!
-//! 1. A 16-bit tag of the rolling checksum tells whether any block has that tag, and where the blocks that have it
-//!    stand in a sorted list.
-//! 2. In that stretch of the list, blocks with the very rolling checksum are looked for.
+//! 1. A filter over the rolling checksums rejects nearly all positions of a target that match nothing, without leaving
+//!    the processor's nearest caches; it never rejects a block that is there.
+//! 2. A 16-bit tag of the checksum says where the blocks that have it stand in a sorted list. In that stretch, blocks
+//!    with the very rolling checksum are looked for.
 //! 3. Only for those is the strong checksum of the window computed and compared, by the matcher.
-//!
-//! Most positions of a target match nothing. Beside the tag, a bit filter over the whole 32 bits rejects all but a few of
-//! them without leaving the processor's nearest caches; it never rejects a block that is there.
 
-use crate::rolling::{Rolling, tag};
 use crate::signature::Signature;
+use rsync_rolling::Filter;
 
 /// How many blocks of equal rolling checksum are compared at one position. A basis made to collide would otherwise
 /// cost time quadratic in its length.
@@ -19,9 +17,6 @@ pub const MAX_CHAIN: usize = 1024;
 
 /// Below this many blocks a binary search over the list takes the place of the index by tag.
 const INDEX_FROM: usize = 512;
-
-/// Filter bits a block; one position in so many passes by chance.
-const FILTER_BITS: usize = 32;
 
 /// A block in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,10 +38,7 @@ impl Candidate {
 #[derive(Debug)]
 pub struct Table {
     signature: Signature,
-    // One bit a tag.
-    tags: Box<[u64; 1024]>,
-    filter: Box<[u64]>,
-    filter_shift: u32,
+    filter: Filter,
     // Where each tag's stretch of the list starts, and the end; empty for a short list.
     starts: Box<[u32]>,
     // Sorted by tag, then sum, then block.
@@ -69,16 +61,9 @@ impl Table {
             .collect();
         list.sort_unstable();
 
-        let filter_bits = (list.len() * FILTER_BITS)
-            .next_power_of_two()
-            .clamp(1 << 10, 1 << 26);
-        let filter_shift = 32 - filter_bits.ilog2();
-        let mut filter = vec![0u64; filter_bits / 64].into_boxed_slice();
-        let mut tags = Box::new([0u64; 1 << 10]);
+        let mut filter = Filter::new(list.len());
         for candidate in &list {
-            let bit = filter_index(candidate.sum, filter_shift);
-            filter[bit / 64] |= 1 << (bit % 64);
-            tags[usize::from(candidate.tag) / 64] |= 1 << (candidate.tag % 64);
+            filter.insert(candidate.sum);
         }
 
         let mut starts = Vec::new();
@@ -95,9 +80,7 @@ impl Table {
         }
         Self {
             signature,
-            tags,
             filter,
-            filter_shift,
             starts: starts.into(),
             list: list.into(),
         }
@@ -113,27 +96,9 @@ impl Table {
         self.list.is_empty()
     }
 
-    /// First level: whether some block in the table has this tag.
-    #[inline]
-    pub fn has_tag(&self, tag: u16) -> bool {
-        self.tag_bit(tag) != 0
-    }
-
-    #[inline]
-    fn tag_bit(&self, tag: u16) -> u64 {
-        self.tags[usize::from(tag) / 64] >> (tag % 64) & 1
-    }
-
-    #[inline]
-    fn filter_bit(&self, sum: u32) -> u64 {
-        let bit = filter_index(sum, self.filter_shift);
-        self.filter[bit / 64] >> (bit % 64) & 1
-    }
-
-    /// Whether some block in the table may have this rolling checksum; false is certain.
-    #[inline]
-    pub fn may_have(&self, sum: u32) -> bool {
-        self.filter_bit(sum) != 0
+    /// First level: what lets the checksums of all blocks in the table pass.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
     }
 
     /// Second level: the blocks with this rolling checksum, in ascending order.
@@ -147,46 +112,12 @@ impl Table {
         let rest = &stretch[start..];
         &rest[..rest.partition_point(|candidate| (candidate.tag, candidate.sum) == key)]
     }
-
-    /// Rolls a window of `length` bytes on over `out.len()` positions, byte `out[i]` leaving and `new[i]` entering, until
-    /// its checksum may be in the table.
-    ///
-    /// Returns by how many positions it moved and whether the last of them may match; `hits` grows by the number
-    /// of positions whose tag is in the table.
-    pub fn scan(
-        &self,
-        window: &mut Rolling,
-        out: &[u8],
-        new: &[u8],
-        length: u32,
-        hits: &mut u64,
-    ) -> (usize, bool) {
-        let mut sums = *window;
-        let mut found = 0u64;
-        let mut moved = out.len().min(new.len());
-        let mut may_match = false;
-        for (i, (&out, &new)) in out.iter().zip(new).enumerate() {
-            sums.roll(out, new, length);
-            let sum = sums.value();
-            // Arithmetic, not branches: whether a tag is there is as good as random.
-            let tag_bit = self.tag_bit(tag(sum));
-            found += tag_bit;
-            if tag_bit & self.filter_bit(sum) != 0 {
-                moved = i + 1;
-                may_match = true;
-                break;
-            }
-        }
-        *window = sums;
-        *hits += found;
-        (moved, may_match)
-    }
 }
 
-/// The filter's bit for a checksum: the top bits of a product with the golden ratio, which spreads both halves.
+/// The 16-bit tag of a checksum, the key of the second level of the search: both halves added up.
 #[inline]
-fn filter_index(sum: u32, shift: u32) -> usize {
-    (sum.wrapping_mul(0x9e37_79b1) >> shift) as usize
+fn tag(sum: u32) -> u16 {
+    (sum.wrapping_add(sum >> 16) & 0xffff) as u16
 }
 
 #[cfg(test)]
@@ -227,7 +158,7 @@ mod tests {
                 let expected = naive(&table, sum);
                 let found: Vec<u32> = table.candidates(sum).iter().map(Candidate::block).collect();
                 if !expected.is_empty() {
-                    prop_assert!(table.has_tag(tag(sum)) && table.may_have(sum));
+                    prop_assert!(table.filter().may_have(sum));
                 }
                 prop_assert_eq!(found, expected);
             }
@@ -240,26 +171,6 @@ mod tests {
                 let found: Vec<u32> = table.candidates(sum).iter().map(Candidate::block).collect();
                 prop_assert_eq!(found, naive(&table, sum));
             }
-        }
-
-        #[test]
-        fn scan_stops_where_stepping_would(
-            basis in proptest::collection::vec(0u8..4, 0..100),
-            target in proptest::collection::vec(0u8..4, 4..200),
-        ) {
-            const LENGTH: usize = 4;
-            let table = table(&basis, LENGTH as u32);
-            let (out, new) = (&target[..target.len() - LENGTH], &target[LENGTH..]);
-            let mut window = Rolling::of(&target[..LENGTH]);
-            let mut hits = 0;
-            let (moved, may_match) = table.scan(&mut window, out, new, LENGTH as u32, &mut hits);
-
-            let sums: Vec<u32> = target.windows(LENGTH).skip(1).map(|window| Rolling::of(window).value()).collect();
-            let stop = sums.iter().position(|sum| table.has_tag(tag(*sum)) && table.may_have(*sum));
-            prop_assert_eq!(moved, stop.map_or(sums.len(), |stop| stop + 1));
-            prop_assert_eq!(may_match, stop.is_some());
-            let expected = sums[..moved].iter().filter(|sum| table.has_tag(tag(**sum))).count() as u64;
-            prop_assert_eq!(hits, expected);
         }
     }
 }

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A set of checksums that is asked for each position of a target.
+
+/// Bits of each stage for a checksum that is in the set.
+const BITS: usize = 32;
+
+/// A set that says for certain of most checksums that they are not in it, and of all that are that they may be.
+///
+/// It has two stages of bits. The first stays in the processor's nearest caches; one of 32 to 64 checksums that are
+/// not in the set passes it by chance, and is asked for in the second.
+///
+/// # Examples
+///
+/// ```
+/// use rsync_rolling::Filter;
+///
+/// let mut filter = Filter::new(100);
+/// filter.insert(7);
+/// assert!(filter.may_have(7));
+/// assert!(!filter.may_have(8));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Filter {
+    // 2^(32 - shift) bits each.
+    first: Box<[u32]>,
+    second: Box<[u32]>,
+    shift: u32,
+}
+
+impl Filter {
+    /// An empty set with room for `count` checksums; with more, more that are not in it pass.
+    pub fn new(count: usize) -> Self {
+        let bits = count
+            .saturating_mul(BITS)
+            .clamp(1 << 10, 1 << 26)
+            .next_power_of_two();
+        let words = vec![0; bits / 32].into_boxed_slice();
+        Self {
+            first: words.clone(),
+            second: words,
+            shift: 32 - bits.ilog2(),
+        }
+    }
+
+    /// Puts a checksum in.
+    pub fn insert(&mut self, sum: u32) {
+        let (first, second) = (first(sum, self.shift), second(sum, self.shift));
+        self.first[first / 32] |= 1 << (first % 32);
+        self.second[second / 32] |= 1 << (second % 32);
+    }
+
+    /// Whether a checksum may be in the set; false is certain.
+    #[inline]
+    pub fn may_have(&self, sum: u32) -> bool {
+        has(&self.first, first(sum, self.shift)) && self.passes_second(sum)
+    }
+
+    #[inline]
+    pub(crate) fn passes_second(&self, sum: u32) -> bool {
+        has(&self.second, second(sum, self.shift))
+    }
+
+    /// The words of the first stage, and by how much a product with [`FIRST`] is shifted to be the number of a bit. There
+    /// is such a bit, whatever the product.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn first_stage(&self) -> (&[u32], u32) {
+        (&self.first, self.shift)
+    }
+}
+
+/// 2^32 by the golden ratio: the top bits of a product with it depend on all bits of a checksum.
+pub(crate) const FIRST: u32 = 0x9e37_79b1;
+
+/// Another odd number whose bits have no pattern.
+const SECOND: u32 = 0x85eb_ca77;
+
+#[inline]
+fn first(sum: u32, shift: u32) -> usize {
+    (sum.wrapping_mul(FIRST) >> shift) as usize
+}
+
+/// With the halves changed, so that it does not only say again what the first stage has said.
+#[inline]
+fn second(sum: u32, shift: u32) -> usize {
+    (sum.rotate_left(16).wrapping_mul(SECOND) >> shift) as usize
+}
+
+#[inline]
+fn has(words: &[u32], bit: usize) -> bool {
+    words[bit / 32] >> (bit % 32) & 1 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_was_put_in_may_be_there(sums in proptest::collection::vec(any::<u32>(), 0..2000), room in 0usize..3000) {
+            let mut filter = Filter::new(room);
+            for &sum in &sums {
+                filter.insert(sum);
+            }
+            for &sum in &sums {
+                prop_assert!(filter.may_have(sum));
+            }
+        }
+    }
+
+    #[test]
+    fn few_others_pass() {
+        let mut filter = Filter::new(1000);
+        // Checksums of random blocks are random numbers.
+        let mut state = 1u32;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state
+        };
+        for _ in 0..1000 {
+            filter.insert(next());
+        }
+        let passed = (0..100_000).filter(|_| filter.may_have(next())).count();
+        assert!(passed < 300, "{passed} of 100 000");
+    }
+
+    #[test]
+    fn an_empty_set_has_nothing() {
+        let filter = Filter::new(0);
+        assert!((0..100_000).all(|sum| !filter.may_have(sum * 40_009)));
+    }
+}
