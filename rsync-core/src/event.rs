@@ -4,6 +4,7 @@
 
 use crate::error::Failure;
 use crate::item::Item;
+use crate::search::Search;
 
 /// Something that happened, or in a dry run would have. Paths are relative to the destination, except in failures.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,8 @@ pub enum Event<'a> {
     RemovedSource(&'a [u8]),
     /// Something was done about a file of the source.
     Item(Item<'a>),
+    /// The source was searched for the blocks of a basis.
+    Searched(Search<'a>),
     /// A file of the source was left alone, because of an option.
     LeftAlone {
         /// Its path.

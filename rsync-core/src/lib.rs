@@ -30,6 +30,7 @@ pub mod matcher;
 pub mod options;
 pub mod patch;
 pub use rsync_rolling as rolling;
+pub mod search;
 pub mod signature;
 pub mod spec;
 pub mod stats;

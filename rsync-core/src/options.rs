@@ -103,6 +103,8 @@ pub struct Options {
     /// Compute the checksum of each file that is transferred, for [`Item::digest`](crate::Item::digest): by
     /// [`transfer_sum`](Self::transfer_sum), unless [`checksum`](Self::checksum) has one of each file anyway.
     pub digests: bool,
+    /// Tell what the delta algorithm finds: [`Event::Searched`](crate::Event::Searched).
+    pub searches: bool,
     /// Tell where in the source each file is: [`Item::origin`](crate::Item::origin).
     pub origins: bool,
     /// On whose behalf it is done.

@@ -9,6 +9,7 @@ use crate::list::{Attributes, FileId, Kind};
 use crate::matcher::Matcher;
 use crate::message::{Delta, End, FromSender, Request, ToSender};
 use crate::run::Run;
+use crate::search::{Recorder, Search};
 use crate::signature::Signature;
 use crate::token::{Collector, OwnedToken, Token};
 use crate::walk::{Sent, SentMap, Sources, Walker};
@@ -148,7 +149,10 @@ impl Server<'_, '_> {
             }
         }
         let last = match request.signature {
-            Some(signature) => self.differences(&source, request.file, signature).await,
+            Some(signature) => {
+                self.differences(&source, request.file, &path, signature)
+                    .await
+            }
             None => self.whole(&source, request.file).await,
         };
         // What closing a file says that was only read does not matter.
@@ -209,11 +213,20 @@ impl Server<'_, '_> {
         &self,
         source: &Source,
         file: FileId,
+        path: &[u8],
         signature: Signature,
     ) -> Result<Last, Errno> {
         let io = &self.run.io;
+        let kept = self.run.options.searches.then(|| signature.clone());
+        let mut recorder = kept.as_ref().map(|kept| Recorder::new(*kept.layout()));
         let mut matcher = Matcher::new(signature);
         let mut collector = Collector::new();
+        let mut take = |collector: &mut Collector, token: Token<'_>| {
+            if let Some(recorder) = &mut recorder {
+                recorder.push(&token);
+            }
+            collector.push(token);
+        };
         let mut read = 0u64;
         let mut buf = io.buffer(source.size.saturating_add(1));
         loop {
@@ -221,15 +234,24 @@ impl Server<'_, '_> {
             buf = back;
             let count = count?;
             read += count as u64;
-            matcher.push(&buf[..count], &mut |token: Token<'_>| collector.push(token));
+            matcher.push(&buf[..count], &mut |token| take(&mut collector, token));
             if count == 0 || read > source.size || count < buf.len() && read == source.size {
                 break;
             }
             self.delta(file, collector.take(), None).await;
         }
         io.recycle(buf);
-        let (digest, stats) = matcher.finish(&mut |token: Token<'_>| collector.push(token));
+        let (digest, stats) = matcher.finish(&mut |token| take(&mut collector, token));
         self.run.stats().matching += stats;
+        if let (Some(signature), Some(recorder)) = (&kept, &recorder) {
+            self.run.event(Event::Searched(Search {
+                path,
+                size: read,
+                signature,
+                matches: recorder.matches(),
+                stats: &stats,
+            }));
+        }
         if read != source.size || self.has_changed(source).await? {
             return Ok(End::Changed.into());
         }

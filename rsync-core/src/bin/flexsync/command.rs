@@ -2,6 +2,7 @@
 
 //! The command line, with rsync's names and meanings.
 
+use crate::debug::{Debug, Refused};
 use crate::format::{self, Format};
 use crate::switches::{SWITCHES, Switch};
 use crate::values::{self, Checksums};
@@ -33,6 +34,7 @@ pub(crate) struct Command {
     /// Whether the sources are only listed.
     pub(crate) list_only: bool,
     pub(crate) stats: bool,
+    pub(crate) debug: Debug,
     pub(crate) stats_json: Option<OsString>,
     /// The backend to use; `None` leaves the choice to the library.
     pub(crate) backend: Option<Kind>,
@@ -58,10 +60,8 @@ impl Command {
             }
             // Nothing is left to be done about a broken pipe.
             let _ = error.print();
-            if refused::is_checksum(&error) {
-                return exit::UNSUPPORTED;
-            }
             match error.kind() {
+                UNSUPPORTED => exit::UNSUPPORTED,
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => exit::OK,
                 _ => exit::USAGE,
             }
@@ -83,10 +83,10 @@ impl Command {
         let mut options = Options::default();
         options.whole_file = true;
         options.block_size = matches.get_one("block-size").copied();
-        let checksums: Checksums = matches
-            .get_one("checksum-choice")
-            .copied()
-            .unwrap_or_default();
+        let checksums = match matches.get_one::<String>("checksum-choice") {
+            Some(names) => values::checksums(names).map_err(|error| unsupported(&error))?,
+            None => Checksums::default(),
+        };
         options.transfer_sum = checksums.transfer.unwrap_or_default();
         options.file_sum = checksums.file.unwrap_or_default();
         options.checksum_seed = matches.get_one("checksum-seed").copied().unwrap_or(0);
@@ -110,6 +110,7 @@ impl Command {
             quiet: false,
             list_only: false,
             stats: false,
+            debug: debug(matches)?,
             stats_json: matches.get_one("stats-json").cloned(),
             backend: matches
                 .get_one::<Option<Kind>>("backend")
@@ -158,6 +159,7 @@ impl Command {
             format.set_checksum(shown);
         }
         let format = command.format.as_ref();
+        command.options.searches = command.debug.deltasum > 1;
         command.options.digests = format.is_some_and(Format::needs_digests);
         command.options.origins = format.is_some_and(Format::needs_origins);
         command.options.unchanged =
@@ -213,6 +215,25 @@ fn backups(matches: &ArgMatches, wanted: bool) -> Result<Option<Backups>, clap::
         ));
     }
     Ok(Some(Backups { dir, suffix }))
+}
+
+/// What is told of the inside.
+fn debug(matches: &ArgMatches) -> Result<Debug, clap::Error> {
+    let mut debug = Debug::default();
+    for names in matches.get_many::<String>("debug").into_iter().flatten() {
+        debug.add(names).map_err(|refused| match refused {
+            Refused::Unknown(_) => usage(&refused.to_string()),
+            Refused::Unsupported(_) => unsupported(&refused.to_string()),
+        })?;
+    }
+    Ok(debug)
+}
+
+/// The kind of error that means that rsync's meaning cannot be had. There are no subcommands otherwise.
+const UNSUPPORTED: ErrorKind = ErrorKind::InvalidSubcommand;
+
+fn unsupported(message: &str) -> clap::Error {
+    clap::Error::raw(UNSUPPORTED, format!("{message}\n"))
 }
 
 fn usage(message: &str) -> clap::Error {
@@ -302,13 +323,19 @@ fn parser() -> clap::Command {
             value("suffix", "SUFFIX", clap::value_parser!(OsString))
                 .allow_hyphen_values(true)
                 .help("Append SUFFIX to the names of backups: ~ unless there is a --backup-dir"),
-            value("checksum-choice", "NAME", ValueParser::new(values::checksums))
+            value("checksum-choice", "NAME", clap::value_parser!(String))
                 .visible_alias("cc")
                 .help("Use the checksum NAME: auto, xxh128, xxh3, xxh64, md5, md4, sha1, or none, which transfers whole files; \
                        or NAME,NAME for transfers and for -c"),
             value("checksum-seed", "NUM", ValueParser::new(values::seed))
                 .allow_hyphen_values(true)
                 .help("Begin the checksum of each block with NUM"),
+            Arg::new("debug")
+                .long("debug")
+                .value_name("NAMES")
+                .action(ArgAction::Append)
+                .help("Show how it is done: deltasum (figures of the delta algorithm), deltasum2 (with what is found), \
+                       deltasum3 (with each block's checksum)"),
             value("max-size", "SIZE", ValueParser::new(values::size))
                 .help("Leave files alone that are longer than SIZE bytes (K, M, G, T, P; KB and so on for 1000)"),
             value("min-size", "SIZE", ValueParser::new(values::size))

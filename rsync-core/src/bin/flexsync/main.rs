@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod debug;
 mod filters;
 mod format;
 mod refused;

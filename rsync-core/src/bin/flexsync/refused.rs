@@ -31,7 +31,6 @@ const OPTIONS: &[&str] = &[
     "--copy-unsafe-links",
     "--crtimes",
     "--daemon",
-    "--debug",
     "--del",
     "--delay-updates",
     "--delete-after",
@@ -129,13 +128,6 @@ const OPTIONS: &[&str] = &[
     "-y",
     "-z",
 ];
-
-/// Whether an error of the parser is about a checksum that is not known.
-pub(crate) fn is_checksum(error: &clap::Error) -> bool {
-    let argument = error.get(ContextKind::InvalidArg);
-    error.kind() == ErrorKind::ValueValidation
-        && matches!(argument, Some(ContextValue::String(argument)) if argument.starts_with("--checksum-choice"))
-}
 
 /// The option of rsync that an error of the parser is about, if it is one.
 pub(crate) fn option(error: &clap::Error) -> Option<String> {

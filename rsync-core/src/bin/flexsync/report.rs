@@ -3,6 +3,7 @@
 //! What the user gets to see.
 
 use crate::command::Command;
+use crate::debug::Debug;
 use crate::format::Format;
 use crate::shown::{Grouped, Permissions, time};
 use libflexsc::backend::Choice;
@@ -25,6 +26,7 @@ pub(crate) struct Reporter {
     list_only: bool,
     backup_dir: Option<Vec<u8>>,
     stats: bool,
+    debug: Debug,
     dry_run: bool,
 }
 
@@ -43,6 +45,7 @@ impl Reporter {
                 .and_then(|backups| backups.dir.clone()),
             format: command.format.clone().unwrap_or_default(),
             stats: command.stats,
+            debug: command.debug,
             dry_run: command.options.dry_run,
         }
     }
@@ -62,6 +65,9 @@ impl Reporter {
         choice: &Choice,
         seconds: f64,
     ) {
+        if let Some(total) = self.debug.total(stats) {
+            self.line(format_args!("{total}"));
+        }
         if self.stats {
             self.figures(stats, backend, choice);
         }
@@ -271,6 +277,11 @@ impl Observer for Reporter {
             }
             Event::RemovedSource(path) if self.verbose > 1 => {
                 self.line(format_args!("sender removed {}", Escaped(path)));
+            }
+            Event::Searched(search) => {
+                for line in self.debug.search(&search) {
+                    self.line(format_args!("{line}"));
+                }
             }
             Event::Item(item) if self.list_only => self.listed(&item),
             Event::Item(item) => self.item(&item),
