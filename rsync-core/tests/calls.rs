@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Each system call of a run, one after the other: the run is killed before it, or the call fails. Whatever happens,
+//! under each name is the old file or the new one, and the next run completes.
+
+#![cfg(target_arch = "x86_64")]
+
+mod common;
+
+use common::{
+    FLEXSYNC, Random, Run, Scratch, Times, assert_same, copy, flexsync, leftovers, snapshot,
+};
+use nix::errno::Errno;
+use nix::sys::ptrace;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What happens to one call of a run; calls are numbered from the first that belongs to the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Kill(usize),
+    Fail(usize, Errno),
+}
+
+/// A run that was watched.
+struct Watched {
+    run: Run,
+    /// The numbers of its calls, in their order.
+    calls: Vec<i64>,
+    killed: bool,
+}
+
+/// Runs flexsync, in one thread, and has one of its calls meet its fate. `None` if nobody may be watched here.
+fn watched(dir: &Path, arguments: &[&str], fate: Option<Fate>) -> Option<Watched> {
+    let mut command = Command::new(FLEXSYNC);
+    command
+        .current_dir(dir)
+        .args(["--backend", "direct"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(dir.join("stdout")).unwrap())
+        .stderr(fs::File::create(dir.join("stderr")).unwrap());
+    // SAFETY: It makes one system call.
+    unsafe { command.pre_exec(|| ptrace::traceme().map_err(std::io::Error::from)) };
+    let child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            println!("SKIP: ptrace is not allowed here: {error}");
+            return None;
+        }
+        Err(error) => panic!("{FLEXSYNC}: {error}"),
+    };
+    let pid = Pid::from_raw(child.id() as i32);
+    // It stops at its exec.
+    assert_eq!(
+        waitpid(pid, None),
+        Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP))
+    );
+    let options = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL;
+    ptrace::setoptions(pid, options).unwrap();
+
+    let (mut calls, mut begun, mut inside, mut failing) = (Vec::new(), false, false, None);
+    let (mut signal, mut dying) = (None, false);
+    let status = loop {
+        if !dying {
+            ptrace::syscall(pid, signal.take()).unwrap();
+        }
+        match waitpid(pid, None).unwrap() {
+            WaitStatus::PtraceSyscall(_) if !inside => {
+                inside = true;
+                let mut registers = ptrace::getregs(pid).unwrap();
+                let number = registers.orig_rax as i64;
+                // The engine's first question, after all that the runtime does.
+                begun |= number == libc::SYS_getgroups;
+                if !begun {
+                    continue;
+                }
+                let at = calls.len();
+                calls.push(number);
+                match fate {
+                    Some(Fate::Kill(when)) if when == at => {
+                        ptrace::kill(pid).unwrap();
+                        dying = true;
+                    }
+                    Some(Fate::Fail(when, errno)) if when == at => {
+                        // No call has this number: nothing is done.
+                        registers.orig_rax = u64::MAX;
+                        ptrace::setregs(pid, registers).unwrap();
+                        failing = Some(errno);
+                    }
+                    _ => {}
+                }
+            }
+            WaitStatus::PtraceSyscall(_) => {
+                inside = false;
+                if let Some(errno) = failing.take() {
+                    let mut registers = ptrace::getregs(pid).unwrap();
+                    registers.rax = -i64::from(errno as i32) as u64;
+                    ptrace::setregs(pid, registers).unwrap();
+                }
+            }
+            WaitStatus::Stopped(_, other) => signal = Some(other),
+            end @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..)) => break end,
+            other => panic!("{other:?}"),
+        }
+    };
+    let read = |name| String::from_utf8_lossy(&fs::read(dir.join(name)).unwrap()).into_owned();
+    Some(Watched {
+        run: Run {
+            status: match status {
+                WaitStatus::Exited(_, status) => status,
+                _ => -1,
+            },
+            stdout: read("stdout"),
+            stderr: read("stderr"),
+        },
+        calls,
+        killed: matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)),
+    })
+}
+
+/// A source, and a destination in which each kind of change is to be made.
+fn trees() -> Scratch {
+    let scratch = Scratch::new();
+    let mut random = Random::new(5);
+    let long = random.bytes(30_000);
+    for (name, contents) in [
+        ("src/new/file", &b"new"[..]),
+        ("src/same", b"same"),
+        ("src/changed", b"the new contents"),
+        (
+            "src/long",
+            &[&long[..9000], b"put in", &long[9000..]].concat(),
+        ),
+        ("old/changed", b"old"),
+        ("old/long", &long),
+        ("old/gone/with all", b"deleted"),
+        ("old/way/inside", b"in the way"),
+    ] {
+        scratch.write(name, contents);
+    }
+    fs::write(scratch.join("src/way"), "a file where a directory was").unwrap();
+    std::os::unix::fs::symlink("same", scratch.join("src/link")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", scratch.join("old/link")).unwrap();
+    copy(&scratch.join("src/same"), &scratch.join("old/same"));
+    scratch
+}
+
+/// The destination as it was.
+fn restore(scratch: &Scratch) {
+    let _ = fs::remove_dir_all(scratch.join("dst"));
+    copy(&scratch.join("old"), &scratch.join("dst"));
+}
+
+fn contents(root: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let paths = common::paths(root).into_iter();
+    paths
+        .filter(|path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()))
+        .map(|path| {
+            (
+                path.strip_prefix(root).unwrap().to_owned(),
+                fs::read(&path).unwrap(),
+            )
+        })
+        .collect()
+}
+
+/// Under each name that flexsync has not made up is the old file or the new one, and none that is to stay is missing.
+#[track_caller]
+fn old_or_new(scratch: &Scratch, what: &str) {
+    let [source, old, now] = ["src", "old", "dst"].map(|name| contents(&scratch.join(name)));
+    for (path, bytes) in &now {
+        if path.to_string_lossy().contains(".flexsync.") {
+            continue;
+        }
+        let whole = [&source, &old]
+            .iter()
+            .any(|tree| tree.get(path) == Some(bytes));
+        assert!(whole, "{what}: {} is neither old nor new", path.display());
+    }
+    for path in source.keys().filter(|path| old.contains_key(*path)) {
+        let there = now.contains_key(path);
+        assert!(there, "{what}: {} is missing", path.display());
+    }
+}
+
+#[track_caller]
+fn next_run_completes(scratch: &Scratch, options: &[&str], what: &str) {
+    let arguments = [options, &["src/", "dst"]].concat();
+    let run = flexsync(scratch.path(), "direct", &arguments);
+    assert_eq!(run.status, 0, "{what}: {run:?}");
+    same(scratch, what);
+}
+
+#[track_caller]
+fn same(scratch: &Scratch, what: &str) {
+    let [source, destination] =
+        ["src", "dst"].map(|name| snapshot(&scratch.join(name), Times::Compare));
+    assert_same(&source, &destination, what);
+    assert_eq!(
+        leftovers(&scratch.join("dst")),
+        Vec::<std::path::PathBuf>::new(),
+        "{what}"
+    );
+}
+
+const FORMS: [&[&str]; 2] = [&["-a", "--delete"], &["-a", "--delete", "--no-W", "-B700"]];
+
+#[test]
+fn a_run_that_is_killed_before_any_of_its_calls_has_lost_nothing() {
+    for options in FORMS {
+        let scratch = trees();
+        let arguments = [options, &["src/", "dst"]].concat();
+        restore(&scratch);
+        let Some(whole) = watched(scratch.path(), &arguments, None) else {
+            return;
+        };
+        assert_eq!(whole.run.status, 0, "{:?}", whole.run);
+        same(&scratch, "nobody was killed");
+        let mut left = 0;
+        for at in 0..whole.calls.len() {
+            let what = format!("{options:?}, killed before call {at}");
+            restore(&scratch);
+            let Some(run) = watched(scratch.path(), &arguments, Some(Fate::Kill(at))) else {
+                return;
+            };
+            // The calls of a run differ a little from time to time.
+            assert!(run.killed || run.calls.len() <= at, "{what}: {:?}", run.run);
+            old_or_new(&scratch, &what);
+            left += leftovers(&scratch.join("dst")).len();
+            next_run_completes(&scratch, options, &what);
+        }
+        println!(
+            "killed before {} calls, which left {left} temporary files",
+            whole.calls.len()
+        );
+        assert!(left > 0, "no temporary file was met");
+    }
+}
+
+/// How a call fails that nothing is wrong with, as its manual page has it.
+fn errnos(call: i64) -> &'static [Errno] {
+    use Errno::*;
+    match call {
+        libc::SYS_openat | libc::SYS_openat2 => &[EACCES, EMFILE, ENOENT, EINTR, EIO, ENOSPC],
+        libc::SYS_statx | libc::SYS_newfstatat | libc::SYS_fstat => &[EACCES, EIO],
+        libc::SYS_getdents64 => &[EIO, ENOENT],
+        libc::SYS_read | libc::SYS_pread64 => &[EIO, EINTR],
+        libc::SYS_write | libc::SYS_pwrite64 => &[ENOSPC, EDQUOT, EFBIG, EIO, EINTR],
+        libc::SYS_close => &[EIO, EINTR],
+        libc::SYS_mkdirat | libc::SYS_symlinkat => &[EACCES, ENOSPC, EDQUOT, EMLINK, EROFS],
+        libc::SYS_renameat2 | libc::SYS_renameat => &[EACCES, ENOSPC, EIO, EROFS],
+        libc::SYS_unlinkat => &[EACCES, EBUSY, EIO, EPERM],
+        libc::SYS_readlinkat => &[EACCES, EIO],
+        libc::SYS_fchmod
+        | libc::SYS_fchmodat
+        | libc::SYS_fchown
+        | libc::SYS_fchownat
+        | libc::SYS_utimensat => &[EPERM, EIO, EROFS],
+        libc::SYS_fcntl => &[ENOLCK],
+        _ => &[],
+    }
+}
+
+#[test]
+fn a_call_that_fails_is_reported_and_loses_nothing() {
+    let mut reached = BTreeMap::new();
+    let mut tolerated = BTreeSet::new();
+    for options in FORMS {
+        let scratch = trees();
+        let arguments = [options, &["src/", "dst"]].concat();
+        restore(&scratch);
+        let Some(whole) = watched(scratch.path(), &arguments, None) else {
+            return;
+        };
+        for (at, &call) in whole.calls.iter().enumerate() {
+            for &errno in errnos(call) {
+                let what = format!("{options:?}, call {at}, number {call}, fails with {errno:?}");
+                restore(&scratch);
+                let fate = Some(Fate::Fail(at, errno));
+                let Some(Watched { run, calls, .. }) = watched(scratch.path(), &arguments, fate)
+                else {
+                    return;
+                };
+                if calls.get(at) != Some(&call) {
+                    continue;
+                }
+                old_or_new(&scratch, &what);
+                match run.status {
+                    0 => {
+                        // It was of no account.
+                        same(&scratch, &what);
+                        tolerated.insert((call, errno as i32));
+                    }
+                    // A panic has 101, a signal -1.
+                    3 | 11 | 23 | 24 => {
+                        assert!(run.stderr.contains("flexsync: "), "{what}: {run:?}");
+                    }
+                    _ => panic!("{what}: {run:?}"),
+                }
+                *reached.entry(call).or_insert(0) += 1;
+                next_run_completes(&scratch, options, &what);
+            }
+        }
+    }
+    println!("failures by call: {reached:?}; of no account: {tolerated:?}");
+    for call in [
+        libc::SYS_read,
+        libc::SYS_getdents64,
+        libc::SYS_unlinkat,
+        libc::SYS_close,
+    ] {
+        assert!(
+            reached.contains_key(&call),
+            "no call of number {call} has failed"
+        );
+    }
+}
