@@ -31,7 +31,14 @@ all_parts() {
 
 flexsync_alone() {
 	"$repo/scripts/install" --debug DESTDIR="$work/one" flexsync >"$work/names" &&
-		diff "$work/names" <(echo "$work/one/usr/local/bin/flexsync") &&
+		diff <(sort "$work/names") <(find "$work/one" -type f | sort) &&
+		diff <(cd "$work/one/usr/local" && find . -type f | sort) - <<-END &&
+			./bin/flexsync
+			./share/bash-completion/completions/flexsync
+			./share/fish/vendor_completions.d/flexsync.fish
+			./share/man/man1/flexsync.1
+			./share/zsh/site-functions/_flexsync
+		END
 		"$work/one/usr/local/bin/flexsync" --version
 }
 

@@ -266,7 +266,7 @@ fn value(name: &'static str, value: &'static str, parser: ValueParser) -> Arg {
         .overrides_with(name)
 }
 
-fn parser() -> clap::Command {
+pub(crate) fn parser() -> clap::Command {
     let mut parser = clap::Command::new("flexsync")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Synchronises trees of files on one machine, by rsync's algorithm over posted system calls")

@@ -10,6 +10,8 @@ mod filters;
 mod format;
 mod refused;
 mod report;
+#[cfg(test)]
+mod share;
 mod shown;
 mod switches;
 mod values;

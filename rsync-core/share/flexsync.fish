@@ -1,0 +1,87 @@
+complete -c flexsync -l exclude -d 'Leave out files that match PATTERN, and delete none of them' -r
+complete -c flexsync -l include -d 'Do not leave out files that match PATTERN; the first pattern that matches counts' -r
+complete -c flexsync -l exclude-from -d 'Read patterns to exclude from FILE, one a line; - is the standard input' -r
+complete -c flexsync -l include-from -d 'Read patterns to include from FILE' -r
+complete -c flexsync -s f -l filter -d 'Add a filter rule of rsync\'s: - + H S P R, ". FILE" to merge one, ": NAME" for one in each directory' -r
+complete -c flexsync -s B -l block-size -d 'Use blocks of SIZE bytes (at most 131072; K for KiB) for the delta algorithm' -r
+complete -c flexsync -l out-format -d 'Show files as FORMAT says: %i changes, %n name, %L link, %l length, %o what is done, %f source, %b %c bytes, %C checksum, %M time, %B mode, %U %G owner, %t now, %p process' -r
+complete -c flexsync -l backup-dir -d 'Keep backups in DIR (below DST, unless it begins with a slash) and not beside the files; implies --backup' -r
+complete -c flexsync -l suffix -d 'Append SUFFIX to the names of backups: ~ unless there is a --backup-dir' -r
+complete -c flexsync -l checksum-choice -l cc -d 'Use the checksum NAME: auto, xxh128, xxh3, xxh64, md5, md4, sha1, or none, which transfers whole files; or NAME,NAME for transfers and for -c' -r
+complete -c flexsync -l checksum-seed -d 'Begin the checksum of each block with NUM' -r
+complete -c flexsync -l debug -d 'Show how it is done: deltasum (figures of the delta algorithm), deltasum2 (with what is found), deltasum3 (with each block\'s checksum)' -r
+complete -c flexsync -l max-size -d 'Leave files alone that are longer than SIZE bytes (K, M, G, T, P; KB and so on for 1000)' -r
+complete -c flexsync -l min-size -d 'Leave files alone that are shorter than SIZE' -r
+complete -c flexsync -l max-delete -d 'Delete no more than NUM files and directories; exit with 25 if there were more' -r
+complete -c flexsync -s @ -l modify-window -d 'Take times for equal that differ by at most NUM whole seconds; -1 compares nanoseconds' -r
+complete -c flexsync -l backend -d 'Who executes the system calls: auto, module, io_uring, threads or direct' -r
+complete -c flexsync -l stats-json -d 'Write the figures to FILE as one JSON object' -r
+complete -c flexsync -s a -l archive -d 'Archive mode, the same as -rlptgo'
+complete -c flexsync -l no-archive
+complete -c flexsync -s r -l recursive -d 'Descend into directories'
+complete -c flexsync -l no-recursive
+complete -c flexsync -s d -l dirs -d 'Make directories and do not descend into them, without --recursive'
+complete -c flexsync -l no-dirs
+complete -c flexsync -s l -l links -d 'Copy symbolic links as links; without it they are skipped'
+complete -c flexsync -l no-links
+complete -c flexsync -s p -l perms -d 'Keep permissions'
+complete -c flexsync -l no-perms
+complete -c flexsync -s t -l times -d 'Keep times of modification'
+complete -c flexsync -l no-times
+complete -c flexsync -s O -l omit-dir-times -d 'Leave the times of directories alone'
+complete -c flexsync -l no-omit-dir-times
+complete -c flexsync -s b -l backup -d 'Keep what is replaced or deleted, with the suffix ~'
+complete -c flexsync -l no-backup
+complete -c flexsync -s g -l group -d 'Keep groups: any for the superuser, else those you are a member of'
+complete -c flexsync -l no-group
+complete -c flexsync -s o -l owner -d 'Keep owners (superuser only)'
+complete -c flexsync -l no-owner
+complete -c flexsync -s n -l dry-run -d 'Change nothing, show what would be done'
+complete -c flexsync -l no-dry-run
+complete -c flexsync -s v -l verbose -d 'Name what is transferred, made and deleted'
+complete -c flexsync -l no-verbose
+complete -c flexsync -s q -l quiet -d 'Show errors only'
+complete -c flexsync -l no-quiet
+complete -c flexsync -l list-only -d 'List the SRCs and do nothing; no DST is needed'
+complete -c flexsync -l no-list-only
+complete -c flexsync -s i -l itemize-changes -d 'Show in what each file differed; -ii shows those that did not, too'
+complete -c flexsync -l no-itemize-changes
+complete -c flexsync -s c -l checksum -d 'Compare files of equal size by their contents, not their time'
+complete -c flexsync -l no-checksum
+complete -c flexsync -s u -l update -d 'Leave files alone that are newer at the destination'
+complete -c flexsync -l no-update
+complete -c flexsync -s I -l ignore-times -d 'Transfer files even if size and time agree'
+complete -c flexsync -l no-ignore-times
+complete -c flexsync -l size-only -d 'Take files of equal size for equal'
+complete -c flexsync -l no-size-only
+complete -c flexsync -l existing -l ignore-non-existing -d 'Make nothing that is not there yet'
+complete -c flexsync -l no-existing
+complete -c flexsync -l ignore-existing -d 'Leave files alone that are there'
+complete -c flexsync -l no-ignore-existing
+complete -c flexsync -s W -l whole-file -d 'Copy whole files (the default between local trees); --no-whole-file transfers differences'
+complete -c flexsync -l no-whole-file
+complete -c flexsync -l delete -d 'Delete what the source\'s directories do not have; nothing is deleted after a read error'
+complete -c flexsync -l no-delete
+complete -c flexsync -l delete-excluded -d 'With what --delete deletes, delete what is excluded too'
+complete -c flexsync -l no-delete-excluded
+complete -c flexsync -l force -d 'Delete a directory, with all in it, where a file takes its place'
+complete -c flexsync -l no-force
+complete -c flexsync -l ignore-errors -d 'Delete even after a read error'
+complete -c flexsync -l no-ignore-errors
+complete -c flexsync -l remove-source-files -d 'Remove files of the source, but no directories, once the destination has them'
+complete -c flexsync -l no-remove-source-files
+complete -c flexsync -l ignore-missing-args -d 'Leave each SRC out that does not exist, without an error'
+complete -c flexsync -l no-ignore-missing-args
+complete -c flexsync -l mkpath -d 'Make what is missing of DST\'s path'
+complete -c flexsync -l no-mkpath
+complete -c flexsync -l fsync -d 'Have each file on the disk before it gets its name'
+complete -c flexsync -l no-fsync
+complete -c flexsync -s 0 -l from0 -d 'Files of filter rules have NUL bytes instead of line ends'
+complete -c flexsync -l no-from0
+complete -c flexsync -l stats -d 'Show figures at the end'
+complete -c flexsync -l no-stats
+complete -c flexsync -s F -d 'Read rules from .rsync-filter in each directory; -FF leaves those files out'
+complete -c flexsync -s C -l cvs-exclude -d 'Leave out what CVS leaves out, .cvsignore in each directory included'
+complete -c flexsync -s x -l one-file-system -d 'Do not go into other file systems below a SRC; -xx leaves out their directories too'
+complete -c flexsync -l help -d 'Show this help'
+complete -c flexsync -s V -l version -d 'Print version'
