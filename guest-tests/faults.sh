@@ -77,9 +77,9 @@ errno='(^|[^A-Z_])E(NOMEM|AGAIN|FAULT|NOBUFS|NFILE)([^A-Z_]|$)|memory allocation
 errno="$errno|os error (11|12|14|23|105)[^0-9]|code: (11|12|14|23|105),"
 errno="$errno|(^|[^0-9A-Za-z])-(11|12|14|23|105)([^0-9]|$)"
 # What the kernel says instead: a port without the memory for its entry is in use, a file of /proc
-# without an inode is not there, an exec that fails when the old program is gone kills, and a send ends with what
-# was sent when there is no memory for the rest.
-errno="$errno|Address already in use|/proc/[^ ]*: No such file or directory|exec_[a-z_]*: ended by Signal.11."
+# without an inode is not there, an exec that fails when the old program is gone kills, a program whose libraries cannot
+# be loaded ends with 127, and a send ends with what was sent when there is no memory for the rest.
+errno="$errno|Address already in use|/proc/[^ ]*: No such file or directory|exec_[a-z_]*: ended by (Signal.11.|Exit.127.)"
 errno="$errno|a_long_send_goes_on: (sendto|sendmsg|write): [1-9][0-9]*, not"
 
 # And of an entry that the module has no memory for: it is handed back.

@@ -37,7 +37,8 @@ fn lanes(_: &Place) -> Result<(), String> {
     let file = fs::OpenOptions::new().read(true).write(true).open("file");
     let file = file.map_err(|why| why.to_string())?;
     let null = fs::File::open("/dev/null").map_err(|why| why.to_string())?;
-    let comm = fs::File::open("/proc/self/comm").map_err(|why| why.to_string())?;
+    let comm = fs::File::open("/proc/self/comm");
+    let comm = comm.map_err(|why| format!("/proc/self/comm: {why}"))?;
     let mut memory = vec![0_u8; 4096];
     let address = memory.as_mut_ptr() as u64;
     let fd = |file: &fs::File| file.as_raw_fd() as u64;

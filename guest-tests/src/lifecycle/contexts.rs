@@ -251,15 +251,16 @@ fn memory_child(_: &Place) -> Result<(), String> {
     let mut status = -1;
     // SAFETY: the stack is the child's alone until it has ended, which vfork's kind of waiting sees to; the child
     // makes one system call and touches nothing else of ours but errno.
-    let pid = unsafe {
+    let cloned = unsafe {
         let top = stack.as_mut_ptr().add(stack.len() - 64);
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
         let fd = poster.context.fd() as usize as *mut libc::c_void;
         let pid = libc::clone(kick_as_stranger, top.cast(), flags, fd);
+        let cloned = libc_ok("clone", pid.into());
         libc::waitpid(pid, &raw mut status, 0);
-        pid
+        cloned
     };
-    libc_ok("clone", pid.into())?;
+    cloned?;
     expect("its exit status", status.into(), 0)?;
     poster.nop()
 }
