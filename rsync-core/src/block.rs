@@ -178,8 +178,8 @@ impl Layout {
             .checked_add(count)
             .filter(|end| *end <= self.count())?;
         let length = u64::from(self.length.get());
-        let start = u64::from(first) * length;
-        Some(start..(u64::from(end) * length).min(self.size).max(start))
+        let start = (u64::from(first) * length).min(self.size);
+        Some(start..(u64::from(end) * length).min(self.size))
     }
 }
 
@@ -257,6 +257,7 @@ mod tests {
             }
             prop_assert_eq!(end, size);
             prop_assert_eq!(layout.range(0, layout.count()), Some(0..size));
+            prop_assert_eq!(layout.range(layout.count(), 0), Some(size..size));
             prop_assert_eq!(layout.range(layout.count(), 1), None);
             prop_assert_eq!(layout.range(u32::MAX, u32::MAX), None);
         }
