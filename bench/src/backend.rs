@@ -2,6 +2,7 @@
 //! Who executes the calls.
 
 mod direct;
+mod many;
 mod posted;
 mod uring;
 
@@ -14,6 +15,10 @@ pub(crate) trait Backend {
     /// Executes the calls, in any order, and puts into `results` what each returned. All are in
     /// flight at once, and it returns when all are complete.
     fn batch(&mut self, calls: &[Call], results: &mut [i64]);
+
+    /// Posts a call so many times that does not complete while this is used. Plain calls cannot do
+    /// that, and are not made.
+    fn park(&mut self, _call: Call, _count: usize) {}
 
     /// What libflexsc has counted, where it is in between.
     fn stats(&self) -> Option<Stats> {
@@ -82,7 +87,7 @@ impl Kind {
         match self {
             Self::Direct => !nop,
             Self::Module | Self::Caller | Self::Threads => true,
-            Self::Uring | Self::Sqpoll => nop || uring::has(call.nr),
+            Self::Uring | Self::Sqpoll => uring::has(call),
         }
     }
 
@@ -105,4 +110,5 @@ impl Kind {
     }
 }
 
+pub(crate) use many::{InTurn, Parked};
 pub(crate) use posted::Posted;

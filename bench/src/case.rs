@@ -5,6 +5,8 @@ mod file;
 mod path;
 mod socket;
 
+pub(crate) use file::write_spread;
+
 use std::{fs::File, io, path::PathBuf};
 
 use crate::{call::Call, error::Error};

@@ -2,4 +2,5 @@
 //! Groups of measurements.
 
 pub(crate) mod cost;
+pub(crate) mod flat;
 pub(crate) mod micro;

@@ -8,6 +8,7 @@ mod call;
 mod case;
 mod counts;
 mod cpu;
+mod descriptors;
 mod error;
 mod events;
 mod group;
@@ -25,7 +26,7 @@ use case::Places;
 use counts::Counts;
 use cpu::Cpus;
 use error::Error;
-use group::{cost, micro};
+use group::{cost, flat, micro};
 use measure::{Meter, Plan};
 use options::{Group, Options};
 use report::Report;
@@ -50,8 +51,8 @@ fn main() -> ExitCode {
 fn run(options: Options) -> Result<(), Error> {
     let cpus = Cpus::usable();
     let places = Places {
-        tmpfs: options.tmpfs,
-        disk: options.disk,
+        tmpfs: options.tmpfs.clone(),
+        disk: options.disk.clone(),
     };
     let kinds = match options.backends.is_empty() {
         true => machine::backends(),
@@ -61,17 +62,7 @@ fn run(options: Options) -> Result<(), Error> {
             .map(|name| Kind::from_name(name))
             .collect::<Result<_, _>>()?,
     };
-    let mut cases: Vec<_> = case::names().collect();
-    if !options.cases.is_empty() {
-        if let Some(name) = options
-            .cases
-            .iter()
-            .find(|name| !cases.contains(&name.as_str()))
-        {
-            return Err(Error::Unknown("case", name.clone()));
-        }
-        cases.retain(|name| options.cases.iter().any(|asked| asked == name));
-    }
+    options.check_cases()?;
     let batches = match (options.batches.is_empty(), options.quick) {
         (false, _) => options.batches.iter().copied().map(usize::from).collect(),
         (true, true) => FEW_BATCHES.to_vec(),
@@ -107,19 +98,25 @@ fn run(options: Options) -> Result<(), Error> {
         windows: if options.quick { FEW_WINDOWS } else { WINDOWS },
     };
     let mut report = Report::begin(options.json.as_deref(), unit, &facts)?;
-    if matches!(options.group, Group::Micro | Group::All) {
-        let micro = micro::Micro {
-            cases,
-            kinds: kinds.clone(),
-            batches,
-        };
-        micro::run(&micro, &mut plan, &mut report)?;
-    }
-    if matches!(options.group, Group::Cost | Group::All) {
-        if kinds.contains(&Kind::Module) {
-            cost::run(&mut plan, &mut report)?;
-        } else {
-            println!("group cost is about the module, which is not among the backends");
+    for &group in &options.groups {
+        let cases = options.cases_of(group);
+        if cases.is_empty() && !options.cases.is_empty() {
+            continue;
+        }
+        match group {
+            Group::Micro => {
+                let micro = micro::Micro {
+                    cases,
+                    kinds: kinds.clone(),
+                    batches: batches.clone(),
+                };
+                micro::run(&micro, &mut plan, &mut report)?;
+            }
+            Group::Cost if kinds.contains(&Kind::Module) => cost::run(&mut plan, &mut report)?,
+            Group::Cost => {
+                println!("group cost is about the module, which is not among the backends");
+            }
+            Group::Flat => flat::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
         }
     }
     report.flush()

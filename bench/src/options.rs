@@ -3,13 +3,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
-use crate::{backend::Kind, case};
+use crate::{backend::Kind, case, error::Error, group::flat};
 
 /// What is asked for.
 pub(crate) struct Options {
-    pub(crate) group: Group,
+    pub(crate) groups: Vec<Group>,
     /// Names of backends; all if there are none.
     pub(crate) backends: Vec<String>,
     /// Names of cases; all if there are none.
@@ -28,11 +28,43 @@ pub(crate) struct Options {
 }
 
 /// What is measured.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
     Micro,
     Cost,
-    All,
+    Flat,
+}
+
+impl Group {
+    const ALL: [Self; 3] = [Self::Micro, Self::Cost, Self::Flat];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Micro => "micro",
+            Self::Cost => "cost",
+            Self::Flat => "flat",
+        }
+    }
+
+    /// What it measures.
+    fn about(self) -> &'static str {
+        match self {
+            Self::Micro => "calls by backend and batch",
+            Self::Cost => "what happens to an entry, step by step",
+            Self::Flat => {
+                "whether a call costs the same when there are many entries, contexts, descriptors"
+            }
+        }
+    }
+
+    /// The names of its cases.
+    pub(crate) fn cases(self) -> Vec<&'static str> {
+        match self {
+            Self::Micro => case::names().collect(),
+            Self::Cost => Vec::new(),
+            Self::Flat => flat::series().map(|(name, _)| name).collect(),
+        }
+    }
 }
 
 impl Options {
@@ -52,10 +84,12 @@ impl Options {
         };
         let path = |name| matches.get_one::<PathBuf>(name).cloned();
         Self {
-            group: match matches.get_one::<String>("group").map(String::as_str) {
-                Some("micro") => Group::Micro,
-                Some("cost") => Group::Cost,
-                _ => Group::All,
+            groups: match matches.get_one::<String>("group") {
+                Some(name) if name != ALL => Group::ALL
+                    .into_iter()
+                    .filter(|group| group.name() == name)
+                    .collect(),
+                _ => Group::ALL.to_vec(),
             },
             backends: all("backend"),
             cases: all("case"),
@@ -74,7 +108,33 @@ impl Options {
             facts: all("fact"),
         }
     }
+
+    /// The cases of a group that are asked for: all, if none of any group is.
+    pub(crate) fn cases_of(&self, group: Group) -> Vec<&'static str> {
+        let mut cases = group.cases();
+        cases.retain(|name| self.cases.is_empty() || self.cases.iter().any(|asked| asked == name));
+        cases
+    }
+
+    /// That each case that is asked for is one of the groups.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`] for the first that is not.
+    pub(crate) fn check_cases(&self) -> Result<(), Error> {
+        let is_known = |name: &String| {
+            let mut groups = self.groups.iter();
+            groups.any(|group| group.cases().contains(&name.as_str()))
+        };
+        match self.cases.iter().find(|name| !is_known(name)) {
+            Some(name) => Err(Error::Unknown("case", name.clone())),
+            None => Ok(()),
+        }
+    }
 }
+
+/// Stands for every group.
+const ALL: &str = "all";
 
 /// Enough for a median.
 const RUNS: usize = 5;
@@ -85,14 +145,23 @@ fn command() -> Command {
     };
     let several = |arg: Arg| arg.action(ArgAction::Append);
     let backends: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-    let cases: Vec<_> = case::names().collect();
+    let groups = || Group::ALL.into_iter();
+    let abouts: Vec<_> = groups()
+        .map(|group| format!("{}: {}", group.name(), group.about()))
+        .collect();
+    let cases = groups().filter(|group| !group.cases().is_empty());
+    let cases: Vec<_> = cases
+        .map(|group| format!("of {} {}", group.name(), group.cases().join(", ")))
+        .collect();
     Command::new("flexsc-bench")
         .about("Measures what calls cost, in guest instructions or in nanoseconds")
         .arg(
             Arg::new("group")
                 .required(true)
-                .value_parser(["micro", "cost", "all"])
-                .help("Calls by backend and batch; what happens to an entry, step by step; both"),
+                .value_parser(PossibleValuesParser::new(
+                    groups().map(Group::name).chain([ALL]),
+                ))
+                .help(format!("{}; {ALL}: every group", abouts.join("; "))),
         )
         .arg(several(option(
             "backend",
@@ -102,13 +171,13 @@ fn command() -> Command {
         .arg(several(option(
             "case",
             "NAME",
-            format!("A case of group micro: {}", cases.join(", ")),
+            format!("A case: {}", cases.join("; ")),
         )))
         .arg(
             several(option(
                 "batch",
                 "N",
-                "Units in flight at once, up to 1024".into(),
+                "Units in flight at once in group micro, up to 1024".into(),
             ))
             .value_parser(value_parser!(u16).range(1..=1024)),
         )
@@ -167,9 +236,35 @@ mod tests {
     fn what_is_asked_for_is_taken() {
         let line = "flexsc-bench micro --batch 1 --batch 64 --case nop --runs 0 --quick";
         let options = Options::of(&command().get_matches_from(line.split(' ')));
-        assert!(options.group == Group::Micro && options.quick);
+        assert!(options.groups == [Group::Micro] && options.quick);
         assert_eq!(options.batches, [1, 64]);
         assert_eq!(options.cases, ["nop"]);
         assert_eq!(options.runs, 1);
+    }
+
+    fn asked(line: &str) -> Options {
+        Options::of(&command().get_matches_from(line.split(' ')))
+    }
+
+    #[test]
+    fn all_is_every_group() {
+        assert_eq!(asked("flexsc-bench all").groups, Group::ALL);
+    }
+
+    #[test]
+    fn a_case_chooses_among_those_of_its_group_alone() {
+        let options = asked("flexsc-bench all --case waiting --case nop");
+        assert_eq!(options.cases_of(Group::Flat), ["waiting"]);
+        assert_eq!(options.cases_of(Group::Micro), ["nop"]);
+        assert!(options.check_cases().is_ok());
+    }
+
+    #[test]
+    fn a_case_of_another_group_is_refused() {
+        assert!(
+            asked("flexsc-bench micro --case waiting")
+                .check_cases()
+                .is_err()
+        );
     }
 }

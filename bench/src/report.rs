@@ -87,7 +87,7 @@ impl Report {
         }
     }
 
-    /// A row of group micro, and its limit.
+    /// A row of a table, and its limit if it has one.
     ///
     /// # Errors
     ///
@@ -95,10 +95,13 @@ impl Report {
     pub(crate) fn row(&mut self, row: &Row, limit: Option<f64>) -> Result<(), Error> {
         let (median, (low, high)) = (row.median(), row.spread());
         let mut line = json!({
-            "group": "micro", "case": row.case, "backend": row.kind.name(), "batch": row.batch,
+            "group": row.group, "case": row.case, "backend": row.kind.name(), "batch": row.batch,
             "calls_per_unit": row.steps, "unit": self.unit, "runs": row.costs.len(),
             "median": rounded(median.total), "min": rounded(low), "max": rounded(high),
         });
+        if let Some(at) = row.at {
+            line["at"] = at.into();
+        }
         if self.unit == "instructions" {
             line["user"] = rounded(median.user);
             line["kernel_here"] = rounded(median.kernel_here);
@@ -195,6 +198,45 @@ impl Report {
         println!();
     }
 
+    /// What a unit costs when there are more and more of something, and between which of them it is
+    /// flat.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Report`].
+    pub(crate) fn series(
+        &mut self,
+        case: &'static str,
+        of: &str,
+        rows: &[Row],
+        counts: &[usize],
+    ) -> Result<(), Error> {
+        println!("{case}, in {}: {of}", self.unit);
+        print!("{:<12}", "");
+        for count in counts {
+            print!(" {count:>9}");
+        }
+        println!("  highest over lowest");
+        for (_, kind) in columns(rows) {
+            let of_kind: Vec<_> = rows.iter().filter(|row| row.kind == kind).collect();
+            print!("{:<12}", kind.name());
+            for &count in counts {
+                let row = of_kind.iter().find(|row| row.at == Some(count));
+                print!(" {:>9}", row.map_or("-".into(), |row| total(row)));
+            }
+            let totals: Vec<_> = of_kind.iter().map(|row| row.median().total).collect();
+            let percent = over_lowest(&totals);
+            println!("  {percent:.1} %");
+            let group = rows.first().map_or("", |row| row.group);
+            self.line(json!({
+                "group": group, "case": case, "backend": kind.name(), "unit": "percent",
+                "over_lowest": rounded(percent),
+            }))?;
+        }
+        println!();
+        Ok(())
+    }
+
     /// All that is known of one batch.
     pub(crate) fn details(&self, rows: &[Row], batch: usize, limit: impl Fn(&Row) -> Option<f64>) {
         println!(
@@ -247,6 +289,16 @@ impl Report {
     }
 }
 
+/// By how much the highest is above the lowest, in percent.
+fn over_lowest(totals: &[f64]) -> f64 {
+    let low = totals.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = totals.iter().copied().fold(0.0, f64::max);
+    match low > 0.0 && low.is_finite() {
+        true => (high / low - 1.0) * 100.0,
+        false => 0.0,
+    }
+}
+
 fn columns(rows: &[Row]) -> Vec<(&'static str, Kind)> {
     let mut seen = Vec::new();
     for row in rows {
@@ -295,6 +347,13 @@ fn rounded(value: f64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flat_is_measured_from_the_lowest() {
+        assert_eq!(over_lowest(&[110.0, 100.0, 125.0]), 25.0);
+        assert_eq!(over_lowest(&[7.0]), 0.0);
+        assert_eq!(over_lowest(&[]), 0.0);
+    }
 
     #[test]
     fn the_limit_is_the_call_without_its_trap() {

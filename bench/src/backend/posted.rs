@@ -100,6 +100,10 @@ impl Backend for Posted {
         }
     }
 
+    fn park(&mut self, call: Call, count: usize) {
+        self.post(&vec![call; count]);
+    }
+
     fn stats(&self) -> Option<Stats> {
         Some(self.counted())
     }

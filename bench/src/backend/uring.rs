@@ -6,6 +6,8 @@
 use core::hint::spin_loop;
 use io_uring::{IoUring, opcode, squeue, types::Fd};
 
+use libflexsc::sys;
+
 use super::{Backend, Kind};
 use crate::{call::Call, cpu::Cpus, error::Error};
 
@@ -19,9 +21,10 @@ pub(crate) struct Uring {
 }
 
 /// Whether io_uring has an operation for this call.
-pub(crate) fn has(nr: u16) -> bool {
-    matches!(
-        nr.into(),
+pub(crate) fn has(call: &Call) -> bool {
+    let nop = call.nr == sys::NR_NOP;
+    nop || matches!(
+        call.nr.into(),
         libc::SYS_read
             | libc::SYS_write
             | libc::SYS_pread64
@@ -97,6 +100,20 @@ impl Uring {
         })
     }
 
+    /// Puts the calls into the submission ring, with their places for tokens.
+    fn push_all(&mut self, calls: &[Call]) {
+        let mut submission = self.ring.submission();
+        for (token, call) in (0..).zip(calls) {
+            let entry = entry(call).user_data(token);
+            // SAFETY: As for plain calls.
+            while unsafe { submission.push(&entry) }.is_err() {
+                // The kernel's thread frees places after it has completed what was in them.
+                submission.sync();
+                spin_loop();
+            }
+        }
+    }
+
     /// Takes what is complete; returns how many that were.
     fn reap(&mut self, results: &mut [i64]) -> usize {
         let mut count = 0;
@@ -112,17 +129,7 @@ impl Uring {
 
 impl Backend for Uring {
     fn batch(&mut self, calls: &[Call], results: &mut [i64]) {
-        let mut submission = self.ring.submission();
-        for (token, call) in (0..).zip(calls) {
-            let entry = entry(call).user_data(token);
-            // SAFETY: As for plain calls.
-            while unsafe { submission.push(&entry) }.is_err() {
-                // The kernel's thread frees places after it has completed what was in them.
-                submission.sync();
-                spin_loop();
-            }
-        }
-        drop(submission);
+        self.push_all(calls);
         let mut left = calls.len();
         if self.polled {
             // A system call only where the kernel's thread sleeps.
@@ -138,5 +145,10 @@ impl Backend for Uring {
             let _ = self.ring.submit_and_wait(left);
             left -= self.reap(results);
         }
+    }
+
+    fn park(&mut self, call: Call, count: usize) {
+        self.push_all(&vec![call; count]);
+        let _ = self.ring.submit();
     }
 }
