@@ -2,5 +2,6 @@
 //! Groups of measurements.
 
 pub(crate) mod cost;
+pub(crate) mod files;
 pub(crate) mod flat;
 pub(crate) mod micro;

@@ -26,7 +26,7 @@ use case::Places;
 use counts::Counts;
 use cpu::Cpus;
 use error::Error;
-use group::{cost, flat, micro};
+use group::{cost, files, flat, micro};
 use measure::{Meter, Plan};
 use options::{Group, Options};
 use report::Report;
@@ -117,6 +117,7 @@ fn run(options: Options) -> Result<(), Error> {
                 println!("group cost is about the module, which is not among the backends");
             }
             Group::Flat => flat::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
+            Group::Files => files::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
         }
     }
     report.flush()

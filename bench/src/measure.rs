@@ -99,6 +99,8 @@ pub(crate) struct Row {
     pub(crate) at: Option<usize>,
     /// Calls of a unit.
     pub(crate) steps: usize,
+    /// Those of them that the backend does not have, and that are made as plain calls instead.
+    pub(crate) plain: usize,
     /// Of each run.
     pub(crate) costs: Vec<Cost>,
     /// Where the events can be counted.
@@ -123,6 +125,7 @@ impl Row {
             batch,
             at: None,
             steps,
+            plain: 0,
             costs: Vec::new(),
             happened: None,
             lanes: None,

@@ -5,7 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
-use crate::{backend::Kind, case, error::Error, group::flat};
+use crate::{
+    backend::Kind,
+    case,
+    error::Error,
+    group::{files, flat},
+};
 
 /// What is asked for.
 pub(crate) struct Options {
@@ -33,16 +38,18 @@ pub(crate) enum Group {
     Micro,
     Cost,
     Flat,
+    Files,
 }
 
 impl Group {
-    const ALL: [Self; 3] = [Self::Micro, Self::Cost, Self::Flat];
+    const ALL: [Self; 4] = [Self::Micro, Self::Cost, Self::Flat, Self::Files];
 
     fn name(self) -> &'static str {
         match self {
             Self::Micro => "micro",
             Self::Cost => "cost",
             Self::Flat => "flat",
+            Self::Files => "files",
         }
     }
 
@@ -54,6 +61,7 @@ impl Group {
             Self::Flat => {
                 "whether a call costs the same when there are many entries, contexts, descriptors"
             }
+            Self::Files => "creating, reading and removing very many small files",
         }
     }
 
@@ -63,6 +71,7 @@ impl Group {
             Self::Micro => case::names().collect(),
             Self::Cost => Vec::new(),
             Self::Flat => flat::series().map(|(name, _)| name).collect(),
+            Self::Files => files::names().collect(),
         }
     }
 }

@@ -102,6 +102,9 @@ impl Report {
         if let Some(at) = row.at {
             line["at"] = at.into();
         }
+        if row.plain > 0 {
+            line["plain_calls_per_unit"] = row.plain.into();
+        }
         if self.unit == "instructions" {
             line["user"] = rounded(median.user);
             line["kernel_here"] = rounded(median.kernel_here);
@@ -182,13 +185,13 @@ impl Report {
 
     /// What a batch of each size costs.
     pub(crate) fn by_batch(&self, rows: &[Row], batches: &[usize]) {
-        print!("{:<12} {:<9}", self.unit, "batch");
+        print!("{:<14} {:<9}", self.unit, "batch");
         for batch in batches {
             print!(" {batch:>8}");
         }
         println!();
         for (first, kind) in columns(rows) {
-            print!("{:<12} {:<9}", first, kind.name());
+            print!("{:<14} {:<9}", first, kind.name());
             for &batch in batches {
                 let row = find(rows, first, kind, batch);
                 print!(" {:>8}", row.map_or("-".into(), total));
@@ -240,7 +243,7 @@ impl Report {
     /// All that is known of one batch.
     pub(crate) fn details(&self, rows: &[Row], batch: usize, limit: impl Fn(&Row) -> Option<f64>) {
         println!(
-            "{:<12} {:<9} {:>9} {:>17} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>8}  lanes, batch {batch}",
+            "{:<14} {:<9} {:>9} {:>17} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>8}  lanes, batch {batch}",
             self.unit,
             "",
             "median",
@@ -262,7 +265,7 @@ impl Report {
                     .map_or("-".into(), |it| format!("{:.3}", value(it)))
             };
             println!(
-                "{:<12} {:<9} {:>9} {:>17} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>8}  {}",
+                "{:<14} {:<9} {:>9} {:>17} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>8}  {}",
                 row.case,
                 row.kind.name(),
                 total(row),
@@ -278,12 +281,12 @@ impl Report {
                 limit(row).map_or("-".into(), figure),
                 happened(|it| it.traps),
                 happened(|it| it.switches),
-                row.lanes.map_or(String::new(), lanes),
+                remark(row),
             );
         }
         println!();
         for name in case::names().filter(|name| rows.iter().any(|row| row.case == *name)) {
-            println!("{name:<12} {}", case::describe(name));
+            println!("{name:<14} {}", case::describe(name));
         }
         println!();
     }
@@ -319,6 +322,23 @@ pub(crate) fn find<'a>(rows: &'a [Row], case: &str, kind: Kind, batch: usize) ->
 fn total(row: &Row) -> String {
     let mark = if row.kind.tells_polling() { "" } else { "*" };
     format!("{}{mark}", figure(row.median().total))
+}
+
+/// Who executed, where it says, and what it could not.
+fn remark(row: &Row) -> String {
+    let lanes = row.lanes.map(lanes);
+    let plain = match row.plain {
+        0 => None,
+        plain => Some(format!(
+            "{plain} of {} calls plain: it has no such call",
+            row.steps
+        )),
+    };
+    lanes
+        .into_iter()
+        .chain(plain)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn lanes([w, t, c, back]: [u64; 4]) -> String {

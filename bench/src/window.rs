@@ -96,8 +96,8 @@ impl Bench<'_> {
                 let (before, after) = results.split_at_mut(place);
                 let step = &mut self.case.steps[place];
                 let calls: &mut [Call] = &mut step.calls[from..to];
-                if let (true, Some(before)) = (step.takes_descriptor, before.last()) {
-                    for (call, descriptor) in calls.iter_mut().zip(&before[from..to]) {
+                if let Some(opening) = step.descriptor_of {
+                    for (call, descriptor) in calls.iter_mut().zip(&before[opening][from..to]) {
                         call.args[0] = *descriptor as u64;
                     }
                 }

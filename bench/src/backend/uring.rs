@@ -8,7 +8,7 @@ use io_uring::{IoUring, opcode, squeue, types::Fd};
 
 use libflexsc::sys;
 
-use super::{Backend, Kind};
+use super::{Backend, Kind, direct::Direct};
 use crate::{call::Call, cpu::Cpus, error::Error};
 
 /// Milliseconds after which the kernel's thread goes to sleep, by far longer than a batch takes.
@@ -20,7 +20,7 @@ pub(crate) struct Uring {
     polled: bool,
 }
 
-/// Whether io_uring has an operation for this call.
+/// Whether io_uring has an operation for this call. What it has not is made as a plain call.
 pub(crate) fn has(call: &Call) -> bool {
     let nop = call.nr == sys::NR_NOP;
     nop || matches!(
@@ -129,6 +129,10 @@ impl Uring {
 
 impl Backend for Uring {
     fn batch(&mut self, calls: &[Call], results: &mut [i64]) {
+        // All calls of a batch are alike.
+        if calls.first().is_some_and(|call| !has(call)) {
+            return Direct.batch(calls, results);
+        }
         self.push_all(calls);
         let mut left = calls.len();
         if self.polled {
