@@ -5,3 +5,4 @@ pub(crate) mod cost;
 pub(crate) mod files;
 pub(crate) mod flat;
 pub(crate) mod micro;
+pub(crate) mod net;

@@ -9,6 +9,7 @@ mod case;
 mod counts;
 mod cpu;
 mod descriptors;
+mod echo;
 mod error;
 mod events;
 mod group;
@@ -26,7 +27,7 @@ use case::Places;
 use counts::Counts;
 use cpu::Cpus;
 use error::Error;
-use group::{cost, files, flat, micro};
+use group::{cost, files, flat, micro, net};
 use measure::{Meter, Plan};
 use options::{Group, Options};
 use report::Report;
@@ -73,7 +74,7 @@ fn run(options: Options) -> Result<(), Error> {
         Some(path) => {
             let mut counts = Counts::begin(path)?;
             calibrate::check(&mut counts, cpus)?;
-            let polls = match kinds.contains(&Kind::Module) {
+            let polls = match kinds.contains(&Kind::Module) || kinds.contains(&Kind::Green) {
                 true => calibrate::poll_lengths(&mut counts, cpus, &places)?,
                 false => Default::default(),
             };
@@ -118,6 +119,7 @@ fn run(options: Options) -> Result<(), Error> {
             }
             Group::Flat => flat::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
             Group::Files => files::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
+            Group::Net => net::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
         }
     }
     report.flush()

@@ -9,7 +9,7 @@ use crate::{
     backend::Kind,
     case,
     error::Error,
-    group::{files, flat},
+    group::{files, flat, net},
 };
 
 /// What is asked for.
@@ -39,10 +39,11 @@ pub(crate) enum Group {
     Cost,
     Flat,
     Files,
+    Net,
 }
 
 impl Group {
-    const ALL: [Self; 4] = [Self::Micro, Self::Cost, Self::Flat, Self::Files];
+    const ALL: [Self; 5] = [Self::Micro, Self::Cost, Self::Flat, Self::Files, Self::Net];
 
     fn name(self) -> &'static str {
         match self {
@@ -50,6 +51,7 @@ impl Group {
             Self::Cost => "cost",
             Self::Flat => "flat",
             Self::Files => "files",
+            Self::Net => "net",
         }
     }
 
@@ -62,6 +64,7 @@ impl Group {
                 "whether a call costs the same when there are many entries, contexts, descriptors"
             }
             Self::Files => "creating, reading and removing very many small files",
+            Self::Net => "an echo server by connections",
         }
     }
 
@@ -72,6 +75,7 @@ impl Group {
             Self::Cost => Vec::new(),
             Self::Flat => flat::series().map(|(name, _)| name).collect(),
             Self::Files => files::names().collect(),
+            Self::Net => net::names().collect(),
         }
     }
 }

@@ -8,7 +8,7 @@ use io_uring::{IoUring, opcode, squeue, types::Fd};
 
 use libflexsc::sys;
 
-use super::{Backend, Kind, direct::Direct};
+use super::{Backend, Kind, Queue, direct::Direct};
 use crate::{call::Call, cpu::Cpus, error::Error};
 
 /// Milliseconds after which the kernel's thread goes to sleep, by far longer than a batch takes.
@@ -82,7 +82,22 @@ fn entry(call: &Call) -> squeue::Entry {
     }
 }
 
+fn push(submission: &mut squeue::SubmissionQueue<'_>, call: &Call, token: u64) {
+    let entry = entry(call).user_data(token);
+    // SAFETY: As for plain calls.
+    while unsafe { submission.push(&entry) }.is_err() {
+        // The kernel's thread frees places after it has completed what was in them.
+        submission.sync();
+        spin_loop();
+    }
+}
+
 impl Uring {
+    /// A ring with room for so many calls.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
     pub(crate) fn open(kind: Kind, cpus: Cpus, batch: usize) -> Result<Self, Error> {
         let failed = |error: std::io::Error| Error::Backend(kind.name(), error.to_string());
         Cpus::bind(&[cpus.here])?;
@@ -104,13 +119,7 @@ impl Uring {
     fn push_all(&mut self, calls: &[Call]) {
         let mut submission = self.ring.submission();
         for (token, call) in (0..).zip(calls) {
-            let entry = entry(call).user_data(token);
-            // SAFETY: As for plain calls.
-            while unsafe { submission.push(&entry) }.is_err() {
-                // The kernel's thread frees places after it has completed what was in them.
-                submission.sync();
-                spin_loop();
-            }
+            push(&mut submission, call, token);
         }
     }
 
@@ -154,5 +163,32 @@ impl Backend for Uring {
     fn park(&mut self, call: Call, count: usize) {
         self.push_all(&vec![call; count]);
         let _ = self.ring.submit();
+    }
+}
+
+impl Queue for Uring {
+    fn push(&mut self, call: &Call, token: u64) {
+        push(&mut self.ring.submission(), call, token);
+    }
+
+    fn flush(&mut self) {
+        let _ = self.ring.submit();
+    }
+
+    fn wait(&mut self) {
+        if !self.polled {
+            let _ = self.ring.submit_and_wait(1);
+            return;
+        }
+        let _ = self.ring.submit();
+        while self.ring.completion().is_empty() {
+            spin_loop();
+        }
+    }
+
+    fn take(&mut self, done: &mut Vec<(u64, i64)>) {
+        for completion in self.ring.completion() {
+            done.push((completion.user_data(), completion.result().into()));
+        }
     }
 }

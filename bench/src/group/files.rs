@@ -36,7 +36,8 @@ pub(crate) fn run(
     report: &mut Report,
 ) -> Result<(), Error> {
     let files = if few { FEW_FILES } else { FILES };
-    let kinds = plan.usable(kinds);
+    let mut kinds = plan.usable(kinds);
+    kinds.retain(|kind| kind.takes_batches());
     // Those of a batch, which are open at once, and the program's own.
     descriptors::allow(BATCH + 256).map_err(|error| Error::Case("files", error))?;
     let mut rows: Vec<Row> = Vec::new();

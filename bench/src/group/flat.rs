@@ -179,11 +179,14 @@ fn case(series: &Series, count: usize, units: usize, plan: &Plan) -> Result<Case
     Ok(case)
 }
 
-/// Whether it can have many of these. Plain calls have neither entries nor contexts: their
+/// Whether it has what there are many of. Plain calls have neither entries nor contexts: their
 /// rows stand beside the others and show what the measurement itself adds.
 fn suits(kind: Kind, many: Many) -> bool {
-    // A thread of the pool would wait for each.
-    kind != Kind::Threads || many != Many::Waiting
+    match kind {
+        // A thread of the pool would wait for each.
+        Kind::Threads => many != Many::Waiting,
+        kind => kind.takes_batches(),
+    }
 }
 
 #[cfg(test)]
