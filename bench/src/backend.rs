@@ -16,6 +16,9 @@ pub(crate) trait Backend {
     /// flight at once, and it returns when all are complete.
     fn batch(&mut self, calls: &[Call], results: &mut [i64]);
 
+    /// As [`Self::batch`], with work behind each call: after it was made, or posted.
+    fn among(&mut self, calls: &[Call], results: &mut [i64], work: &mut dyn FnMut());
+
     /// Posts a call so many times that does not complete while this is used. Plain calls cannot do
     /// that, and are not made.
     fn park(&mut self, _call: Call, _count: usize) {}

@@ -4,5 +4,6 @@
 pub(crate) mod cost;
 pub(crate) mod files;
 pub(crate) mod flat;
+pub(crate) mod indirect;
 pub(crate) mod micro;
 pub(crate) mod net;

@@ -19,6 +19,7 @@ mod measure;
 mod options;
 mod report;
 mod window;
+mod work;
 
 use std::process::ExitCode;
 
@@ -27,7 +28,7 @@ use case::Places;
 use counts::Counts;
 use cpu::Cpus;
 use error::Error;
-use group::{cost, files, flat, micro, net};
+use group::{cost, files, flat, indirect, micro, net};
 use measure::{Meter, Plan};
 use options::{Group, Options};
 use report::Report;
@@ -119,6 +120,7 @@ fn run(options: Options) -> Result<(), Error> {
             }
             Group::Flat => flat::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
             Group::Files => files::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
+            Group::Indirect => indirect::run(&cases, &kinds, &mut plan, &mut report)?,
             Group::Net => net::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
         }
     }

@@ -14,6 +14,7 @@ use crate::{
     error::Error,
     events::{Counted, Events},
     window::{Bench, Turn, WARM_UP},
+    work::UserWork,
 };
 
 /// What a run counts, or times.
@@ -167,6 +168,8 @@ pub(crate) struct Batches<'a> {
     pub(crate) case: &'a mut Case,
     /// Units in flight at once.
     pub(crate) batch: usize,
+    /// What is done behind each call.
+    pub(crate) work: Option<UserWork>,
     pub(crate) open: Open<'a>,
 }
 
@@ -181,6 +184,7 @@ impl Subject for Batches<'_> {
             case: self.case,
             kind,
             batch: self.batch,
+            work: self.work.as_mut(),
         }))
     }
 }

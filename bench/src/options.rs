@@ -9,7 +9,7 @@ use crate::{
     backend::Kind,
     case,
     error::Error,
-    group::{files, flat, net},
+    group::{files, flat, indirect, net},
 };
 
 /// What is asked for.
@@ -38,18 +38,27 @@ pub(crate) enum Group {
     Micro,
     Cost,
     Flat,
+    Indirect,
     Files,
     Net,
 }
 
 impl Group {
-    const ALL: [Self; 5] = [Self::Micro, Self::Cost, Self::Flat, Self::Files, Self::Net];
+    const ALL: [Self; 6] = [
+        Self::Micro,
+        Self::Cost,
+        Self::Flat,
+        Self::Indirect,
+        Self::Files,
+        Self::Net,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Micro => "micro",
             Self::Cost => "cost",
             Self::Flat => "flat",
+            Self::Indirect => "indirect",
             Self::Files => "files",
             Self::Net => "net",
         }
@@ -63,6 +72,7 @@ impl Group {
             Self::Flat => {
                 "whether a call costs the same when there are many entries, contexts, descriptors"
             }
+            Self::Indirect => "calls with work in user mode between them",
             Self::Files => "creating, reading and removing very many small files",
             Self::Net => "an echo server by connections",
         }
@@ -74,6 +84,7 @@ impl Group {
             Self::Micro => case::names().collect(),
             Self::Cost => Vec::new(),
             Self::Flat => flat::series().map(|(name, _)| name).collect(),
+            Self::Indirect => indirect::names().collect(),
             Self::Files => files::names().collect(),
             Self::Net => net::names().collect(),
         }

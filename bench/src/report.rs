@@ -183,6 +183,22 @@ impl Report {
         self.line(json!({ "group": "cost", "what": what, "per": per, "unit": "count", "median": rounded(count) }))
     }
 
+    /// What follows from the medians of rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Report`].
+    pub(crate) fn derived(
+        &mut self,
+        group: &str,
+        what: &str,
+        per: &str,
+        value: f64,
+    ) -> Result<(), Error> {
+        println!("{what:<44} {:>9}  per {per}", figure(value));
+        self.line(json!({ "group": group, "what": what, "per": per, "unit": self.unit, "median": rounded(value) }))
+    }
+
     /// What a batch of each size costs.
     pub(crate) fn by_batch(&self, rows: &[Row], batches: &[usize]) {
         print!("{:<14} {:<9}", self.unit, "batch");

@@ -12,6 +12,7 @@ use crate::{
     error::Error,
     events::{Counted, Events},
     mark::{self, mark},
+    work::UserWork,
 };
 
 /// The fewest units in a window: short enough for most windows to pass without a timer interrupt.
@@ -45,6 +46,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) backend: Box<dyn Backend>,
     /// Units in flight at once.
     pub(crate) batch: usize,
+    /// What is done behind each call.
+    pub(crate) work: Option<&'a mut UserWork>,
 }
 
 impl Turn for Bench<'_> {
@@ -101,7 +104,11 @@ impl Bench<'_> {
                         call.args[0] = *descriptor as u64;
                     }
                 }
-                self.backend.batch(calls, &mut after[0][from..to]);
+                let results = &mut after[0][from..to];
+                match &mut self.work {
+                    None => self.backend.batch(calls, results),
+                    Some(work) => self.backend.among(calls, results, &mut || work.unit()),
+                }
             }
             from = to;
         }

@@ -52,6 +52,10 @@ impl Backend for InTurn {
         }
     }
 
+    fn among(&mut self, calls: &[Call], results: &mut [i64], work: &mut dyn FnMut()) {
+        self.backends[self.next].among(calls, results, work);
+    }
+
     fn stats(&self) -> Option<Stats> {
         let mut sum = Stats::default();
         for backend in &self.backends {
@@ -98,6 +102,10 @@ impl Parked {
 impl Backend for Parked {
     fn batch(&mut self, calls: &[Call], results: &mut [i64]) {
         self.backend.batch(calls, results);
+    }
+
+    fn among(&mut self, calls: &[Call], results: &mut [i64], work: &mut dyn FnMut()) {
+        self.backend.among(calls, results, work);
     }
 
     fn stats(&self) -> Option<Stats> {

@@ -97,6 +97,14 @@ impl Posted {
         count
     }
 
+    /// Waits for so many, and takes them.
+    fn finish(&mut self, mut left: usize, results: &mut [i64]) {
+        while left > 0 {
+            self.wait(left);
+            left -= self.reap(results);
+        }
+    }
+
     /// What the context has done.
     pub(crate) fn counted(&self) -> Stats {
         self.context.stats()
@@ -106,11 +114,15 @@ impl Posted {
 impl Backend for Posted {
     fn batch(&mut self, calls: &[Call], results: &mut [i64]) {
         self.post(calls);
-        let mut left = calls.len();
-        while left > 0 {
-            self.wait(left);
-            left -= self.reap(results);
+        self.finish(calls.len(), results);
+    }
+
+    fn among(&mut self, calls: &[Call], results: &mut [i64], work: &mut dyn FnMut()) {
+        for (token, call) in (0..).zip(calls) {
+            self.push(call, token);
+            work();
         }
+        self.finish(calls.len(), results);
     }
 
     fn park(&mut self, call: Call, count: usize) {

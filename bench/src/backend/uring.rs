@@ -134,16 +134,9 @@ impl Uring {
         }
         count
     }
-}
 
-impl Backend for Uring {
-    fn batch(&mut self, calls: &[Call], results: &mut [i64]) {
-        // All calls of a batch are alike.
-        if calls.first().is_some_and(|call| !has(call)) {
-            return Direct.batch(calls, results);
-        }
-        self.push_all(calls);
-        let mut left = calls.len();
+    /// Submits what is in the ring, waits for so many, and takes them.
+    fn finish(&mut self, mut left: usize, results: &mut [i64]) {
         if self.polled {
             // A system call only where the kernel's thread sleeps.
             let _ = self.ring.submit();
@@ -158,6 +151,25 @@ impl Backend for Uring {
             let _ = self.ring.submit_and_wait(left);
             left -= self.reap(results);
         }
+    }
+}
+
+impl Backend for Uring {
+    fn batch(&mut self, calls: &[Call], results: &mut [i64]) {
+        // All calls of a batch are alike.
+        if calls.first().is_some_and(|call| !has(call)) {
+            return Direct.batch(calls, results);
+        }
+        self.push_all(calls);
+        self.finish(calls.len(), results);
+    }
+
+    fn among(&mut self, calls: &[Call], results: &mut [i64], work: &mut dyn FnMut()) {
+        for (token, call) in (0..).zip(calls) {
+            self.push(call, token);
+            work();
+        }
+        self.finish(calls.len(), results);
     }
 
     fn park(&mut self, call: Call, count: usize) {

@@ -84,6 +84,7 @@ fn measured(
     let mut batches = Batches {
         case: &mut case,
         batch: BATCH,
+        work: None,
         open: &Kind::open,
     };
     let windows = core::mem::replace(&mut plan.windows, WINDOWS);

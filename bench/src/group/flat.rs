@@ -155,6 +155,7 @@ fn measured(
     let mut batches = Batches {
         case: &mut case,
         batch,
+        work: None,
         open: &open,
     };
     plan.measure(&mut rows, &mut batches)?;

@@ -64,6 +64,7 @@ fn measured(name: &str, kinds: &[Kind], batch: usize, plan: &mut Plan) -> Result
     let mut batches = Batches {
         case: &mut case,
         batch,
+        work: None,
         open: &Kind::open,
     };
     plan.measure(&mut rows, &mut batches)?;
