@@ -17,6 +17,8 @@ mod machine;
 mod mark;
 mod measure;
 mod options;
+#[cfg(feature = "plot")]
+mod plot;
 mod report;
 mod window;
 mod work;
@@ -30,7 +32,7 @@ use cpu::Cpus;
 use error::Error;
 use group::{cost, files, flat, indirect, micro, net};
 use measure::{Meter, Plan};
-use options::{Group, Options};
+use options::{Asked, Group, Options};
 use report::Report;
 
 /// Batches: all, and few.
@@ -41,7 +43,12 @@ const WINDOWS: usize = 9;
 const FEW_WINDOWS: usize = 5;
 
 fn main() -> ExitCode {
-    match run(Options::parse()) {
+    let result = match Asked::parse() {
+        Asked::Measure(options) => run(*options),
+        #[cfg(feature = "plot")]
+        Asked::Plot { files, directory } => plot::run(&files, &directory),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("flexsc-bench: {error}");

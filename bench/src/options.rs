@@ -32,6 +32,37 @@ pub(crate) struct Options {
     pub(crate) facts: Vec<String>,
 }
 
+/// What is to be done.
+pub(crate) enum Asked {
+    Measure(Box<Options>),
+    /// Files of results are to be drawn into a directory.
+    #[cfg(feature = "plot")]
+    Plot {
+        files: Vec<PathBuf>,
+        directory: PathBuf,
+    },
+}
+
+impl Asked {
+    /// By the arguments of this process; ends it where they are wrong.
+    pub(crate) fn parse() -> Self {
+        Self::of(&command().get_matches())
+    }
+
+    fn of(matches: &ArgMatches) -> Self {
+        #[cfg(feature = "plot")]
+        if let Some(matches) = matches.subcommand_matches(PLOT) {
+            let files = matches.get_many("file").into_iter().flatten().cloned();
+            let directory = matches.get_one::<PathBuf>("directory").cloned();
+            return Self::Plot {
+                files: files.collect(),
+                directory: directory.unwrap_or_default(),
+            };
+        }
+        Self::Measure(Box::new(Options::of(matches)))
+    }
+}
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
@@ -92,11 +123,6 @@ impl Group {
 }
 
 impl Options {
-    /// Those of this process; ends it where they are wrong.
-    pub(crate) fn parse() -> Self {
-        Self::of(&command().get_matches())
-    }
-
     fn of(matches: &ArgMatches) -> Self {
         let all = |name| {
             matches
@@ -157,6 +183,10 @@ impl Options {
     }
 }
 
+/// What draws instead of measuring.
+#[cfg(feature = "plot")]
+const PLOT: &str = "plot";
+
 /// Stands for every group.
 const ALL: &str = "all";
 
@@ -177,7 +207,7 @@ fn command() -> Command {
     let cases: Vec<_> = cases
         .map(|group| format!("of {} {}", group.name(), group.cases().join(", ")))
         .collect();
-    Command::new("flexsc-bench")
+    let command = Command::new("flexsc-bench")
         .about("Measures what calls cost, in guest instructions or in nanoseconds")
         .arg(
             Arg::new("group")
@@ -244,7 +274,28 @@ fn command() -> Command {
             "fact",
             "NAME=VALUE",
             "Something for the head of the results".into(),
-        )))
+        )));
+    #[cfg(feature = "plot")]
+    let command = command
+        .subcommand(plot())
+        .subcommand_negates_reqs(true)
+        .args_conflicts_with_subcommands(true);
+    command
+}
+
+#[cfg(feature = "plot")]
+fn plot() -> Command {
+    let path = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name)
+            .value_name(value)
+            .help(help)
+            .required(true)
+            .value_parser(value_parser!(PathBuf))
+    };
+    Command::new(PLOT)
+        .about("Draws results as SVG and PNG: what a unit costs by batch, or along a series")
+        .arg(path("file", "FILE", "JSON lines that were kept").num_args(1..))
+        .arg(path("directory", "DIR", "Where the plots go"))
 }
 
 #[cfg(test)]
@@ -290,5 +341,17 @@ mod tests {
                 .check_cases()
                 .is_err()
         );
+    }
+
+    #[cfg(feature = "plot")]
+    #[test]
+    fn the_last_of_what_is_plotted_is_the_directory() {
+        let line = "flexsc-bench plot a.jsonl b.jsonl plots";
+        let asked = Asked::of(&command().get_matches_from(line.split(' ')));
+        let Asked::Plot { files, directory } = asked else {
+            panic!("plots are asked for");
+        };
+        assert_eq!(files, [PathBuf::from("a.jsonl"), "b.jsonl".into()]);
+        assert_eq!(directory, PathBuf::from("plots"));
     }
 }
