@@ -2,6 +2,7 @@
 //! Who executes the calls.
 
 mod direct;
+mod many;
 mod posted;
 mod uring;
 
@@ -14,6 +15,34 @@ pub(crate) trait Backend {
     /// Executes the calls, in any order, and puts into `results` what each returned. All are in
     /// flight at once, and it returns when all are complete.
     fn batch(&mut self, calls: &[Call], results: &mut [i64]);
+
+    /// As [`Self::batch`], with work behind each call: after it was made, or posted.
+    fn among(&mut self, calls: &[Call], results: &mut [i64], work: &mut dyn FnMut());
+
+    /// Posts a call so many times that does not complete while this is used. Plain calls cannot do
+    /// that, and are not made.
+    fn park(&mut self, _call: Call, _count: usize) {}
+
+    /// What libflexsc has counted, where it is in between.
+    fn stats(&self) -> Option<Stats> {
+        None
+    }
+}
+
+/// Calls in flight that complete one by one, in any order.
+pub(crate) trait Queue {
+    /// Posts a call; its completion has the token. It begins when it likes, at the latest with
+    /// [`Self::flush`] or [`Self::wait`].
+    fn push(&mut self, call: &Call, token: u64);
+
+    /// Lets all begin that was posted.
+    fn flush(&mut self);
+
+    /// Waits until something is complete.
+    fn wait(&mut self);
+
+    /// Adds what is complete: token and result of each.
+    fn take(&mut self, done: &mut Vec<(u64, i64)>);
 
     /// What libflexsc has counted, where it is in between.
     fn stats(&self) -> Option<Stats> {
@@ -36,16 +65,20 @@ pub(crate) enum Kind {
     Sqpoll,
     /// The library's pool of threads.
     Threads,
+    /// The library's green threads, over the module, or its pool where there is none. They serve
+    /// connections, and execute no batches.
+    Green,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Direct,
         Self::Module,
         Self::Caller,
         Self::Uring,
         Self::Sqpoll,
         Self::Threads,
+        Self::Green,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -56,6 +89,7 @@ impl Kind {
             Self::Uring => "io_uring",
             Self::Sqpoll => "sqpoll",
             Self::Threads => "threads",
+            Self::Green => "green",
         }
     }
 
@@ -68,7 +102,12 @@ impl Kind {
 
     /// Whether somebody on another CPU executes.
     pub(crate) fn wants_two_cpus(self) -> bool {
-        matches!(self, Self::Module | Self::Sqpoll | Self::Threads)
+        !matches!(self, Self::Direct | Self::Caller | Self::Uring)
+    }
+
+    /// Whether it executes batches of calls, one as the other.
+    pub(crate) fn takes_batches(self) -> bool {
+        self != Self::Green
     }
 
     /// Whether its polling can be told from its work: SQPOLL's thread polls without pausing.
@@ -82,7 +121,8 @@ impl Kind {
         match self {
             Self::Direct => !nop,
             Self::Module | Self::Caller | Self::Threads => true,
-            Self::Uring | Self::Sqpoll => nop || uring::has(call.nr),
+            Self::Uring | Self::Sqpoll => uring::has(call),
+            Self::Green => false,
         }
     }
 
@@ -101,8 +141,14 @@ impl Kind {
                 Box::new(posted::Posted::open(self, cpus, batch, |_| {})?)
             }
             Self::Uring | Self::Sqpoll => Box::new(uring::Uring::open(self, cpus, batch)?),
+            Self::Green => {
+                let why = "it executes no batches: take it in group net";
+                return Err(Error::Backend(self.name(), why.into()));
+            }
         })
     }
 }
 
+pub(crate) use many::{InTurn, Parked};
 pub(crate) use posted::Posted;
+pub(crate) use uring::Uring;

@@ -4,6 +4,10 @@
 mod file;
 mod path;
 mod socket;
+mod storm;
+
+pub(crate) use file::write_spread;
+pub(crate) use storm::{Storm, storm};
 
 use std::{fs::File, io, path::PathBuf};
 
@@ -22,8 +26,8 @@ pub(crate) struct Step {
     pub(crate) calls: Vec<Call>,
     /// What each has to return; [`None`] for a descriptor.
     pub(crate) returns: Option<i64>,
-    /// Each takes the descriptor that the call in its place has returned in the step before.
-    pub(crate) takes_descriptor: bool,
+    /// Each takes the descriptor that the call in its place has returned in the step with this number.
+    pub(crate) descriptor_of: Option<usize>,
 }
 
 impl Step {
@@ -31,8 +35,23 @@ impl Step {
         Self {
             calls: calls.into_iter().collect(),
             returns: Some(returns),
-            takes_descriptor: false,
+            descriptor_of: None,
         }
+    }
+
+    /// Opens a file each, which the steps that follow take by [`Self::on`].
+    fn opening(calls: impl IntoIterator<Item = Call>) -> Self {
+        Self {
+            calls: calls.into_iter().collect(),
+            returns: None,
+            descriptor_of: None,
+        }
+    }
+
+    /// Each on the descriptor that the step with this number has opened in its place.
+    fn on(mut self, opening: usize) -> Self {
+        self.descriptor_of = Some(opening);
+        self
     }
 }
 

@@ -37,6 +37,22 @@ pub(crate) enum Error {
     Event(&'static str, io::Error),
     /// The results cannot be written.
     Report(io::Error),
+    /// A file or directory of recorded results.
+    #[cfg(feature = "plot")]
+    File(PathBuf, io::Error),
+    /// A line of recorded results means nothing.
+    #[cfg(feature = "plot")]
+    Line {
+        file: PathBuf,
+        number: usize,
+        error: serde_json::Error,
+    },
+    /// No case has results for more than one batch or count.
+    #[cfg(feature = "plot")]
+    NothingToDraw,
+    /// A plot cannot be drawn.
+    #[cfg(feature = "plot")]
+    Plot(PathBuf, String),
 }
 
 impl fmt::Display for Error {
@@ -91,6 +107,29 @@ impl fmt::Display for Error {
                 "the event {event} cannot be counted: {error}: this takes root, and tracefs for tracepoints"
             ),
             Self::Report(error) => write!(f, "the results cannot be written: {error}"),
+            #[cfg(feature = "plot")]
+            Self::File(path, error) => write!(
+                f,
+                "{}: {error}: plot takes files that --json has made, and a directory",
+                path.display()
+            ),
+            #[cfg(feature = "plot")]
+            Self::Line {
+                file,
+                number,
+                error,
+            } => write!(
+                f,
+                "{}, line {number}: {error}: is it a file that --json has made?",
+                file.display()
+            ),
+            #[cfg(feature = "plot")]
+            Self::NothingToDraw => write!(
+                f,
+                "there is nothing to draw: no case was measured with more than one batch or count"
+            ),
+            #[cfg(feature = "plot")]
+            Self::Plot(path, why) => write!(f, "{}: {why}", path.display()),
         }
     }
 }

@@ -2,4 +2,8 @@
 //! Groups of measurements.
 
 pub(crate) mod cost;
+pub(crate) mod files;
+pub(crate) mod flat;
+pub(crate) mod indirect;
 pub(crate) mod micro;
+pub(crate) mod net;

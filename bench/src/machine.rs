@@ -35,7 +35,7 @@ pub(crate) fn facts(places: &Places, cpus: Cpus, given: &[String]) -> Vec<(Strin
 
 /// Who can be measured here by default: all, but the pool only where there is no module.
 pub(crate) fn backends() -> Vec<Kind> {
-    let module = Path::new(libflexsc::sys::DEVICE).exists();
+    let module = has_module();
     Kind::ALL
         .into_iter()
         .filter(|kind| match kind {
@@ -44,6 +44,11 @@ pub(crate) fn backends() -> Vec<Kind> {
             _ => true,
         })
         .collect()
+}
+
+/// Whether the module is loaded.
+pub(crate) fn has_module() -> bool {
+    Path::new(libflexsc::sys::DEVICE).exists()
 }
 
 fn trimmed(text: String) -> String {

@@ -8,6 +8,8 @@ mod call;
 mod case;
 mod counts;
 mod cpu;
+mod descriptors;
+mod echo;
 mod error;
 mod events;
 mod group;
@@ -15,8 +17,11 @@ mod machine;
 mod mark;
 mod measure;
 mod options;
+#[cfg(feature = "plot")]
+mod plot;
 mod report;
 mod window;
+mod work;
 
 use std::process::ExitCode;
 
@@ -25,9 +30,9 @@ use case::Places;
 use counts::Counts;
 use cpu::Cpus;
 use error::Error;
-use group::{cost, micro};
+use group::{cost, files, flat, indirect, micro, net};
 use measure::{Meter, Plan};
-use options::{Group, Options};
+use options::{Asked, Group, Options};
 use report::Report;
 
 /// Batches: all, and few.
@@ -38,7 +43,12 @@ const WINDOWS: usize = 9;
 const FEW_WINDOWS: usize = 5;
 
 fn main() -> ExitCode {
-    match run(Options::parse()) {
+    let result = match Asked::parse() {
+        Asked::Measure(options) => run(*options),
+        #[cfg(feature = "plot")]
+        Asked::Plot { files, directory } => plot::run(&files, &directory),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("flexsc-bench: {error}");
@@ -50,8 +60,8 @@ fn main() -> ExitCode {
 fn run(options: Options) -> Result<(), Error> {
     let cpus = Cpus::usable();
     let places = Places {
-        tmpfs: options.tmpfs,
-        disk: options.disk,
+        tmpfs: options.tmpfs.clone(),
+        disk: options.disk.clone(),
     };
     let kinds = match options.backends.is_empty() {
         true => machine::backends(),
@@ -61,17 +71,7 @@ fn run(options: Options) -> Result<(), Error> {
             .map(|name| Kind::from_name(name))
             .collect::<Result<_, _>>()?,
     };
-    let mut cases: Vec<_> = case::names().collect();
-    if !options.cases.is_empty() {
-        if let Some(name) = options
-            .cases
-            .iter()
-            .find(|name| !cases.contains(&name.as_str()))
-        {
-            return Err(Error::Unknown("case", name.clone()));
-        }
-        cases.retain(|name| options.cases.iter().any(|asked| asked == name));
-    }
+    options.check_cases()?;
     let batches = match (options.batches.is_empty(), options.quick) {
         (false, _) => options.batches.iter().copied().map(usize::from).collect(),
         (true, true) => FEW_BATCHES.to_vec(),
@@ -82,7 +82,7 @@ fn run(options: Options) -> Result<(), Error> {
         Some(path) => {
             let mut counts = Counts::begin(path)?;
             calibrate::check(&mut counts, cpus)?;
-            let polls = match kinds.contains(&Kind::Module) {
+            let polls = match kinds.contains(&Kind::Module) || kinds.contains(&Kind::Green) {
                 true => calibrate::poll_lengths(&mut counts, cpus, &places)?,
                 false => Default::default(),
             };
@@ -107,19 +107,28 @@ fn run(options: Options) -> Result<(), Error> {
         windows: if options.quick { FEW_WINDOWS } else { WINDOWS },
     };
     let mut report = Report::begin(options.json.as_deref(), unit, &facts)?;
-    if matches!(options.group, Group::Micro | Group::All) {
-        let micro = micro::Micro {
-            cases,
-            kinds: kinds.clone(),
-            batches,
-        };
-        micro::run(&micro, &mut plan, &mut report)?;
-    }
-    if matches!(options.group, Group::Cost | Group::All) {
-        if kinds.contains(&Kind::Module) {
-            cost::run(&mut plan, &mut report)?;
-        } else {
-            println!("group cost is about the module, which is not among the backends");
+    for &group in &options.groups {
+        let cases = options.cases_of(group);
+        if cases.is_empty() && !options.cases.is_empty() {
+            continue;
+        }
+        match group {
+            Group::Micro => {
+                let micro = micro::Micro {
+                    cases,
+                    kinds: kinds.clone(),
+                    batches: batches.clone(),
+                };
+                micro::run(&micro, &mut plan, &mut report)?;
+            }
+            Group::Cost if kinds.contains(&Kind::Module) => cost::run(&mut plan, &mut report)?,
+            Group::Cost => {
+                println!("group cost is about the module, which is not among the backends");
+            }
+            Group::Flat => flat::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
+            Group::Files => files::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
+            Group::Indirect => indirect::run(&cases, &kinds, &mut plan, &mut report)?,
+            Group::Net => net::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
         }
     }
     report.flush()

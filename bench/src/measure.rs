@@ -8,12 +8,13 @@ use libflexsc::Stats;
 use crate::{
     backend::{Backend, Kind},
     call::Call,
-    case::{self, Case, Places},
+    case::{Case, Places},
     counts::{Counts, PollLengths, Work},
     cpu::Cpus,
     error::Error,
     events::{Counted, Events},
-    window::{Bench, UNITS, WARM_UP},
+    window::{Bench, Turn, WARM_UP},
+    work::UserWork,
 };
 
 /// What a run counts, or times.
@@ -87,14 +88,20 @@ pub(crate) struct Happened {
     pub(crate) faults: f64,
 }
 
-/// One row: a case by a backend with a batch.
+/// One row: a case by a backend.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
+    pub(crate) group: &'static str,
     pub(crate) case: &'static str,
     pub(crate) kind: Kind,
+    /// Units in flight at once.
     pub(crate) batch: usize,
+    /// Of that of which the rows of a series have more and more.
+    pub(crate) at: Option<usize>,
     /// Calls of a unit.
     pub(crate) steps: usize,
+    /// Those of them that the backend does not have, and that are made as plain calls instead.
+    pub(crate) plain: usize,
     /// Of each run.
     pub(crate) costs: Vec<Cost>,
     /// Where the events can be counted.
@@ -104,6 +111,28 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// Of a case with so many calls for each unit, that nobody has executed yet.
+    pub(crate) fn new(
+        group: &'static str,
+        case: &'static str,
+        steps: usize,
+        kind: Kind,
+        batch: usize,
+    ) -> Self {
+        Self {
+            group,
+            case,
+            kind,
+            batch,
+            at: None,
+            steps,
+            plain: 0,
+            costs: Vec::new(),
+            happened: None,
+            lanes: None,
+        }
+    }
+
     pub(crate) fn median(&self) -> Cost {
         Cost::median(&self.costs).unwrap_or_default()
     }
@@ -118,65 +147,87 @@ impl Row {
     }
 }
 
+/// What is measured, by whom it is to be.
+pub(crate) trait Subject {
+    /// How many units a window has.
+    fn units(&self) -> usize;
+
+    /// Sets it up anew.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be done.
+    fn set_up(&mut self, kind: Kind, cpus: Cpus) -> Result<Box<dyn Turn + '_>, Error>;
+}
+
+/// Sets up who executes a number of calls at a time.
+type Open<'a> = &'a dyn Fn(Kind, Cpus, usize) -> Result<Box<dyn Backend>, Error>;
+
+/// The units of a case, in batches.
+pub(crate) struct Batches<'a> {
+    pub(crate) case: &'a mut Case,
+    /// Units in flight at once.
+    pub(crate) batch: usize,
+    /// What is done behind each call.
+    pub(crate) work: Option<UserWork>,
+    pub(crate) open: Open<'a>,
+}
+
+impl Subject for Batches<'_> {
+    fn units(&self) -> usize {
+        self.case.steps.first().map_or(0, |step| step.calls.len())
+    }
+
+    fn set_up(&mut self, kind: Kind, cpus: Cpus) -> Result<Box<dyn Turn + '_>, Error> {
+        Ok(Box::new(Bench {
+            backend: (self.open)(kind, cpus, self.batch.max(WARM_UP))?,
+            case: self.case,
+            kind,
+            batch: self.batch,
+            work: self.work.as_mut(),
+        }))
+    }
+}
+
 impl Plan {
-    /// Measures a case on each of these backends that has its calls: A B C A B C ..., each time set
-    /// up anew and warmed up; then counts events in windows of their own, since the tracepoint
-    /// lengthens a system call.
+    /// Those of the backends that can be measured here: who executes on another CPU needs one.
+    pub(crate) fn usable(&self, kinds: &[Kind]) -> Vec<Kind> {
+        kinds
+            .iter()
+            .copied()
+            .filter(|kind| self.cpus.there.is_some() || !kind.wants_two_cpus())
+            .collect()
+    }
+
+    /// Measures these rows of one subject: A B C A B C ..., each time set up anew and warmed up; then
+    /// counts events in windows of their own, since the tracepoint lengthens a system call.
     ///
     /// # Errors
     ///
     /// What has gone wrong; there are no figures for what did.
-    pub(crate) fn rows(
+    pub(crate) fn measure(
         &mut self,
-        name: &str,
-        kinds: &[Kind],
-        batch: usize,
-    ) -> Result<Vec<Row>, Error> {
-        let units = batch.max(UNITS);
-        let mut case = case::make(name, &self.places, units)?;
-        let steps = case.steps.len();
-        let mut rows: Vec<_> = kinds
-            .iter()
-            .filter(|kind| case.steps.iter().all(|step| kind.has(&step.calls[0])))
-            .map(|&kind| Row {
-                case: case.name,
-                kind,
-                batch,
-                steps,
-                costs: Vec::new(),
-                happened: None,
-                lanes: None,
-            })
-            .collect();
+        rows: &mut [Row],
+        subject: &mut dyn Subject,
+    ) -> Result<(), Error> {
         for _ in 0..self.runs {
-            for row in &mut rows {
-                let cost = self.turn(&mut case, row.kind, batch, units)?;
+            for row in &mut *rows {
+                let cost = self.turn(subject, row.kind)?;
                 row.costs.push(cost);
             }
         }
-        for row in &mut rows {
-            self.count_events(&mut case, row, units)?;
+        for row in rows {
+            self.count_events(subject, row)?;
         }
-        Ok(rows)
+        Ok(())
     }
 
-    fn turn(
-        &mut self,
-        case: &mut Case,
-        kind: Kind,
-        batch: usize,
-        units: usize,
-    ) -> Result<Cost, Error> {
-        let mut backend = kind.open(self.cpus, batch.max(WARM_UP))?;
-        let mut bench = Bench {
-            case,
-            kind,
-            backend: &mut *backend,
-            batch,
-        };
-        bench.run(2, None)?;
+    fn turn(&mut self, subject: &mut dyn Subject, kind: Kind) -> Result<Cost, Error> {
+        let units = subject.units();
+        let mut turn = subject.set_up(kind, self.cpus)?;
+        turn.run(2, None)?;
         self.forget()?;
-        let (times, _) = bench.run(self.windows, None)?;
+        let (times, _) = turn.run(self.windows, None)?;
         let costs = self.costs(&times, units)?;
         Ok(Cost::median(&costs).unwrap_or_default())
     }
@@ -221,25 +272,20 @@ impl Plan {
         }
     }
 
-    fn count_events(&mut self, case: &mut Case, row: &mut Row, units: usize) -> Result<(), Error> {
+    fn count_events(&self, subject: &mut dyn Subject, row: &mut Row) -> Result<(), Error> {
         // Before the backend: what it makes is counted, too. Without root there are none.
         let Ok(mut events) = Events::open() else {
             return Ok(());
         };
-        let mut backend = row.kind.open(self.cpus, row.batch.max(WARM_UP))?;
-        let mut bench = Bench {
-            case,
-            kind: row.kind,
-            backend: &mut *backend,
-            batch: row.batch,
-        };
-        bench.run(1, None)?;
+        let units = subject.units();
+        let mut turn = subject.set_up(row.kind, self.cpus)?;
+        turn.run(1, None)?;
         events.take()?;
-        let before = lanes(bench.backend);
-        let (_, counted) = bench.run(self.windows, Some(&mut events))?;
+        let before = turn.stats().map(lanes);
+        let (_, counted) = turn.run(self.windows, Some(&mut events))?;
         row.happened = Some(Happened::of(&counted, units));
         row.lanes = before
-            .zip(lanes(bench.backend))
+            .zip(turn.stats().map(lanes))
             .map(|(before, after)| core::array::from_fn(|lane| after[lane] - before[lane]));
         Ok(())
     }
@@ -265,14 +311,13 @@ impl Happened {
 }
 
 /// Entries executed in lanes W, T and C, and handed back.
-fn lanes(backend: &dyn Backend) -> Option<[u64; 4]> {
-    let stats: Stats = backend.stats()?;
-    Some([
+fn lanes(stats: Stats) -> [u64; 4] {
+    [
         stats.entries_w,
         stats.entries_t,
         stats.entries_c,
         stats.handed_back,
-    ])
+    ]
 }
 
 /// Calls that make somebody wait for some time, and keep him from nothing else.

@@ -3,13 +3,18 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
-use crate::{backend::Kind, case};
+use crate::{
+    backend::Kind,
+    case,
+    error::Error,
+    group::{files, flat, indirect, net},
+};
 
 /// What is asked for.
 pub(crate) struct Options {
-    pub(crate) group: Group,
+    pub(crate) groups: Vec<Group>,
     /// Names of backends; all if there are none.
     pub(crate) backends: Vec<String>,
     /// Names of cases; all if there are none.
@@ -27,20 +32,97 @@ pub(crate) struct Options {
     pub(crate) facts: Vec<String>,
 }
 
-/// What is measured.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Group {
-    Micro,
-    Cost,
-    All,
+/// What is to be done.
+pub(crate) enum Asked {
+    Measure(Box<Options>),
+    /// Files of results are to be drawn into a directory.
+    #[cfg(feature = "plot")]
+    Plot {
+        files: Vec<PathBuf>,
+        directory: PathBuf,
+    },
 }
 
-impl Options {
-    /// Those of this process; ends it where they are wrong.
+impl Asked {
+    /// By the arguments of this process; ends it where they are wrong.
     pub(crate) fn parse() -> Self {
         Self::of(&command().get_matches())
     }
 
+    fn of(matches: &ArgMatches) -> Self {
+        #[cfg(feature = "plot")]
+        if let Some(matches) = matches.subcommand_matches(PLOT) {
+            let files = matches.get_many("file").into_iter().flatten().cloned();
+            let directory = matches.get_one::<PathBuf>("directory").cloned();
+            return Self::Plot {
+                files: files.collect(),
+                directory: directory.unwrap_or_default(),
+            };
+        }
+        Self::Measure(Box::new(Options::of(matches)))
+    }
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    Micro,
+    Cost,
+    Flat,
+    Indirect,
+    Files,
+    Net,
+}
+
+impl Group {
+    const ALL: [Self; 6] = [
+        Self::Micro,
+        Self::Cost,
+        Self::Flat,
+        Self::Indirect,
+        Self::Files,
+        Self::Net,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Micro => "micro",
+            Self::Cost => "cost",
+            Self::Flat => "flat",
+            Self::Indirect => "indirect",
+            Self::Files => "files",
+            Self::Net => "net",
+        }
+    }
+
+    /// What it measures.
+    fn about(self) -> &'static str {
+        match self {
+            Self::Micro => "calls by backend and batch",
+            Self::Cost => "what happens to an entry, step by step",
+            Self::Flat => {
+                "whether a call costs the same when there are many entries, contexts, descriptors"
+            }
+            Self::Indirect => "calls with work in user mode between them",
+            Self::Files => "creating, reading and removing very many small files",
+            Self::Net => "an echo server by connections",
+        }
+    }
+
+    /// The names of its cases.
+    pub(crate) fn cases(self) -> Vec<&'static str> {
+        match self {
+            Self::Micro => case::names().collect(),
+            Self::Cost => Vec::new(),
+            Self::Flat => flat::series().map(|(name, _)| name).collect(),
+            Self::Indirect => indirect::names().collect(),
+            Self::Files => files::names().collect(),
+            Self::Net => net::names().collect(),
+        }
+    }
+}
+
+impl Options {
     fn of(matches: &ArgMatches) -> Self {
         let all = |name| {
             matches
@@ -52,10 +134,12 @@ impl Options {
         };
         let path = |name| matches.get_one::<PathBuf>(name).cloned();
         Self {
-            group: match matches.get_one::<String>("group").map(String::as_str) {
-                Some("micro") => Group::Micro,
-                Some("cost") => Group::Cost,
-                _ => Group::All,
+            groups: match matches.get_one::<String>("group") {
+                Some(name) if name != ALL => Group::ALL
+                    .into_iter()
+                    .filter(|group| group.name() == name)
+                    .collect(),
+                _ => Group::ALL.to_vec(),
             },
             backends: all("backend"),
             cases: all("case"),
@@ -74,7 +158,37 @@ impl Options {
             facts: all("fact"),
         }
     }
+
+    /// The cases of a group that are asked for: all, if none of any group is.
+    pub(crate) fn cases_of(&self, group: Group) -> Vec<&'static str> {
+        let mut cases = group.cases();
+        cases.retain(|name| self.cases.is_empty() || self.cases.iter().any(|asked| asked == name));
+        cases
+    }
+
+    /// That each case that is asked for is one of the groups.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`] for the first that is not.
+    pub(crate) fn check_cases(&self) -> Result<(), Error> {
+        let is_known = |name: &String| {
+            let mut groups = self.groups.iter();
+            groups.any(|group| group.cases().contains(&name.as_str()))
+        };
+        match self.cases.iter().find(|name| !is_known(name)) {
+            Some(name) => Err(Error::Unknown("case", name.clone())),
+            None => Ok(()),
+        }
+    }
 }
+
+/// What draws instead of measuring.
+#[cfg(feature = "plot")]
+const PLOT: &str = "plot";
+
+/// Stands for every group.
+const ALL: &str = "all";
 
 /// Enough for a median.
 const RUNS: usize = 5;
@@ -85,14 +199,23 @@ fn command() -> Command {
     };
     let several = |arg: Arg| arg.action(ArgAction::Append);
     let backends: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-    let cases: Vec<_> = case::names().collect();
-    Command::new("flexsc-bench")
+    let groups = || Group::ALL.into_iter();
+    let abouts: Vec<_> = groups()
+        .map(|group| format!("{}: {}", group.name(), group.about()))
+        .collect();
+    let cases = groups().filter(|group| !group.cases().is_empty());
+    let cases: Vec<_> = cases
+        .map(|group| format!("of {} {}", group.name(), group.cases().join(", ")))
+        .collect();
+    let command = Command::new("flexsc-bench")
         .about("Measures what calls cost, in guest instructions or in nanoseconds")
         .arg(
             Arg::new("group")
                 .required(true)
-                .value_parser(["micro", "cost", "all"])
-                .help("Calls by backend and batch; what happens to an entry, step by step; both"),
+                .value_parser(PossibleValuesParser::new(
+                    groups().map(Group::name).chain([ALL]),
+                ))
+                .help(format!("{}; {ALL}: every group", abouts.join("; "))),
         )
         .arg(several(option(
             "backend",
@@ -102,13 +225,13 @@ fn command() -> Command {
         .arg(several(option(
             "case",
             "NAME",
-            format!("A case of group micro: {}", cases.join(", ")),
+            format!("A case: {}", cases.join("; ")),
         )))
         .arg(
             several(option(
                 "batch",
                 "N",
-                "Units in flight at once, up to 1024".into(),
+                "Units in flight at once in group micro, up to 1024".into(),
             ))
             .value_parser(value_parser!(u16).range(1..=1024)),
         )
@@ -151,7 +274,28 @@ fn command() -> Command {
             "fact",
             "NAME=VALUE",
             "Something for the head of the results".into(),
-        )))
+        )));
+    #[cfg(feature = "plot")]
+    let command = command
+        .subcommand(plot())
+        .subcommand_negates_reqs(true)
+        .args_conflicts_with_subcommands(true);
+    command
+}
+
+#[cfg(feature = "plot")]
+fn plot() -> Command {
+    let path = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name)
+            .value_name(value)
+            .help(help)
+            .required(true)
+            .value_parser(value_parser!(PathBuf))
+    };
+    Command::new(PLOT)
+        .about("Draws results as SVG and PNG: what a unit costs by batch, or along a series")
+        .arg(path("file", "FILE", "JSON lines that were kept").num_args(1..))
+        .arg(path("directory", "DIR", "Where the plots go"))
 }
 
 #[cfg(test)]
@@ -167,9 +311,47 @@ mod tests {
     fn what_is_asked_for_is_taken() {
         let line = "flexsc-bench micro --batch 1 --batch 64 --case nop --runs 0 --quick";
         let options = Options::of(&command().get_matches_from(line.split(' ')));
-        assert!(options.group == Group::Micro && options.quick);
+        assert!(options.groups == [Group::Micro] && options.quick);
         assert_eq!(options.batches, [1, 64]);
         assert_eq!(options.cases, ["nop"]);
         assert_eq!(options.runs, 1);
+    }
+
+    fn asked(line: &str) -> Options {
+        Options::of(&command().get_matches_from(line.split(' ')))
+    }
+
+    #[test]
+    fn all_is_every_group() {
+        assert_eq!(asked("flexsc-bench all").groups, Group::ALL);
+    }
+
+    #[test]
+    fn a_case_chooses_among_those_of_its_group_alone() {
+        let options = asked("flexsc-bench all --case waiting --case nop");
+        assert_eq!(options.cases_of(Group::Flat), ["waiting"]);
+        assert_eq!(options.cases_of(Group::Micro), ["nop"]);
+        assert!(options.check_cases().is_ok());
+    }
+
+    #[test]
+    fn a_case_of_another_group_is_refused() {
+        assert!(
+            asked("flexsc-bench micro --case waiting")
+                .check_cases()
+                .is_err()
+        );
+    }
+
+    #[cfg(feature = "plot")]
+    #[test]
+    fn the_last_of_what_is_plotted_is_the_directory() {
+        let line = "flexsc-bench plot a.jsonl b.jsonl plots";
+        let asked = Asked::of(&command().get_matches_from(line.split(' ')));
+        let Asked::Plot { files, directory } = asked else {
+            panic!("plots are asked for");
+        };
+        assert_eq!(files, [PathBuf::from("a.jsonl"), "b.jsonl".into()]);
+        assert_eq!(directory, PathBuf::from("plots"));
     }
 }

@@ -87,7 +87,7 @@ impl Report {
         }
     }
 
-    /// A row of group micro, and its limit.
+    /// A row of a table, and its limit if it has one.
     ///
     /// # Errors
     ///
@@ -95,10 +95,16 @@ impl Report {
     pub(crate) fn row(&mut self, row: &Row, limit: Option<f64>) -> Result<(), Error> {
         let (median, (low, high)) = (row.median(), row.spread());
         let mut line = json!({
-            "group": "micro", "case": row.case, "backend": row.kind.name(), "batch": row.batch,
+            "group": row.group, "case": row.case, "backend": row.kind.name(), "batch": row.batch,
             "calls_per_unit": row.steps, "unit": self.unit, "runs": row.costs.len(),
             "median": rounded(median.total), "min": rounded(low), "max": rounded(high),
         });
+        if let Some(at) = row.at {
+            line["at"] = at.into();
+        }
+        if row.plain > 0 {
+            line["plain_calls_per_unit"] = row.plain.into();
+        }
         if self.unit == "instructions" {
             line["user"] = rounded(median.user);
             line["kernel_here"] = rounded(median.kernel_here);
@@ -177,15 +183,31 @@ impl Report {
         self.line(json!({ "group": "cost", "what": what, "per": per, "unit": "count", "median": rounded(count) }))
     }
 
+    /// What follows from the medians of rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Report`].
+    pub(crate) fn derived(
+        &mut self,
+        group: &str,
+        what: &str,
+        per: &str,
+        value: f64,
+    ) -> Result<(), Error> {
+        println!("{what:<44} {:>9}  per {per}", figure(value));
+        self.line(json!({ "group": group, "what": what, "per": per, "unit": self.unit, "median": rounded(value) }))
+    }
+
     /// What a batch of each size costs.
     pub(crate) fn by_batch(&self, rows: &[Row], batches: &[usize]) {
-        print!("{:<12} {:<9}", self.unit, "batch");
+        print!("{:<14} {:<9}", self.unit, "batch");
         for batch in batches {
             print!(" {batch:>8}");
         }
         println!();
         for (first, kind) in columns(rows) {
-            print!("{:<12} {:<9}", first, kind.name());
+            print!("{:<14} {:<9}", first, kind.name());
             for &batch in batches {
                 let row = find(rows, first, kind, batch);
                 print!(" {:>8}", row.map_or("-".into(), total));
@@ -195,10 +217,49 @@ impl Report {
         println!();
     }
 
+    /// What a unit costs when there are more and more of something, and between which of them it is
+    /// flat.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Report`].
+    pub(crate) fn series(
+        &mut self,
+        case: &'static str,
+        of: &str,
+        rows: &[Row],
+        counts: &[usize],
+    ) -> Result<(), Error> {
+        println!("{case}, in {}: {of}", self.unit);
+        print!("{:<12}", "");
+        for count in counts {
+            print!(" {count:>9}");
+        }
+        println!("  highest over lowest");
+        for (_, kind) in columns(rows) {
+            let of_kind: Vec<_> = rows.iter().filter(|row| row.kind == kind).collect();
+            print!("{:<12}", kind.name());
+            for &count in counts {
+                let row = of_kind.iter().find(|row| row.at == Some(count));
+                print!(" {:>9}", row.map_or("-".into(), |row| total(row)));
+            }
+            let totals: Vec<_> = of_kind.iter().map(|row| row.median().total).collect();
+            let percent = over_lowest(&totals);
+            println!("  {percent:.1} %");
+            let group = rows.first().map_or("", |row| row.group);
+            self.line(json!({
+                "group": group, "case": case, "backend": kind.name(), "unit": "percent",
+                "over_lowest": rounded(percent),
+            }))?;
+        }
+        println!();
+        Ok(())
+    }
+
     /// All that is known of one batch.
     pub(crate) fn details(&self, rows: &[Row], batch: usize, limit: impl Fn(&Row) -> Option<f64>) {
         println!(
-            "{:<12} {:<9} {:>9} {:>17} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>8}  lanes, batch {batch}",
+            "{:<14} {:<9} {:>9} {:>17} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>8}  lanes, batch {batch}",
             self.unit,
             "",
             "median",
@@ -220,7 +281,7 @@ impl Report {
                     .map_or("-".into(), |it| format!("{:.3}", value(it)))
             };
             println!(
-                "{:<12} {:<9} {:>9} {:>17} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>8}  {}",
+                "{:<14} {:<9} {:>9} {:>17} {:>8} {:>8} {:>9} {:>9} {:>9} {:>7} {:>8}  {}",
                 row.case,
                 row.kind.name(),
                 total(row),
@@ -236,14 +297,24 @@ impl Report {
                 limit(row).map_or("-".into(), figure),
                 happened(|it| it.traps),
                 happened(|it| it.switches),
-                row.lanes.map_or(String::new(), lanes),
+                remark(row),
             );
         }
         println!();
         for name in case::names().filter(|name| rows.iter().any(|row| row.case == *name)) {
-            println!("{name:<12} {}", case::describe(name));
+            println!("{name:<14} {}", case::describe(name));
         }
         println!();
+    }
+}
+
+/// By how much the highest is above the lowest, in percent.
+fn over_lowest(totals: &[f64]) -> f64 {
+    let low = totals.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = totals.iter().copied().fold(0.0, f64::max);
+    match low > 0.0 && low.is_finite() {
+        true => (high / low - 1.0) * 100.0,
+        false => 0.0,
     }
 }
 
@@ -267,6 +338,23 @@ pub(crate) fn find<'a>(rows: &'a [Row], case: &str, kind: Kind, batch: usize) ->
 fn total(row: &Row) -> String {
     let mark = if row.kind.tells_polling() { "" } else { "*" };
     format!("{}{mark}", figure(row.median().total))
+}
+
+/// Who executed, where it says, and what it could not.
+fn remark(row: &Row) -> String {
+    let lanes = row.lanes.map(lanes);
+    let plain = match row.plain {
+        0 => None,
+        plain => Some(format!(
+            "{plain} of {} calls plain: it has no such call",
+            row.steps
+        )),
+    };
+    lanes
+        .into_iter()
+        .chain(plain)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn lanes([w, t, c, back]: [u64; 4]) -> String {
@@ -295,6 +383,13 @@ fn rounded(value: f64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flat_is_measured_from_the_lowest() {
+        assert_eq!(over_lowest(&[110.0, 100.0, 125.0]), 25.0);
+        assert_eq!(over_lowest(&[7.0]), 0.0);
+        assert_eq!(over_lowest(&[]), 0.0);
+    }
 
     #[test]
     fn the_limit_is_the_call_without_its_trap() {

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use libflexsc::Stats;
+
 use crate::{
     backend::{Backend, Kind},
     call::Call,
@@ -10,6 +12,7 @@ use crate::{
     error::Error,
     events::{Counted, Events},
     mark::{self, mark},
+    work::UserWork,
 };
 
 /// The fewest units in a window: short enough for most windows to pass without a timer interrupt.
@@ -18,23 +21,37 @@ pub(crate) const UNITS: usize = 64;
 /// How many calls are made before each window, at once.
 pub(crate) const WARM_UP: usize = 2;
 
+/// Something that was set up to be measured.
+pub(crate) trait Turn {
+    /// Executes all units once, as often as there are to be windows; gives the time that each took,
+    /// and what the events say of each. Between the marks is nothing but what is measured.
+    ///
+    /// # Errors
+    ///
+    /// When something cannot be prepared, or a call does not return what it has to.
+    fn run(
+        &mut self,
+        windows: usize,
+        events: Option<&mut Events>,
+    ) -> Result<(Vec<Duration>, Vec<Counted>), Error>;
+
+    /// What libflexsc has counted, where it is in between.
+    fn stats(&self) -> Option<Stats>;
+}
+
 /// A case and who executes it.
 pub(crate) struct Bench<'a> {
     pub(crate) case: &'a mut Case,
     pub(crate) kind: Kind,
-    pub(crate) backend: &'a mut dyn Backend,
+    pub(crate) backend: Box<dyn Backend>,
     /// Units in flight at once.
     pub(crate) batch: usize,
+    /// What is done behind each call.
+    pub(crate) work: Option<&'a mut UserWork>,
 }
 
-impl Bench<'_> {
-    /// Executes all units of the case once, as often as there are to be windows; gives the time that
-    /// each took, and what the events say of each. Between the marks is nothing but posting, executing and reaping.
-    ///
-    /// # Errors
-    ///
-    /// When a case cannot be prepared, or a call does not return what it has to.
-    pub(crate) fn run(
+impl Turn for Bench<'_> {
+    fn run(
         &mut self,
         windows: usize,
         mut events: Option<&mut Events>,
@@ -66,6 +83,12 @@ impl Bench<'_> {
         Ok((times, counted))
     }
 
+    fn stats(&self) -> Option<Stats> {
+        self.backend.stats()
+    }
+}
+
+impl Bench<'_> {
     #[inline]
     fn once(&mut self, results: &mut [Vec<i64>]) {
         let units = results.first().map_or(0, Vec::len);
@@ -76,12 +99,16 @@ impl Bench<'_> {
                 let (before, after) = results.split_at_mut(place);
                 let step = &mut self.case.steps[place];
                 let calls: &mut [Call] = &mut step.calls[from..to];
-                if let (true, Some(before)) = (step.takes_descriptor, before.last()) {
-                    for (call, descriptor) in calls.iter_mut().zip(&before[from..to]) {
+                if let Some(opening) = step.descriptor_of {
+                    for (call, descriptor) in calls.iter_mut().zip(&before[opening][from..to]) {
                         call.args[0] = *descriptor as u64;
                     }
                 }
-                self.backend.batch(calls, &mut after[0][from..to]);
+                let results = &mut after[0][from..to];
+                match &mut self.work {
+                    None => self.backend.batch(calls, results),
+                    Some(work) => self.backend.among(calls, results, &mut || work.unit()),
+                }
             }
             from = to;
         }

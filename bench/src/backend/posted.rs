@@ -10,8 +10,8 @@ use libflexsc::{
     raw::{RawCall, RawContext},
 };
 
-use super::{Backend, Kind};
-use crate::{call::Call, cpu::Cpus, error::Error};
+use super::{Backend, Kind, Queue};
+use crate::{call::Call, cpu::Cpus, error::Error, machine};
 
 /// A context of the module, or over threads.
 pub(crate) struct Posted {
@@ -30,8 +30,25 @@ impl Posted {
         batch: usize,
         adjust: impl FnOnce(&mut Options),
     ) -> Result<Self, Error> {
+        let backend = Self::backend(kind, cpus, batch, adjust)?;
+        Ok(Self {
+            context: RawContext::new(backend),
+        })
+    }
+
+    /// What executes for a context; this thread is bound to its CPU.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub(crate) fn backend(
+        kind: Kind,
+        cpus: Cpus,
+        entries: usize,
+        adjust: impl FnOnce(&mut Options),
+    ) -> Result<libflexsc::Backend, Error> {
         let mut options = Options::new();
-        options.entries(batch as u32);
+        options.entries(entries as u32);
         // How many CPUs its maker may use decides who executes, and for whom is polled.
         match cpus.there.filter(|_| kind.wants_two_cpus()) {
             Some(there) => {
@@ -43,24 +60,20 @@ impl Posted {
         adjust(&mut options);
         let made_by = match kind {
             Kind::Threads => backend::Kind::Threads,
+            Kind::Green if !machine::has_module() => backend::Kind::Threads,
             _ => backend::Kind::Module,
         };
         let backend = libflexsc::Backend::open(made_by, &options)
             .map_err(|error| Error::Backend(kind.name(), error.to_string()))?;
         Cpus::bind(&[cpus.here])?;
-        Ok(Self {
-            context: RawContext::new(backend),
-        })
+        Ok(backend)
     }
 
     /// Posts the calls, and lets the other side see them.
     #[inline]
     pub(crate) fn post(&mut self, calls: &[Call]) {
         for (token, call) in (0..).zip(calls) {
-            let raw = RawCall::new(call.nr.into(), call.args);
-            // SAFETY: Cases keep what their calls point to until all are complete, and the calls
-            // name files of theirs.
-            unsafe { self.context.post(raw, token) };
+            self.push(call, token);
         }
         self.context.flush();
     }
@@ -84,6 +97,14 @@ impl Posted {
         count
     }
 
+    /// Waits for so many, and takes them.
+    fn finish(&mut self, mut left: usize, results: &mut [i64]) {
+        while left > 0 {
+            self.wait(left);
+            left -= self.reap(results);
+        }
+    }
+
     /// What the context has done.
     pub(crate) fn counted(&self) -> Stats {
         self.context.stats()
@@ -93,10 +114,46 @@ impl Posted {
 impl Backend for Posted {
     fn batch(&mut self, calls: &[Call], results: &mut [i64]) {
         self.post(calls);
-        let mut left = calls.len();
-        while left > 0 {
-            self.wait(left);
-            left -= self.reap(results);
+        self.finish(calls.len(), results);
+    }
+
+    fn among(&mut self, calls: &[Call], results: &mut [i64], work: &mut dyn FnMut()) {
+        for (token, call) in (0..).zip(calls) {
+            self.push(call, token);
+            work();
+        }
+        self.finish(calls.len(), results);
+    }
+
+    fn park(&mut self, call: Call, count: usize) {
+        self.post(&vec![call; count]);
+    }
+
+    fn stats(&self) -> Option<Stats> {
+        Some(self.counted())
+    }
+}
+
+impl Queue for Posted {
+    #[inline]
+    fn push(&mut self, call: &Call, token: u64) {
+        let raw = RawCall::new(call.nr.into(), call.args);
+        // SAFETY: Cases and servers keep what their calls point to until all are complete, and the
+        // calls name files of theirs.
+        unsafe { self.context.post(raw, token) };
+    }
+
+    fn flush(&mut self) {
+        self.context.flush();
+    }
+
+    fn wait(&mut self) {
+        self.context.wait(1, None);
+    }
+
+    fn take(&mut self, done: &mut Vec<(u64, i64)>) {
+        while let Some(completion) = self.context.next() {
+            done.push((completion.token, completion.ret));
         }
     }
 

@@ -6,7 +6,9 @@
 use core::hint::spin_loop;
 use io_uring::{IoUring, opcode, squeue, types::Fd};
 
-use super::{Backend, Kind};
+use libflexsc::sys;
+
+use super::{Backend, Kind, Queue, direct::Direct};
 use crate::{call::Call, cpu::Cpus, error::Error};
 
 /// Milliseconds after which the kernel's thread goes to sleep, by far longer than a batch takes.
@@ -18,10 +20,11 @@ pub(crate) struct Uring {
     polled: bool,
 }
 
-/// Whether io_uring has an operation for this call.
-pub(crate) fn has(nr: u16) -> bool {
-    matches!(
-        nr.into(),
+/// Whether io_uring has an operation for this call. What it has not is made as a plain call.
+pub(crate) fn has(call: &Call) -> bool {
+    let nop = call.nr == sys::NR_NOP;
+    nop || matches!(
+        call.nr.into(),
         libc::SYS_read
             | libc::SYS_write
             | libc::SYS_pread64
@@ -79,7 +82,22 @@ fn entry(call: &Call) -> squeue::Entry {
     }
 }
 
+fn push(submission: &mut squeue::SubmissionQueue<'_>, call: &Call, token: u64) {
+    let entry = entry(call).user_data(token);
+    // SAFETY: As for plain calls.
+    while unsafe { submission.push(&entry) }.is_err() {
+        // The kernel's thread frees places after it has completed what was in them.
+        submission.sync();
+        spin_loop();
+    }
+}
+
 impl Uring {
+    /// A ring with room for so many calls.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
     pub(crate) fn open(kind: Kind, cpus: Cpus, batch: usize) -> Result<Self, Error> {
         let failed = |error: std::io::Error| Error::Backend(kind.name(), error.to_string());
         Cpus::bind(&[cpus.here])?;
@@ -97,6 +115,14 @@ impl Uring {
         })
     }
 
+    /// Puts the calls into the submission ring, with their places for tokens.
+    fn push_all(&mut self, calls: &[Call]) {
+        let mut submission = self.ring.submission();
+        for (token, call) in (0..).zip(calls) {
+            push(&mut submission, call, token);
+        }
+    }
+
     /// Takes what is complete; returns how many that were.
     fn reap(&mut self, results: &mut [i64]) -> usize {
         let mut count = 0;
@@ -108,22 +134,9 @@ impl Uring {
         }
         count
     }
-}
 
-impl Backend for Uring {
-    fn batch(&mut self, calls: &[Call], results: &mut [i64]) {
-        let mut submission = self.ring.submission();
-        for (token, call) in (0..).zip(calls) {
-            let entry = entry(call).user_data(token);
-            // SAFETY: As for plain calls.
-            while unsafe { submission.push(&entry) }.is_err() {
-                // The kernel's thread frees places after it has completed what was in them.
-                submission.sync();
-                spin_loop();
-            }
-        }
-        drop(submission);
-        let mut left = calls.len();
+    /// Submits what is in the ring, waits for so many, and takes them.
+    fn finish(&mut self, mut left: usize, results: &mut [i64]) {
         if self.polled {
             // A system call only where the kernel's thread sleeps.
             let _ = self.ring.submit();
@@ -137,6 +150,57 @@ impl Backend for Uring {
             // A signal ends it early, and is no loss.
             let _ = self.ring.submit_and_wait(left);
             left -= self.reap(results);
+        }
+    }
+}
+
+impl Backend for Uring {
+    fn batch(&mut self, calls: &[Call], results: &mut [i64]) {
+        // All calls of a batch are alike.
+        if calls.first().is_some_and(|call| !has(call)) {
+            return Direct.batch(calls, results);
+        }
+        self.push_all(calls);
+        self.finish(calls.len(), results);
+    }
+
+    fn among(&mut self, calls: &[Call], results: &mut [i64], work: &mut dyn FnMut()) {
+        for (token, call) in (0..).zip(calls) {
+            self.push(call, token);
+            work();
+        }
+        self.finish(calls.len(), results);
+    }
+
+    fn park(&mut self, call: Call, count: usize) {
+        self.push_all(&vec![call; count]);
+        let _ = self.ring.submit();
+    }
+}
+
+impl Queue for Uring {
+    fn push(&mut self, call: &Call, token: u64) {
+        push(&mut self.ring.submission(), call, token);
+    }
+
+    fn flush(&mut self) {
+        let _ = self.ring.submit();
+    }
+
+    fn wait(&mut self) {
+        if !self.polled {
+            let _ = self.ring.submit_and_wait(1);
+            return;
+        }
+        let _ = self.ring.submit();
+        while self.ring.completion().is_empty() {
+            spin_loop();
+        }
+    }
+
+    fn take(&mut self, done: &mut Vec<(u64, i64)>) {
+        for completion in self.ring.completion() {
+            done.push((completion.user_data(), completion.result().into()));
         }
     }
 }

@@ -21,6 +21,28 @@ pub(super) fn write_null(_: &Places, units: usize) -> io::Result<Case> {
     write("write-null", file, units, Held::default(), false)
 }
 
+/// To so many files, of which the calls take those that lie as far apart as there are.
+pub(crate) fn write_spread(files: usize, units: usize) -> io::Result<Case> {
+    let mut held = Held::default();
+    let data = held.buffer(SMALL as usize);
+    held.files = (0..files)
+        .map(|_| OpenOptions::new().write(true).open("/dev/null"))
+        .collect::<io::Result<_>>()?;
+    let calls: Vec<_> = (0..units)
+        .map(|place| {
+            let file = &held.files[place * files / units];
+            Call::new(libc::SYS_write, [file.as_raw_fd() as u64, data, SMALL])
+        })
+        .collect();
+    Ok(Case {
+        name: "write-spread",
+        warm_up: calls[0],
+        steps: vec![Step::new(SMALL as i64, calls)],
+        prepare: None,
+        _held: held,
+    })
+}
+
 pub(super) fn write_tmpfs(places: &Places, units: usize) -> io::Result<Case> {
     write_file("write-tmpfs", &places.tmpfs, units)
 }

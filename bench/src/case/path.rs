@@ -57,16 +57,8 @@ pub(super) fn open_close(places: &Places, units: usize) -> io::Result<Case> {
     Ok(Case {
         name: "open-close",
         steps: vec![
-            Step {
-                calls: vec![open; units],
-                returns: None,
-                takes_descriptor: false,
-            },
-            Step {
-                calls: vec![close; units],
-                returns: Some(0),
-                takes_descriptor: true,
-            },
+            Step::opening(vec![open; units]),
+            Step::new(0, vec![close; units]).on(0),
         ],
         prepare: None,
         warm_up: statx_of(&mut held, name),

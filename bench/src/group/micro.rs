@@ -3,9 +3,11 @@
 
 use crate::{
     backend::Kind,
+    case,
     error::Error,
-    measure::{Plan, Row},
+    measure::{Batches, Plan, Row},
     report::{Report, Trap, find},
+    window::UNITS,
 };
 
 /// What is measured.
@@ -33,17 +35,10 @@ pub(crate) fn run(micro: &Micro, plan: &mut Plan, report: &mut Report) -> Result
             if case == "fsync" && batch > MOST_FSYNCS {
                 continue;
             }
-            let kinds: Vec<_> = micro
-                .kinds
-                .iter()
-                .copied()
-                .filter(|kind| plan.cpus.there.is_some() || !kind.wants_two_cpus())
-                .collect();
-            for row in plan.rows(case, &kinds, batch)? {
-                rows.push(row);
-            }
+            let begin = rows.len();
+            rows.extend(measured(case, &plan.usable(&micro.kinds), batch, plan)?);
             // Nothing is to be lost if a later one fails.
-            for row in &rows[rows.len() - count(&rows, case, batch)..] {
+            for row in &rows[begin..] {
                 report.row(row, limit(&rows, row))?;
             }
             report.flush()?;
@@ -58,10 +53,22 @@ pub(crate) fn run(micro: &Micro, plan: &mut Plan, report: &mut Report) -> Result
     Ok(())
 }
 
-fn count(rows: &[Row], case: &str, batch: usize) -> usize {
-    rows.iter()
-        .filter(|row| row.case == case && row.batch == batch)
-        .count()
+/// A case on each of these backends that has its calls.
+fn measured(name: &str, kinds: &[Kind], batch: usize, plan: &mut Plan) -> Result<Vec<Row>, Error> {
+    let mut case = case::make(name, &plan.places, batch.max(UNITS))?;
+    let mut rows: Vec<_> = kinds
+        .iter()
+        .filter(|kind| case.steps.iter().all(|step| kind.has(&step.calls[0])))
+        .map(|&kind| Row::new("micro", case.name, case.steps.len(), kind, batch))
+        .collect();
+    let mut batches = Batches {
+        case: &mut case,
+        batch,
+        work: None,
+        open: &Kind::open,
+    };
+    plan.measure(&mut rows, &mut batches)?;
+    Ok(rows)
 }
 
 /// What a row could cost at best: direct - direct getppid + no-op entry, of the same batch.
