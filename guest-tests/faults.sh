@@ -77,21 +77,19 @@ errno='(^|[^A-Z_])E(NOMEM|AGAIN|FAULT|NOBUFS|NFILE)([^A-Z_]|$)|memory allocation
 errno="$errno|os error (11|12|14|23|105)[^0-9]|code: (11|12|14|23|105),"
 errno="$errno|(^|[^0-9A-Za-z])-(11|12|14|23|105)([^0-9]|$)"
 # What the kernel says instead: a port without the memory for its entry is in use, a file of /proc
-# without an inode is not there, an exec that fails when the old program is gone kills, a program whose libraries cannot
-# be loaded ends with 127, and a send ends with what was sent when there is no memory for the rest.
-errno="$errno|Address already in use|/proc/[^ ]*: No such file or directory|exec_[a-z_]*: ended by (Signal.11.|Exit.127.)"
+# without an inode is not there, an exec that fails when the old program is gone kills, a program that cannot
+# load its libraries, or begin, ends with 127 or 1, and a send ends with what was sent when there is no memory for the rest.
+errno="$errno|Address already in use|/proc/[^ ]*: No such file or directory|exec_[a-z_]*: ended by (Signal.11.|Exit.(1|127).)"
 errno="$errno|a_long_send_goes_on: (sendto|sendmsg|write): [1-9][0-9]*, not"
 
-# And of an entry that the module has no memory for: it is handed back.
+# And of an entry that the module has no memory for, which it asks for in the process's own threads, too: it is handed back.
 within='inside the module'
-handed_back='(^|[^A-Z_])ENOSYS([^A-Z_]|$)|(^|[^0-9A-Za-z])-38([^0-9]|$)|handed back'
+errno="$errno|"'(^|[^A-Z_])ENOSYS([^A-Z_]|$)|(^|[^0-9A-Za-z])-38([^0-9]|$)|handed back'
 
-# unclean WHERE: the FAIL lines of the output without one, in themselves or in what the behaviour
-# has printed before, as its children do.
+# unclean: the FAIL lines of the output without one, in themselves or in what the behaviour has printed before, as its
+# children do.
 unclean() {
-	local clean=$errno
-	[ "$1" != "$within" ] || clean="$clean|$handed_back"
-	awk -v errno="$clean" '
+	awk -v errno="$errno" '
 		/^(PASS|SKIP) / { printed = ""; next }
 		/^FAIL / { if (printed " " $0 !~ errno) print substr($0, 6); printed = ""; next }
 		{ printed = printed " " $0 }' output
@@ -121,7 +119,7 @@ stage() {
 	done
 	bad=$(dmesg | sed "1,/flexsc-test: ${marker//\//.}\$/d" | grep -aE -f /opt/flexsc/bad-log | head -n 1)
 	hung=$(grep -E '^FAIL .*(hangs|does not end|cannot be killed|was not completed within|still referred)' output | head -n 1)
-	wrong=$(unclean "$4")
+	wrong=$(unclean)
 	# What cannot be armed is handed back or cut short, in the middle of anything, and these two are about
 	# nothing else: there the list above tells, and what follows is about the kernel's health.
 	case "$4 $3" in "$within arm" | "$within cancel") wrong='' ;; esac

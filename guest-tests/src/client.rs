@@ -535,8 +535,7 @@ impl Context {
         let completion = self.complete(mode)?;
         if completion.index != index {
             return Err(ClientError::Protocol(format!(
-                "posted entry {index}, entry {} completed",
-                completion.index
+                "posted entry {index}, and {completion:?} came"
             )));
         }
         let lane = if completion.handed_back() {

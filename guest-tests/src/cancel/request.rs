@@ -353,13 +353,15 @@ fn race(place: &mut Place) -> Result<(), String> {
         let thread = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_micros(delay));
             // SAFETY: one byte to write.
-            unsafe { libc::write(writer, b"x".as_ptr().cast(), 1) }
+            let put = unsafe { libc::write(writer, b"x".as_ptr().cast(), 1) };
+            libc_ok("write", put as i64)
         });
         std::thread::sleep(Duration::from_micros(place.rng.below(3000)));
         let answer = cancel(&poster.context, index, 0);
         let done = poster.complete()?;
         expect("the entry that completes", done.index.into(), index.into())?;
-        ensure(thread.join().is_ok_and(|put| put == 1), "write")?;
+        let put = thread.join().map_err(|_| "the writer panicked")??;
+        expect("write", put, 1)?;
         let (enoent, ecanceled) = (minus(libc::ENOENT), minus(libc::ECANCELED));
         let fine = match done.ret {
             1 => answer == enoent || answer == minus(libc::EALREADY),
