@@ -68,6 +68,55 @@ if [[ $(probe_accel) == tcg ]]; then
 	result "a plain getppid is executed in user and kernel mode" per getppid direct 64 kernel_here "> 50"
 fi
 
+# at CASE BACKEND COUNT KEY: the number that the row of a series has for it.
+at() { grep "\"at\":$3,.*\"backend\":\"$2\",.*\"case\":\"$1\"" "$work/json" | sed -nE "s/.*\"$4\":([-0-9.]+).*/\1/p"; }
+at_is() { holds "$(at "$1" "$2" "$3" "$4") $5"; } # CASE BACKEND COUNT KEY CONDITION
+at_has_figures() { # CASE BACKEND COUNT
+	at_is "$@" median "> 0" && at_is "$@" min "> 0" && at_is "$@" max "> 0" && at_is "$@" traps ">= 0"
+}
+# asked BACKEND...: sets backends to those of them that are there, and options to what asks for them.
+asked() {
+	local backend there=" $backends "
+	backends='' options=()
+	for backend; do
+		[[ $there == *" $backend "* ]] || continue
+		backends+=" $backend"
+		options+=(--backend "$backend")
+	done
+}
+all=$backends
+
+asked direct module module-c
+bench flat --quick --runs 1 "${options[@]}" --json "$work/json"
+result "a quick run of group flat succeeds" [ $rc -eq 0 ]
+for series in "in-flight 64 4096" "waiting 0 4032" "contexts 1 64" "idle 1 64" "descriptors 64 10000"; do
+	read -r case few many <<<"$series"
+	for backend in $backends; do
+		for count in $few $many; do
+			result "$case by $backend, $count, has figures" at_has_figures "$case" "$backend" "$count"
+		done
+	done
+	result "plain calls trap once each, $case $many" at_is "$case" direct "$many" traps "== 1"
+	# By one wait for each batch, whatever else there is.
+	result "lane C traps once for a batch, $case $many" at_is "$case" module-c "$many" traps "<= 1 / 32"
+done
+
+backends=$all
+asked direct module module-c io_uring
+bench files --quick --runs 1 "${options[@]}" --json "$work/json"
+result "a quick run of group files succeeds" [ $rc -eq 0 ]
+for storm in "create-storm 2" "stat-storm 1" "readdir-storm 4" "read-storm 3" "unlink-storm 1"; do
+	read -r case calls <<<"$storm"
+	for backend in $backends; do
+		result "$case by $backend has figures" at_has_figures "$case" "$backend" 1024
+	done
+	result "$case makes $calls plain calls of each file" at_is "$case" direct 1024 traps "== $calls"
+	result "lane C makes none of them, $case" at_is "$case" module-c 1024 traps "<= $calls / 32"
+done
+result "io_uring has no getdents64" at_is readdir-storm io_uring 1024 plain_calls_per_unit "== 2"
+result "what it has not it makes as plain calls" at_is readdir-storm io_uring 1024 traps ">= 2"
+result "it has the calls of the other storms" bash -c "! grep plain_calls_per_unit '$work/json' | grep -v readdir-storm"
+
 bench --here micro --backend nonsense
 result "an unknown backend is an error" [ $rc -ne 0 ]
 result "it says which there are" grep -q 'no backend "nonsense"' "$work/out" "$work/err"

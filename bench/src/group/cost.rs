@@ -81,7 +81,7 @@ enum Step {
     All,
 }
 
-/// As measured by [`Plan::rows`]: the context is made anew for each run.
+/// As measured by [`Plan::measure`]: the context is made anew for each run.
 fn step(
     plan: &mut Plan,
     report: &mut Report,
