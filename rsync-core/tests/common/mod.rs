@@ -528,7 +528,7 @@ pub fn whole_seconds(root: &Path) {
 
 /// The lines about files.
 pub fn lines(run: &Run) -> Vec<String> {
-    const OTHERS: [&str; 10] = [
+    const OTHERS: [&str; 11] = [
         "sending incremental file list",
         "delta-transmission ",
         "total: matches=",
@@ -537,6 +537,7 @@ pub fn lines(run: &Run) -> Vec<String> {
         "building file list",
         "cannot delete non-empty directory",
         "could not make way",
+        "IO error encountered",
         "[generator]",
         "skipping directory ",
     ];

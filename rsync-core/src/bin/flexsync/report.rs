@@ -272,6 +272,9 @@ impl Observer for Reporter {
             Event::RemovedSource(path) if self.verbose > 1 => {
                 self.line(format_args!("sender removed {}", Escaped(path)));
             }
+            Event::Missing(path) => {
+                self.line(format_args!("{:<46}{}", "*missing", Escaped(path)));
+            }
             Event::Item(item) if self.list_only => self.listed(&item),
             Event::Item(item) => self.item(&item),
             Event::Deleted { path, directory } if self.format.tells_deletions() => {
