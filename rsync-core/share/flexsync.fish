@@ -10,6 +10,7 @@ complete -c flexsync -l suffix -d 'Append SUFFIX to the names of backups: ~ unle
 complete -c flexsync -l checksum-choice -l cc -d 'Use the checksum NAME: auto, xxh128, xxh3, xxh64, md5, md4, sha1, or none, which transfers whole files; or NAME,NAME for transfers and for -c' -r
 complete -c flexsync -l checksum-seed -d 'Begin the checksum of each block with NUM' -r
 complete -c flexsync -l debug -d 'Show how it is done: deltasum (figures of the delta algorithm), deltasum2 (with what is found), deltasum3 (with each block\'s checksum)' -r
+complete -c flexsync -l files-from -d 'Copy of SRC what FILE names, one a line (- is the standard input); implies -R and -d, and -a does not imply -r' -r
 complete -c flexsync -l max-size -d 'Leave files alone that are longer than SIZE bytes (K, M, G, T, P; KB and so on for 1000)' -r
 complete -c flexsync -l min-size -d 'Leave files alone that are shorter than SIZE' -r
 complete -c flexsync -l max-delete -d 'Delete no more than NUM files and directories; exit with 25 if there were more' -r
@@ -22,6 +23,12 @@ complete -c flexsync -s r -l recursive -d 'Descend into directories'
 complete -c flexsync -l no-recursive
 complete -c flexsync -s d -l dirs -d 'Make directories and do not descend into them, without --recursive'
 complete -c flexsync -l no-dirs
+complete -c flexsync -s R -l relative -d 'Make each SRC\'s whole path below DST, or what follows /./ in it'
+complete -c flexsync -l no-relative
+complete -c flexsync -l implied-dirs -d 'With --relative, make directories that lead to a SRC as they are there (the default); --no-implied-dirs leaves their attributes alone'
+complete -c flexsync -l no-implied-dirs
+complete -c flexsync -s m -l prune-empty-dirs -d 'Leave out directories that have nothing but directories in them'
+complete -c flexsync -l no-prune-empty-dirs
 complete -c flexsync -s l -l links -d 'Copy symbolic links as links; without it they are skipped'
 complete -c flexsync -l no-links
 complete -c flexsync -s p -l perms -d 'Keep permissions'
@@ -72,11 +79,13 @@ complete -c flexsync -l remove-source-files -d 'Remove files of the source, but 
 complete -c flexsync -l no-remove-source-files
 complete -c flexsync -l ignore-missing-args -d 'Leave each SRC out that does not exist, without an error'
 complete -c flexsync -l no-ignore-missing-args
+complete -c flexsync -l delete-missing-args -d 'Delete at DST what SRCs name that do not exist'
+complete -c flexsync -l no-delete-missing-args
 complete -c flexsync -l mkpath -d 'Make what is missing of DST\'s path'
 complete -c flexsync -l no-mkpath
 complete -c flexsync -l fsync -d 'Have each file on the disk before it gets its name'
 complete -c flexsync -l no-fsync
-complete -c flexsync -s 0 -l from0 -d 'Files of filter rules have NUL bytes instead of line ends'
+complete -c flexsync -s 0 -l from0 -d 'Files of filter rules and of names have NUL bytes instead of line ends'
 complete -c flexsync -l no-from0
 complete -c flexsync -l stats -d 'Show figures at the end'
 complete -c flexsync -l no-stats

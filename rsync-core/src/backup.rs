@@ -8,7 +8,7 @@ use crate::io::{DIRECTORY, Held, c_name};
 use crate::list::Attributes;
 use crate::options::{Backups, Options};
 use crate::side::{Changes, Side};
-use crate::spec::join;
+use crate::spec::{join, split};
 use libflexsc::op::{Linkat, Mkdirat, Renameat2, Unlinkat};
 use libflexsc::{At, Errno};
 use std::borrow::Cow;
@@ -43,13 +43,6 @@ pub(crate) fn protecting(options: &Options) -> Cow<'_, Filters> {
             Cow::Owned(filters)
         }
         _ => filters,
-    }
-}
-
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::event::Event;
 use crate::filter::{self, Scope};
 use crate::io::{DIRECTORY, Held, c_name};
 use crate::list::{Attributes, Kind};
+use crate::message::Listing;
 use crate::names::Names;
 use crate::options::MountPoints;
 use crate::run::WINDOW;
@@ -39,6 +40,27 @@ struct Frame {
     kept: bool,
     /// The filter rules in it.
     scope: Rc<Scope>,
+    /// Whether symbolic links lead to it.
+    linked: bool,
+}
+
+impl Frame {
+    fn new(path: &[u8], dir: Rc<Held>, scope: Rc<Scope>, linked: bool) -> Self {
+        Self {
+            path: path.to_vec(),
+            dir: Some(dir),
+            directories: Vec::new(),
+            well: true,
+            kept: false,
+            scope,
+            linked,
+        }
+    }
+
+    /// A directory of the destination that stays.
+    fn of(target: &Target, dir: Rc<Held>, scope: Rc<Scope>) -> Self {
+        Self::new(&target.path, dir, scope, target.linked.get())
+    }
 }
 
 /// What is left of a directory's contents.
@@ -89,28 +111,67 @@ impl Side<'_, '_> {
         if !self.run.options.dry_run {
             target.dirty.set(true);
         }
-        let frame = self
-            .delete_files(Some(dir), &target.path, scope.clone(), names)
-            .await;
+        let frame = Frame::of(target, dir, scope.clone());
+        let frame = self.delete_files(frame, names).await;
         self.delete_directories(frame).await;
     }
 
-    /// Deletes the names in a directory that are no directories; those are left for the frame that is returned.
-    async fn delete_files(
-        &self,
-        dir: Option<Rc<Held>>,
-        path: &[u8],
-        scope: Rc<Scope>,
-        names: &[(Vec<u8>, u8)],
-    ) -> Frame {
-        let mut frame = Frame {
-            path: path.to_vec(),
-            dir,
-            directories: Vec::new(),
-            well: true,
-            kept: false,
-            scope,
+    /// Deletes what arguments name that is not in the source, in a directory that is there.
+    pub(crate) async fn delete_missing(&self, target: &Target, dir: &Rc<Held>, listing: &Listing) {
+        let options = self.run.options;
+        // Whoever knows no rules deletes nothing; that they cannot be read was reported.
+        let Some(scope) = self.scope(target).await else {
+            return;
         };
+        let mut names = Vec::new();
+        for name in listing
+            .missing
+            .iter()
+            .filter(|name| !listing.list.contains(name))
+        {
+            match self.run.io.stat(dir.at(), name).await {
+                Ok(found) if found.kind == Kind::Directory => {
+                    names.push((name.clone(), libc::DT_DIR));
+                }
+                Ok(_) => names.push((name.clone(), libc::DT_UNKNOWN)),
+                Err(Errno::ENOENT) => {}
+                Err(errno) => self.fail(&target.join(name), Action::Delete, errno),
+            }
+        }
+        self.spare(
+            &scope,
+            filter::Side::Receiver,
+            dir,
+            &target.path,
+            &mut names,
+        )
+        .await;
+        if names.is_empty() {
+            return;
+        }
+        if !options.dry_run {
+            target.dirty.set(true);
+        }
+        let frame = Frame::of(target, dir.clone(), scope);
+        let mut frame = self.delete_files(frame, &names).await;
+        if !options.delete && !options.force {
+            let directories = std::mem::take(&mut frame.directories);
+            for name in directories {
+                match self.is_empty(dir, &name).await {
+                    Err(Errno::ENOTEMPTY) => {
+                        self.run.event(Event::NotEmpty(&target.join(&name)));
+                    }
+                    // Whatever else there is to say is said when it is deleted.
+                    _ => frame.directories.push(name),
+                }
+            }
+        }
+        self.delete_directories(frame).await;
+    }
+
+    /// Deletes the names in a frame's directory that are no directories; those are left for the frame that is returned.
+    async fn delete_files(&self, mut frame: Frame, names: &[(Vec<u8>, u8)]) -> Frame {
+        let path = &frame.path.clone()[..];
         let Some(dir) = frame.dir.clone() else {
             return frame;
         };
@@ -336,7 +397,8 @@ impl Side<'_, '_> {
         let kept = self
             .spare(&scope, filter::Side::Removing, &dir, path, &mut names)
             .await;
-        let mut frame = self.delete_files(Some(dir), path, scope, &names).await;
+        let frame = Frame::new(path, dir, scope, outer.linked);
+        let mut frame = self.delete_files(frame, &names).await;
         frame.kept |= kept;
         Some(frame)
     }
@@ -360,8 +422,7 @@ impl Side<'_, '_> {
         if let Some(dir) = &frame.dir {
             return Ok(dir.clone());
         }
-        let root = self.root.as_ref().ok_or(Errno::ENOENT)?;
-        let dir = Rc::new(self.run.io.open_beneath(root, &frame.path).await?);
+        let dir = Rc::new(self.open_path(&frame.path, frame.linked).await?);
         frame.dir = Some(dir.clone());
         Ok(dir)
     }
@@ -394,14 +455,7 @@ impl Side<'_, '_> {
         let Some(scope) = self.scope(target).await else {
             return FAILED;
         };
-        let mut outer = Frame {
-            path: target.path.clone(),
-            dir: Some(parent.clone()),
-            directories: Vec::new(),
-            well: true,
-            kept: false,
-            scope,
-        };
+        let mut outer = Frame::of(target, parent.clone(), scope);
         let path = join(&target.path, name);
         match self.enter(&mut outer, name, &path).await {
             Some(frame) => self.delete_directories(frame).await,

@@ -7,8 +7,8 @@ use crate::event::Event;
 use crate::io::{Held, c_name};
 use crate::list::{Attributes, Kind};
 use crate::run::Run;
+use crate::source::Sources;
 use crate::spec::Source;
-use crate::walk::{Sources, TopLevel};
 use libflexsc::op::Mkdirat;
 use libflexsc::{At, Errno};
 use std::rc::Rc;
@@ -42,15 +42,14 @@ pub(crate) async fn open(
     path: &[u8],
     sources: &Sources,
 ) -> Result<Destination, Error> {
-    let single = match &sources.top[..] {
-        [TopLevel::Entry { attributes, .. }] => attributes.kind != Kind::Directory,
-        _ => false,
-    };
+    let only = sources.named.single().filter(|_| sources.root.is_none());
+    let single = only.is_some();
     if run.options.mkpath {
         let to = match Source::parse(path) {
             Source {
                 root,
                 name: Some(_),
+                ..
             } if single => root,
             _ => path.to_vec(),
         };
@@ -77,7 +76,9 @@ pub(crate) async fn open(
         }
         _ => {}
     }
-    let Source { root: parent, name } = Source::parse(path);
+    let Source {
+        root: parent, name, ..
+    } = Source::parse(path);
     let root = match open_directory(run, &parent).await {
         // A dry run made no path.
         Err(_) if run.options.dry_run && run.options.mkpath => {

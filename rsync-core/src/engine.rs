@@ -5,25 +5,23 @@
 use crate::backup;
 use crate::block::Layout;
 use crate::destination::{self, Destination, failure};
-use crate::error::{Action, Cause, Error, Failure};
-use crate::event::{Event, Observer, Skip};
+use crate::error::{Action, Error, Failure};
+use crate::event::Observer;
 use crate::filter::{FilterList, Scope};
 use crate::generator::Generator;
 use crate::guard;
-use crate::list::Kind;
 use crate::options::{Backups, Options};
 use crate::receiver;
 use crate::run::Run;
 use crate::sender;
 use crate::side::Side;
-use crate::spec::{self, Source};
+use crate::spec;
 use crate::stats::Stats;
 use crate::temp::TempNames;
-use crate::walk::{Part, Root, Sources, TopLevel};
 use async_lock::OnceCell;
-use libflexsc::{At, Errno, Handle};
+use libflexsc::Handle;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
@@ -148,13 +146,19 @@ impl Sync {
         &self.options
     }
 
+    pub(crate) fn sources(&self) -> &[Vec<u8>] {
+        &self.sources
+    }
+
     async fn synchronise(&self, run: &Run<'_>, destination: &[u8]) -> Result<(), Error> {
         let options = &self.options;
         let rules = backup::protecting(options);
         let filters = FilterList::read(&run.io, &rules, options.delete_excluded, options.from0);
         let filters = Rc::new(filters.await?);
-        let mut sources = self.open_sources(run, &filters).await;
-        if sources.top.is_empty() {
+        let mut sources = self.select(run, &filters).await?;
+        // As for rsync, a slash makes the destination a directory even if nothing goes there.
+        let nothing = sources.named.is_empty() && sources.root.is_none();
+        if nothing && !destination.ends_with(b"/") {
             return Ok(());
         }
         let Destination {
@@ -184,7 +188,7 @@ impl Sync {
                 shown: &shown,
             };
             inodes = guard::check(run, &sources, &place).await?;
-            if options.delete || options.force {
+            if options.delete || options.force || options.delete_missing_args {
                 let around = Scope::around(&run.io, &filters, root, sources.root.is_none()).await;
                 scope = Some(around.map_err(|(path, cause)| {
                     Error::Destination(Failure {
@@ -225,74 +229,6 @@ impl Sync {
         );
         Ok(())
     }
-
-    /// Opens what the sources are reached from. One that cannot be found is reported and left out; as for rsync, one that
-    /// does not exist is no reason not to delete, since nothing of it can be taken for missing.
-    pub(crate) async fn open_sources(&self, run: &Run<'_>, filters: &Rc<FilterList>) -> Sources {
-        let mut sources = Sources {
-            complete: true,
-            ..Sources::default()
-        };
-        let mut parents: HashMap<Vec<u8>, Rc<Root>> = HashMap::new();
-        for argument in &self.sources {
-            let source = Source::parse(argument);
-            let opened = match (&source.name, parents.get(&source.root)) {
-                (Some(_), Some(root)) => Ok(root.clone()),
-                (Some(_), None) => open_root(run, filters, &source, libc::O_PATH).await,
-                (None, _) => open_root(run, filters, &source, libc::O_RDONLY).await,
-            };
-            let root = match opened {
-                Ok(root) => root,
-                Err((path, action, cause)) => {
-                    sources.complete &= cause == Cause::Errno(Errno::ENOENT);
-                    let path = path.unwrap_or_else(|| argument.clone());
-                    run.fail(path, action, cause);
-                    continue;
-                }
-            };
-            let attributes = match &source.name {
-                Some(name) => run.io.stat(root.dir.at(), name).await,
-                None => run.io.stat_held(&root.dir).await,
-            };
-            let attributes = match attributes {
-                Ok(attributes) => attributes,
-                Err(Errno::ENOENT) if self.options.ignore_missing_args => continue,
-                Err(errno) => {
-                    sources.complete &= errno == Errno::ENOENT;
-                    run.fail(argument.clone(), Action::Select, Cause::Errno(errno));
-                    continue;
-                }
-            };
-            let descends = self.options.recursive || self.options.dirs;
-            if attributes.kind == Kind::Directory && !descends {
-                run.event(Event::Skipped {
-                    path: argument,
-                    reason: Skip::Directory,
-                });
-                continue;
-            }
-            sources.top.push(match source.name {
-                Some(name) => {
-                    parents.insert(source.root, root.clone());
-                    TopLevel::Entry {
-                        root,
-                        name,
-                        attributes,
-                    }
-                }
-                None => {
-                    sources.root.get_or_insert(attributes);
-                    TopLevel::Contents(Part {
-                        scope: root.scope.clone(),
-                        device: attributes.inode.0,
-                        root,
-                        path: Vec::new(),
-                    })
-                }
-            });
-        }
-        sources
-    }
 }
 
 fn check_name(name: &[u8]) -> Result<(), Error> {
@@ -303,30 +239,4 @@ fn check_name(name: &[u8]) -> Result<(), Error> {
         return Err(Error::BadName(name.to_vec()));
     }
     Ok(())
-}
-
-/// Opens what a source is reached from; an error is of the path that comes with it or, if none does, of the source.
-async fn open_root(
-    run: &Run<'_>,
-    filters: &Rc<FilterList>,
-    source: &Source,
-    access: i32,
-) -> Result<Rc<Root>, (Option<Vec<u8>>, Action, Cause)> {
-    let flags = access | libc::O_DIRECTORY;
-    let opened = run.io.open(At::Cwd, &source.root, flags, 0).await;
-    let dir = Rc::new(opened.map_err(|errno| {
-        // What an argument names was never there, and has not vanished.
-        let action = match errno {
-            Errno::ENOENT => Action::Select,
-            _ => Action::OpenDirectory,
-        };
-        (None, action, errno.into())
-    })?);
-    let scope = Scope::around(&run.io, filters, &dir, source.name.is_some()).await;
-    let scope = scope.map_err(|(path, cause)| (Some(path), Action::ReadFilter, cause))?;
-    Ok(Rc::new(Root {
-        dir,
-        path: source.root.clone(),
-        scope,
-    }))
 }

@@ -5,6 +5,7 @@
 use crate::escape::Escaped;
 use crate::filter::{FilterError, Reason};
 use crate::patch::PatchError;
+use crate::spec::Upwards;
 use libflexsc::Errno;
 use std::fmt;
 
@@ -214,6 +215,24 @@ pub enum Error {
     NoSource,
     /// There is no destination.
     NoDestination,
+    /// Names are read from a list, and what they start from is not one directory.
+    ManySources,
+    /// A path of `--relative` leads out of a directory again.
+    Relative {
+        /// The source as given.
+        source: Vec<u8>,
+        /// What is wrong with it.
+        error: Upwards,
+    },
+    /// The directory that a list of names starts from cannot be opened.
+    Source(Failure),
+    /// A list of names cannot be read.
+    FilesFrom {
+        /// The file as given.
+        path: Vec<u8>,
+        /// The system call's error.
+        errno: Errno,
+    },
     /// A name holds a NUL byte or is empty.
     BadName(Vec<u8>),
     /// A block length that is out of range.
@@ -269,6 +288,9 @@ impl Error {
             Self::Remote(_) => exit::UNSUPPORTED,
             Self::NoSource
             | Self::NoDestination
+            | Self::ManySources
+            | Self::Relative { .. }
+            | Self::FilesFrom { .. }
             | Self::BadName(_)
             | Self::BlockLength(_)
             | Self::FilterFile { .. } => exit::USAGE,
@@ -278,6 +300,7 @@ impl Error {
             | Self::SourceInside { .. }
             | Self::SourceReplaced { .. }
             | Self::NotADirectory(_)
+            | Self::Source(_)
             | Self::Destination(_) => exit::SELECTION,
         }
     }
@@ -297,6 +320,21 @@ impl fmt::Display for Error {
             Self::NoDestination => {
                 f.write_str("no destination: name a directory to copy to as the last argument")
             }
+            Self::ManySources => f.write_str(
+                "--files-from takes one source, the directory that its names start from",
+            ),
+            Self::Relative { source, error } => write!(
+                f,
+                "\"{}\" cannot be copied with --relative: {error}; write /./ where the part begins that the \
+                 destination is to have",
+                Escaped(source)
+            ),
+            Self::Source(failure) => failure.fmt(f),
+            Self::FilesFrom { path, errno } => write!(
+                f,
+                "cannot read the list of names \"{}\": {errno}",
+                Escaped(path)
+            ),
             Self::BadName(name) => {
                 write!(
                     f,

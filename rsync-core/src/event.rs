@@ -53,6 +53,8 @@ pub enum Event<'a> {
     },
     /// A temporary file was removed that a run before this one had left when it was killed.
     Cleaned(&'a [u8]),
+    /// What arguments name is not there, and would be deleted at the destination; told by [`Sync::list`](crate::Sync::list).
+    Missing(&'a [u8]),
     /// A source was left out.
     Skipped {
         /// Its path.

@@ -81,22 +81,11 @@ impl<'a, 'o> Generator<'a, 'o> {
     /// Makes a listing's directory known, before those of the directories in it come.
     fn target(&self, listing: &Listing) -> Rc<Target> {
         let targets = &self.side.targets;
-        let directories = listing.list.entries().iter();
-        let directories = directories
-            .filter(|entry| entry.attributes.kind == Kind::Directory)
-            .count();
         let parent = listing
             .parent
             .and_then(|parent| targets.borrow().get(&parent).cloned());
         let orphan = parent.is_none() && listing.parent.is_some();
-        let target = Rc::new(Target::new(
-            listing.id,
-            parent,
-            &listing.name,
-            listing.attributes,
-            listing.list.directory_origin(),
-            directories,
-        ));
+        let target = Rc::new(Target::new(parent, listing));
         if orphan {
             // The sender broke the order of the list; nothing may be written anywhere for that.
             target.establish(State::Failed);
@@ -160,11 +149,19 @@ impl<'a, 'o> Generator<'a, 'o> {
             Ok(dir) => dir,
             Err(errno) => return self.failed(target, Action::OpenDirectory, errno),
         };
+        target.linked.set(parent.linked.get());
         let found = match parent.fresh.get() {
             true => Err(Errno::ENOENT),
             false => side.run.io.stat(parent_dir.at(), target.name()).await,
         };
         match found {
+            Ok(found) if target.want.is_none() && found.kind == Kind::Symlink => {
+                return self.follow(target).await;
+            }
+            // What only leads to something takes nothing's place.
+            Ok(found) if target.want.is_none() && found.kind != Kind::Directory => {
+                return self.failed(target, Action::OpenDirectory, Errno::ENOTDIR);
+            }
             Ok(found) if found.kind == Kind::Directory => {
                 return self.enter(target, &parent_dir, found).await;
             }
@@ -190,11 +187,13 @@ impl<'a, 'o> Generator<'a, 'o> {
                 parent.dirty.set(true);
             }
             Err(Errno::ENOENT) if options.existing => {
-                side.run.event(Event::LeftAlone {
-                    path: &target.path,
-                    directory: true,
-                    rule: Rule::Missing,
-                });
+                if target.want.is_some() {
+                    side.run.event(Event::LeftAlone {
+                        path: &target.path,
+                        directory: true,
+                        rule: Rule::Missing,
+                    });
+                }
                 return State::Failed;
             }
             Err(Errno::ENOENT) => {}
@@ -208,8 +207,31 @@ impl<'a, 'o> Generator<'a, 'o> {
         State::Failed
     }
 
+    /// Opens a directory that a symbolic link leads to, if that stays below the destination.
+    async fn follow(&self, target: &Target) -> State {
+        let side = self.side;
+        target.linked.set(true);
+        let opened = side.open_target(target).await;
+        let found = match &opened {
+            Ok(dir) => side.run.io.stat_held(dir).await,
+            Err(errno) => Err(*errno),
+        };
+        match (opened, found) {
+            (Ok(dir), Ok(found)) => {
+                target.found.set(Some(found));
+                target.gid.set(Some(found.gid));
+                side.hold(target, Rc::new(dir));
+                State::Ready
+            }
+            (_, Err(errno)) | (Err(errno), _) => self.failed(target, Action::OpenDirectory, errno),
+        }
+    }
+
     /// Counts and reports a directory that is made.
     fn announce(&self, target: &Target) {
+        if target.want.is_none() {
+            return;
+        }
         self.side.run.stats().created.add(Kind::Directory);
         let differences = Differences {
             new: true,
@@ -237,7 +259,8 @@ impl<'a, 'o> Generator<'a, 'o> {
             Ok(dir) => dir,
             Err(errno) => return self.failed(target, Action::OpenDirectory, errno),
         };
-        if found.mode & 0o700 != 0o700 && !options.identity.is_root() && !options.dry_run {
+        let narrow = found.mode & 0o700 != 0o700 && target.want.is_some();
+        if narrow && !options.identity.is_root() && !options.dry_run {
             let op = Fchmod::new(dir.fd(), found.mode | 0o700);
             target
                 .widened
@@ -299,6 +322,9 @@ impl<'a, 'o> Generator<'a, 'o> {
             _ => None,
         };
         let list = &listing.list;
+        if let (Some(dir), false) = (&dir, listing.missing.is_empty() || target.fresh.get()) {
+            side.delete_missing(target, dir, listing).await;
+        }
         let mut present = None;
         if let (Some(dir), true) = (
             &dir,
@@ -376,6 +402,8 @@ impl<'a, 'o> Generator<'a, 'o> {
             return None;
         }
         let (present, mut extra) = merge(&listing.list, &names);
+        // These are dealt with.
+        extra.retain(|(name, _)| !listing.missing.contains(name));
         self.side.clean_extra(target, dir, &mut extra).await;
         // Read before the directory's files of rules are updated.
         let Some(scope) = side.scope(target).await else {

@@ -8,10 +8,10 @@
 
 use crate::error::{Action, Cause, Error, Failure};
 use crate::io::Held;
-use crate::list::{Attributes, Kind};
+use crate::list::{Attributes, Extent, Kind};
 use crate::run::Run;
+use crate::source::{Root, Sources, What};
 use crate::spec;
-use crate::walk::{Root, Sources, TopLevel};
 use libflexsc::Errno;
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 use std::rc::Rc;
@@ -49,43 +49,46 @@ pub(crate) async fn check(
 ) -> Result<HashSet<Inode>, Error> {
     let mut places = Places::default();
     let mut all = HashSet::new();
-    let mut ways: HashMap<*const Root, Vec<Inode>> = HashMap::new();
-    for top in &sources.top {
-        let root = match top {
-            TopLevel::Contents(part) => &part.root,
-            TopLevel::Entry { root, .. } => root,
-        };
-        let key = Rc::as_ptr(root);
-        let way: &[Inode] = match ways.entry(key) {
+    let mut ways: HashMap<(*const Root, Rc<[u8]>), Vec<Inode>> = HashMap::new();
+    let named = sources.named.all();
+    for (at, item) in &named {
+        let root = &item.root;
+        let way: &[Inode] = match ways.entry((Rc::as_ptr(root), at.clone())) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(way_up(run, root).await?),
+            Entry::Vacant(new) => new.insert(way_up(run, root, at).await?),
         };
         let Some((first, rest)) = way.split_first() else {
             continue;
         };
-        let (path, above) = match top {
-            TopLevel::Contents(_) if *first == destination.inode => {
+        let here = spec::join(&root.path, at);
+        let (path, above) = match &item.what {
+            What::Contents { .. } if at.is_empty() && *first == destination.inode => {
                 return Err(Error::Same {
                     source: root.path.clone(),
                     destination: destination.given.to_vec(),
                 });
             }
-            TopLevel::Contents(_) => {
-                places.merges = true;
-                places.own.insert(*first, root.path.clone());
+            What::Contents { .. } => {
+                places.merges |= at.is_empty();
+                places.own.insert(*first, here.clone());
                 all.insert(*first);
-                (root.path.clone(), rest)
+                (here, rest)
             }
-            TopLevel::Entry {
-                name, attributes, ..
+            What::Entry {
+                name,
+                attributes,
+                extent: Extent::Whole,
             } => {
-                let path = spec::join(&root.path, name);
-                if attributes.kind == Kind::Directory || *first == destination.inode {
+                let path = spec::join(&here, name);
+                let beside = at.is_empty() && *first == destination.inode;
+                if attributes.kind == Kind::Directory || beside {
                     places.own.insert(attributes.inode, path.clone());
                 }
                 all.insert(attributes.inode);
                 (path, way)
             }
+            // Of these nothing is taken.
+            What::Entry { .. } | What::Missing { .. } => continue,
         };
         for inode in above {
             // All that is above is known, too.
@@ -105,19 +108,20 @@ pub(crate) async fn check(
     }
     // Without deletion, only what is at the destination itself can have to make way.
     if run.options.delete || run.options.force || places.above.contains_key(&destination.inode) {
-        for top in &sources.top {
-            if let TopLevel::Entry {
-                root,
-                name,
-                attributes,
-            } = top
-            {
-                let source = spec::join(&root.path, name);
-                let name = sources.rename.as_ref().unwrap_or(name);
-                places
-                    .entry(run, destination, &source, name, attributes)
-                    .await?;
-            }
+        for (at, item) in &named {
+            let (name, attributes) = match &item.what {
+                What::Entry {
+                    name, attributes, ..
+                } => (&name[..], attributes),
+                What::Contents { attributes } if !at.is_empty() => (&b""[..], attributes),
+                _ => continue,
+            };
+            let path = spec::join(at, name);
+            let source = spec::join(&item.root.path, &path);
+            let name = sources.rename.as_ref().unwrap_or(&path);
+            places
+                .entry(run, destination, &source, name, attributes)
+                .await?;
         }
     }
     Ok(all)
@@ -138,7 +142,8 @@ impl Places {
             // An entry that is its own destination fails by itself, and nothing is done in it.
             Ok(found) if found.inode == want.inode => return Ok(()),
             Ok(found) => found,
-            Err(Errno::ENOENT) => return Ok(()),
+            // Nor is it there when something else takes a directory's place on the way.
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
             Err(errno) => return Err(failure(&path(), errno)),
         };
         let directory = found.kind == Kind::Directory;
@@ -163,15 +168,19 @@ impl Places {
     }
 }
 
-/// A directory and, if anything is to be deleted, all directories above it, the nearest one first.
-async fn way_up(run: &Run<'_>, root: &Root) -> Result<Vec<Inode>, Error> {
-    let found = run.io.stat_held(&root.dir).await;
-    let mut way = vec![found.map_err(|errno| failure(&root.path, errno))?.inode];
+/// A directory below a root and, if anything is to be deleted, all directories above it, the nearest one first.
+async fn way_up(run: &Run<'_>, root: &Root, at: &[u8]) -> Result<Vec<Inode>, Error> {
+    let found = match at {
+        b"" => run.io.stat_held(&root.dir).await,
+        at => run.io.stat_follow(root.dir.at(), at).await,
+    };
+    let path = || spec::join(&root.path, at);
+    let mut way = vec![found.map_err(|errno| failure(&path(), errno))?.inode];
     if !run.options.delete && !run.options.force {
         return Ok(way);
     }
     // Upwards until the root directory, which is its own parent.
-    let mut up = b"..".to_vec();
+    let mut up = spec::join(at, b"..");
     loop {
         let found = run.io.stat(root.dir.at(), &up).await;
         let found = found.map_err(|errno| failure(&spec::join(&root.path, &up), errno))?;

@@ -20,6 +20,18 @@ pub(crate) const SOURCE: i32 =
 /// How a directory below an argument is opened: never through a symbolic link.
 pub(crate) const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
 
+/// What is done about symbolic links on the way to a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// They are an error.
+    Refuse,
+    /// They are followed as far as they stay below the directory that the way begins at.
+    Within,
+}
+
+/// How a directory is opened that is only reached through.
+pub(crate) const WAY: i32 = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+
 /// The most bytes that one call reads or writes.
 pub(crate) const CHUNK: usize = 256 * 1024;
 
@@ -153,9 +165,23 @@ impl Io {
 
     /// Opens the directory `path` below `root`, following no symbolic link and never leaving `root`.
     pub(crate) async fn open_beneath(&self, root: &Held, path: &[u8]) -> Result<Held, Errno> {
+        self.beneath(root, path, DIRECTORY, Links::Refuse).await
+    }
+
+    /// As [`open_beneath`](Self::open_beneath), with these flags.
+    pub(crate) async fn beneath(
+        &self,
+        root: &Held,
+        path: &[u8],
+        flags: i32,
+        links: Links,
+    ) -> Result<Held, Errno> {
         let path = if path.is_empty() { b"." } else { path };
-        let how = OpenHow::new((DIRECTORY | libc::O_CLOEXEC) as u64)
-            .resolve(libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS);
+        let resolve = match links {
+            Links::Refuse => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
+            Links::Within => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS,
+        };
+        let how = OpenHow::new((flags | libc::O_CLOEXEC) as u64).resolve(resolve);
         for _ in 0..BENEATH_TRIES {
             let op = Openat2::new(root.at(), c_name(path), how);
             match self.handle.submit(op).await {
@@ -167,15 +193,17 @@ impl Io {
                 Err(errno) => return Err(errno),
             }
         }
-        self.open_by_steps(root, path).await
+        // Without the call, symbolic links are not followed at all.
+        self.open_by_steps(root, path, flags | libc::O_NOFOLLOW)
+            .await
     }
 
     /// As [`open_beneath`](Self::open_beneath), one name after the other.
-    async fn open_by_steps(&self, root: &Held, path: &[u8]) -> Result<Held, Errno> {
+    async fn open_by_steps(&self, root: &Held, path: &[u8], flags: i32) -> Result<Held, Errno> {
         let mut held = None;
         for name in path.split(|byte| *byte == b'/') {
             let dir = held.as_ref().unwrap_or(root).at();
-            held = Some(self.open(dir, name, DIRECTORY, 0).await?);
+            held = Some(self.open(dir, name, flags, 0).await?);
         }
         held.ok_or(Errno::ENOENT)
     }
@@ -206,7 +234,8 @@ impl Io {
         self.statx(held.at(), b"", libc::AT_EMPTY_PATH)
     }
 
-    fn statx(
+    /// As [`stat`](Self::stat), with `flags` of `statx(2)`.
+    pub(crate) fn statx(
         &self,
         dir: At,
         name: &[u8],
@@ -345,7 +374,7 @@ mod tests {
             for path in ["a/b", "link", "link/b", "a/none"] {
                 let ways = (
                     io.open_beneath(&root, path.as_bytes()).await,
-                    io.open_by_steps(&root, path.as_bytes()).await,
+                    io.open_by_steps(&root, path.as_bytes(), DIRECTORY).await,
                 );
                 opened.push((path, ways.0.is_ok(), ways.1.is_ok()));
             }

@@ -74,7 +74,8 @@ impl Differences {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Item<'a> {
-    /// Its path in the transfer; empty for the root.
+    /// Its path in the transfer; empty for the root. One of an absolute source begins with a slash, if
+    /// [`relative`](crate::Options::relative) asks for the whole path.
     pub path: &'a [u8],
     /// What was done.
     pub update: Update,

@@ -88,11 +88,26 @@ impl From<&Statx> for Attributes {
     }
 }
 
+/// How much of a directory takes part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// It and, where directories are descended into, what is in it.
+    #[default]
+    Whole,
+    /// It, and of what is in it only what arguments name.
+    Alone,
+    /// Only what arguments name in it: its own attributes are nobody's business.
+    Passed,
+}
+
 /// One name in a directory.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     name: (u32, u16),
     target: (u32, u16),
+    pub(crate) extent: Extent,
+    /// Whether its path is shown with a slash before it.
+    pub(crate) absolute: bool,
     /// Which of the source directories that make up this one holds the entry.
     pub part: u32,
     /// For a directory, what its own list is called.
@@ -128,10 +143,20 @@ impl DirList {
         self.entries.push(Entry {
             name,
             target,
+            extent: Extent::Whole,
+            absolute: false,
             part,
             dir: 0,
             attributes,
         });
+    }
+
+    /// Says of the entry that was appended last how much of it takes part, and how its path is shown.
+    pub(crate) fn describe(&mut self, extent: Extent, absolute: bool) {
+        if let Some(last) = self.entries.last_mut() {
+            last.extent = extent;
+            last.absolute = absolute;
+        }
     }
 
     fn store(&mut self, bytes: &[u8]) -> (u32, u16) {
@@ -153,7 +178,10 @@ impl DirList {
     /// `merged` is told, for each directory that stays, the part of one that it stands for as well.
     pub fn sort(&mut self, mut merged: impl FnMut(&[u8], u32)) {
         let mut entries = std::mem::take(&mut self.entries);
-        let rank = |entry: &Entry| (entry.attributes.kind != Kind::Directory, entry.part);
+        let rank = |entry: &Entry| {
+            let other = entry.attributes.kind != Kind::Directory;
+            (other, entry.extent == Extent::Passed, entry.part)
+        };
         entries.sort_by(|a, b| {
             self.bytes(a.name)
                 .cmp(self.bytes(b.name))
@@ -161,7 +189,7 @@ impl DirList {
         });
         entries.dedup_by(|next, kept| {
             let same = self.bytes(next.name) == self.bytes(kept.name);
-            if same && next.attributes.kind == Kind::Directory {
+            if same && next.attributes.kind == Kind::Directory && next.extent == Extent::Whole {
                 merged(self.bytes(next.name), next.part);
             }
             same
@@ -205,6 +233,14 @@ impl DirList {
         if let Some(entry) = self.entries.get_mut(index) {
             entry.dir = dir;
         }
+    }
+
+    /// Takes entries off a sorted list.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Entry) -> bool) {
+        let kept: Vec<_> = self.entries.iter().map(&keep).collect();
+        let mut keeps = kept.iter();
+        self.digests.retain(|_| keeps.next() != Some(&false));
+        self.entries.retain(keep);
     }
 
     /// Keeps the checksums of the entries' contents, in the entries' order.

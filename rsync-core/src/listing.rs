@@ -62,7 +62,7 @@ impl Sync {
     async fn list_sources(&self, run: &Run<'_>) -> Result<(), Error> {
         let options = run.options;
         let filters = FilterList::read(&run.io, &options.filters, false, options.from0);
-        let sources = self.open_sources(run, &Rc::new(filters.await?)).await;
+        let sources = self.select(run, &Rc::new(filters.await?)).await?;
         let (to_lister, inbox) = async_channel::bounded(WAITING);
         let (to_sender, requests) = async_channel::bounded(WAITING);
         let ((), listings) = futures_util::join!(
@@ -107,13 +107,16 @@ fn tell_all(run: &Run<'_>, listings: &HashMap<DirId, Listing>) {
     // Directories that were told of, whose contents come next, with their paths: the first one last.
     let mut stack = vec![(ROOT, None::<Attributes>, Vec::new())];
     while let Some((id, attributes, path)) = stack.pop() {
-        if let Some(attributes) = attributes {
-            tell(run, &path, attributes, b"");
-        }
         let Some(listing) = listings.get(&id) else {
             continue;
         };
+        if let Some(attributes) = attributes.filter(|_| listing.attributes.is_some()) {
+            tell(run, &path, attributes, b"");
+        }
         let list = &listing.list;
+        for name in &listing.missing {
+            run.event(Event::Missing(&join(&path, name)));
+        }
         let is_directory = |entry: &&Entry| entry.attributes.kind == Kind::Directory;
         for entry in list.entries().iter().filter(|entry| !is_directory(entry)) {
             let path = join(&path, list.name(entry));

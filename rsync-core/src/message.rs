@@ -37,7 +37,10 @@ impl FromSender {
     /// About how many bytes the message would take on a wire.
     pub(crate) fn weight(&self) -> u64 {
         match self {
-            Self::Directory(listing) => 8 + listing.list.weight(),
+            Self::Directory(listing) => {
+                let missing = listing.missing.iter().map(|name| 4 + name.len() as u64);
+                8 + listing.list.weight() + missing.sum::<u64>()
+            }
             Self::ListEnd { .. } => 1,
             Self::Delta(delta) => {
                 8 + delta.tokens.iter().map(OwnedToken::weight).sum::<u64>()
@@ -56,10 +59,14 @@ pub(crate) struct Listing {
     pub(crate) parent: Option<DirId>,
     /// Its name there; empty for the root.
     pub(crate) name: Vec<u8>,
-    /// The attributes that it is to have. The root has none when it only takes the entries that arguments name.
+    /// The attributes that it is to have. A directory that only leads to what arguments name may have none.
     pub(crate) attributes: Option<Attributes>,
+    /// Whether its path is shown with a slash before it.
+    pub(crate) absolute: bool,
     /// Its entries.
     pub(crate) list: Rc<DirList>,
+    /// Names that are to be deleted in it.
+    pub(crate) missing: Vec<Vec<u8>>,
     /// Whether these are all.
     pub(crate) complete: bool,
 }

@@ -92,11 +92,26 @@ pub struct Options {
     pub remove_source_files: bool,
     /// Leave sources out that do not exist (`--ignore-missing-args`).
     pub ignore_missing_args: bool,
+    /// Delete at the destination what sources name that do not exist (`--delete-missing-args`). A directory goes only if it
+    /// is empty, or with [`delete`](Self::delete) or [`force`](Self::force).
+    pub delete_missing_args: bool,
+    /// The whole path of a source is its path in the transfer, or what follows `/./` in it (`-R`, `--relative`).
+    pub relative: bool,
+    /// With [`relative`](Self::relative), leave the attributes of directories alone that only lead to a source, and follow
+    /// symbolic links to such directories within the destination (`--no-implied-dirs`).
+    pub no_implied_dirs: bool,
+    /// A file of names, divided at line ends or, with [`from0`](Self::from0), NUL bytes, which are what is copied of the
+    /// only source (`--files-from`); `-` is the standard input. For rsync's defaults set [`relative`](Self::relative) and
+    /// [`dirs`](Self::dirs) too.
+    pub files_from: Option<Vec<u8>>,
+    /// Leave directories out that have nothing but directories in them, unless a filter rule protects them
+    /// (`-m`, `--prune-empty-dirs`). Memory then grows with the file list.
+    pub prune_empty_dirs: bool,
     /// Make what is missing of the destination's path (`--mkpath`).
     pub mkpath: bool,
     /// Have each file on the disk before it gets its name (`--fsync`).
     pub fsync: bool,
-    /// Files of filter rules are divided at NUL bytes instead of line ends (`-0`, `--from0`).
+    /// Files of filter rules and of names are divided at NUL bytes instead of line ends (`-0`, `--from0`).
     pub from0: bool,
     /// Tell of files, too, about which nothing was to be done.
     pub unchanged: bool,

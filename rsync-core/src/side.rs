@@ -5,7 +5,7 @@
 use crate::error::{Action, Cause};
 use crate::filter::Scope;
 use crate::guard::Inode;
-use crate::io::Held;
+use crate::io::{DIRECTORY, Held, Links};
 use crate::item::{Differences, Update};
 use crate::list::{Attributes, DirId, FileId, Kind};
 use crate::message::{ToGenerator, ToSender};
@@ -172,10 +172,24 @@ impl Side<'_, '_> {
         if let Some(held) = target.held.borrow().clone() {
             return Ok(held);
         }
-        let root = self.root.as_ref().ok_or(Errno::ENOENT)?;
-        let held = Rc::new(self.run.io.open_beneath(root, &target.path).await?);
+        let held = Rc::new(self.open_target(target).await?);
         self.hold(target, held.clone());
         Ok(held)
+    }
+
+    /// Opens a directory by its path.
+    pub(crate) async fn open_target(&self, target: &Target) -> Result<Held, Errno> {
+        self.open_path(&target.path, target.linked.get()).await
+    }
+
+    /// Opens the directory at a path of the destination, to which symbolic links may lead if it is `linked`.
+    pub(crate) async fn open_path(&self, path: &[u8], linked: bool) -> Result<Held, Errno> {
+        let root = self.root.as_ref().ok_or(Errno::ENOENT)?;
+        let (flags, links) = match linked {
+            true => (libc::O_RDONLY | libc::O_DIRECTORY, Links::Within),
+            false => (DIRECTORY, Links::Refuse),
+        };
+        self.run.io.beneath(root, path, flags, links).await
     }
 
     /// The filter rules in a directory, read when they are first asked for; none if they cannot be read.

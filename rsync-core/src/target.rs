@@ -4,7 +4,8 @@
 
 use crate::filter::Scope;
 use crate::io::Held;
-use crate::list::{Attributes, DirId};
+use crate::list::{Attributes, DirId, Kind};
+use crate::message::Listing;
 use crate::spec::join;
 use async_lock::OnceCell;
 use std::cell::{Cell, RefCell};
@@ -32,8 +33,12 @@ pub(crate) struct Target {
     /// Its path below the root of the transfer; empty for the root itself.
     pub(crate) path: Vec<u8>,
     pub(crate) parent: Option<Rc<Target>>,
-    /// The attributes that it is to have; none for a root that only takes entries.
+    /// The attributes that it is to have; none for one that only leads to what arguments name.
     pub(crate) want: Option<Attributes>,
+    /// Whether its path is shown with a slash before it.
+    pub(crate) absolute: bool,
+    /// Whether symbolic links lead to it, which stay below the destination.
+    pub(crate) linked: Cell<bool>,
     /// Its path in the source, if that is to be told.
     pub(crate) origin: Option<Vec<u8>>,
     /// Those that it had before, unless it was made.
@@ -63,24 +68,22 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// A directory called `name` in `parent`, with `directories` directories to be made in it.
-    pub(crate) fn new(
-        id: DirId,
-        parent: Option<Rc<Self>>,
-        name: &[u8],
-        want: Option<Attributes>,
-        origin: Option<&[u8]>,
-        directories: usize,
-    ) -> Self {
+    /// The directory of a listing in `parent`.
+    pub(crate) fn new(parent: Option<Rc<Self>>, listing: &Listing) -> Self {
+        let entries = listing.list.entries().iter();
+        let directories = entries.filter(|entry| entry.attributes.kind == Kind::Directory);
+        let directories = directories.count();
         Self {
-            id,
+            id: listing.id,
             path: parent
                 .as_ref()
-                .map(|parent| join(&parent.path, name))
+                .map(|parent| join(&parent.path, &listing.name))
                 .unwrap_or_default(),
             parent,
-            want,
-            origin: origin.map(<[u8]>::to_vec),
+            want: listing.attributes,
+            absolute: listing.absolute,
+            linked: Cell::default(),
+            origin: listing.list.directory_origin().map(<[u8]>::to_vec),
             found: Cell::default(),
             fresh: Cell::default(),
             widened: Cell::default(),

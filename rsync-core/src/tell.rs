@@ -10,6 +10,7 @@ use crate::side::Side;
 use crate::strong::Digest;
 use crate::target::Target;
 use crate::update::is_new;
+use std::borrow::Cow;
 
 /// What went to and fro for a file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,6 +21,14 @@ pub(crate) struct Moved {
     pub(crate) received: u64,
     /// The checksum of its contents.
     pub(crate) digest: Option<Digest>,
+}
+
+/// A path of the transfer as it is shown.
+fn shown(path: &[u8], absolute: bool) -> Cow<'_, [u8]> {
+    match absolute {
+        true => Cow::Owned([b"/", path].concat()),
+        false => Cow::Borrowed(path),
+    }
 }
 
 impl Side<'_, '_> {
@@ -60,12 +69,12 @@ impl Side<'_, '_> {
         let name = list.name(entry);
         let source_name = list.source_name(entry);
         let path = if name == source_name {
-            path
+            shown(path, entry.absolute)
         } else {
-            source_name
+            Cow::Borrowed(source_name)
         };
         self.run.event(Event::Item(Item {
-            path,
+            path: &path,
             update,
             differences,
             attributes: entry.attributes,
@@ -95,7 +104,7 @@ impl Side<'_, '_> {
             return;
         }
         self.run.event(Event::Item(Item {
-            path: &target.path,
+            path: &shown(&target.path, target.absolute),
             update,
             differences,
             attributes,

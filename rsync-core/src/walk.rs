@@ -6,15 +6,16 @@
 //! directory's list is sent before those of the directories in it. How far the walk may run ahead of the
 //! generator is bounded by the permits for directories.
 
-use crate::error::Action;
+use crate::error::{Action, Cause};
 use crate::event::{Event, Skip};
 use crate::filter::{self, Scope};
-use crate::io::{Held, c_name};
-use crate::list::{Attributes, DirId, DirList, Kind, ROOT};
+use crate::io::{DIRECTORY, Held, WAY, c_name};
+use crate::list::{Attributes, DirId, DirList, Entry, Extent, Kind, ROOT};
 use crate::message::{FromSender, Listing};
 use crate::names::Names;
 use crate::options::MountPoints;
 use crate::run::{Run, WINDOW};
+use crate::source::{Item, Named, Part, Root, Sources, What};
 use crate::spec::join;
 use crate::strong::Digest;
 use async_channel::Sender;
@@ -24,7 +25,7 @@ use futures_util::stream::FuturesUnordered;
 use libflexsc::Errno;
 use libflexsc::op::Readlinkat;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// How many directories are read at once.
@@ -35,75 +36,6 @@ const SUMMERS: usize = 16;
 
 /// Most symbolic links point to a shorter path than this.
 const SHORT_TARGET: usize = 512;
-
-/// A directory that sources are reached from.
-#[derive(Debug)]
-pub(crate) struct Root {
-    pub(crate) dir: Rc<Held>,
-    /// Its path as given.
-    pub(crate) path: Vec<u8>,
-    /// The filter rules around what is taken from it.
-    pub(crate) scope: Rc<Scope>,
-}
-
-/// A source directory: where it is below its root, which is where it is in the transfer.
-#[derive(Clone, Debug)]
-pub(crate) struct Part {
-    pub(crate) root: Rc<Root>,
-    pub(crate) path: Vec<u8>,
-    /// The filter rules around it and, once it was opened, in it.
-    pub(crate) scope: Rc<Scope>,
-    /// The device of what the argument names.
-    pub(crate) device: u64,
-}
-
-impl Part {
-    /// Whether a filter rule hides an entry.
-    fn hides(&self, name: &[u8], directory: bool) -> bool {
-        !self.scope.is_empty()
-            && self
-                .scope
-                .excludes(filter::Side::Sender, &join(&self.path, name), directory)
-    }
-
-    /// Its path, without a dot for the contents of a directory.
-    fn origin(&self) -> Vec<u8> {
-        let root = &self.root.path[..];
-        join(root.strip_suffix(b"/.").unwrap_or(root), &self.path)
-    }
-
-    /// The path of `name` in it, as the user would write it.
-    pub(crate) fn display(&self, name: &[u8]) -> Vec<u8> {
-        join(&join(&self.root.path, &self.path), name)
-    }
-}
-
-/// What the root of the transfer consists of, in the order of the arguments.
-#[derive(Debug)]
-pub(crate) enum TopLevel {
-    /// The contents of a directory.
-    Contents(Part),
-    /// An entry of a directory.
-    Entry {
-        root: Rc<Root>,
-        name: Vec<u8>,
-        attributes: Attributes,
-    },
-}
-
-/// The source, ready to be walked over.
-#[derive(Debug, Default)]
-pub(crate) struct Sources {
-    pub(crate) top: Vec<TopLevel>,
-    /// The attributes that the root of the transfer is to have.
-    pub(crate) root: Option<Attributes>,
-    /// What the only entry is called at the destination, if not as it is called here.
-    pub(crate) rename: Option<Vec<u8>>,
-    /// The destination's device and inode number: it is left out.
-    pub(crate) destination: Option<(u64, u64)>,
-    /// Whether all arguments could be looked at.
-    pub(crate) complete: bool,
-}
 
 /// A directory whose list was sent.
 #[derive(Debug)]
@@ -135,7 +67,30 @@ pub(crate) type SentMap = RefCell<HashMap<DirId, Rc<Sent>>>;
 #[derive(Debug)]
 struct Work {
     place: Place,
+    /// The directories that make it up.
     parts: Vec<Part>,
+    /// What arguments name in it.
+    named: Option<Leading>,
+}
+
+/// A directory that leads to what arguments name.
+#[derive(Debug, Default)]
+struct Leading {
+    named: Named,
+    /// Where it is below each of the roots, and in the transfer.
+    path: Vec<u8>,
+    /// The filter rules around it, for each of the roots that it was reached from.
+    scopes: Vec<(Rc<Root>, Rc<Scope>)>,
+}
+
+/// A directory that leads to what arguments name, below one of the roots.
+#[derive(Clone, Debug)]
+struct Way {
+    /// Where it is, with the filter rules in it.
+    part: Part,
+    dir: Rc<Held>,
+    /// The filter rules around it.
+    around: Rc<Scope>,
 }
 
 /// A directory's place in the file list.
@@ -145,6 +100,14 @@ struct Place {
     parent: Option<DirId>,
     name: Vec<u8>,
     attributes: Option<Attributes>,
+    absolute: bool,
+}
+
+/// A list that was read.
+#[derive(Debug)]
+struct Read {
+    place: Place,
+    reading: Reading,
 }
 
 /// The walk.
@@ -153,8 +116,11 @@ pub(crate) struct Walker<'a, 'o> {
     sent: &'a SentMap,
     out: &'a Sender<FromSender>,
     destination: Option<(u64, u64)>,
+    rename: Option<Vec<u8>>,
     next: Cell<DirId>,
     complete: Cell<bool>,
+    /// The whole file list, if directories are to be taken off it.
+    kept_back: RefCell<Vec<Read>>,
 }
 
 impl<'a, 'o> Walker<'a, 'o> {
@@ -164,16 +130,33 @@ impl<'a, 'o> Walker<'a, 'o> {
             sent,
             out,
             destination: None,
+            rename: None,
             next: Cell::new(ROOT + 1),
             complete: Cell::new(true),
+            kept_back: RefCell::default(),
         }
     }
 
     /// Walks over everything and ends the file list.
     pub(crate) async fn walk(mut self, sources: Sources) {
         self.destination = sources.destination;
+        self.rename = sources.rename;
         self.complete.set(sources.complete);
-        let mut stack = self.root(sources).await;
+        let mut stack = vec![Work {
+            place: Place {
+                id: ROOT,
+                parent: None,
+                name: Vec::new(),
+                attributes: sources.root,
+                absolute: false,
+            },
+            parts: Vec::new(),
+            named: Some(Leading {
+                named: sources.named,
+                path: Vec::new(),
+                scopes: Vec::new(),
+            }),
+        }];
         let mut readers = FuturesUnordered::new();
         loop {
             while readers.len() < READERS {
@@ -186,6 +169,8 @@ impl<'a, 'o> Walker<'a, 'o> {
                 None => break,
             }
         }
+        drop(readers);
+        self.send_pruned().await;
         self.send(FromSender::ListEnd {
             complete: self.complete.get(),
         })
@@ -198,84 +183,192 @@ impl<'a, 'o> Walker<'a, 'o> {
         let _ = self.out.send(message).await;
     }
 
-    /// Reads what the arguments name.
-    async fn root(&self, sources: Sources) -> Vec<Work> {
-        let permit = self.run.directories.acquire_arc().await;
-        let mut reading = Reading::default();
-        for top in sources.top {
-            match top {
-                TopLevel::Contents(part) => self.part(&mut reading, part).await,
-                TopLevel::Entry {
-                    root,
-                    name,
-                    attributes,
-                } => {
-                    let part = Part {
-                        scope: root.scope.clone(),
-                        root,
-                        path: Vec::new(),
-                        device: attributes.inode.0,
-                    };
-                    if part.hides(&name, attributes.kind == Kind::Directory) {
-                        continue;
-                    }
-                    let root = part.root.clone();
-                    if self.is_destination(&attributes) {
-                        let path = join(&root.path, &name);
-                        self.run.event(Event::Skipped {
-                            path: &path,
-                            reason: Skip::Destination,
-                        });
-                        continue;
-                    }
-                    let target = match attributes.kind {
-                        Kind::Symlink if self.run.options.links => {
-                            self.read_link(&root.dir, &name).await
-                        }
-                        _ => Ok(Vec::new()),
-                    };
-                    let part = reading.part(part, Some(root.dir.clone()));
-                    match target {
-                        Ok(target) => {
-                            let shown = sources.rename.as_deref().unwrap_or(&name);
-                            reading.list.push(shown, attributes, part, &target);
-                        }
-                        Err(errno) => self.fail(&reading, part, &name, Action::ReadLink, errno),
-                    }
-                    reading.alias = sources.rename.is_some().then_some(name);
-                }
-            }
-        }
-        let place = Place {
-            id: ROOT,
-            parent: None,
-            name: Vec::new(),
-            attributes: sources.root,
-        };
-        self.finish(place, reading, permit).await
-    }
-
     /// Reads a directory, sends its list and returns the directories in it.
     async fn directory(&self, work: Work) -> Vec<Work> {
+        let Work {
+            place,
+            parts,
+            named,
+        } = work;
         let permit = self.run.directories.acquire_arc().await;
         let mut reading = Reading::default();
-        for part in work.parts {
-            if self.run.options.recursive {
-                self.part(&mut reading, part).await;
-            } else {
-                // What is in it has no part in the transfer.
-                reading.part(part, None);
-                reading.foreign = true;
+        let mut leading = named.unwrap_or_default();
+        let mut ways = Vec::new();
+        let mut parts = parts.into_iter().peekable();
+        // In the order of the arguments, since the first of equals counts.
+        for item in std::mem::take(&mut leading.named.items) {
+            while let Some(part) = parts.next_if(|part| part.argument < item.argument) {
+                self.descend(&mut reading, part).await;
+            }
+            self.named(&mut reading, &leading, &mut ways, item).await;
+        }
+        for part in parts {
+            self.descend(&mut reading, part).await;
+        }
+        let ways = ways
+            .into_iter()
+            .flat_map(|(root, way): (_, Option<Way>)| way.map(|way| (root, way.part.scope)));
+        leading.scopes = ways.collect();
+        self.finish(Read { place, reading }, leading, permit).await
+    }
+
+    /// Reads a directory that was found in another.
+    async fn descend(&self, reading: &mut Reading, part: Part) {
+        if self.run.options.recursive {
+            self.part(reading, part).await;
+        } else {
+            // What is in it has no part in the transfer.
+            reading.part(part, None);
+            reading.foreign = true;
+        }
+    }
+
+    /// Takes what an argument names in a directory that leads to it.
+    async fn named(
+        &self,
+        reading: &mut Reading,
+        leading: &Leading,
+        ways: &mut Vec<(Rc<Root>, Option<Way>)>,
+        item: Item,
+    ) {
+        let known = ways.iter().find(|(root, _)| Rc::ptr_eq(root, &item.root));
+        let way = match known {
+            Some((_, way)) => way.clone(),
+            None => {
+                let way = self.way(leading, &item.root).await;
+                ways.push((item.root.clone(), way.clone()));
+                way
+            }
+        };
+        // That it cannot be opened was reported.
+        let Some(Way { part, dir, around }) = way else {
+            reading.complete = false;
+            return;
+        };
+        let argument = item.argument;
+        match item.what {
+            What::Missing { name } => reading.missing.push(name),
+            What::Contents { attributes } => {
+                if !leading.path.is_empty() && self.is_destination(&attributes) {
+                    return self.skip_destination(&part.display(b""));
+                }
+                let part = Part {
+                    scope: around,
+                    device: attributes.inode.0,
+                    argument,
+                    ..part
+                };
+                self.part(reading, part).await;
+            }
+            What::Entry {
+                name,
+                attributes,
+                extent,
+            } => {
+                let part = Part {
+                    device: attributes.inode.0,
+                    argument,
+                    ..part
+                };
+                if extent == Extent::Whole {
+                    if part.hides(&name, attributes.kind == Kind::Directory) {
+                        return;
+                    }
+                    if self.is_destination(&attributes) {
+                        return self.skip_destination(&part.display(&name));
+                    }
+                }
+                let target = match attributes.kind {
+                    Kind::Symlink if self.run.options.links => self.read_link(&dir, &name).await,
+                    _ => Ok(Vec::new()),
+                };
+                let absolute = part.root.absolute;
+                let part = reading.part(part, Some(dir));
+                match target {
+                    Ok(target) => {
+                        let shown = self.rename.as_deref().unwrap_or(&name);
+                        reading.list.push(shown, attributes, part, &target);
+                        reading.list.describe(extent, absolute);
+                    }
+                    Err(errno) => self.fail(reading, part, &name, Action::ReadLink, errno),
+                }
+                reading.alias = self.rename.is_some().then_some(name);
             }
         }
-        self.finish(work.place, reading, permit).await
+    }
+
+    fn skip_destination(&self, path: &[u8]) {
+        self.run.event(Event::Skipped {
+            path,
+            reason: Skip::Destination,
+        });
+    }
+
+    /// Opens a directory that leads to something, below one of the roots.
+    async fn way(&self, leading: &Leading, root: &Rc<Root>) -> Option<Way> {
+        let io = &self.run.io;
+        let mut way = Way {
+            part: Part {
+                root: root.clone(),
+                path: leading.path.clone(),
+                scope: root.scope.clone(),
+                device: 0,
+                argument: 0,
+            },
+            dir: root.dir.clone(),
+            around: root.scope.clone(),
+        };
+        if leading.path.is_empty() {
+            return Some(way);
+        }
+        let known = leading
+            .scopes
+            .iter()
+            .find(|(known, _)| Rc::ptr_eq(known, root));
+        if let Some((_, scope)) = known {
+            way.around = scope.clone();
+        }
+        let failed = |action, path, cause| {
+            self.complete
+                .set(self.complete.get() && cause == Cause::Errno(Errno::ENOENT));
+            self.run.fail(path, action, cause);
+        };
+        let mut opened = way.part.open(io, WAY).await;
+        if let Err(Errno::ELOOP | Errno::ENOTDIR) = opened {
+            // Symbolic links that an argument names are followed.
+            way.part.root = Rc::new(Root {
+                dir: root.dir.clone(),
+                links: leading.path.clone(),
+                path: way.part.display(b""),
+                at: leading.path.clone(),
+                absolute: root.absolute,
+                scope: way.around.clone(),
+            });
+            way.part.path = Vec::new();
+            opened = way.part.open(io, WAY).await;
+        }
+        match opened {
+            Ok(dir) => way.dir = dir,
+            Err(errno) => {
+                failed(Action::OpenDirectory, way.part.display(b""), errno.into());
+                return None;
+            }
+        }
+        match way.around.enter(io, &way.dir, &leading.path).await {
+            Ok(scope) => way.part.scope = scope,
+            Err((path, cause)) => {
+                failed(Action::ReadFilter, join(&root.path, &path), cause);
+                return None;
+            }
+        }
+        Some(way)
     }
 
     /// Reads one of the directories that make up one.
     async fn part(&self, reading: &mut Reading, mut part: Part) {
-        let opened = self.run.io.open_beneath(&part.root.dir, &part.path).await;
-        let dir = match opened {
-            Ok(dir) => Rc::new(dir),
+        reading.contents = true;
+        let dir = match part.open(&self.run.io, DIRECTORY).await {
+            Ok(dir) => dir,
             Err(errno) => {
                 let index = reading.part(part, None);
                 reading.complete = false;
@@ -293,11 +386,14 @@ impl<'a, 'o> Walker<'a, 'o> {
                 }
             }
         }
-        match part.scope.enter(&self.run.io, &dir, &part.path).await {
+        let place = part.place();
+        match part.scope.enter(&self.run.io, &dir, &place).await {
             Ok(scope) => part.scope = scope,
             Err((path, cause)) => {
                 reading.complete = false;
-                let path = join(&part.root.path, &path);
+                let path = path.get(part.root.at.len()..).unwrap_or_default();
+                let path = path.strip_prefix(b"/").unwrap_or(path);
+                let path = join(&part.root.path, path);
                 return self.run.fail(path, Action::ReadFilter, cause);
             }
         }
@@ -350,11 +446,7 @@ impl<'a, 'o> Walker<'a, 'o> {
                 continue;
             }
             if self.is_destination(&attributes) {
-                let path = reading.display(part, name);
-                self.run.event(Event::Skipped {
-                    path: &path,
-                    reason: Skip::Destination,
-                });
+                self.skip_destination(&reading.display(part, name));
                 continue;
             }
             let target = match (attributes.kind, target) {
@@ -367,7 +459,10 @@ impl<'a, 'o> Walker<'a, 'o> {
                 _ => Ok(Vec::new()),
             };
             match target {
-                Ok(target) => reading.list.push(name, attributes, part, &target),
+                Ok(target) => {
+                    reading.list.push(name, attributes, part, &target);
+                    reading.list.describe(Extent::Whole, reading.absolute(part));
+                }
                 Err(errno) => self.fail(reading, part, name, Action::ReadLink, errno),
             }
         }
@@ -403,17 +498,18 @@ impl<'a, 'o> Walker<'a, 'o> {
             .fail_errno(reading.display(part, name), action, errno);
     }
 
-    /// Sends a list and returns the directories in it.
-    async fn finish(
-        &self,
-        place: Place,
-        mut reading: Reading,
-        permit: SemaphoreGuardArc,
-    ) -> Vec<Work> {
+    /// Completes a list and sends it, or keeps it back, and returns the directories in it.
+    async fn finish(&self, read: Read, leading: Leading, permit: SemaphoreGuardArc) -> Vec<Work> {
+        let Read { place, mut reading } = read;
         let mut merged: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
         reading
             .list
             .sort(|name, part| merged.entry(name.to_vec()).or_default().push(part));
+        let Leading {
+            named: Named { mut inner, .. },
+            path,
+            scopes,
+        } = leading;
         let mut works = Vec::new();
         for index in 0..reading.list.entries().len() {
             let entry = reading.list.entries()[index];
@@ -424,24 +520,31 @@ impl<'a, 'o> Walker<'a, 'o> {
             self.next.set(dir + 1);
             reading.list.set_dir(index, dir);
             let name = reading.list.name(&entry);
-            let parts = std::iter::once(&entry.part).chain(merged.get(name).into_iter().flatten());
+            let first = Some(&entry.part).filter(|_| entry.extent == Extent::Whole);
+            let parts = first
+                .into_iter()
+                .chain(merged.get(name).into_iter().flatten());
             let parts = parts.filter_map(|part| reading.parts.get(*part as usize));
             let parts = parts.map(|(part, _)| Part {
-                root: part.root.clone(),
                 path: join(&part.path, name),
-                scope: part.scope.clone(),
-                device: part.device,
+                ..part.clone()
             });
             let parts = parts.collect();
-            let (parent, attributes) = (Some(place.id), Some(entry.attributes));
+            let named = inner.remove(name).map(|named| Leading {
+                named,
+                path: join(&path, name),
+                scopes: scopes.clone(),
+            });
             works.push(Work {
                 place: Place {
                     id: dir,
-                    parent,
+                    parent: Some(place.id),
                     name: name.to_vec(),
-                    attributes,
+                    attributes: (entry.extent != Extent::Passed).then_some(entry.attributes),
+                    absolute: entry.absolute,
                 },
                 parts,
+                named,
             });
         }
         if !reading.complete {
@@ -458,13 +561,26 @@ impl<'a, 'o> Walker<'a, 'o> {
             Vec::new()
         };
         reading.list.set_origins(origins, reading.alias.clone());
+        let read = Read { place, reading };
+        if self.run.options.prune_empty_dirs {
+            self.keep_back(read);
+        } else {
+            self.deliver(read, permit).await;
+        }
+        works
+    }
+
+    /// Sends a list.
+    async fn deliver(&self, read: Read, permit: SemaphoreGuardArc) {
+        let Read { place, reading } = read;
         let list = Rc::new(reading.list);
         {
             let mut stats = self.run.stats();
             if place.parent.is_none() && place.attributes.is_some() {
                 stats.files.add(Kind::Directory);
             }
-            for entry in list.entries() {
+            let listed = |entry: &&Entry| entry.extent != Extent::Passed;
+            for entry in list.entries().iter().filter(listed) {
                 let attributes = entry.attributes;
                 stats.files.add(attributes.kind);
                 if matches!(attributes.kind, Kind::Regular | Kind::Symlink) {
@@ -480,22 +596,62 @@ impl<'a, 'o> Walker<'a, 'o> {
             _permit: permit,
         };
         self.sent.borrow_mut().insert(place.id, Rc::new(sent));
-        let Place {
-            id,
-            parent,
-            name,
-            attributes,
-        } = place;
         let listing = Listing {
-            id,
-            parent,
-            name,
-            attributes,
+            id: place.id,
+            parent: place.parent,
+            name: place.name,
+            attributes: place.attributes,
+            absolute: place.absolute,
             list,
-            complete: reading.complete && !reading.foreign,
+            missing: reading.missing,
+            complete: reading.contents && reading.complete && !reading.foreign,
         };
         self.send(FromSender::Directory(listing)).await;
-        works
+    }
+
+    /// Keeps a list for later, without the open directories.
+    fn keep_back(&self, mut read: Read) {
+        for (_, dir) in &mut read.reading.parts {
+            *dir = None;
+        }
+        self.kept_back.borrow_mut().push(read);
+    }
+
+    /// Sends the lists that were kept back, without the directories that have nothing but directories in them.
+    async fn send_pruned(&self) {
+        let lists = self.kept_back.take();
+        let mut kept = HashSet::from([ROOT]);
+        let parents = lists.iter().map(|read| (read.place.id, read.place.parent));
+        let parents: HashMap<_, _> = parents.collect();
+        for Read { place, reading } in &lists {
+            let entries = reading.list.entries().iter();
+            let is_file = |entry: &&Entry| entry.attributes.kind != Kind::Directory;
+            let is_protected = |entry: &&Entry| reading.protects(entry);
+            let stays = !reading.missing.is_empty() || entries.clone().any(|entry| is_file(&entry));
+            let protected = entries.filter(is_protected).map(|entry| entry.dir);
+            for id in protected.chain(stays.then_some(place.id)) {
+                let mut next = Some(id);
+                while let Some(id) = next.filter(|id| kept.insert(*id)) {
+                    next = parents.get(&id).copied().flatten();
+                }
+            }
+            kept.insert(ROOT);
+        }
+        for mut read in lists {
+            if !kept.contains(&read.place.id) {
+                continue;
+            }
+            let permit = self.run.directories.acquire_arc().await;
+            let reading = &mut read.reading;
+            reading.list.retain(|entry| {
+                entry.attributes.kind != Kind::Directory || kept.contains(&entry.dir)
+            });
+            for (part, dir) in &mut reading.parts {
+                // What cannot be opened any more is said of each file in it that is asked for.
+                *dir = part.open(&self.run.io, WAY).await.ok();
+            }
+            self.deliver(read, permit).await;
+        }
     }
 
     /// The checksums of all regular files of a list. A file that cannot be read has none: it will be requested, and
@@ -544,6 +700,10 @@ struct Reading {
     complete: bool,
     /// A part of it is on another file system, and so was not read.
     foreign: bool,
+    /// What is in it takes part, not only what arguments name.
+    contents: bool,
+    /// What arguments name in it and is not there.
+    missing: Vec<Vec<u8>>,
 }
 
 impl Default for Reading {
@@ -554,6 +714,8 @@ impl Default for Reading {
             alias: None,
             complete: true,
             foreign: false,
+            contents: false,
+            missing: Vec::new(),
         }
     }
 }
@@ -571,6 +733,23 @@ impl Reading {
             self.parts.push((part, dir));
         }
         (self.parts.len() - 1) as u32
+    }
+
+    fn absolute(&self, part: u32) -> bool {
+        self.parts
+            .get(part as usize)
+            .is_some_and(|(part, _)| part.root.absolute)
+    }
+
+    /// Whether a directory stays in the list although there is nothing in it.
+    fn protects(&self, entry: &Entry) -> bool {
+        let part = self.parts.get(entry.part as usize);
+        part.is_some_and(|(part, _)| {
+            let scope = &part.root.scope;
+            let path = join(&part.place(), self.list.name(entry));
+            entry.attributes.kind == Kind::Directory
+                && scope.excludes(filter::Side::Receiver, &path, true)
+        })
     }
 
     fn device(&self, part: u32) -> Option<u64> {

@@ -10,66 +10,14 @@
 
 mod common;
 
-use common::{BACKENDS, Random, Run, Scratch, change, copy, flexsync, grow, paths, rsync};
+use common::{
+    BACKENDS, Random, Run, Scratch, change, copy, flexsync, grow, rsync, same_lines, whole_seconds,
+};
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, symlink};
-use std::path::Path;
-
-/// Cuts all times of modification to whole seconds.
-fn whole_seconds(root: &Path) {
-    // From the leaves up; nothing is made here, so that order does not matter otherwise.
-    for path in paths(root).into_iter().rev().chain([root.to_owned()]) {
-        let metadata = fs::symlink_metadata(&path).unwrap();
-        let mtime = TimeSpec::new(metadata.mtime(), 0);
-        let flags = UtimensatFlags::NoFollowSymlink;
-        utimensat(AT_FDCWD, &path, &TimeSpec::UTIME_OMIT, &mtime, flags).unwrap();
-    }
-}
-
-/// The lines about files.
-fn lines(run: &Run) -> Vec<String> {
-    const OTHERS: [&str; 10] = [
-        "sending incremental file list",
-        "delta-transmission ",
-        "total: matches=",
-        "sent ",
-        "total size is ",
-        "building file list",
-        "cannot delete non-empty directory",
-        "could not make way",
-        "[generator]",
-        "skipping directory ",
-    ];
-    let is_other = |line: &&str| OTHERS.iter().any(|other| line.starts_with(other));
-    let lines = run.stdout.lines().filter(|line| !line.is_empty());
-    let mut lines: Vec<_> = lines
-        .filter(|line| !is_other(line))
-        .map(str::to_owned)
-        .collect();
-    lines.sort();
-    lines
-}
-
-#[track_caller]
-fn same_lines(mine: &Run, theirs: &Run, what: &str) {
-    let (my_lines, their_lines) = (lines(mine), lines(theirs));
-    let only = |left: &[String], right: &[String]| -> String {
-        let lines = left.iter().filter(|line| !right.contains(line));
-        lines.map(|line| format!("  {line}\n")).collect()
-    };
-    assert!(
-        my_lines == their_lines,
-        "{what}: only flexsync:\n{}only rsync:\n{}{}\n{}",
-        only(&my_lines, &their_lines),
-        only(&their_lines, &my_lines),
-        mine.stderr,
-        theirs.stderr
-    );
-    assert_eq!(mine.status, theirs.status, "{what}\n{}", mine.stderr);
-}
+use std::os::unix::fs::symlink;
 
 /// Both programs show the same of the same trees.
 fn as_rsync(backend: &str, seed: u64, options: &[&str]) {

@@ -4,40 +4,13 @@
 
 mod common;
 
-use common::{BACKENDS, FLEXSYNC, Run, Scratch, Times, assert_same, flexsync, rsync, snapshot};
+use common::{
+    BACKENDS, FLEXSYNC, Scratch, Times, assert_same, does_as_rsync, flexsync, rsync, snapshot,
+};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
-
-/// Lines that both programs print of the same things in the same words.
-fn lines(run: &Run) -> Vec<&str> {
-    let is_other = |line: &&str| !line.is_empty() && !line.starts_with("skipping ");
-    let mut lines: Vec<_> = run.stdout.lines().filter(is_other).collect();
-    lines.sort_unstable();
-    lines
-}
-
-/// Both programs do and show the same.
-fn does_as_rsync(prepare: impl Fn(&Scratch), arguments: &[&str]) {
-    for &backend in BACKENDS.iter() {
-        let (mine, theirs) = (Scratch::new(), Scratch::new());
-        prepare(&mine);
-        prepare(&theirs);
-        let Some(their_run) = rsync(theirs.path(), arguments) else {
-            return;
-        };
-        let my_run = flexsync(mine.path(), backend, arguments);
-        let what = format!("{backend} {arguments:?}\n{my_run:?}\n{their_run:?}");
-        assert_eq!(my_run.status, their_run.status, "{what}");
-        assert_eq!(lines(&my_run), lines(&their_run), "{what}");
-        assert_same(
-            &snapshot(mine.path(), Times::Ignore),
-            &snapshot(theirs.path(), Times::Ignore),
-            &what,
-        );
-    }
-}
 
 fn tree(scratch: &Scratch) {
     scratch.write("src/new", "new");
@@ -228,14 +201,7 @@ fn files_are_on_the_disk_before_they_get_their_names() {
 fn options_that_are_not_there_yet_are_refused() {
     let scratch = Scratch::new();
     tree(&scratch);
-    for option in [
-        "-z",
-        "--relative",
-        "--files-from=x",
-        "-m",
-        "--inplace",
-        "--bwlimit=1",
-    ] {
+    for option in ["-z", "--log-file=x", "-X", "--inplace", "--bwlimit=1"] {
         let run = flexsync(scratch.path(), "direct", &["-a", option, "src/", "dst"]).expect(4);
         let name = option.split('=').next().unwrap();
         assert!(

@@ -138,8 +138,8 @@ pub fn run(place: &mut Place) -> Result<(), String> {
          {by_module} by the module: all there"
     ));
     ensure(
-        cut_short == rounds,
-        "some writers had written everything before the kill",
+        2 * cut_short > rounds,
+        "most writers had written everything before the kill",
     )?;
     ensure(
         by_module * 2 > completed,

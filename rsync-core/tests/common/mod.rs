@@ -19,6 +19,9 @@ use std::sync::{
 use std::time::{Duration, UNIX_EPOCH};
 
 use libflexsc::{Backend, backend};
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
 
 /// The backends that a host without the module has; says so if io_uring is none of them. The harness
 /// keeps what tests print by the macros to itself.
@@ -476,4 +479,92 @@ pub fn leftovers(root: &Path) -> Vec<PathBuf> {
         name.len() > 8 && name[0] == b'.' && name[name.len() - 7] == b'.'
     };
     paths(root).into_iter().filter(is_temp).collect()
+}
+
+/// Lines that both programs print of the same things in the same words.
+fn said(run: &Run) -> Vec<&str> {
+    let is_other = |line: &&str| !line.is_empty() && !line.starts_with("skipping ");
+    let mut lines: Vec<_> = run.stdout.lines().filter(is_other).collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// Both programs do and show the same, on every backend.
+pub fn does_as_rsync(prepare: impl Fn(&Scratch), arguments: &[&str]) {
+    for &backend in BACKENDS.iter() {
+        does_as_rsync_on(backend, &prepare, arguments);
+    }
+}
+
+/// Both programs do and show the same.
+pub fn does_as_rsync_on(backend: &str, prepare: impl Fn(&Scratch), arguments: &[&str]) {
+    let (mine, theirs) = (Scratch::new(), Scratch::new());
+    prepare(&mine);
+    prepare(&theirs);
+    let Some(their_run) = rsync(theirs.path(), arguments) else {
+        return;
+    };
+    let my_run = flexsync(mine.path(), backend, arguments);
+    let what = format!("{backend} {arguments:?}\n{my_run:?}\n{their_run:?}");
+    assert_eq!(my_run.status, their_run.status, "{what}");
+    assert_eq!(said(&my_run), said(&their_run), "{what}");
+    assert_same(
+        &snapshot(mine.path(), Times::Ignore),
+        &snapshot(theirs.path(), Times::Ignore),
+        &what,
+    );
+}
+
+/// Cuts all times of modification to whole seconds.
+pub fn whole_seconds(root: &Path) {
+    // From the leaves up; nothing is made here, so that order does not matter otherwise.
+    for path in paths(root).into_iter().rev().chain([root.to_owned()]) {
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        let mtime = TimeSpec::new(metadata.mtime(), 0);
+        let flags = UtimensatFlags::NoFollowSymlink;
+        utimensat(AT_FDCWD, &path, &TimeSpec::UTIME_OMIT, &mtime, flags).unwrap();
+    }
+}
+
+/// The lines about files.
+pub fn lines(run: &Run) -> Vec<String> {
+    const OTHERS: [&str; 11] = [
+        "sending incremental file list",
+        "delta-transmission ",
+        "total: matches=",
+        "sent ",
+        "total size is ",
+        "building file list",
+        "cannot delete non-empty directory",
+        "could not make way",
+        "IO error encountered",
+        "[generator]",
+        "skipping directory ",
+    ];
+    let is_other = |line: &&str| OTHERS.iter().any(|other| line.starts_with(other));
+    let lines = run.stdout.lines().filter(|line| !line.is_empty());
+    let mut lines: Vec<_> = lines
+        .filter(|line| !is_other(line))
+        .map(str::to_owned)
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[track_caller]
+pub fn same_lines(mine: &Run, theirs: &Run, what: &str) {
+    let (my_lines, their_lines) = (lines(mine), lines(theirs));
+    let only = |left: &[String], right: &[String]| -> String {
+        let lines = left.iter().filter(|line| !right.contains(line));
+        lines.map(|line| format!("  {line}\n")).collect()
+    };
+    assert!(
+        my_lines == their_lines,
+        "{what}: only flexsync:\n{}only rsync:\n{}{}\n{}",
+        only(&my_lines, &their_lines),
+        only(&their_lines, &my_lines),
+        mine.stderr,
+        theirs.stderr
+    );
+    assert_eq!(mine.status, theirs.status, "{what}\n{}", mine.stderr);
 }

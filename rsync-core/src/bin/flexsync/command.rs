@@ -29,6 +29,12 @@ pub(crate) struct Command {
     pub(crate) itemized: u8,
     /// Whether `-b` was.
     pub(crate) backup: bool,
+    /// Whether only `-a` asks for recursion.
+    pub(crate) only_archive: bool,
+    /// Whether `-R`, if it or its opposite was given.
+    pub(crate) relative: Option<bool>,
+    /// Whether `-d`, likewise.
+    pub(crate) dirs: Option<bool>,
     /// Whether nothing but errors is shown.
     pub(crate) quiet: bool,
     /// Whether the sources are only listed.
@@ -107,6 +113,9 @@ impl Command {
             format: matches.get_one("out-format").cloned(),
             itemized: 0,
             backup: false,
+            only_archive: false,
+            relative: None,
+            dirs: None,
             quiet: false,
             list_only: false,
             stats: false,
@@ -136,6 +145,13 @@ impl Command {
             .format
             .or_else(|| (command.itemized > 0).then(Format::itemized));
         command.options.backup = backups(matches, command.backup)?;
+        let listed = matches.get_one::<OsString>("files-from");
+        let options = &mut command.options;
+        options.files_from = listed.map(|file| file.as_bytes().to_vec());
+        options.relative = command.relative.unwrap_or(listed.is_some());
+        options.dirs = command.dirs.unwrap_or(listed.is_some());
+        // A list names what is wanted: only who asks for recursion by its name gets more.
+        options.recursive &= listed.is_none() || !command.only_archive;
         if command.list_only {
             command.options.dirs |= !command.options.recursive;
         } else if command.destination.is_none() {
@@ -336,6 +352,8 @@ pub(crate) fn parser() -> clap::Command {
                 .action(ArgAction::Append)
                 .help("Show how it is done: deltasum (figures of the delta algorithm), deltasum2 (with what is found), \
                        deltasum3 (with each block's checksum)"),
+            value("files-from", "FILE", clap::value_parser!(OsString))
+                .help("Copy of SRC what FILE names, one a line (- is the standard input); implies -R and -d, and -a does not imply -r"),
             value("max-size", "SIZE", ValueParser::new(values::size))
                 .help("Leave files alone that are longer than SIZE bytes (K, M, G, T, P; KB and so on for 1000)"),
             value("min-size", "SIZE", ValueParser::new(values::size))

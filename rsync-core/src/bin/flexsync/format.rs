@@ -307,7 +307,7 @@ impl Subject<'_> {
             None => path.strip_suffix(b"/").unwrap_or(path),
         };
         match self.item() {
-            Some(item) if item.path.is_empty() => format!("{}/.", Escaped(path)),
+            Some(item) if item.path.is_empty() && path != b"." => format!("{}/.", Escaped(path)),
             _ => Escaped(path).to_string(),
         }
     }

@@ -283,6 +283,9 @@ impl Observer for Reporter {
                     self.line(format_args!("{line}"));
                 }
             }
+            Event::Missing(path) => {
+                self.line(format_args!("{:<46}{}", "*missing", Escaped(path)));
+            }
             Event::Item(item) if self.list_only => self.listed(&item),
             Event::Item(item) => self.item(&item),
             Event::Deleted { path, directory } if self.format.tells_deletions() => {

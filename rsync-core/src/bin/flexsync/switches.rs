@@ -12,15 +12,16 @@ pub(crate) struct Switch {
     pub(crate) set: fn(&mut Command, bool),
 }
 
-pub(crate) const SWITCHES: [Switch; 32] = [
+pub(crate) const SWITCHES: [Switch; 36] = [
     Switch {
         name: "archive",
         short: Some('a'),
         help: "Archive mode, the same as -rlptgo",
         set: |command, on| {
             let options = &mut command.options;
+            command.only_archive |= !options.recursive;
+            options.recursive = on;
             for option in [
-                &mut options.recursive,
                 &mut options.links,
                 &mut options.perms,
                 &mut options.times,
@@ -35,13 +36,34 @@ pub(crate) const SWITCHES: [Switch; 32] = [
         name: "recursive",
         short: Some('r'),
         help: "Descend into directories",
-        set: |command, on| command.options.recursive = on,
+        set: |command, on| {
+            command.options.recursive = on;
+            command.only_archive = false;
+        },
     },
     Switch {
         name: "dirs",
         short: Some('d'),
         help: "Make directories and do not descend into them, without --recursive",
-        set: |command, on| command.options.dirs = on,
+        set: |command, on| command.dirs = Some(on),
+    },
+    Switch {
+        name: "relative",
+        short: Some('R'),
+        help: "Make each SRC's whole path below DST, or what follows /./ in it",
+        set: |command, on| command.relative = Some(on),
+    },
+    Switch {
+        name: "implied-dirs",
+        short: None,
+        help: "With --relative, make directories that lead to a SRC as they are there (the default); --no-implied-dirs leaves their attributes alone",
+        set: |command, on| command.options.no_implied_dirs = !on,
+    },
+    Switch {
+        name: "prune-empty-dirs",
+        short: Some('m'),
+        help: "Leave out directories that have nothing but directories in them",
+        set: |command, on| command.options.prune_empty_dirs = on,
     },
     Switch {
         name: "links",
@@ -209,6 +231,12 @@ pub(crate) const SWITCHES: [Switch; 32] = [
         set: |command, on| command.options.ignore_missing_args = on,
     },
     Switch {
+        name: "delete-missing-args",
+        short: None,
+        help: "Delete at DST what SRCs name that do not exist",
+        set: |command, on| command.options.delete_missing_args = on,
+    },
+    Switch {
         name: "mkpath",
         short: None,
         help: "Make what is missing of DST's path",
@@ -223,7 +251,7 @@ pub(crate) const SWITCHES: [Switch; 32] = [
     Switch {
         name: "from0",
         short: Some('0'),
-        help: "Files of filter rules have NUL bytes instead of line ends",
+        help: "Files of filter rules and of names have NUL bytes instead of line ends",
         set: |command, on| command.options.from0 = on,
     },
     Switch {
