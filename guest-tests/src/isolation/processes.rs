@@ -52,7 +52,10 @@ fn exec_as_user(program: &std::ffi::CStr, mode: Option<Mode>) -> Result<Option<E
             }
             // SAFETY: neither takes memory.
             let dropped = unsafe { libc::setgid(USER) == 0 && libc::setuid(USER) == 0 };
-            ensure(dropped, "setuid failed")?;
+            ensure(
+                dropped,
+                format!("setuid: {}", std::io::Error::last_os_error()),
+            )?;
             let arguments = [
                 program.as_ptr(),
                 c"--effective-root".as_ptr(),

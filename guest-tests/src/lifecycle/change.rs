@@ -103,7 +103,10 @@ fn setuid(place: &Place) -> Result<(), String> {
     // For good, as a daemon does.
     // SAFETY: neither takes memory.
     let dropped = unsafe { libc::setgid(USER) == 0 && libc::setuid(USER) == 0 };
-    ensure(dropped, "setuid failed")?;
+    ensure(
+        dropped,
+        format!("setuid: {}", std::io::Error::last_os_error()),
+    )?;
     for poster in &mut posters {
         check_user(poster, file.as_raw_fd())?;
     }
