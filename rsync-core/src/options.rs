@@ -27,6 +27,9 @@ pub struct Options {
     pub links: bool,
     /// Give files and directories the source's mode bits (`-p`).
     pub perms: bool,
+    /// Without [`perms`](Self::perms), make a file that is there executable for whom it is readable, if the source's is for
+    /// anybody, and for nobody if that is for nobody (`-E`, `--executability`).
+    pub executability: bool,
     /// Give the source's times of modification (`-t`).
     pub times: bool,
     /// Give the source's group (`-g`): any for the superuser, else those one is a member of.
@@ -84,6 +87,8 @@ pub struct Options {
     pub filters: Filters,
     /// Leave the times of directories alone (`-O`, `--omit-dir-times`).
     pub omit_dir_times: bool,
+    /// Leave the times of symbolic links alone (`-J`, `--omit-link-times`).
+    pub omit_link_times: bool,
     /// Keep what is replaced or deleted (`-b`, `--backup`). Without a directory of its own the times of directories are left
     /// alone, and a filter rule after all others protects backups from deletion, unless
     /// [`delete_excluded`](Self::delete_excluded) is set.
@@ -165,6 +170,11 @@ impl Options {
             .as_ref()
             .is_some_and(|backups| backups.dir.is_none());
         self.times && !self.omit_dir_times && !beside
+    }
+
+    /// Whether the times of symbolic links are to be kept.
+    pub(crate) fn link_times(&self) -> bool {
+        self.times && !self.omit_link_times
     }
 }
 

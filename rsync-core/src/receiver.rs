@@ -310,15 +310,19 @@ impl<'a, 'o> Output<'a, 'o> {
 
     /// Whether the file gets the mode that the kernel gives: the source's, less the umask.
     fn has_default_mode(&self) -> bool {
-        !self.side.run.options.perms && self.old_mode().is_none()
+        !self.side.run.options.perms && self.old().is_none()
     }
 
-    /// The mode of the old file, which stays unless the source's is to be copied.
-    fn old_mode(&self) -> Option<u32> {
+    /// The old file.
+    fn old(&self) -> Option<Attributes> {
         self.transfer
             .found
             .filter(|found| found.kind == Kind::Regular)
-            .map(|found| found.mode)
+    }
+
+    /// The mode of the old file, which stays unless the source's is to be copied.
+    fn old_mode(&self, want: &Attributes) -> Option<u32> {
+        self.old().map(|old| self.side.kept_bits(want, &old))
     }
 
     /// Ends the file; true if it is to be requested again.
@@ -388,7 +392,7 @@ impl<'a, 'o> Output<'a, 'o> {
         let mode = if options.perms {
             Some(want.mode)
         } else {
-            self.old_mode()
+            self.old_mode(&want)
         };
         let mtime = options.times.then_some(want.mtime);
         // A failure here is reported; the contents are good and stay.

@@ -149,20 +149,37 @@ impl Side<'_, '_> {
         }
     }
 
+    /// The mode of something that is there when the source's is not copied.
+    pub(crate) fn kept_bits(&self, want: &Attributes, found: &Attributes) -> u32 {
+        let regular = want.kind == Kind::Regular && found.kind == Kind::Regular;
+        let executable = |mode: u32| mode & 0o111 != 0;
+        match (executable(want.mode), executable(found.mode)) {
+            _ if !regular || !self.run.options.executability => found.mode,
+            (true, false) => found.mode | (found.mode & 0o444) >> 2,
+            (false, true) => found.mode & !0o111,
+            _ => found.mode,
+        }
+    }
+
     /// What differs between what a file has and what it is to have, contents aside.
     pub(crate) fn changes(&self, want: &Attributes, found: &Attributes) -> Changes {
         let options = self.run.options;
         let (uid, gid) = self.owner(want, found.uid, Some(found.gid));
-        let mode = options.perms && want.kind != Kind::Symlink && want.mode != found.mode;
+        let mode = match want.kind {
+            Kind::Symlink => found.mode,
+            _ if options.perms => want.mode,
+            _ => self.kept_bits(want, found),
+        };
         let times = match want.kind {
             Kind::Directory => options.directory_times(),
+            Kind::Symlink => options.link_times(),
             _ => options.times,
         };
         let mtime = times && !self.same_time(want, found);
         Changes {
             uid,
             gid,
-            mode: mode.then_some(want.mode),
+            mode: (mode != found.mode).then_some(mode),
             mtime: mtime.then_some(want.mtime),
         }
     }

@@ -47,12 +47,16 @@ impl Side<'_, '_> {
             };
         };
         let regular = want.kind == Kind::Regular;
-        Differences {
+        let mut differences = Differences {
             contents: made && (options.checksum || !regular),
             size: regular && want.size != found.size,
             time_of_transfer: made && !options.times,
             ..self.changes(want, found).into()
-        }
+        };
+        // As rsync has it, a time that is not kept has changed where a link is made anew.
+        let link = want.kind == Kind::Symlink && options.omit_link_times;
+        differences.time |= made && link && options.times;
+        differences
     }
 
     /// Tells what was done about an entry of a directory.

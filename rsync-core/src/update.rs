@@ -346,7 +346,7 @@ impl Side<'_, '_> {
         }
         target.dirty.set(true);
         let (uid, gid) = self.new_owner(want, target);
-        let mtime = self.run.options.times.then_some(want.mtime);
+        let mtime = self.run.options.link_times().then_some(want.mtime);
         self.set_named(
             dir,
             &place,

@@ -45,7 +45,7 @@ fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
 
 #[test]
 fn what_is_shown_of_random_trees_is_what_rsync_shows() {
-    const OPTIONS: [&[&str]; 24] = [
+    const OPTIONS: [&[&str]; 29] = [
         &["-ai"],
         &["-aii"],
         &["-ri"],
@@ -74,6 +74,11 @@ fn what_is_shown_of_random_trees_is_what_rsync_shows() {
         ],
         &["-a", "--out-format=%i %n%L", "--no-t", "-c"],
         &["-rt", "-i", "--out-format=%o %n"],
+        &["-rEi"],
+        &["-rltEii", "-c"],
+        &["-aEi"],
+        &["-aiiJ"],
+        &["-rlitJ", "--numeric-ids"],
     ];
     for (index, options) in OPTIONS.iter().enumerate() {
         for round in 0..2 {

@@ -128,7 +128,7 @@ fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
 
 #[test]
 fn any_set_of_options_does_what_rsync_does() {
-    const OPTIONS: [&[&str]; 27] = [
+    const OPTIONS: [&[&str]; 30] = [
         &["-r"],
         &["-rl"],
         &["-rt"],
@@ -156,6 +156,9 @@ fn any_set_of_options_does_what_rsync_does() {
         &["-a", "--max-size=1.4k"],
         &["-a", "--max-size", "700-1", "--min-size", "1", "--delete"],
         &["-acu", "--min-size=2K+1"],
+        &["-rE"],
+        &["-rltE", "--no-W"],
+        &["-a", "--numeric-ids", "--no-p", "-E"],
     ];
     for (index, options) in OPTIONS.iter().enumerate() {
         for round in 0..2 {

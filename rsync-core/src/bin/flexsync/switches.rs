@@ -12,7 +12,7 @@ pub(crate) struct Switch {
     pub(crate) set: fn(&mut Command, bool),
 }
 
-pub(crate) const SWITCHES: [Switch; 36] = [
+pub(crate) const SWITCHES: [Switch; 39] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -78,6 +78,12 @@ pub(crate) const SWITCHES: [Switch; 36] = [
         set: |command, on| command.options.perms = on,
     },
     Switch {
+        name: "executability",
+        short: Some('E'),
+        help: "Keep executability, without --perms",
+        set: |command, on| command.options.executability = on,
+    },
+    Switch {
         name: "times",
         short: Some('t'),
         help: "Keep times of modification",
@@ -88,6 +94,12 @@ pub(crate) const SWITCHES: [Switch; 36] = [
         short: Some('O'),
         help: "Leave the times of directories alone",
         set: |command, on| command.options.omit_dir_times = on,
+    },
+    Switch {
+        name: "omit-link-times",
+        short: Some('J'),
+        help: "Leave the times of symbolic links alone",
+        set: |command, on| command.options.omit_link_times = on,
     },
     Switch {
         name: "backup",
@@ -106,6 +118,12 @@ pub(crate) const SWITCHES: [Switch; 36] = [
         short: Some('o'),
         help: "Keep owners (superuser only)",
         set: |command, on| command.options.owner = on,
+    },
+    Switch {
+        name: "numeric-ids",
+        short: None,
+        help: "Keep owners and groups by their numbers, as is always done between local trees",
+        set: |_, _| {},
     },
     Switch {
         name: "dry-run",
