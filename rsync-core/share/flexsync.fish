@@ -33,16 +33,22 @@ complete -c flexsync -s l -l links -d 'Copy symbolic links as links; without it 
 complete -c flexsync -l no-links
 complete -c flexsync -s p -l perms -d 'Keep permissions'
 complete -c flexsync -l no-perms
+complete -c flexsync -s E -l executability -d 'Keep executability, without --perms'
+complete -c flexsync -l no-executability
 complete -c flexsync -s t -l times -d 'Keep times of modification'
 complete -c flexsync -l no-times
 complete -c flexsync -s O -l omit-dir-times -d 'Leave the times of directories alone'
 complete -c flexsync -l no-omit-dir-times
+complete -c flexsync -s J -l omit-link-times -d 'Leave the times of symbolic links alone'
+complete -c flexsync -l no-omit-link-times
 complete -c flexsync -s b -l backup -d 'Keep what is replaced or deleted, with the suffix ~'
 complete -c flexsync -l no-backup
 complete -c flexsync -s g -l group -d 'Keep groups: any for the superuser, else those you are a member of'
 complete -c flexsync -l no-group
 complete -c flexsync -s o -l owner -d 'Keep owners (superuser only)'
 complete -c flexsync -l no-owner
+complete -c flexsync -l numeric-ids -d 'Keep owners and groups by their numbers, as is always done between local trees'
+complete -c flexsync -l no-numeric-ids
 complete -c flexsync -s n -l dry-run -d 'Change nothing, show what would be done'
 complete -c flexsync -l no-dry-run
 complete -c flexsync -s v -l verbose -d 'Name what is transferred, made and deleted'
