@@ -76,22 +76,25 @@ loaded() {
 errno='(^|[^A-Z_])E(NOMEM|AGAIN|FAULT|NOBUFS|NFILE)([^A-Z_]|$)|memory allocation of [0-9]+ bytes failed'
 errno="$errno|os error (11|12|14|23|105)[^0-9]|code: (11|12|14|23|105),"
 errno="$errno|(^|[^0-9A-Za-z])-(11|12|14|23|105)([^0-9]|$)"
-# What the kernel says instead: a port without the memory for its entry is in use, a file of /proc
-# without an inode is not there, a network namespace without its loopback has no device, an exec that fails when the old program is gone kills, a program that cannot
-# load its libraries, or begin, ends with 127 or 1, and a send ends with what was sent when there is no memory for the rest.
+# What the kernel says instead: a port without the memory for its entry is in use, a file of /proc without an inode is
+# not there, a network namespace without its loopback has no device, an exec that fails when the old program is gone
+# kills, a program that cannot load its libraries, or begin, ends with 127 or 1, and a send ends with what was sent when
+# there is no memory for the rest.
 errno="$errno|Address already in use|unshare: No such device|/proc/[^ ]*: No such file or directory|exec_[a-z_]*: ended by (Signal.11.|Exit.(1|127).)"
 errno="$errno|a_long_send_goes_on: (sendto|sendmsg|write): [1-9][0-9]*, not"
 
-# And of an entry that the module has no memory for, which it asks for in the process's own threads, too: it is handed back, and
-# a write that cannot wait for the rest of its room ends early.
+# And of an entry that the module has no memory for: it is handed back, and a write that cannot wait for the rest of its
+# room ends early. What waits the module arms in the process's own threads, too.
 within='inside the module'
-errno="$errno|"'(^|[^A-Z_])ENOSYS([^A-Z_]|$)|(^|[^0-9A-Za-z])-38([^0-9]|$)|handed back'
-errno="$errno|a_blocked_write_ends_with_room: the open did not block: .* ret: [1-9]"
+handed_back='(^|[^A-Z_])ENOSYS([^A-Z_]|$)|(^|[^0-9A-Za-z])-38([^0-9]|$)|handed back'
+handed_back="$handed_back|a_blocked_write_ends_with_room: the open did not block: .* ret: [1-9]"
 
-# unclean: the FAIL lines of the output without one, in themselves or in what the behaviour has printed before, as its
-# children do.
+# unclean WHERE PROGRAM: the FAIL lines of the output without one, in themselves or in what the behaviour
+# has printed before, as its children do.
 unclean() {
-	awk -v errno="$errno" '
+	local clean=$errno
+	case "$1 $2" in "$within "* | *" arm" | *" cancel") clean="$clean|$handed_back" ;; esac
+	awk -v errno="$clean" '
 		/^(PASS|SKIP) / { printed = ""; next }
 		/^FAIL / { if (printed " " $0 !~ errno) print substr($0, 6); printed = ""; next }
 		{ printed = printed " " $0 }' output
@@ -121,7 +124,7 @@ stage() {
 	done
 	bad=$(dmesg | sed "1,/flexsc-test: ${marker//\//.}\$/d" | grep -aE -f /opt/flexsc/bad-log | head -n 1)
 	hung=$(grep -E '^FAIL .*(hangs|does not end|cannot be killed|was not completed within|still referred)' output | head -n 1)
-	wrong=$(unclean)
+	wrong=$(unclean "$4" "$3")
 	# What cannot be armed is handed back or cut short, in the middle of anything, and these two are about
 	# nothing else: there the list above tells, and what follows is about the kernel's health.
 	case "$4 $3" in "$within arm" | "$within cancel") wrong='' ;; esac

@@ -9,9 +9,9 @@ cd "$work" || exit
 status=0
 eval "$(sed -n '/^errno=/,/^}/p' "$repo/guest-tests/faults.sh")"
 
-judged() { # NAME WANT [WHERE]: the behaviour in the file output is clean, or not
+judged() { # NAME WANT [WHERE [PROGRAM]]: the behaviour in the file output is clean, or not
 	local is=clean
-	[[ -z $(unclean "${3:-}") ]] || is=wrong
+	[[ -z $(unclean "${3:-}" "${4:-protocol}") ]] || is=wrong
 	if [[ $is == "$2" ]]; then
 		echo "PASS faults: $1 is $2"
 	else
@@ -53,4 +53,14 @@ judged "what another behaviour has failed by" wrong
 printf 'FAIL program.it: handed back: Completion { index: 0, ret: -38, flags: 32768 }\n' >output
 judged "what is handed back for want of the process's memory" wrong
 judged "what is handed back for want of the module's memory" clean "inside the module"
+judged "what cannot wait for want of the process's memory" clean "of the process's own" arm
+printf 'FAIL program.a_long_send_goes_on: sendmsg: 657792, not 3000000\n' >output
+judged "a send that ends early" clean
+printf 'FAIL program.a_long_send_goes_on: sendmsg: 0, not 3000000\n' >output
+judged "a send of nothing" wrong
+printf 'FAIL program.exec_from_another_thread: ended by Exit(127), not Exit(20)\n' >output
+judged "a program without its libraries" clean
+printf 'FAIL program.a_blocked_write_ends_with_room: the open did not block: Completion { index: 0, ret: 65536, flags: 0 }\n' >output
+judged "a write that ends early outside of the module" wrong
+judged "a write that ends early inside the module" clean "inside the module"
 exit $status
