@@ -187,6 +187,7 @@ impl Threads {
 
     /// Ends an entry that has no effect yet.
     pub(super) fn cancel(&self, submitter: &Submitter, index: u32) -> Cancel {
+        let over = submitter.is_done(index);
         let unbegun = self.pool.parking.cancel(index);
         if let Some(job) = self.pool.parking.unpark(index) {
             self.pool.end(job);
@@ -201,10 +202,11 @@ impl Threads {
             }
             return Cancel::Cancelled;
         }
-        if submitter.is_done(index) {
-            Cancel::Over
-        } else {
-            Cancel::Running
+        match submitter.returned(index) {
+            None => Cancel::Running,
+            // A thread that was to park it has met the mark.
+            Some(ret) if !over && ret == -i64::from(libc::ECANCELED) => Cancel::Cancelled,
+            Some(_) => Cancel::Over,
         }
     }
 
