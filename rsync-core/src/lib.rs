@@ -52,6 +52,7 @@ mod receiver;
 mod run;
 mod select;
 mod sender;
+mod sent;
 mod side;
 mod source;
 mod target;

@@ -6,16 +6,22 @@
 //! directory's list is sent before those of the directories in it. How far the walk may run ahead of the
 //! generator is bounded by the permits for directories.
 
-use crate::error::{Action, Cause};
+mod leading;
+mod prune;
+mod reading;
+
+use self::leading::{Leading, Way};
+use self::reading::Reading;
+use crate::error::Action;
 use crate::event::{Event, Skip};
-use crate::filter::{self, Scope};
-use crate::io::{DIRECTORY, Held, WAY, c_name};
-use crate::list::{Attributes, DirId, DirList, Entry, Extent, Kind, ROOT};
+use crate::io::{DIRECTORY, Held, c_name};
+use crate::list::{Attributes, DirId, Entry, Extent, Kind, ROOT};
 use crate::message::{FromSender, Listing};
 use crate::names::Names;
 use crate::options::MountPoints;
 use crate::run::{Run, WINDOW};
-use crate::source::{Item, Named, Part, Root, Sources, What};
+use crate::sent::{Sent, SentMap};
+use crate::source::{Named, Part, Sources};
 use crate::spec::join;
 use crate::strong::Digest;
 use async_channel::Sender;
@@ -25,7 +31,7 @@ use futures_util::stream::FuturesUnordered;
 use libflexsc::Errno;
 use libflexsc::op::Readlinkat;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// How many directories are read at once.
@@ -37,32 +43,6 @@ const SUMMERS: usize = 16;
 /// Most symbolic links point to a shorter path than this.
 const SHORT_TARGET: usize = 512;
 
-/// A directory whose list was sent.
-#[derive(Debug)]
-pub(crate) struct Sent {
-    pub(crate) list: Rc<DirList>,
-    parts: Vec<(Part, Option<Rc<Held>>)>,
-    // The source's name of the only entry, if it goes by another.
-    alias: Option<Vec<u8>>,
-    _permit: SemaphoreGuardArc,
-}
-
-impl Sent {
-    /// Where the entry at a place is: its directory, its name, its path to be shown.
-    pub(crate) fn locate(&self, index: u32) -> Option<(Rc<Held>, &[u8], Vec<u8>)> {
-        let entry = self.list.get(index)?;
-        let (part, dir) = self.parts.get(entry.part as usize)?;
-        let name = self
-            .alias
-            .as_deref()
-            .unwrap_or_else(|| self.list.name(entry));
-        Some((dir.clone()?, name, part.display(name)))
-    }
-}
-
-/// The directories whose lists were sent and that files may still be requested from.
-pub(crate) type SentMap = RefCell<HashMap<DirId, Rc<Sent>>>;
-
 /// A directory that waits to be read.
 #[derive(Debug)]
 struct Work {
@@ -71,26 +51,6 @@ struct Work {
     parts: Vec<Part>,
     /// What arguments name in it.
     named: Option<Leading>,
-}
-
-/// A directory that leads to what arguments name.
-#[derive(Debug, Default)]
-struct Leading {
-    named: Named,
-    /// Where it is below each of the roots, and in the transfer.
-    path: Vec<u8>,
-    /// The filter rules around it, for each of the roots that it was reached from.
-    scopes: Vec<(Rc<Root>, Rc<Scope>)>,
-}
-
-/// A directory that leads to what arguments name, below one of the roots.
-#[derive(Clone, Debug)]
-struct Way {
-    /// Where it is, with the filter rules in it.
-    part: Part,
-    dir: Rc<Held>,
-    /// The filter rules around it.
-    around: Rc<Scope>,
 }
 
 /// A directory's place in the file list.
@@ -223,145 +183,11 @@ impl<'a, 'o> Walker<'a, 'o> {
         }
     }
 
-    /// Takes what an argument names in a directory that leads to it.
-    async fn named(
-        &self,
-        reading: &mut Reading,
-        leading: &Leading,
-        ways: &mut Vec<(Rc<Root>, Option<Way>)>,
-        item: Item,
-    ) {
-        let known = ways.iter().find(|(root, _)| Rc::ptr_eq(root, &item.root));
-        let way = match known {
-            Some((_, way)) => way.clone(),
-            None => {
-                let way = self.way(leading, &item.root).await;
-                ways.push((item.root.clone(), way.clone()));
-                way
-            }
-        };
-        // That it cannot be opened was reported.
-        let Some(Way { part, dir, around }) = way else {
-            reading.complete = false;
-            return;
-        };
-        let argument = item.argument;
-        match item.what {
-            What::Missing { name } => reading.missing.push(name),
-            What::Contents { attributes } => {
-                if !leading.path.is_empty() && self.is_destination(&attributes) {
-                    return self.skip_destination(&part.display(b""));
-                }
-                let part = Part {
-                    scope: around,
-                    device: attributes.inode.0,
-                    argument,
-                    ..part
-                };
-                self.part(reading, part).await;
-            }
-            What::Entry {
-                name,
-                attributes,
-                extent,
-            } => {
-                let part = Part {
-                    device: attributes.inode.0,
-                    argument,
-                    ..part
-                };
-                if extent == Extent::Whole {
-                    if part.hides(&name, attributes.kind == Kind::Directory) {
-                        return;
-                    }
-                    if self.is_destination(&attributes) {
-                        return self.skip_destination(&part.display(&name));
-                    }
-                }
-                let target = match attributes.kind {
-                    Kind::Symlink if self.run.options.links => self.read_link(&dir, &name).await,
-                    _ => Ok(Vec::new()),
-                };
-                let absolute = part.root.absolute;
-                let part = reading.part(part, Some(dir));
-                match target {
-                    Ok(target) => {
-                        let shown = self.rename.as_deref().unwrap_or(&name);
-                        reading.list.push(shown, attributes, part, &target);
-                        reading.list.describe(extent, absolute);
-                    }
-                    Err(errno) => self.fail(reading, part, &name, Action::ReadLink, errno),
-                }
-                reading.alias = self.rename.is_some().then_some(name);
-            }
-        }
-    }
-
     fn skip_destination(&self, path: &[u8]) {
         self.run.event(Event::Skipped {
             path,
             reason: Skip::Destination,
         });
-    }
-
-    /// Opens a directory that leads to something, below one of the roots.
-    async fn way(&self, leading: &Leading, root: &Rc<Root>) -> Option<Way> {
-        let io = &self.run.io;
-        let mut way = Way {
-            part: Part {
-                root: root.clone(),
-                path: leading.path.clone(),
-                scope: root.scope.clone(),
-                device: 0,
-                argument: 0,
-            },
-            dir: root.dir.clone(),
-            around: root.scope.clone(),
-        };
-        if leading.path.is_empty() {
-            return Some(way);
-        }
-        let known = leading
-            .scopes
-            .iter()
-            .find(|(known, _)| Rc::ptr_eq(known, root));
-        if let Some((_, scope)) = known {
-            way.around = scope.clone();
-        }
-        let failed = |action, path, cause| {
-            self.complete
-                .set(self.complete.get() && cause == Cause::Errno(Errno::ENOENT));
-            self.run.fail(path, action, cause);
-        };
-        let mut opened = way.part.open(io, WAY).await;
-        if let Err(Errno::ELOOP | Errno::ENOTDIR) = opened {
-            // Symbolic links that an argument names are followed.
-            way.part.root = Rc::new(Root {
-                dir: root.dir.clone(),
-                links: leading.path.clone(),
-                path: way.part.display(b""),
-                at: leading.path.clone(),
-                absolute: root.absolute,
-                scope: way.around.clone(),
-            });
-            way.part.path = Vec::new();
-            opened = way.part.open(io, WAY).await;
-        }
-        match opened {
-            Ok(dir) => way.dir = dir,
-            Err(errno) => {
-                failed(Action::OpenDirectory, way.part.display(b""), errno.into());
-                return None;
-            }
-        }
-        match way.around.enter(io, &way.dir, &leading.path).await {
-            Ok(scope) => way.part.scope = scope,
-            Err((path, cause)) => {
-                failed(Action::ReadFilter, join(&root.path, &path), cause);
-                return None;
-            }
-        }
-        Some(way)
     }
 
     /// Reads one of the directories that make up one.
@@ -609,51 +435,6 @@ impl<'a, 'o> Walker<'a, 'o> {
         self.send(FromSender::Directory(listing)).await;
     }
 
-    /// Keeps a list for later, without the open directories.
-    fn keep_back(&self, mut read: Read) {
-        for (_, dir) in &mut read.reading.parts {
-            *dir = None;
-        }
-        self.kept_back.borrow_mut().push(read);
-    }
-
-    /// Sends the lists that were kept back, without the directories that have nothing but directories in them.
-    async fn send_pruned(&self) {
-        let lists = self.kept_back.take();
-        let mut kept = HashSet::from([ROOT]);
-        let parents = lists.iter().map(|read| (read.place.id, read.place.parent));
-        let parents: HashMap<_, _> = parents.collect();
-        for Read { place, reading } in &lists {
-            let entries = reading.list.entries().iter();
-            let is_file = |entry: &&Entry| entry.attributes.kind != Kind::Directory;
-            let is_protected = |entry: &&Entry| reading.protects(entry);
-            let stays = !reading.missing.is_empty() || entries.clone().any(|entry| is_file(&entry));
-            let protected = entries.filter(is_protected).map(|entry| entry.dir);
-            for id in protected.chain(stays.then_some(place.id)) {
-                let mut next = Some(id);
-                while let Some(id) = next.filter(|id| kept.insert(*id)) {
-                    next = parents.get(&id).copied().flatten();
-                }
-            }
-            kept.insert(ROOT);
-        }
-        for mut read in lists {
-            if !kept.contains(&read.place.id) {
-                continue;
-            }
-            let permit = self.run.directories.acquire_arc().await;
-            let reading = &mut read.reading;
-            reading.list.retain(|entry| {
-                entry.attributes.kind != Kind::Directory || kept.contains(&entry.dir)
-            });
-            for (part, dir) in &mut reading.parts {
-                // What cannot be opened any more is said of each file in it that is asked for.
-                *dir = part.open(&self.run.io, WAY).await.ok();
-            }
-            self.deliver(read, permit).await;
-        }
-    }
-
     /// The checksums of all regular files of a list. A file that cannot be read has none: it will be requested, and
     /// that fails.
     async fn digests(&self, reading: &Reading) -> Vec<Option<Digest>> {
@@ -688,84 +469,5 @@ impl<'a, 'o> Walker<'a, 'o> {
             digests[index] = digest;
         }
         digests
-    }
-}
-
-/// A directory while it is read.
-#[derive(Debug)]
-struct Reading {
-    list: DirList,
-    parts: Vec<(Part, Option<Rc<Held>>)>,
-    alias: Option<Vec<u8>>,
-    complete: bool,
-    /// A part of it is on another file system, and so was not read.
-    foreign: bool,
-    /// What is in it takes part, not only what arguments name.
-    contents: bool,
-    /// What arguments name in it and is not there.
-    missing: Vec<Vec<u8>>,
-}
-
-impl Default for Reading {
-    fn default() -> Self {
-        Self {
-            list: DirList::new(),
-            parts: Vec::new(),
-            alias: None,
-            complete: true,
-            foreign: false,
-            contents: false,
-            missing: Vec::new(),
-        }
-    }
-}
-
-impl Reading {
-    /// The number of a part; many arguments in a row may name entries of one directory.
-    fn part(&mut self, part: Part, dir: Option<Rc<Held>>) -> u32 {
-        let same = |(last, held): &(Part, Option<Rc<Held>>)| {
-            Rc::ptr_eq(&last.root, &part.root)
-                && last.device == part.device
-                && last.path == part.path
-                && held.is_some() == dir.is_some()
-        };
-        if !self.parts.last().is_some_and(same) {
-            self.parts.push((part, dir));
-        }
-        (self.parts.len() - 1) as u32
-    }
-
-    fn absolute(&self, part: u32) -> bool {
-        self.parts
-            .get(part as usize)
-            .is_some_and(|(part, _)| part.root.absolute)
-    }
-
-    /// Whether a directory stays in the list although there is nothing in it.
-    fn protects(&self, entry: &Entry) -> bool {
-        let part = self.parts.get(entry.part as usize);
-        part.is_some_and(|(part, _)| {
-            let scope = &part.root.scope;
-            let path = join(&part.place(), self.list.name(entry));
-            entry.attributes.kind == Kind::Directory
-                && scope.excludes(filter::Side::Receiver, &path, true)
-        })
-    }
-
-    fn device(&self, part: u32) -> Option<u64> {
-        self.parts.get(part as usize).map(|(part, _)| part.device)
-    }
-
-    fn hides(&self, part: u32, name: &[u8], directory: bool) -> bool {
-        self.parts
-            .get(part as usize)
-            .is_some_and(|(part, _)| part.hides(name, directory))
-    }
-
-    fn display(&self, part: u32, name: &[u8]) -> Vec<u8> {
-        self.parts
-            .get(part as usize)
-            .map(|(part, _)| part.display(name))
-            .unwrap_or_default()
     }
 }
