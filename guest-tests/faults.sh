@@ -77,10 +77,10 @@ errno='(^|[^A-Z_])E(NOMEM|AGAIN|FAULT|NOBUFS|NFILE)([^A-Z_]|$)|memory allocation
 errno="$errno|os error (11|12|14|23|105)[^0-9]|code: (11|12|14|23|105),"
 errno="$errno|(^|[^0-9A-Za-z])-(11|12|14|23|105)([^0-9]|$)"
 # What the kernel says instead: a port without the memory for its entry is in use, a file of /proc without an inode is
-# not there, a network namespace without its loopback has no device, an exec that fails when the old program is gone
-# kills, a program that cannot load its libraries, or begin, ends with 127 or 1, and a send ends with what was sent when
+# not there, an exec that fails when the old program is gone
+# kills, a program that cannot load its libraries ends with 127, and a send ends with what was sent when
 # there is no memory for the rest.
-errno="$errno|Address already in use|unshare: No such device|/proc/[^ ]*: No such file or directory|exec_[a-z_]*: ended by (Signal.11.|Exit.(1|127).)"
+errno="$errno|Address already in use|/proc/[^ ]*: No such file or directory|exec_[a-z_]*: ended by (Signal.11.|Exit.127.)"
 errno="$errno|a_long_send_goes_on: (sendto|sendmsg|write): [1-9][0-9]*, not"
 
 # And of an entry that the module has no memory for: it is handed back, and a write that cannot wait for the rest of its

@@ -2,6 +2,7 @@
 
 //! `--debug`: rsync's categories, of which this has one.
 
+use crate::refused;
 use rsync_core::escape::Escaped;
 use rsync_core::search::Search;
 use rsync_core::stats::Stats;
@@ -39,10 +40,7 @@ impl std::fmt::Display for Refused {
                 f,
                 "--debug knows no \"{name}\": use {DELTASUM}, perhaps with a level from 0 to 4, or none"
             ),
-            Self::Unsupported(name) => write!(
-                f,
-                "rsync's --debug={name} is not supported yet, and nothing was done: leave it out, or use rsync"
-            ),
+            Self::Unsupported(name) => f.write_str(&refused::sentence(&format!("--debug={name}"))),
         }
     }
 }

@@ -13,8 +13,8 @@ use std::ffi::OsStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Format {
     pieces: Vec<Piece>,
-    /// The digits of a checksum.
-    digits: usize,
+    /// The checksum that is shown.
+    checksum: Option<Algorithm>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,13 +60,13 @@ impl Format {
     fn new(pieces: Vec<Piece>) -> Self {
         Self {
             pieces,
-            digits: 2 * Algorithm::default().length(),
+            checksum: Some(Algorithm::default()),
         }
     }
 
     /// Says which checksum is shown. None leaves the place of a single byte, as rsync does.
     pub(crate) fn set_checksum(&mut self, algorithm: Option<Algorithm>) {
-        self.digits = 2 * algorithm.map_or(1, Algorithm::length);
+        self.checksum = algorithm;
     }
 
     /// Reads a format.
@@ -141,7 +141,7 @@ impl Format {
             match piece {
                 Piece::Text(text) => line += text,
                 Piece::Field(field) => {
-                    let text = field.text(subject, self.digits);
+                    let text = field.text(subject, self.checksum);
                     // As for rsync, names count by their bytes, whatever is shown of them.
                     let length = field.length(subject).unwrap_or(text.len());
                     let fill = " ".repeat(field.width.saturating_sub(length));
@@ -209,7 +209,7 @@ impl Field {
         }
     }
 
-    fn text(&self, subject: &Subject<'_>, digits: usize) -> String {
+    fn text(&self, subject: &Subject<'_>, checksum: Option<Algorithm>) -> String {
         let attributes = subject.attributes();
         match self.letter {
             'i' => subject.itemized(),
@@ -220,7 +220,7 @@ impl Field {
             'l' => self.number(attributes.map_or(0, |attributes| attributes.size)),
             'b' => self.number(subject.item().map_or(0, |item| item.sent)),
             'c' => self.number(subject.item().map_or(0, |item| item.received)),
-            'C' => subject.checksum(digits),
+            'C' => subject.checksum(checksum),
             'M' => time(attributes.map_or(0, |attributes| attributes.mtime.0), '-'),
             't' => time(now(), ' '),
             'B' => attributes.map_or_else(
@@ -321,15 +321,18 @@ impl Subject<'_> {
         }
     }
 
-    fn checksum(&self, digits: usize) -> String {
-        let item = self.item();
+    fn checksum(&self, algorithm: Option<Algorithm>) -> String {
+        let Some(algorithm) = algorithm else {
+            return "  ".to_owned();
+        };
+        let (item, digits) = (self.item(), 2 * algorithm.length());
         match item.and_then(|item| item.digest) {
-            Some(digest) if digits > 2 => digest.to_string(),
+            Some(digest) => digest.to_string(),
             // What would have been transferred was not summed up.
-            None if digits > 2 && item.is_some_and(|item| item.update == Update::Transferred) => {
+            None if item.is_some_and(|item| item.update == Update::Transferred) => {
                 "0".repeat(digits)
             }
-            _ => " ".repeat(digits),
+            None => " ".repeat(digits),
         }
     }
 }
