@@ -7,7 +7,7 @@
 //!
 //! Expect `100 requests on one connection, the last answer: you asked for /99`.
 //!
-//! What is needed for it is [`Io`]: hyper's traits on [`AsyncIo`], 40 lines.
+//! What is needed for it is [`Io`]: hyper's traits on [`AsyncIo`], 60 lines.
 
 use std::{
     convert::Infallible,
@@ -33,7 +33,23 @@ use libflexsc::{
 };
 
 /// A stream as hyper takes it.
-struct Io(AsyncIo<TcpStream>);
+///
+/// Who has got an answer may close at once, and then the end of the stream can be here before hyper has asked what became
+/// of its last write: to hyper that is a message that was cut off. So the end waits for that question.
+struct Io {
+    stream: AsyncIo<TcpStream>,
+    /// hyper knows that all is written.
+    flushed: bool,
+}
+
+impl Io {
+    fn new(stream: TcpStream) -> Self {
+        Self {
+            stream: AsyncIo::new(stream),
+            flushed: true,
+        }
+    }
+}
 
 impl rt::Read for Io {
     fn poll_read(
@@ -41,10 +57,16 @@ impl rt::Read for Io {
         task: &mut TaskContext<'_>,
         mut into: rt::ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let here = ready!(Pin::new(&mut self.0).poll_fill_buf(task))?;
+        let here = ready!(Pin::new(&mut self.stream).poll_fill_buf(task))?;
         let count = here.len().min(into.remaining());
         into.put_slice(&here[..count]);
-        Pin::new(&mut self.0).consume(count);
+        if count == 0 && !self.flushed {
+            // What is still being written wakes the task; else hyper is to go on, and ask.
+            ready!(Pin::new(&mut self.stream).poll_flush(task))?;
+            task.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).consume(count);
         Poll::Ready(Ok(()))
     }
 }
@@ -55,15 +77,18 @@ impl rt::Write for Io {
         task: &mut TaskContext<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(task, data)
+        self.flushed = false;
+        Pin::new(&mut self.stream).poll_write(task, data)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(task)
+        ready!(Pin::new(&mut self.stream).poll_flush(task))?;
+        self.flushed = true;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(task)
+        Pin::new(&mut self.stream).poll_close(task)
     }
 }
 
@@ -77,13 +102,13 @@ async fn exchange(handle: &Handle, requests: u32) -> Result<String, Box<dyn std:
     let address = listener.local_addr()?;
     let served = handle.spawn(async move {
         let (stream, _) = listener.accept().await?;
-        let io = Io(AsyncIo::new(stream));
+        let io = Io::new(stream);
         let connection = server::conn::http1::Builder::new();
         let served = connection.serve_connection(io, service_fn(answer)).await;
         served.map_err(io::Error::other)
     });
     let stream = TcpStream::connect(handle, address).await?;
-    let (mut sender, connection) = client::conn::http1::handshake(Io(AsyncIo::new(stream))).await?;
+    let (mut sender, connection) = client::conn::http1::handshake(Io::new(stream)).await?;
     let connection = handle.spawn(connection);
     let mut last = String::new();
     for number in 0..requests {
