@@ -9,7 +9,7 @@ mod storm;
 pub(crate) use file::write_spread;
 pub(crate) use storm::{Storm, storm};
 
-use std::{fs::File, io, path::PathBuf};
+use std::{fs::File, io, ops::RangeInclusive, path::PathBuf};
 
 use crate::{call::Call, error::Error};
 
@@ -24,28 +24,29 @@ pub(crate) struct Places {
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) calls: Vec<Call>,
-    /// What each has to return; [`None`] for a descriptor.
-    pub(crate) returns: Option<i64>,
+    /// What each has to return.
+    pub(crate) returns: RangeInclusive<i64>,
     /// Each takes the descriptor that the call in its place has returned in the step with this number.
     pub(crate) descriptor_of: Option<usize>,
 }
 
 impl Step {
     fn new(returns: i64, calls: impl IntoIterator<Item = Call>) -> Self {
+        Self::between(returns..=returns, calls)
+    }
+
+    /// Each returns one of these.
+    fn between(returns: RangeInclusive<i64>, calls: impl IntoIterator<Item = Call>) -> Self {
         Self {
             calls: calls.into_iter().collect(),
-            returns: Some(returns),
+            returns,
             descriptor_of: None,
         }
     }
 
     /// Opens a file each, which the steps that follow take by [`Self::on`].
     fn opening(calls: impl IntoIterator<Item = Call>) -> Self {
-        Self {
-            calls: calls.into_iter().collect(),
-            returns: None,
-            descriptor_of: None,
-        }
+        Self::between(0..=i64::MAX, calls)
     }
 
     /// Each on the descriptor that the step with this number has opened in its place.
