@@ -77,10 +77,12 @@ errno='(^|[^A-Z_])E(NOMEM|AGAIN|FAULT|NOBUFS|NFILE)([^A-Z_]|$)|memory allocation
 errno="$errno|os error (11|12|14|23|105)[^0-9]|code: (11|12|14|23|105),"
 errno="$errno|(^|[^0-9A-Za-z])-(11|12|14|23|105)([^0-9]|$)"
 # What the kernel says instead: a port without the memory for its entry is in use, a file of /proc without an inode is
-# not there, an exec that fails when the old program is gone
-# kills, a program that cannot load its libraries ends with 127, and a send ends with what was sent when
-# there is no memory for the rest.
+# not there, tmpfs without one has no space, a network namespace lacks what it was to have, an exec that fails when the
+# old program is gone kills, a program that cannot load its libraries ends with 127, and a send ends with what was sent
+# when there is no memory for the rest.
 errno="$errno|Address already in use|/proc/[^ ]*: No such file or directory|exec_[a-z_]*: ended by (Signal.11.|Exit.127.)"
+errno="$errno|a_posted_close_lets_unmount: (mount: No space left on device|openat gave -28$)"
+errno="$errno|unshare: (File exists|No such device|Invalid argument|Address family not supported by protocol)"
 errno="$errno|a_long_send_goes_on: (sendto|sendmsg|write): [1-9][0-9]*, not"
 
 # And of an entry that the module has no memory for: it is handed back, and a write that cannot wait for the rest of its
@@ -90,13 +92,17 @@ handed_back='(^|[^A-Z_])ENOSYS([^A-Z_]|$)|(^|[^0-9A-Za-z])-38([^0-9]|$)|handed b
 handed_back="$handed_back|a_blocked_write_ends_with_room: the open did not block: .* ret: [1-9]"
 
 # unclean WHERE PROGRAM: the FAIL lines of the output without one, in themselves or in what the behaviour
-# has printed before, as its children do.
+# has printed before, as its children do; with that, in brackets.
 unclean() {
 	local clean=$errno
 	case "$1 $2" in "$within "* | *" arm" | *" cancel") clean="$clean|$handed_back" ;; esac
 	awk -v errno="$clean" '
 		/^(PASS|SKIP) / { printed = ""; next }
-		/^FAIL / { if (printed " " $0 !~ errno) print substr($0, 6); printed = ""; next }
+		/^FAIL / {
+			if (printed " " $0 !~ errno) print substr($0, 6) (printed != "" ? " [" printed " ]" : "")
+			printed = ""
+			next
+		}
 		{ printed = printed " " $0 }' output
 }
 
@@ -148,6 +154,9 @@ stage() {
 }
 
 by_stack=''
+# The programs load the module anew, whose own tests are about other things: KUnit's are told of by kunit.sh.
+suites=/sys/module/kunit/parameters/filter_glob
+[ ! -e $suites ] || echo none >$suites
 set_up failslab
 set_up fail_page_alloc
 stages=0 all_passed=0 all_failed=0
@@ -197,5 +206,6 @@ else
 	failure "faults.allocations_have_failed: $failures lines tell of memory, $all_passed behaviours passed"
 fi
 # As it was found.
+[ ! -e $suites ] || echo '*' >$suites
 loaded || failure "faults.module: it cannot be loaded again"
 exit $status

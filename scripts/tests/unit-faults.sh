@@ -33,6 +33,11 @@ clean openat gave -12
 clean panicked: failed to spawn thread: Os { code: 11, kind: WouldBlock, message: "Resource temporarily unavailable" }
 clean tcp 127.0.0.1: Address already in use (os error 98)
 clean /proc/thread-self/ns/net: No such file or directory (os error 2)
+clean unshare: No such device (os error 19)
+clean the socket has not ended: recv: Resource temporarily unavailable (os error 11)
+wrong unshare: Operation not permitted (os error 1)
+wrong entry 1 was not completed within 30 s
+wrong openat gave -28
 wrong read gave something else
 wrong No such file or directory (os error 2)
 wrong read: 12, not 8
@@ -54,6 +59,10 @@ printf 'FAIL program.it: handed back: Completion { index: 0, ret: -38, flags: 32
 judged "what is handed back for want of the process's memory" wrong
 judged "what is handed back for want of the module's memory" clean "inside the module"
 judged "what cannot wait for want of the process's memory" clean "of the process's own" arm
+printf 'FAIL program.a_posted_close_lets_unmount: openat gave -28\n' >output
+judged "tmpfs without an inode" clean
+printf 'FAIL program.a_posted_close_lets_unmount: openat gave -281\n' >output
+judged "what is no errno of tmpfs" wrong
 printf 'FAIL program.a_long_send_goes_on: sendmsg: 657792, not 3000000\n' >output
 judged "a send that ends early" clean
 printf 'FAIL program.a_long_send_goes_on: sendmsg: 0, not 3000000\n' >output

@@ -172,6 +172,21 @@ fn time_limit(_: &mut Place) -> Result<(), String> {
     expect("read", ret, -i64::from(libc::EAGAIN))
 }
 
+/// Why a read did not end, with what a plain call says of the socket: the kernel drops a FIN that it has no memory for,
+/// and who reads is never told (tcp_send_fin in net/ipv4/tcp_output.c).
+fn unended(read: &OwnedFd, why: String) -> String {
+    let mut byte = 0_u8;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_PEEK;
+    // SAFETY: one byte may be written.
+    let ret = unsafe { libc::recv(read.as_raw_fd(), (&raw mut byte).cast(), 1, flags) };
+    match libc_ok("recv", ret as i64) {
+        Err(error) if std::io::Error::last_os_error().kind() == std::io::ErrorKind::WouldBlock => {
+            format!("the socket has not ended: {error}")
+        }
+        _ => why,
+    }
+}
+
 fn other_side(_: &mut Place) -> Result<(), String> {
     let mut poster = Poster::new(crate::client::Mode::Lanes)?;
     let mut memory = [0_u8; 8];
@@ -181,7 +196,7 @@ fn other_side(_: &mut Place) -> Result<(), String> {
         poster.post(libc::SYS_read, &args)?;
         settled(&poster.context)?;
         drop(write);
-        let done = poster.complete()?;
+        let done = poster.complete().map_err(|why| unended(&read, why))?;
         expect("read", done.ret, 0)?;
     }
     // A write that has filled a pipe ends with what it has written, and the next with EPIPE.

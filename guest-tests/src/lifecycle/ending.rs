@@ -33,11 +33,11 @@ pub fn add(list: &mut Vec<Behaviour>) {
 pub fn after_exec(fd: i32) -> i32 {
     // SAFETY: this request takes no argument.
     let ret = unsafe { libc::ioctl(fd, libflexsc::sys::IOC_KICK.into(), 0) };
-    let errno = std::io::Error::last_os_error().raw_os_error();
-    if ret == -1 && errno == Some(libc::EPERM) {
+    let error = std::io::Error::last_os_error();
+    if ret == -1 && error.raw_os_error() == Some(libc::EPERM) {
         return 0;
     }
-    eprintln!("kick after exec gave {ret}, errno {errno:?}");
+    eprintln!("kick after exec gave {ret}: {error}");
     1
 }
 
