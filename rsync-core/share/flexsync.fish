@@ -7,6 +7,8 @@ complete -c flexsync -s B -l block-size -d 'Use blocks of SIZE bytes (at most 13
 complete -c flexsync -l out-format -d 'Show files as FORMAT says: %i changes, %n name, %L link, %l length, %o what is done, %f source, %b %c bytes, %C checksum, %M time, %B mode, %U %G owner, %t now, %p process' -r
 complete -c flexsync -l backup-dir -d 'Keep backups in DIR (below DST, unless it begins with a slash) and not beside the files; implies --backup' -r
 complete -c flexsync -l suffix -d 'Append SUFFIX to the names of backups: ~ unless there is a --backup-dir' -r
+complete -c flexsync -l partial-dir -d 'Keep such files in DIR (of each directory, unless it begins with a slash) instead, and make use of them the next time; implies --partial' -r
+complete -c flexsync -s T -l temp-dir -d 'Make temporary files in DIR (below DST, unless it begins with a slash)' -r
 complete -c flexsync -l checksum-choice -l cc -d 'Use the checksum NAME: auto, xxh128, xxh3, xxh64, md5, md4, sha1, or none, which transfers whole files; or NAME,NAME for transfers and for -c' -r
 complete -c flexsync -l checksum-seed -d 'Begin the checksum of each block with NUM' -r
 complete -c flexsync -l debug -d 'Show how it is done: deltasum (figures of the delta algorithm), deltasum2 (with what is found), deltasum3 (with each block\'s checksum)' -r
@@ -89,6 +91,10 @@ complete -c flexsync -l delete-missing-args -d 'Delete at DST what SRCs name tha
 complete -c flexsync -l no-delete-missing-args
 complete -c flexsync -l mkpath -d 'Make what is missing of DST\'s path'
 complete -c flexsync -l no-mkpath
+complete -c flexsync -l partial -d 'Keep what has come of a file when the run is stopped or the file fails, in its place'
+complete -c flexsync -l no-partial
+complete -c flexsync -l delay-updates -d 'Put all files in their places at the end; until then they are in .~tmp~ or the --partial-dir'
+complete -c flexsync -l no-delay-updates
 complete -c flexsync -l fsync -d 'Have each file on the disk before it gets its name'
 complete -c flexsync -l no-fsync
 complete -c flexsync -s 0 -l from0 -d 'Files of filter rules and of names have NUL bytes instead of line ends'

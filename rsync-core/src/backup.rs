@@ -2,10 +2,11 @@
 
 //! Backups: what is replaced or deleted gets another name, beside it or in a directory for backups.
 
+use crate::error::Action;
 use crate::event::Event;
 use crate::filter::Filters;
 use crate::io::{DIRECTORY, Held, c_name};
-use crate::list::Attributes;
+use crate::list::{Attributes, Kind};
 use crate::options::{Backups, Options};
 use crate::side::{Changes, Side};
 use crate::spec::{join, split};
@@ -54,6 +55,20 @@ impl Side<'_, '_> {
             let own = name.len() > backups.suffix.len() && name.ends_with(&backups.suffix);
             backups.dir.is_some() || !own
         })
+    }
+
+    /// Keeps what the file at `path` in `dir` replaces, if that is wanted.
+    pub(crate) async fn keep_old(
+        &self,
+        dir: &Held,
+        path: &[u8],
+        old: Option<&Attributes>,
+    ) -> Result<(), (Action, Errno)> {
+        match old.filter(|old| old.kind != Kind::Directory) {
+            Some(_) => self.back_up(dir, path, Backup::Link).await,
+            None => Ok(()),
+        }
+        .map_err(|errno| (Action::BackUp, errno))
     }
 
     /// Whether what is kept stays in its directory.

@@ -10,6 +10,8 @@ use crate::event::Observer;
 use crate::filter::{FilterList, Scope};
 use crate::generator::Generator;
 use crate::guard;
+use crate::holding;
+use crate::io::Held;
 use crate::options::{Backups, Options};
 use crate::receiver;
 use crate::run::Run;
@@ -17,13 +19,14 @@ use crate::sender;
 use crate::side::Side;
 use crate::spec;
 use crate::stats::Stats;
-use crate::temp::TempNames;
 use async_lock::OnceCell;
+use futures_util::future::{Either, select};
 use libflexsc::Handle;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::pin::pin;
 use std::rc::Rc;
 
 /// Messages that wait for the receiving side. Each may hold a buffer.
@@ -104,9 +107,42 @@ impl Sync {
     ///
     /// [`Error`] when nothing could be done at all.
     pub async fn run(&self, handle: &Handle, observer: &mut dyn Observer) -> Result<Stats, Error> {
+        let never = std::future::pending();
+        self.run_until(handle, observer, never).await
+    }
+
+    /// As [`run`](Self::run), until `stop` is ready. Files that are not complete then are removed, or kept if
+    /// [`partial`](Options::partial) says so, before this is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{Context, Handle, task::block_on};
+    /// use rsync_core::{Error, Event, Options, Sync};
+    ///
+    /// let handle = Handle::new(Context::direct());
+    /// let sync = Sync::new(Options::archive()).source("/usr").destination("/nowhere/to/be/seen");
+    /// let stop = std::future::ready(()); // Better one that waits for a signal.
+    /// let result = block_on(&handle, sync.run_until(&handle, &mut |_: Event<'_>| {}, stop));
+    /// assert_eq!(result.unwrap_err(), Error::Stopped);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`], and those of [`run`](Self::run).
+    pub async fn run_until(
+        &self,
+        handle: &Handle,
+        observer: &mut dyn Observer,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Stats, Error> {
         let destination = self.check()?;
         let run = Run::new(handle, &self.options, observer);
-        let result = self.synchronise(&run, destination).await;
+        let result = match select(pin!(stop), pin!(self.synchronise(&run, destination))).await {
+            Either::Left(((), _)) => Err(Error::Stopped),
+            Either::Right((result, _)) => result,
+        };
+        run.abandon().await;
         run.io.settle().await;
         result.map(|()| *run.stats())
     }
@@ -128,6 +164,16 @@ impl Sync {
                     Some(dir) if !suffix.contains(&b'/') => dir.clone(),
                     _ => suffix.clone(),
                 }));
+            }
+        }
+        if let Some(dir) = &self.options.partial_dir {
+            if !holding::is_holding_name(dir) {
+                return Err(Error::BadName(dir.clone()));
+            }
+        }
+        if let Some(dir) = &self.options.temp_dir {
+            if dir.is_empty() || dir.contains(&0) {
+                return Err(Error::BadName(dir.clone()));
             }
         }
         Layout::new(0, self.options.block_size).map_err(Error::BlockLength)?;
@@ -152,7 +198,7 @@ impl Sync {
 
     async fn synchronise(&self, run: &Run<'_>, destination: &[u8]) -> Result<(), Error> {
         let options = &self.options;
-        let rules = backup::protecting(options);
+        let rules = holding::protecting(options, backup::protecting(options));
         let filters = FilterList::read(&run.io, &rules, options.delete_excluded, options.from0);
         let filters = Rc::new(filters.await?);
         let mut sources = self.select(run, &filters).await?;
@@ -199,6 +245,10 @@ impl Sync {
                 })?);
             }
         }
+        let temp_dir = match (&options.temp_dir, &root) {
+            (Some(path), Some(root)) => Some(Rc::new(open_temp_dir(run, root, path).await?)),
+            _ => None,
+        };
         let (to_receiver, from_sender) = async_channel::bounded(TO_RECEIVER);
         let (to_sender, requests) = async_channel::bounded(TO_SENDER);
         let (to_generator, inbox) = async_channel::unbounded();
@@ -214,7 +264,10 @@ impl Sync {
             to_generator,
             targets: RefCell::default(),
             transfers: RefCell::default(),
-            temps: TempNames::new(),
+            temp_dir,
+            temp_dir_claimed: OnceCell::new(),
+            held_back: OnceCell::new(),
+            delayed: RefCell::default(),
             open: Cell::default(),
             backups: OnceCell::new(),
             backup_dir: RefCell::default(),
@@ -229,6 +282,16 @@ impl Sync {
         );
         Ok(())
     }
+}
+
+/// Opens the directory for temporary files. It is an argument: symbolic links in it are followed.
+async fn open_temp_dir(run: &Run<'_>, root: &Held, path: &[u8]) -> Result<Held, Error> {
+    const FLAGS: i32 = libc::O_RDONLY | libc::O_DIRECTORY;
+    let opened = run.io.open(root.at(), path, FLAGS, 0).await;
+    opened.map_err(|errno| Error::TempDir {
+        path: path.to_vec(),
+        errno,
+    })
 }
 
 fn check_name(name: &[u8]) -> Result<(), Error> {

@@ -45,6 +45,8 @@ pub enum Action {
     BackUp,
     /// Giving a temporary file its name.
     Rename,
+    /// Keeping a file that is not complete or waits for the end, or removing it.
+    Hold,
     /// Setting mode bits.
     SetMode,
     /// Setting owner or group.
@@ -78,6 +80,7 @@ impl Action {
             Self::RemoveSource => "remove the source file",
             Self::BackUp => "back up",
             Self::Rename => "rename the temporary file of",
+            Self::Hold => "hold or release",
             Self::SetMode => "set the mode of",
             Self::SetOwner => "set the owner of",
             Self::SetTimes => "set the times of",
@@ -257,6 +260,17 @@ pub enum Error {
         /// What is wrong.
         error: FilterError,
     },
+    /// The directory for temporary files cannot be opened.
+    TempDir {
+        /// The directory as given.
+        path: Vec<u8>,
+        /// The system call's error.
+        errno: Errno,
+    },
+    /// Options that exclude each other.
+    Conflict(&'static str, &'static str),
+    /// It was stopped from outside.
+    Stopped,
     /// A source and the destination are the same directory.
     Same {
         /// The source as given.
@@ -293,7 +307,10 @@ impl Error {
             | Self::FilesFrom { .. }
             | Self::BadName(_)
             | Self::BlockLength(_)
+            | Self::TempDir { .. }
+            | Self::Conflict(..)
             | Self::FilterFile { .. } => exit::USAGE,
+            Self::Stopped => exit::SIGNAL,
             Self::ReadList { .. } => exit::FILE_IO,
             Self::Destination(failure) if failure.action == Action::MakeDirectory => exit::FILE_IO,
             Self::Same { .. }
@@ -354,6 +371,18 @@ impl fmt::Display for Error {
                 "cannot read \"{}\", which an option names: {errno}",
                 Escaped(path)
             ),
+            Self::TempDir { path, errno } => write!(
+                f,
+                "cannot open the directory for temporary files \"{}\": {errno}; make it, or leave --temp-dir out",
+                Escaped(path)
+            ),
+            Self::Conflict(one, other) => {
+                write!(
+                    f,
+                    "{one} cannot be used with {other}: leave one of them out"
+                )
+            }
+            Self::Stopped => f.write_str("stopped before the end: run again to complete it"),
             Self::FilterFile { path, line, error } => {
                 write!(f, "\"{}\", line {line}: {error}", Escaped(path))
             }
@@ -401,6 +430,8 @@ pub mod exit {
     pub const UNSUPPORTED: u8 = 4;
     /// Error in file I/O.
     pub const FILE_IO: u8 = 11;
+    /// Stopped by a signal.
+    pub const SIGNAL: u8 = 20;
     /// Partial transfer due to an error.
     pub const PARTIAL: u8 = 23;
     /// Partial transfer due to vanished source files.

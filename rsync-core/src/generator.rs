@@ -71,6 +71,7 @@ impl<'a, 'o> Generator<'a, 'o> {
                 }
             }
         }
+        self.side.place_delayed().await;
         let errors_ignored = self.side.run.options.ignore_errors;
         self.side
             .delete(self.doomed.take(), complete == Some(true) || errors_ignored)
@@ -376,6 +377,9 @@ impl<'a, 'o> Generator<'a, 'o> {
                 if side.is_settled(want, found_here) {
                     side.tell_unchanged(target, list, entry);
                     side.done(target, index as u32, want, found_here).await;
+                    if want.kind == Kind::Regular {
+                        side.release_held(target, list.name(entry)).await;
+                    }
                     continue;
                 }
                 while jobs.len() >= ENTRIES {

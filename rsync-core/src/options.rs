@@ -114,6 +114,18 @@ pub struct Options {
     pub prune_empty_dirs: bool,
     /// Make what is missing of the destination's path (`--mkpath`).
     pub mkpath: bool,
+    /// Keep what has come of a file whose transfer ends early, in the place of the file (`--partial`), its time of modification
+    /// being that of 1970.
+    pub partial: bool,
+    /// Keep such files in this directory instead, and make use of them the next time (`--partial-dir`). One that does not begin
+    /// with a slash is in each file's directory, made and removed as needed, and is neither sent nor deleted.
+    pub partial_dir: Option<Vec<u8>>,
+    /// Put all files in their places at the end; until then they are in [`partial_dir`](Self::partial_dir), else in `.~tmp~`
+    /// (`--delay-updates`).
+    pub delay_updates: bool,
+    /// Make temporary files in this directory, below the destination unless it begins with a slash (`--temp-dir`). If that is
+    /// on another file system, each file is copied from there before it gets its name.
+    pub temp_dir: Option<Vec<u8>>,
     /// Have each file on the disk before it gets its name (`--fsync`).
     pub fsync: bool,
     /// Files of filter rules and of names are divided at NUL bytes instead of line ends (`-0`, `--from0`).
@@ -161,6 +173,22 @@ impl Options {
     /// How the blocks of a basis are summed up.
     pub(crate) fn block_sum(&self) -> BlockSum {
         BlockSum::new(self.transfer_sum, self.checksum_seed)
+    }
+
+    /// Whether what has come of a file is kept when its transfer ends early.
+    pub(crate) fn keeps_partial(&self) -> bool {
+        self.partial || self.holding_dir().is_some()
+    }
+
+    /// The directory for files that are not complete, or wait for the end.
+    pub(crate) fn holding_dir(&self) -> Option<&[u8]> {
+        let default = self.delay_updates.then_some(&b".~tmp~"[..]);
+        self.partial_dir.as_deref().or(default)
+    }
+
+    /// As [`holding_dir`](Self::holding_dir), if each directory has its own.
+    pub(crate) fn own_holding_dir(&self) -> Option<&[u8]> {
+        self.holding_dir().filter(|dir| !dir.starts_with(b"/"))
     }
 
     /// Whether the times of directories are to be kept.

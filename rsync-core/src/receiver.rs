@@ -2,9 +2,9 @@
 
 //! The receiver: makes files of tokens, beside the old ones, and then puts them in their place.
 
-use crate::backup::Backup;
 use crate::error::{Action, Cause};
-use crate::io::{CHUNK, Held, c_name};
+use crate::holding::Delayed;
+use crate::io::{CHUNK, Held};
 use crate::list::{Attributes, FileId, Kind};
 use crate::message::{Delta, End, FromSender, ToGenerator};
 use crate::patch::{self, PatchError};
@@ -13,10 +13,11 @@ use crate::strong::{Digest, FileSum};
 use crate::tell::Moved;
 use crate::token::OwnedToken;
 use crate::transfer::{Basis, Data, Transfer};
+use crate::unfinished::Unfinished;
 use async_channel::{Receiver, Sender};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _, select_biased};
-use libflexsc::op::{Fsync, Pread, Renameat2, Unlinkat};
+use libflexsc::op::{Fsync, Pread};
 use libflexsc::{Errno, IoBuf as _};
 use std::collections::HashMap;
 use std::pin::pin;
@@ -24,9 +25,6 @@ use std::rc::Rc;
 
 /// How many messages of one file wait for it to be written.
 const BACKLOG: usize = 4;
-
-/// How many names are tried for one temporary file.
-const ATTEMPTS: usize = 100;
 
 /// Passes the file list on and receives files, until the sender stops.
 pub(crate) async fn receive(side: &Side<'_, '_>, inbox: Receiver<FromSender>) {
@@ -105,7 +103,7 @@ struct Output<'a, 'o> {
     side: &'a Side<'a, 'o>,
     transfer: &'a Transfer,
     basis: Option<Rc<Basis>>,
-    temp: Option<Temp>,
+    temp: Option<Rc<Unfinished>>,
     /// Bytes that are still to be written.
     gathered: Vec<u8>,
     /// Where somebody asks for it.
@@ -113,13 +111,6 @@ struct Output<'a, 'o> {
     /// Bytes that came for it.
     came: u64,
     failed: Option<(Action, Cause)>,
-}
-
-/// A temporary file.
-struct Temp {
-    dir: Rc<Held>,
-    file: Held,
-    name: Vec<u8>,
 }
 
 impl<'a, 'o> Output<'a, 'o> {
@@ -262,50 +253,55 @@ impl<'a, 'o> Output<'a, 'o> {
 
     /// Writes a buffer, and gives it back.
     async fn write(&mut self, data: Vec<u8>) -> Result<Vec<u8>, (Action, Cause)> {
-        let io = &self.side.run.io;
         let temp = self.temp().await?;
-        let (result, buf) = io.write(&temp.file, data).await;
-        result
-            .map(|()| buf)
-            .map_err(|errno| (Action::Write, errno.into()))
+        let failed = |errno: Errno| (Action::Write, errno.into());
+        let file = temp.file().map_err(failed)?;
+        let length = data.len() as u64;
+        let (result, buf) = self.side.run.io.write(&file, data).await;
+        result.map_err(failed)?;
+        temp.written.set(temp.written.get() + length);
+        Ok(buf)
     }
 
     /// The temporary file, made on first use.
-    async fn temp(&mut self) -> Result<&Temp, (Action, Cause)> {
-        if self.temp.is_none() {
-            self.temp = Some(
-                self.make_temp()
-                    .await
-                    .map_err(|errno| (Action::MakeTemporary, errno.into()))?,
-            );
+    async fn temp(&mut self) -> Result<Rc<Unfinished>, (Action, Cause)> {
+        if let Some(temp) = &self.temp {
+            return Ok(temp.clone());
         }
-        self.temp
-            .as_ref()
-            .ok_or((Action::MakeTemporary, Errno::ENOENT.into()))
+        let made = self.make_temp().await;
+        let temp = made.map_err(|errno| (Action::MakeTemporary, errno.into()))?;
+        self.temp = Some(temp.clone());
+        Ok(temp)
     }
 
-    async fn make_temp(&self) -> Result<Temp, Errno> {
-        const FLAGS: i32 = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
-        let side = self.side;
-        let dir = side
-            .workplace(&self.transfer.target, &self.transfer.list)
-            .await?;
+    async fn make_temp(&self) -> Result<Rc<Unfinished>, Errno> {
+        let (side, transfer) = (self.side, self.transfer);
         let want = self.want().ok_or(Errno::ENOENT)?;
+        let (dir, to) = match side.temp_place().await {
+            Some(dir) => (dir, side.directory(&transfer.target).await?),
+            None => {
+                let dir = side.workplace(&transfer.target, &transfer.list).await?;
+                (dir.clone(), dir)
+            }
+        };
         // Until owner and mode are set only the owner may do anything, unless the kernel's default is what is asked for.
-        let mode = if self.has_default_mode() {
+        let first = if self.has_default_mode() {
             want.mode & 0o777
         } else {
             want.mode & 0o700
         };
-        for _ in 0..ATTEMPTS {
-            let name = side.temps.name(self.name());
-            match side.run.io.open(dir.at(), &name, FLAGS, mode).await {
-                Ok(file) => return Ok(Temp { dir, file, name }),
-                Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(errno),
-            }
+        let modes = (first, self.mode(&want));
+        side.run
+            .begin(transfer.id, (dir, to), self.name(), modes)
+            .await
+    }
+
+    /// The mode that the file is to have, unless it is what the kernel gives.
+    fn mode(&self, want: &Attributes) -> Option<u32> {
+        match self.side.run.options.perms {
+            true => Some(want.mode),
+            false => self.old_mode(want),
         }
-        Err(Errno::EEXIST)
     }
 
     /// Whether the file gets the mode that the kernel gives: the source's, less the umask.
@@ -337,15 +333,13 @@ impl<'a, 'o> Output<'a, 'o> {
         };
         let Err(failure) = result else { return false };
         if let Some(temp) = self.temp.take() {
-            let _ = temp.file.close().await;
-            // What is left behind is not worth a second message.
-            let _ = self
-                .side
-                .run
-                .io
-                .handle
-                .submit(Unlinkat::new(temp.dir.at(), c_name(&temp.name), 0))
-                .await;
+            let run = self.side.run;
+            run.unfinished.borrow_mut().remove(&self.transfer.id);
+            match failure {
+                // It is no part of the source.
+                Some((_, Cause::Changed | Cause::Patch(_))) => run.discard(&temp).await,
+                _ => run.give_up(&temp).await,
+            }
         }
         match failure {
             Some((_, Cause::Changed | Cause::Patch(_))) if !self.transfer.again.get() => {
@@ -361,15 +355,6 @@ impl<'a, 'o> Output<'a, 'o> {
         false
     }
 
-    /// Keeps what the file replaces, if that is wanted.
-    async fn keep_old(&self, dir: &Held, path: &[u8]) -> Result<(), Errno> {
-        let old = self.transfer.found;
-        match old.filter(|old| old.kind != Kind::Directory) {
-            Some(_) => self.side.back_up(dir, path, Backup::Link).await,
-            None => Ok(()),
-        }
-    }
-
     /// Checks the file, gives it its attributes and puts it in its place.
     async fn complete(
         &mut self,
@@ -381,70 +366,52 @@ impl<'a, 'o> Output<'a, 'o> {
         if self.basis.is_some() && digest != sum {
             return Err(Some((Action::Update, Cause::Patch(PatchError::Digest))));
         }
-        self.temp().await?;
+        let mut temp = self.temp().await?;
         let (side, name, target) = (self.side, self.name(), &self.transfer.target);
-        let options = side.run.options;
+        let (options, id) = (side.run.options, self.transfer.id);
         let path = target.join(name);
-        let (Some(temp), Some(want)) = (self.temp.as_ref(), fresh.or(self.want())) else {
+        let Some(want) = fresh.or(self.want()) else {
             return Err(None);
         };
+        if side.temp_dir.is_some() {
+            let failed = |errno: Errno| Some((Action::MakeTemporary, errno.into()));
+            let dir = side.workplace(target, &self.transfer.list).await;
+            let home = side.run.bring_home(id, temp, dir.map_err(failed)?).await;
+            temp = home.map_err(failed)?;
+            self.temp = Some(temp.clone());
+        }
         let (uid, gid) = side.new_owner(&want, target);
-        let mode = if options.perms {
-            Some(want.mode)
-        } else {
-            self.old_mode(&want)
+        let changes = Changes {
+            uid,
+            gid,
+            mode: self.mode(&want),
+            mtime: options.times.then_some(want.mtime),
         };
-        let mtime = options.times.then_some(want.mtime);
+        let file = temp
+            .file()
+            .map_err(|errno| Some((Action::Write, errno.into())))?;
         // A failure here is reported; the contents are good and stay.
-        let well = side
-            .set_open(
-                &temp.file,
-                Changes {
-                    uid,
-                    gid,
-                    mode,
-                    mtime,
-                },
-                &path,
-            )
-            .await;
-        let Some(Temp {
-            dir,
-            file,
-            name: temp_name,
-        }) = self.temp.take()
-        else {
-            return Err(None);
-        };
+        let well = side.set_open(&file, changes, &path).await;
         let synced = match options.fsync {
             true => side.run.io.handle.submit(Fsync::new(file.fd())).await,
             false => Ok(()),
         };
-        let closed = synced.and(file.close().await);
+        drop(file);
+        let closed = match temp.take() {
+            Some(file) => synced.and(file.close().await),
+            None => synced,
+        };
         let result = match closed {
-            Ok(()) => match self.keep_old(&dir, &path).await {
-                Ok(()) => {
-                    let op =
-                        Renameat2::new(dir.at(), c_name(&temp_name), dir.at(), c_name(name), 0);
-                    side.run
-                        .io
-                        .handle
-                        .submit(op)
-                        .await
-                        .map_err(|errno| (Action::Rename, errno))
-                }
-                Err(errno) => Err((Action::BackUp, errno)),
-            },
+            Ok(()) => self.put_in_place(&temp, &path).await,
             Err(errno) => Err((Action::Write, errno)),
         };
         if let Err((action, errno)) = result {
-            let _ = side
-                .run
-                .io
-                .handle
-                .submit(Unlinkat::new(dir.at(), c_name(&temp_name), 0))
-                .await;
             return Err(Some((action, errno.into())));
+        }
+        self.temp = None;
+        side.run.unfinished.borrow_mut().remove(&id);
+        if !options.delay_updates {
+            side.release_held(target, name).await;
         }
         target.dirty.set(true);
         if let Some(entry) = self.transfer.list.get(self.transfer.id.index) {
@@ -457,11 +424,34 @@ impl<'a, 'o> Output<'a, 'o> {
             entry.attributes = want;
             let found = self.transfer.found.as_ref();
             side.transferred(&self.transfer.list, &entry, &path, found, moved);
-            if well {
-                let index = self.transfer.id.index;
+            let index = id.index;
+            if options.delay_updates {
+                side.delay(Delayed {
+                    target: target.clone(),
+                    list: self.transfer.list.clone(),
+                    index,
+                    found: self.transfer.found,
+                    want: well.then_some(want),
+                });
+            } else if well {
                 side.done(target, index, &want, found).await;
             }
         }
         Ok(())
+    }
+
+    /// Gives a complete file its name, or has it wait for the end.
+    async fn put_in_place(&self, temp: &Unfinished, path: &[u8]) -> Result<(), (Action, Errno)> {
+        let side = self.side;
+        let dir = &temp.to;
+        if side.run.options.delay_updates {
+            let hold = |errno| (Action::Hold, errno);
+            let holding = side.run.make_holding(dir).await.map_err(hold)?;
+            return side.run.rename(temp, &holding).await.map_err(hold);
+        }
+        side.keep_old(dir, path, self.transfer.found.as_ref())
+            .await?;
+        let renamed = side.run.rename(temp, dir).await;
+        renamed.map_err(|errno| (Action::Rename, errno))
     }
 }

@@ -4,12 +4,17 @@
 
 use crate::error::{Action, Cause, Failure};
 use crate::event::{Event, Observer};
-use crate::io::Io;
+use crate::io::{Held, Io};
+use crate::list::FileId;
 use crate::options::Options;
 use crate::stats::Stats;
+use crate::temp::TempNames;
+use crate::unfinished::Unfinished;
 use async_lock::Semaphore;
 use libflexsc::{Errno, Handle};
 use std::cell::{RefCell, RefMut};
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// How much is done at once, so that open files suffice.
@@ -53,6 +58,11 @@ pub(crate) struct Run<'o> {
     pub(crate) directories: Arc<Semaphore>,
     /// Permits for files in transfer.
     pub(crate) files: Arc<Semaphore>,
+    pub(crate) temps: TempNames,
+    /// Files that are being written.
+    pub(crate) unfinished: RefCell<HashMap<FileId, Rc<Unfinished>>>,
+    /// The holding directory, if there is one for all, once it was needed.
+    pub(crate) holding: RefCell<Option<Rc<Held>>>,
     observer: RefCell<&'o mut dyn Observer>,
     stats: RefCell<Stats>,
 }
@@ -70,6 +80,9 @@ impl<'o> Run<'o> {
             limits,
             directories: Arc::new(Semaphore::new(limits.directories)),
             files: Arc::new(Semaphore::new(limits.files)),
+            temps: TempNames::new(),
+            unfinished: RefCell::default(),
+            holding: RefCell::default(),
             observer: RefCell::new(observer),
             stats: RefCell::default(),
         }

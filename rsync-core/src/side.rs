@@ -5,6 +5,7 @@
 use crate::error::{Action, Cause};
 use crate::filter::Scope;
 use crate::guard::Inode;
+use crate::holding::Delayed;
 use crate::io::{DIRECTORY, Held, Links};
 use crate::item::{Differences, Update};
 use crate::list::{Attributes, DirId, FileId, Kind};
@@ -12,7 +13,6 @@ use crate::message::{ToGenerator, ToSender};
 use crate::run::Run;
 use crate::spec::join;
 use crate::target::{State, Target, fewer};
-use crate::temp::TempNames;
 use crate::transfer::Transfer;
 use async_channel::Sender;
 use async_lock::OnceCell;
@@ -41,7 +41,14 @@ pub(crate) struct Side<'a, 'o> {
     pub(crate) to_generator: Sender<ToGenerator>,
     pub(crate) targets: RefCell<HashMap<DirId, Rc<Target>>>,
     pub(crate) transfers: RefCell<HashMap<FileId, Rc<Transfer>>>,
-    pub(crate) temps: TempNames,
+    /// The directory for temporary files, if they are not where they go.
+    pub(crate) temp_dir: Option<Rc<Held>>,
+    /// Set once temporary files may be made in that.
+    pub(crate) temp_dir_claimed: OnceCell<()>,
+    /// The names of what the holding directory had at first, if there is one for all.
+    pub(crate) held_back: OnceCell<HashSet<Vec<u8>>>,
+    /// Complete files that wait for the end.
+    pub(crate) delayed: RefCell<Vec<Delayed>>,
     /// Open directories.
     pub(crate) open: Cell<usize>,
     /// The directory that backups go to, once it was needed.

@@ -9,6 +9,7 @@ use crate::message::Listing;
 use crate::spec::join;
 use async_lock::OnceCell;
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -61,6 +62,8 @@ pub(crate) struct Target {
     pub(crate) clean: Cell<bool>,
     /// Set once temporary files may be made in it.
     pub(crate) claimed: OnceCell<()>,
+    /// The names of what its holding directory had at first.
+    pub(crate) held_back: OnceCell<HashSet<Vec<u8>>>,
     /// The filter rules in it, once they were asked for; none if they cannot be read.
     pub(crate) scope: OnceCell<Option<Rc<Scope>>>,
     state: Cell<State>,
@@ -94,6 +97,7 @@ impl Target {
             files: Cell::new(1),
             clean: Cell::default(),
             claimed: OnceCell::new(),
+            held_back: OnceCell::new(),
             scope: OnceCell::new(),
             state: Cell::new(State::Waiting),
             wakers: RefCell::default(),

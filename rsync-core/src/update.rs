@@ -123,7 +123,7 @@ impl Side<'_, '_> {
                 if self.adjust(target, list, entry, path, found).await {
                     self.done(target, index, want, Some(found)).await;
                 }
-                return;
+                return self.release_held(target, name).await;
             }
         }
         let blocking = found.filter(|found| found.kind == Kind::Directory);
@@ -335,7 +335,7 @@ impl Side<'_, '_> {
         let place = if free {
             name.to_vec()
         } else {
-            self.temps.name(name)
+            self.run.temps.name(name)
         };
         let made = io
             .handle
@@ -388,6 +388,11 @@ impl Side<'_, '_> {
             dir: target.id,
             index,
         };
+        if self.run.options.whole_file {
+            // It would be of no use.
+            let name = list.get(index).map(|entry| list.name(entry));
+            self.release_held(target, name.unwrap_or_default()).await;
+        }
         let (basis, signature) = self
             .basis(target, list, index, found.as_ref(), false)
             .await
@@ -451,20 +456,25 @@ impl Side<'_, '_> {
         full: bool,
     ) -> Option<(Basis, Signature)> {
         let options = self.run.options;
-        let found = found
-            .filter(|found| found.kind == Kind::Regular && found.size > 0 && !options.whole_file)?;
-        let entry = list.get(index)?;
-        let dir = self.directory(target).await.ok()?;
-        let layout = Layout::new(found.size, options.block_size).ok()?;
+        if options.whole_file {
+            return None;
+        }
+        let name = list.name(list.get(index)?);
+        let old = found.filter(|found| found.kind == Kind::Regular);
+        let (dir, size) = match self.held_file(target, name).await {
+            Some((dir, held)) => (dir, held.size),
+            None => (self.directory(target).await.ok()?, old?.size),
+        };
+        if size == 0 {
+            return None;
+        }
+        let layout = Layout::new(size, options.block_size).ok()?;
         let layout = if full { layout.full_strong() } else { layout };
-        match self.read_basis(&dir, list.name(entry), layout).await {
+        match self.read_basis(&dir, name, layout).await {
             Ok(basis) => basis,
             Err(errno) => {
-                self.fail(
-                    &target.join(list.name(entry)),
-                    Action::ReadBasis,
-                    Cause::Errno(errno),
-                );
+                let cause = Cause::Errno(errno);
+                self.fail(&target.join(name), Action::ReadBasis, cause);
                 None
             }
         }

@@ -92,6 +92,24 @@ impl Side<'_, '_> {
         Ok(dir)
     }
 
+    /// The directory for temporary files, if there is one for all of them. The first time, what killed runs left in it is
+    /// removed.
+    pub(crate) async fn temp_place(&self) -> Option<Rc<Held>> {
+        let dir = self.temp_dir.as_ref()?;
+        let claim = async {
+            let mut names = Names::new();
+            let _ = names.read(&self.run.io, dir).await;
+            let left = names
+                .iter()
+                .filter(|(name, d_type)| looks_temporary(name, *d_type));
+            let left: Vec<_> = left.map(|(name, _)| name.to_vec()).collect();
+            self.remove_left(dir, &left).await;
+            announce(dir);
+        };
+        self.temp_dir_claimed.get_or_init(|| claim).await;
+        Some(dir.clone())
+    }
+
     /// Takes temporary files off the names in a directory that the source does not have. Those that were left behind are
     /// removed; the others are not to be deleted.
     pub(crate) async fn clean_extra(
@@ -124,16 +142,25 @@ impl Side<'_, '_> {
 
     /// Removes temporary files that were found in a directory, unless they may still be in use.
     async fn clean(&self, target: &Target, dir: &Held, left: Vec<Vec<u8>>) {
-        if left.is_empty() || makers(dir) != Makers::None {
-            return;
+        for name in self.remove_left(dir, &left).await {
+            target.dirty.set(true);
+            self.run.event(Event::Cleaned(&target.join(name)));
         }
-        target.dirty.set(true);
+    }
+
+    /// As [`clean`](Self::clean), and gives back what is gone.
+    async fn remove_left<'n>(&self, dir: &Held, left: &'n [Vec<u8>]) -> Vec<&'n [u8]> {
+        let mut gone = Vec::new();
+        if left.is_empty() || makers(dir) != Makers::None {
+            return gone;
+        }
         for name in left {
-            let op = Unlinkat::new(dir.at(), c_name(&name), 0);
+            let op = Unlinkat::new(dir.at(), c_name(name), 0);
             // One that stays is still recognised by the next run.
             if self.run.io.handle.submit(op).await.is_ok() {
-                self.run.event(Event::Cleaned(&target.join(&name)));
+                gone.push(&name[..]);
             }
         }
+        gone
     }
 }

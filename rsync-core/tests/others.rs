@@ -5,15 +5,12 @@
 
 mod common;
 
-use common::{
-    BACKENDS, FLEXSYNC, Random, Run, Scratch, Times, assert_same, flexsync, leftovers, snapshot,
-};
+use common::child::{Signal, end, signal, start, temporary};
+use common::{BACKENDS, Random, Run, Scratch, Times, assert_same, flexsync, leftovers, snapshot};
 use nix::fcntl::{FcntlArg, fcntl};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes of a file that takes long enough to be met while it is copied.
@@ -21,44 +18,6 @@ const BIG: usize = 24 << 20;
 
 /// How often a run is started that has to be met while it works.
 const TRIES: usize = 50;
-
-fn start(scratch: &Scratch, backend: &str, arguments: &[&str]) -> Child {
-    let mut command = Command::new(FLEXSYNC);
-    command
-        .current_dir(scratch.path())
-        .args(["--backend", backend]);
-    let command = command.args(arguments).stdout(Stdio::piped());
-    command.stderr(Stdio::piped()).spawn().unwrap()
-}
-
-fn signal(child: &Child, signal: Signal) {
-    kill_process(Pid::from_child(child), signal).unwrap();
-}
-
-/// Whether the run has ended. It can still be sent a signal, until it is waited for.
-fn has_ended(child: &Child) -> bool {
-    let id = WaitId::Pid(Pid::from_child(child));
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    waitid(id, options).unwrap().is_some()
-}
-
-/// Waits until temporary files other than `known` are there; none if the run ends before.
-fn temporary(child: &Child, dir: &Path, known: &[PathBuf]) -> Option<PathBuf> {
-    while !has_ended(child) {
-        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-        let mut paths = entries.map(|entry| entry.path());
-        let is_temporary = |path: &PathBuf| path.to_string_lossy().contains(".flexsync.");
-        let new = paths.find(|path| is_temporary(path) && !known.contains(path));
-        if new.is_some() {
-            return new;
-        }
-    }
-    None
-}
-
-fn end(child: Child) -> Run {
-    child.wait_with_output().unwrap().into()
-}
 
 /// A run that was killed while it wrote `dst/big`, and left its temporary file.
 fn killed(scratch: &Scratch, backend: &str) -> PathBuf {

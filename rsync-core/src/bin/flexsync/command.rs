@@ -145,6 +145,10 @@ impl Command {
             .format
             .or_else(|| (command.itemized > 0).then(Format::itemized));
         command.options.backup = backups(matches, command.backup)?;
+        let options = &mut command.options;
+        options.temp_dir = bytes(matches, "temp-dir");
+        options.partial_dir = partial_dir(matches, options);
+        options.partial |= options.partial_dir.is_some();
         let listed = matches.get_one::<OsString>("files-from");
         let options = &mut command.options;
         options.files_from = listed.map(|file| file.as_bytes().to_vec());
@@ -201,14 +205,28 @@ fn is_given(matches: &ArgMatches, id: &str) -> bool {
     matches.value_source(id) == Some(ValueSource::CommandLine)
 }
 
+fn bytes(matches: &ArgMatches, id: &str) -> Option<Vec<u8>> {
+    let value = matches.get_one::<OsString>(id);
+    value.map(|text| text.as_bytes().to_vec())
+}
+
+/// Where files are kept that are not complete, if not in their places.
+fn partial_dir(matches: &ArgMatches, options: &Options) -> Option<Vec<u8>> {
+    let from_environment = || {
+        let wanted = options.partial && !options.delay_updates;
+        let dir = std::env::var_os("RSYNC_PARTIAL_DIR").filter(|_| wanted)?;
+        Some(dir.as_bytes().to_vec())
+    };
+    let mut dir = bytes(matches, "partial-dir").or_else(from_environment)?;
+    while dir.len() > 1 && dir.ends_with(b"/") {
+        dir.pop();
+    }
+    (!matches!(&dir[..], b"" | b".")).then_some(dir)
+}
+
 /// Where backups are kept, if they are.
 fn backups(matches: &ArgMatches, wanted: bool) -> Result<Option<Backups>, clap::Error> {
-    let bytes = |id| {
-        matches
-            .get_one::<OsString>(id)
-            .map(|text| text.as_bytes().to_vec())
-    };
-    let (dir, suffix) = (bytes("backup-dir"), bytes("suffix"));
+    let (dir, suffix) = (bytes(matches, "backup-dir"), bytes(matches, "suffix"));
     if dir.is_none() && !wanted {
         return Ok(None);
     }
@@ -339,6 +357,11 @@ pub(crate) fn parser() -> clap::Command {
             value("suffix", "SUFFIX", clap::value_parser!(OsString))
                 .allow_hyphen_values(true)
                 .help("Append SUFFIX to the names of backups: ~ unless there is a --backup-dir"),
+            value("partial-dir", "DIR", clap::value_parser!(OsString))
+                .help("Keep such files in DIR (of each directory, unless it begins with a slash) instead, and make use of them the next time; implies --partial"),
+            value("temp-dir", "DIR", clap::value_parser!(OsString))
+                .short('T')
+                .help("Make temporary files in DIR (below DST, unless it begins with a slash)"),
             value("checksum-choice", "NAME", clap::value_parser!(String))
                 .visible_alias("cc")
                 .help("Use the checksum NAME: auto, xxh128, xxh3, xxh64, md5, md4, sha1, or none, which transfers whole files; \

@@ -13,6 +13,7 @@ mod report;
 #[cfg(test)]
 mod share;
 mod shown;
+mod signals;
 mod switches;
 mod values;
 
@@ -23,6 +24,7 @@ use libflexsc::{At, Backend, Context, Handle, backend};
 use report::Reporter;
 use rsync_core::error::exit;
 use rsync_core::{Stats, Sync};
+use signals::Stopping;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
@@ -50,6 +52,7 @@ struct Refusal {
 
 fn run(command: &Command) -> Result<ExitCode, Refusal> {
     let start = Instant::now();
+    let stopping = Stopping::new();
     let mut options = backend::Options::new();
     options.entries(ENTRIES);
     let backend = match command.backend {
@@ -74,7 +77,8 @@ fn run(command: &Command) -> Result<ExitCode, Refusal> {
         block_on(&handle, sync.list(&handle, &mut reporter))
     } else {
         reporter.start();
-        block_on(&handle, sync.run(&handle, &mut reporter))
+        let stop = stopping.arrived();
+        block_on(&handle, sync.run_until(&handle, &mut reporter, stop))
     };
     let seconds = start.elapsed().as_secs_f64();
     let stats = match result {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const MORE: &str = r#".SH "EXIT STATUS"
 As rsync's: 0 all was done, 1 wrong usage, 3 a path cannot be used as it is meant, 4 rsync can do it and flexsync cannot yet,
 11 the destination cannot be made, or a file that an option names cannot be read or
-written, 23 some files could not be dealt with, 24 some files
+written, 20 it was stopped by a signal, 23 some files could not be dealt with, 24 some files
 of the source have vanished meanwhile, 25 \fB\-\-max\-delete\fR has stopped deletions. What could not be dealt with is named
 on the standard error, with its cause.
 .SH ENVIRONMENT
@@ -23,6 +23,9 @@ Who executes the system calls where \fB\-\-backend\fR does not say it.
 .TP
 \fBCVSIGNORE\fR, \fBHOME\fR
 With \fB\-C\fR, as in rsync.
+.TP
+\fBRSYNC_PARTIAL_DIR\fR
+The directory of \fB\-\-partial\fR where \fB\-\-partial\-dir\fR does not say it.
 .TP
 \fBTMPDIR\fR
 Is not used: a file is written in the directory where it will be, under a name of its own, and gets its name when it is

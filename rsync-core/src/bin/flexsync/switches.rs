@@ -12,7 +12,7 @@ pub(crate) struct Switch {
     pub(crate) set: fn(&mut Command, bool),
 }
 
-pub(crate) const SWITCHES: [Switch; 39] = [
+pub(crate) const SWITCHES: [Switch; 41] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -259,6 +259,18 @@ pub(crate) const SWITCHES: [Switch; 39] = [
         short: None,
         help: "Make what is missing of DST's path",
         set: |command, on| command.options.mkpath = on,
+    },
+    Switch {
+        name: "partial",
+        short: None,
+        help: "Keep what has come of a file when the run is stopped or the file fails, in its place",
+        set: |command, on| command.options.partial = on,
+    },
+    Switch {
+        name: "delay-updates",
+        short: None,
+        help: "Put all files in their places at the end; until then they are in .~tmp~ or the --partial-dir",
+        set: |command, on| command.options.delay_updates = on,
     },
     Switch {
         name: "fsync",
