@@ -79,6 +79,11 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
+    /// Whether the entry is over by it.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Did(_) | Self::HandBack)
+    }
+
     /// The outcome of a call that had transferred `done` bytes before.
     pub(crate) fn after(self, done: u64) -> Self {
         // CAST: No transfer is longer than MAX_RW_COUNT.
@@ -155,6 +160,12 @@ impl Call {
             FileUse::Accepts => true,
             _ => false,
         }
+    }
+
+    /// Whether any argument names a file that it works on, in an entry with these flags.
+    #[inline]
+    pub(crate) fn names_files(&self, flags: u16) -> bool {
+        self.names_file(flags) || self.file == FileUse::Takes && self.second_file().is_some()
     }
 
     /// Which argument besides the first names a file that it works on.

@@ -19,8 +19,9 @@ use crate::{
         flexsc_fput_pending,
         flexsc_gate, //
     },
-    intake::BATCH,
-    shared::Counter, //
+    intake::HANDFUL,
+    shared::Counter,
+    slots::Run, //
 };
 use core::ptr;
 use kernel::{
@@ -98,20 +99,20 @@ impl Context {
     /// may go on posting for ever, and the caller has its own completions and signals to look at.
     fn run_posted(self: &Arc<Self>) {
         let shared = self.shared();
-        let mut batch = [0; BATCH];
-        // CAST: `BATCH` is small.
-        let mut turns = shared.entries().div_ceil(BATCH as u32);
+        let mut handful = core::array::from_fn(|_| Run::none());
+        // CAST: `HANDFUL` is small.
+        let mut turns = shared.entries().div_ceil(HANDFUL as u32);
         while turns > 0 || mutant!("caller_bound") {
             turns = turns.saturating_sub(1);
-            let pulled = self.state().pull_for_caller(&self.source(), &mut batch);
+            let pulled = self.state().pull_for_caller(&self.source(), &mut handful);
             let Some(count) = pulled else {
                 return;
             };
             // SAFETY: The current task is valid and wears its own credentials.
             let gate = unsafe { flexsc_gate(kernel::current!().as_ptr()) } | self.strict();
             let mut all = true;
-            for &index in batch.iter().take(count) {
-                all &= self.run_chain(index, gate);
+            for run in handful.iter_mut().take(count) {
+                all &= self.run_chain(run, gate);
             }
             if !all {
                 self.attend();
@@ -121,33 +122,34 @@ impl Context {
 
     /// Executes an entry in the caller, and what follows it in its chain; false if another lane
     /// has to.
-    fn run_chain(self: &Arc<Self>, index: u16, gate: u32) -> bool {
-        let mut turn = Some(index);
-        while let Some(index) = turn {
-            match self.run_one(index, gate) {
-                Concluded::Complete(next) => turn = next,
-                Concluded::Elsewhere => return false,
-            }
+    fn run_chain(self: &Arc<Self>, run: &mut Run, gate: u32) -> bool {
+        let mut concluded = self.run_one(run, gate);
+        loop {
             flexsc_cond_resched();
+            let next = match concluded {
+                Concluded::Complete(Some(index)) => self.state().caller_run(index),
+                Concluded::Complete(None) => None,
+                Concluded::Elsewhere => return false,
+            };
+            let Some(mut run) = next else {
+                return true;
+            };
+            concluded = self.run_one(&mut run, gate);
         }
-        true
     }
 
-    fn run_one(self: &Arc<Self>, index: u16, gate: u32) -> Concluded {
-        let Some(mut run) = self.state().caller_run(index) else {
-            return Concluded::Complete(None);
-        };
+    fn run_one(self: &Arc<Self>, run: &mut Run, gate: u32) -> Concluded {
         // A caller that is to return to user mode begins nothing: the entry would only fail.
         let verdict = if kernel::current!().signal_pending() {
             Verdict::ToThread
         } else {
             let observer = self.shared().observer();
-            observer.started(index, run.posted.nr, abi::LANE_C);
+            observer.started(run.index, run.posted.nr, abi::LANE_C);
             // SAFETY: The caller of wait is a thread of the process, as the ioctl has checked,
             // and its own credentials, files and memory are in force.
             unsafe {
                 self.execute(
-                    &mut run,
+                    run,
                     abi::LANE_C,
                     kernel::current!(),
                     ptr::null_mut(),
@@ -156,6 +158,11 @@ impl Context {
                 )
             }
         };
+        if verdict.is_final() && run.posted.flags == 0 {
+            // Nobody has to be told but the application.
+            self.finish(run, verdict, Counter::EntriesC);
+            return Concluded::Complete(None);
+        }
         self.conclude(run, verdict, Lane::W, Counter::EntriesC, |_| {})
     }
 }

@@ -54,7 +54,7 @@ impl Context {
     /// Cancels all that is in flight; returns how many entries that were.
     fn cancel_all(&self) -> u32 {
         // First: what a lane has, or takes meanwhile, must not go behind `cancel_idle` to wait.
-        let count = self.state().cancel_all();
+        let count = self.state().cancel_all(self.in_flight());
         self.cancel_idle();
         // Last: what a lane has taken meanwhile may block.
         self.state().interrupt_cancelled();
@@ -70,6 +70,8 @@ impl Context {
                 Ok(0)
             }
             Cancelled::Linked => Ok(0),
+            // Who executes in the caller does not tell the state that one is over.
+            Cancelled::Running if !self.in_flight().has(index) => Err(ENOENT),
             Cancelled::Running => Err(EALREADY),
             Cancelled::None => Err(ENOENT),
         }

@@ -261,8 +261,8 @@ impl State {
         if slot.cancelled || dead || dissolved {
             return Turn::Over;
         }
-        let call = slot.call();
-        self.begin(index, call, source);
+        let call = slot.call;
+        self.begin(index, source);
         match go {
             Go::ToItsLane => self.push(index, call::first_lane(call)),
             Go::ToThread => self.push(index, Lane::T),
@@ -280,15 +280,15 @@ impl Context {
     /// unless it goes on. May sleep.
     pub(crate) fn pass_on(
         &self,
-        mut run: Run,
+        run: &mut Run,
         next: Option<u16>,
         verdict: Verdict,
         counter: Counter,
     ) -> Passed {
-        let (index, posted) = (run.index, run.posted);
         let gives = run.gives_file();
         let mut file = mem::take(&mut run.file);
         let mut outcome = run.outcome(verdict, counter);
+        run.release();
         if outcome.is_handed_back() && gives {
             if let ChainFile::Private(private) = mem::take(&mut file) {
                 outcome = self.give(private, counter);
@@ -299,7 +299,7 @@ impl Context {
             // Before the entry is done, as what is closed is gone when close(2) returns.
             file = ChainFile::Nothing;
         }
-        self.deliver(index, &posted, outcome);
+        self.deliver(run, outcome);
         match next {
             Some(next) if fate == Fate::GoesOn => Passed {
                 next: Some((next, file)),
@@ -351,11 +351,10 @@ impl Context {
                     .and_then(|run| state.detach(run, &self.source()));
                 taken
             };
-            if let Some(run) = taken {
-                let posted = run.posted;
+            if let Some(mut run) = taken {
                 // If it was to have the file, that is given back before.
-                drop(run);
-                self.deliver(index, &posted, fate.outcome());
+                run.release();
+                self.deliver(&run, fate.outcome());
                 count += 1;
             }
             flexsc_cond_resched();
@@ -391,13 +390,13 @@ impl Context {
 
     /// Publishes the outcome of an entry that no lane had. Somebody has to attend to the next
     /// entry of its chain. Returns how many entries of the chain were ended besides.
-    pub(crate) fn finish_idle(&self, run: Run, verdict: Verdict, counter: Counter) -> u32 {
+    pub(crate) fn finish_idle(&self, mut run: Run, verdict: Verdict, counter: Counter) -> u32 {
         if !run.in_chain() {
-            self.finish(run, verdict, counter);
+            self.finish(&mut run, verdict, counter);
             return 0;
         }
         let next = self.state().detach(&run, &self.source());
-        let passed = self.pass_on(run, next, verdict, counter);
+        let passed = self.pass_on(&mut run, next, verdict, counter);
         self.proceed(passed, Go::ToItsLane, |_| {}).1
     }
 }

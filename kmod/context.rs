@@ -39,9 +39,13 @@ use crate::{
         Lane,
         Verdict, //
     },
-    chain::Go,
+    chain::{
+        ChainFile,
+        Go, //
+    },
     clock::Clock,
     drain::Drain,
+    file::HeldFiles,
     helpers::{
         flexsc_cond_resched,
         flexsc_one_cpu,
@@ -51,7 +55,6 @@ use crate::{
     restrict::Restriction,
     shared::{
         Counter,
-        Posted,
         Shared,
         Word, //
     },
@@ -203,8 +206,22 @@ impl Run {
         self.held.as_ref().map_or(0, |arm| arm.done)
     }
 
-    /// What the entry has come to. What it holds is given back. May sleep.
-    pub(crate) fn outcome(self, verdict: Verdict, counter: Counter) -> Outcome {
+    /// Gives back what it holds. May sleep.
+    #[inline]
+    pub(crate) fn release(&mut self) {
+        if self.held.is_some() {
+            self.held = None;
+        }
+        if !self.file.is_nothing() {
+            self.file = ChainFile::Nothing;
+        }
+        if !self.taken.is_empty() {
+            self.taken = HeldFiles::default();
+        }
+    }
+
+    /// What the entry has come to. What it holds is to be released before that is told.
+    pub(crate) fn outcome(&self, verdict: Verdict, counter: Counter) -> Outcome {
         match verdict.after(self.done()) {
             Verdict::Did(ret) => Outcome {
                 flags: 0,
@@ -447,7 +464,7 @@ impl Context {
         if (posted.flags & !abi::ENTRY_FLAGS != 0 && !mutant!("flags")) || unfit {
             return invalid;
         }
-        let Some(mut call) = call::find(posted.nr) else {
+        let Some(mut call) = run.call else {
             return Verdict::HandBack;
         };
         if !run.suits(call) {
@@ -525,27 +542,26 @@ impl Context {
     /// A lane that entered the entry as `lane` is through with it, and leaves it by `leave`.
     pub(crate) fn conclude(
         self: &Arc<Self>,
-        mut run: Run,
+        run: &mut Run,
         verdict: Verdict,
         lane: Lane,
         counter: Counter,
         leave: impl FnOnce(&mut State),
     ) -> Concluded {
-        let (verdict, ready) = self.wait_in_queue(&mut run, verdict, lane);
-        let verdict = match verdict {
+        let (verdict, ready) = match verdict {
+            Verdict::Wait(events) => self.wait_in_queue(run, events, lane),
             // To hand it back is to give its chain's file a descriptor, which W cannot.
             Verdict::HandBack
                 if run.gives_file() && run.done() == 0 && counter.lane() == abi::LANE_W =>
             {
-                Verdict::ToThread
+                (Verdict::ToThread, false)
             }
-            verdict => verdict,
+            verdict => (verdict, false),
         };
         // Interrupted before any effect an entry is begun anew, as the real call would be.
         let errno = if lane == Lane::T { EINTR } else { ECANCELED };
         let mut state = self.state();
-        let ended = state.end(run, verdict, ready, self.is_dead(), errno);
-        let Some((run, verdict)) = ended else {
+        let Some(verdict) = state.end(run, verdict, ready, self.is_dead(), errno) else {
             leave(&mut state);
             return Concluded::Elsewhere;
         };
@@ -555,7 +571,7 @@ impl Context {
             self.finish(run, verdict, counter);
             return Concluded::Complete(None);
         }
-        let next = state.detach(&run, &self.source());
+        let next = state.detach(run, &self.source());
         drop(state);
         // While its file is released, and the rest of its chain ended, the entry is still being
         // executed: others take over if that sleeps.
@@ -570,14 +586,15 @@ impl Context {
     }
 
     /// Publishes the outcome of an entry.
-    pub(crate) fn finish(&self, run: Run, verdict: Verdict, counter: Counter) {
-        let (index, posted) = (run.index, run.posted);
+    pub(crate) fn finish(&self, run: &mut Run, verdict: Verdict, counter: Counter) {
         let outcome = run.outcome(verdict, counter);
-        self.deliver(index, &posted, outcome);
+        run.release();
+        self.deliver(run, outcome);
     }
 
     /// Publishes what an entry has come to, which holds nothing any more.
-    pub(crate) fn deliver(&self, index: u16, posted: &Posted, outcome: Outcome) {
+    pub(crate) fn deliver(&self, run: &Run, outcome: Outcome) {
+        let (index, nr) = (run.index, run.posted.nr);
         let Outcome {
             flags,
             ret,
@@ -585,12 +602,12 @@ impl Context {
         } = outcome;
         self.shared.count(counter, 1);
         let observer = self.shared.observer();
-        observer.completed(index, posted.nr, counter.lane(), flags, ret);
+        observer.completed(index, nr, counter.lane(), flags, ret);
         self.in_flight.clear(index);
         let index = u32::from(index);
-        if !posted.is_multi() {
-            self.shared.finish(index, posted.nr, flags, ret);
-        } else if !self.shared.finish_multi(index, posted.nr, flags, ret) {
+        if !run.posted.is_multi() {
+            self.shared.finish(index, nr, flags, ret);
+        } else if !self.shared.finish_multi(index, nr, flags, ret) {
             return;
         }
         self.publish(index);

@@ -134,7 +134,7 @@ impl Context {
                         .observer()
                         .started(run.index, run.posted.nr, abi::LANE_W);
                     let verdict = self.execute_w(&mut run, &mut adoption, &mut acct);
-                    self.conclude(run, verdict, Lane::W, Counter::EntriesW, State::end_w);
+                    self.conclude(&mut run, verdict, Lane::W, Counter::EntriesW, State::end_w);
                 }
                 Step::Poll(lookout) => {
                     if !self.poll_ring(lookout) {

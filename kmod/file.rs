@@ -94,6 +94,11 @@ impl HeldFiles {
         }
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.second.is_none()
+    }
+
     /// Gives back the first, which something else holds as well.
     pub(crate) fn drop_first(&mut self) {
         self.first = None;

@@ -9,14 +9,14 @@ use crate::{
     },
     call::{
         self,
-        Call,
-        Lane, //
+        Call, //
     },
     clock,
     context::Context,
     file::HeldFiles,
     shared::{
         Counter,
+        Posted,
         Shared,
         Word, //
     },
@@ -40,8 +40,17 @@ pub(crate) struct Source<'a> {
     pub(crate) table: Option<&'a Task>,
 }
 
-/// An index that [`State::pull_for_caller`] hands to lane C.
-pub(crate) type CallerBatch = [u16; BATCH];
+impl Source<'_> {
+    /// The files that the arguments of an entry name, if its call works on such.
+    #[inline]
+    fn files(&self, call: Option<&Call>, posted: &Posted) -> Option<HeldFiles> {
+        let call = call.filter(|call| call.names_files(posted.flags))?;
+        Some(HeldFiles::new(call, posted, self.table))
+    }
+}
+
+/// Most entries that the caller of wait takes in one go: each has its place on the caller's stack.
+pub(crate) const HANDFUL: usize = 4;
 
 /// The last entry that was taken, if the next one is to follow it in its chain.
 #[derive(Clone, Copy)]
@@ -50,14 +59,6 @@ pub(crate) struct Open {
     /// How many more the chain may have. One that is published at once has no more entries
     /// than there are; what is added to it later could go on for ever.
     room: u32,
-}
-
-/// An entry that was taken.
-struct Taken {
-    index: u16,
-    lane: Lane,
-    /// It is linked to the one before, and waits for that.
-    linked: bool,
 }
 
 impl State {
@@ -71,18 +72,20 @@ impl State {
         shared.load(Word::SubTail) != self.sub_head
     }
 
-    /// Looks at as many `slots` of the ring, where something was posted, and gives each entry that may begin
-    /// to `place`. Returns whether there were any.
+    /// Looks at as many `slots` of the ring, where something was posted, and lets `take` take each entry that is
+    /// named there and not in flight; it returns whether that was posted. Returns whether there were any.
     fn pull(
         &mut self,
         source: &Source<'_>,
         slots: usize,
-        mut place: impl FnMut(&mut Self, u16, Lane),
+        mut take: impl FnMut(&mut Self, u16) -> bool,
     ) -> bool {
         if self.dissolved {
             return false;
         }
-        let shared = source.shared;
+        let Source {
+            shared, in_flight, ..
+        } = *source;
         let tail = shared.load(Word::SubTail);
         let (mut any, mut rejected) = (false, 0);
         // More than the ring holds: what lies further back was overwritten, if ever posted.
@@ -98,10 +101,20 @@ impl State {
                 break;
             }
             any = true;
-            match self.take(source) {
-                None => rejected += 1,
-                Some(taken) if taken.linked => {}
-                Some(taken) => place(self, taken.index, taken.lane),
+            let mut index = shared.submitted(self.sub_head);
+            if mutant!("bounds") {
+                index &= shared.entries() - 1;
+            }
+            self.sub_head = self.sub_head.wrapping_add(1);
+            if index >= shared.entries() || !in_flight.mark(index) {
+                rejected += 1;
+                continue;
+            }
+            // CAST: Below MAX_ENTRIES, which fits u16.
+            let index = index as u16;
+            if !take(self, index) {
+                in_flight.clear(index);
+                rejected += 1;
             }
         }
         if self.sub_head == tail {
@@ -115,46 +128,56 @@ impl State {
         any
     }
 
-    /// Takes the entry in the next slot of the ring, which must be a posted one; `None` if it
-    /// names none that may be taken.
-    fn take(&mut self, source: &Source<'_>) -> Option<Taken> {
-        let Source {
-            shared, in_flight, ..
-        } = *source;
-        let mut index = shared.submitted(self.sub_head);
-        if mutant!("bounds") {
-            index &= shared.entries() - 1;
-        }
-        self.sub_head = self.sub_head.wrapping_add(1);
-        if index >= shared.entries() || !in_flight.mark(index) {
-            return None;
-        }
-        // CAST: Below MAX_ENTRIES, which fits u16.
-        let index = index as u16;
-        let (Some(posted), Some(slot)) = (shared.take(u32::from(index)), self.slots.get_mut(index))
-        else {
-            in_flight.clear(index);
-            return None;
+    /// Takes an entry that was just marked as in flight, if it is a posted one, and queues it for its lane unless
+    /// it has to wait for another.
+    fn take_for_lane(&mut self, index: u16, source: &Source<'_>) -> bool {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return false;
         };
-        slot.posted = posted;
-        slot.cancelled = false;
-        slot.late = false;
-        slot.next = None;
-        let call = slot.call();
-        let linked = self.link(index, posted.flags, shared.entries());
-        if !linked {
-            self.begin(index, call, source);
+        if !source.shared.take(u32::from(index), &mut slot.posted) {
+            return false;
         }
-        Some(Taken {
-            index,
-            lane: call::first_lane(call),
-            linked,
-        })
+        slot.renew();
+        slot.call = call::find(slot.posted.nr);
+        let (flags, call) = (slot.posted.flags, slot.call);
+        if !self.link(index, flags, source.shared.entries()) {
+            self.begin(index, source);
+            self.push(index, call::first_lane(call));
+        }
+        true
+    }
+
+    /// As [`State::take_for_lane`], but into the hands of the calling thread: `run`, which holds nothing.
+    /// `None` if it was not posted; else whether it has to wait for another, and is in its slot.
+    fn take_for_caller(&mut self, index: u16, run: &mut Run, source: &Source<'_>) -> Option<bool> {
+        let slot = self.slots.get_mut(index)?;
+        if !source.shared.take(u32::from(index), &mut run.posted) {
+            return None;
+        }
+        slot.renew();
+        slot.place(Place::Running);
+        run.index = index;
+        run.call = call::find(run.posted.nr);
+        let (flags, call) = (run.posted.flags, run.call);
+        if self.link(index, flags, source.shared.entries()) {
+            if let Some(slot) = self.slots.get_mut(index) {
+                (slot.posted, slot.call) = (run.posted, call);
+            }
+            return Some(true);
+        }
+        if let Some(taken) = source.files(call, &run.posted) {
+            run.taken = taken;
+        }
+        self.limit(index, flags, run.posted.time);
+        Some(false)
     }
 
     /// Puts an entry that was taken at the end of the chain that is being taken, if there is
     /// one. Returns whether it has to wait for another.
     fn link(&mut self, index: u16, flags: u16, entries: u32) -> bool {
+        if self.open.is_none() && flags & ENTRY_LINK == 0 {
+            return false;
+        }
         let open = self.open.take();
         let room = open.map_or(entries, |open| open.room) - 1;
         if flags & ENTRY_LINK != 0 && room > 0 {
@@ -172,46 +195,56 @@ impl State {
     }
 
     /// From now on an entry takes time, and holds the files that its arguments name.
-    pub(crate) fn begin(&mut self, index: u16, call: Option<&Call>, source: &Source<'_>) {
+    pub(crate) fn begin(&mut self, index: u16, source: &Source<'_>) {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
-        if let Some(call) = call {
-            slot.taken = HeldFiles::new(call, &slot.posted, source.table);
+        if let Some(taken) = source.files(slot.call, &slot.posted) {
+            slot.taken = taken;
         }
-        if slot.posted.flags & ENTRY_TIMEOUT != 0 {
-            slot.deadline = clock::after(slot.posted.time);
+        let (flags, span) = (slot.posted.flags, slot.posted.time);
+        self.limit(index, flags, span);
+    }
+
+    /// From now on an entry with these flags takes time, of which it has `span` nanoseconds.
+    #[inline]
+    fn limit(&mut self, index: u16, flags: u16, span: i64) {
+        if flags & ENTRY_TIMEOUT == 0 {
+            return;
         }
-        let deadline = slot.deadline;
+        let deadline = clock::after(span);
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.deadline = deadline;
+        }
         self.set_alarm(deadline);
     }
 
     /// Takes posted entries and queues each for its lane.
     pub(crate) fn pull_for_lanes(&mut self, source: &Source<'_>) {
-        self.pull(source, BATCH, |state, index, lane| {
-            state.push(index, lane);
+        self.pull(source, BATCH, |state, index| {
+            state.take_for_lane(index, source)
         });
     }
 
-    /// Takes posted entries for the calling thread to execute; returns how many, or `None` if
-    /// nothing was posted.
+    /// Takes posted entries for the calling thread to execute, into `handful`, which hold nothing;
+    /// returns how many, or `None` if nothing was posted.
     pub(crate) fn pull_for_caller(
         &mut self,
         source: &Source<'_>,
-        batch: &mut CallerBatch,
+        handful: &mut [Run; HANDFUL],
     ) -> Option<usize> {
         let mut count = 0;
-        let any = self.pull(source, BATCH, |state, index, _| {
-            if let Some(place) = batch.get_mut(count) {
-                *place = index;
-                count += 1;
-            }
-            state.slots.place(index, Place::Running);
+        let any = self.pull(source, HANDFUL, |state, index| {
+            let linked = handful
+                .get_mut(count)
+                .and_then(|run| state.take_for_caller(index, run, source));
+            count += usize::from(linked == Some(false));
+            linked.is_some()
         });
         any.then_some(count)
     }
 
-    /// An entry that [`State::pull_for_caller`] has handed out.
+    /// The next entry of a chain whose beginning [`State::pull_for_caller`] has handed out.
     pub(crate) fn caller_run(&mut self, index: u16) -> Option<Run> {
         self.slots.take(index, Place::Running)
     }
@@ -224,9 +257,7 @@ impl State {
                 return;
             }
             // The first entry that there is follows this one, so that none has to be placed.
-            self.pull(source, 1, |state, index, lane| {
-                state.push(index, lane);
-            });
+            self.pull(source, 1, |state, index| state.take_for_lane(index, source));
         }
         if ends_open(self) {
             self.open = None;

@@ -18,17 +18,12 @@ use crate::{
 use kernel::prelude::*;
 
 impl Context {
-    /// Gets an entry whose handler wants to wait into the wait queue of its file, to go to `lane`
-    /// later. Returns the verdict as it is then, and whether the file is ready already.
-    pub(crate) fn wait_in_queue(
-        &self,
-        run: &mut Run,
-        verdict: Verdict,
-        lane: Lane,
-    ) -> (Verdict, bool) {
-        let (events, arm) = match (&verdict, &mut run.held) {
-            (Verdict::Wait(events), Some(arm)) => (*events, arm),
-            _ => return (verdict, false),
+    /// Gets an entry whose handler wants to wait for `events` into the wait queue of its file, to go
+    /// to `lane` later. Returns the verdict as it is then, and whether the file is ready already.
+    pub(crate) fn wait_in_queue(&self, run: &mut Run, events: u32, lane: Lane) -> (Verdict, bool) {
+        let verdict = Verdict::Wait(events);
+        let Some(arm) = &mut run.held else {
+            return (verdict, false);
         };
         if !run.posted.is_multi() {
             let again = core::mem::take(&mut arm.again);

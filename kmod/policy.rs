@@ -92,6 +92,9 @@ pub(crate) fn judge(restriction: &Restriction, owner: &Task, nr: u16) -> Option<
         return Some(Verdict::Did(i64::from(EACCES.to_errno())));
     }
     let mut watched = watched(owner);
+    if watched == 0 {
+        return None;
+    }
     if restriction.is_frozen() || mutant!("seccomp_later") {
         // Who froze the set before it put on a filter has said what may pass beside it.
         watched &= !WATCHED_SECCOMP;

@@ -52,7 +52,7 @@ type PageWords = [u64; PAGE_SIZE / 8];
 const TRIES: u32 = 4;
 
 /// A copy of what an application wrote into an entry.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Posted {
     pub(crate) nr: u16,
     pub(crate) flags: u16,
@@ -344,33 +344,29 @@ impl Shared {
         unsafe { Atomic::from_ptr(&raw mut (*self.entry(index)).status) }
     }
 
-    /// The call and the flags of an entry.
-    fn call_word(&self, index: u32) -> &Atomic<u32> {
-        // SAFETY: As above.
-        unsafe { Atomic::from_ptr(&raw mut (*self.entry(index)).word) }
-    }
-
     /// The result of an entry.
     fn ret(&self, index: u32) -> &Atomic<i64> {
-        // SAFETY: As above.
+        // SAFETY: The entry is one of ours, which lives as long as `self`, and the application's accesses
+        // race with no others than these and the volatile one of `finish`.
         unsafe { Atomic::from_ptr(&raw mut (*self.entry(index)).ret) }
     }
 
-    /// Takes an entry: marks it busy and copies it once, if it is in state SUBMITTED.
-    pub(crate) fn take(&self, index: u32) -> Option<Posted> {
+    /// Takes an entry: marks it busy and copies it once to `posted`, if it is in state SUBMITTED.
+    /// False, and nothing was done, if it is not.
+    pub(crate) fn take(&self, index: u32, posted: &mut Posted) -> bool {
         let status = self.status(index);
         if !mark_busy(status) {
             if !mutant!("status") {
-                return None;
+                return false;
             }
             status.store(abi::BUSY, Relaxed);
         }
-        let posted = self.copy(index);
+        *posted = self.copy(index);
         self.observer.submitted(index, posted.nr);
         if posted.is_multi() {
             self.ret(index).store(0, Relaxed);
         }
-        Some(posted)
+        true
     }
 
     /// What stands in an entry once more, as nobody may ask who has judged it.
@@ -404,13 +400,16 @@ impl Shared {
 
     /// Writes the outcome of an entry and marks it done.
     pub(crate) fn finish(&self, index: u32, nr: u16, flags: u16, ret: i64) {
-        self.ret(index).store(ret, Relaxed);
+        // Both words by plain accesses, as in `copy`: the store of the status orders them.
+        // SAFETY: The entry is one of ours. What the application writes there meanwhile is its own loss.
+        unsafe { (&raw mut (*self.entry(index)).ret).write_volatile(ret) };
         self.mark_done(index, nr, flags);
     }
 
     fn mark_done(&self, index: u32, nr: u16, flags: u16) {
         let word = u32::from(nr) | u32::from(flags) << 16;
-        self.call_word(index).store(word, Relaxed);
+        // SAFETY: The entry is one of ours, as in `finish`.
+        unsafe { (&raw mut (*self.entry(index)).word).write_volatile(word) };
         self.status(index).store(abi::DONE, Release);
     }
 
@@ -465,7 +464,8 @@ impl Shared {
             return;
         }
         self.ret(index).store(time, Relaxed);
-        self.call_word(index).store(word, Relaxed);
+        // SAFETY: The entry is one of ours.
+        unsafe { (&raw mut (*self.entry(index)).word).write_volatile(word) };
         self.status(index).store(status, Release);
     }
 }

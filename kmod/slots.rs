@@ -5,10 +5,7 @@
 use crate::{
     abi,
     arm::Arm,
-    call::{
-        self,
-        Call, //
-    },
+    call::Call,
     chain::ChainFile,
     clock::NEVER,
     file::HeldFiles,
@@ -32,7 +29,7 @@ pub(crate) enum Place {
     Nowhere,
     /// In a lane's queue.
     Queued,
-    /// In the hands of a lane.
+    /// In the hands of a lane; or over since, if it is not in flight.
     Running,
     /// In the wait queues of its file.
     Armed,
@@ -44,6 +41,8 @@ pub(crate) enum Place {
 pub(crate) struct Run {
     pub(crate) index: u16,
     pub(crate) posted: Posted,
+    /// Its call, if it names one.
+    pub(crate) call: Option<&'static Call>,
     /// What it holds if it has waited. May only be dropped where one may sleep.
     pub(crate) held: Option<Arm>,
     /// The file of its chain. May only be dropped where one may sleep.
@@ -52,9 +51,26 @@ pub(crate) struct Run {
     pub(crate) taken: HeldFiles,
 }
 
+impl Run {
+    /// None, to take one into.
+    pub(crate) fn none() -> Self {
+        Self {
+            index: 0,
+            posted: Posted::default(),
+            call: None,
+            held: None,
+            file: ChainFile::Nothing,
+            taken: HeldFiles::default(),
+        }
+    }
+}
+
 /// One entry.
 pub(crate) struct Slot {
+    /// What the application has written, while no lane has it.
     pub(crate) posted: Posted,
+    /// Its call, if it names one, while no lane has it.
+    pub(crate) call: Option<&'static Call>,
     pub(crate) place: Place,
     /// Somebody wants it to end: whoever has it must not queue it again.
     pub(crate) cancelled: bool,
@@ -75,12 +91,24 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// Its call, if it names one.
-    pub(crate) fn call(&self) -> Option<&'static Call> {
-        call::find(self.posted.nr)
+    /// It was just taken.
+    pub(crate) fn renew(&mut self) {
+        self.cancelled = false;
+        self.late = false;
+        self.next = None;
     }
 
-    fn place(&mut self, place: Place) {
+    /// A lane leaves the entry armed, with what it holds.
+    pub(crate) fn give_back(&mut self, run: &mut Run) {
+        self.posted = run.posted;
+        self.call = run.call;
+        self.held = run.held.take();
+        self.file = core::mem::take(&mut run.file);
+        self.taken = core::mem::take(&mut run.taken);
+        self.place = Place::Armed;
+    }
+
+    pub(crate) fn place(&mut self, place: Place) {
         self.place = place;
         if place == Place::Nowhere {
             self.deadline = NEVER;
@@ -106,12 +134,8 @@ impl Slots {
         for _ in 0..entries {
             slots.push(
                 Slot {
-                    posted: Posted {
-                        nr: 0,
-                        flags: 0,
-                        args: [0; 6],
-                        time: 0,
-                    },
+                    posted: Posted::default(),
+                    call: None,
                     place: Place::Nowhere,
                     cancelled: false,
                     held: None,
@@ -145,6 +169,7 @@ impl Slots {
         Some(Run {
             index,
             posted: slot.posted,
+            call: slot.call,
             held: slot.held.take(),
             file: core::mem::take(&mut slot.file),
             taken: core::mem::take(&mut slot.taken),
@@ -189,11 +214,12 @@ impl Slots {
     }
 
     /// Marks all that is in flight as cancelled; returns how many there are.
-    pub(crate) fn cancel_all(&mut self) -> u32 {
+    pub(crate) fn cancel_all(&mut self, in_flight: &InFlight) -> u32 {
         let mut count = 0;
-        for slot in self.0.iter_mut() {
+        for (index, slot) in (0..).zip(self.0.iter_mut()) {
             let idle = matches!(slot.place, Place::Queued | Place::Armed);
-            if slot.place != Place::Nowhere && !(idle && mutant!("cancel_idle")) {
+            let flies = slot.place != Place::Nowhere && in_flight.has(index);
+            if flies && !(idle && mutant!("cancel_idle")) {
                 slot.cancelled = true;
                 count += 1;
             }
@@ -227,6 +253,12 @@ impl InFlight {
             }
             _ => false,
         }
+    }
+
+    /// Whether an entry is in flight.
+    pub(crate) fn has(&self, index: u16) -> bool {
+        let flag = self.0.get(usize::from(index));
+        flag.is_some_and(|flag| flag.load(Acquire) != 0)
     }
 
     /// How many entries are in flight.

@@ -28,6 +28,7 @@ use crate::{
         Word, //
     },
     slots::{
+        InFlight,
         Place,
         Run,
         Slots, //
@@ -171,27 +172,39 @@ impl State {
         }
     }
 
-    /// A lane gives an entry back. Returns it with what has to be published if it is over;
-    /// otherwise it was queued, for lane T to begin it anew, or waits for its file, unless that
-    /// is `ready`.
+    /// A lane gives an entry back. Returns what has to be published if it is over; otherwise what
+    /// `run` held is the slot's again, and the entry was queued, for lane T to begin it anew, or
+    /// waits for its file, unless that is `ready`.
     ///
     /// Whoever was told to end, or of a context that is `dead`, gets `errno` instead.
+    #[inline]
     pub(crate) fn end(
         &mut self,
-        mut run: Run,
+        run: &mut Run,
         verdict: Verdict,
         ready: bool,
         dead: bool,
         errno: Error,
-    ) -> Option<(Run, Verdict)> {
+    ) -> Option<Verdict> {
+        if verdict.is_final() {
+            self.slots.place(run.index, Place::Nowhere);
+            return Some(verdict);
+        }
+        self.suspend(run, verdict, ready, dead, errno)
+    }
+
+    fn suspend(
+        &mut self,
+        run: &mut Run,
+        verdict: Verdict,
+        ready: bool,
+        dead: bool,
+        errno: Error,
+    ) -> Option<Verdict> {
         let index = run.index;
         let errno = match verdict {
-            Verdict::Did(_) | Verdict::HandBack => {
-                self.slots.place(index, Place::Nowhere);
-                return Some((run, verdict));
-            }
             Verdict::Wait(_) | Verdict::Sleep(_) => ECANCELED,
-            Verdict::ToThread => errno,
+            _ => errno,
         };
         let cancelled =
             self.slots.get(index).is_none_or(|slot| slot.cancelled) && !mutant!("cancel_restart");
@@ -199,30 +212,24 @@ impl State {
             let late = self.slots.get(index).is_some_and(|slot| slot.late);
             let errno = if late { ETIME } else { errno };
             self.slots.place(index, Place::Nowhere);
-            return Some((run, Verdict::Did(i64::from(errno.to_errno()))));
+            return Some(Verdict::Did(i64::from(errno.to_errno())));
         }
         if let Verdict::Sleep(span) = verdict {
             let wake = clock::after(span);
             if let Some(slot) = self.slots.get_mut(index) {
                 slot.wake = wake;
-                slot.file = run.file;
-                slot.taken = run.taken;
-                slot.place = Place::Armed;
+                slot.give_back(run);
             }
             self.set_alarm(wake);
             return None;
         }
-        let held = run.held.take();
-        let lane = match (&verdict, &held) {
+        let lane = match (&verdict, &run.held) {
             (Verdict::Wait(_), Some(arm)) if ready || arm.publish() => Some(arm.lane()),
             (Verdict::Wait(_), Some(_)) => None,
             _ => Some(Lane::T),
         };
         if let Some(slot) = self.slots.get_mut(index) {
-            slot.held = held;
-            slot.file = run.file;
-            slot.taken = run.taken;
-            slot.place = Place::Armed;
+            slot.give_back(run);
         }
         if let Some(lane) = lane {
             self.push(index, lane);
@@ -290,8 +297,8 @@ impl State {
     /// Marks all entries in flight as cancelled, so that none is queued again and none waits;
     /// returns how many there are. Taking those that are idle, and interrupting the others, is
     /// left to the caller.
-    pub(crate) fn cancel_all(&mut self) -> u32 {
-        self.slots.cancel_all()
+    pub(crate) fn cancel_all(&mut self, in_flight: &InFlight) -> u32 {
+        self.slots.cancel_all(in_flight)
     }
 
     /// Interrupts the threads that execute a cancelled entry.

@@ -121,11 +121,17 @@ mod slots {
     #[test]
     fn only_what_is_in_flight_is_cancelled() -> Result {
         let mut slots = Slots::new(64)?;
+        let in_flight = InFlight::new(64)?;
+        for index in 1..5 {
+            assert!(in_flight.mark(index));
+        }
         slots.place(1, Place::Running);
         slots.place(2, Place::Linked);
         slots.place(3, Place::Queued);
         slots.place(4, Place::Armed);
-        assert_eq!(slots.cancel_all(), 4);
+        // The caller of wait has executed it.
+        slots.place(5, Place::Running);
+        assert_eq!(slots.cancel_all(&in_flight), 4);
         for index in 0..64 {
             let cancelled = slots.get(index).is_some_and(|slot| slot.cancelled);
             assert_eq!(cancelled, (1..5).contains(&index));

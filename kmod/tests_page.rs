@@ -10,6 +10,7 @@ mod shared {
         abi,
         shared::{
             Counter,
+            Posted,
             Shared,
             Word, //
         },
@@ -61,19 +62,20 @@ mod shared {
     #[test]
     fn only_what_is_submitted_is_taken() -> Result {
         let shared = KBox::pin_init(Shared::new(64, 0, 0)?, GFP_KERNEL)?;
+        let mut posted = Posted::default();
         for status in [FREE, abi::BUSY, abi::DONE, 4, u32::MAX] {
             shared.post(0, 5, status, 0x0001_0011, 77);
-            assert!(shared.take(5).is_none());
+            assert!(!shared.take(5, &mut posted));
         }
         shared.post(0, 5, abi::SUBMITTED, 0x0001_0011, 77);
-        let posted = shared.take(5).ok_or(EINVAL)?;
+        assert!(shared.take(5, &mut posted));
         assert_eq!(posted.nr, 0x11);
         assert_eq!(posted.flags, 1);
         assert_eq!(posted.time, 77);
         // It is busy from then on.
-        assert!(shared.take(5).is_none());
+        assert!(!shared.take(5, &mut posted));
         shared.finish(5, 0x11, 0, -7);
-        assert!(shared.take(5).is_none());
+        assert!(!shared.take(5, &mut posted));
         Ok(())
     }
 
@@ -313,16 +315,18 @@ mod state {
         page.post(7, NOP, 0, 0);
         page.pull();
         page.state.start_drain(&page.shared);
-        let (run, _) = page.state.begin_w().ok_or(EINVAL)?;
+        let (mut run, _) = page.state.begin_w().ok_or(EINVAL)?;
         page.state.end_w();
-        let over = page.state.end(run, Verdict::ToThread, false, false, EINTR);
-        assert!(over.is_none() && page.state.has_t());
-        let run = page.state.begin_t(0).ok_or(EINVAL)?;
+        let mut end = |state: &mut State, run: &mut Run| {
+            state.end(run, Verdict::ToThread, false, false, EINTR)
+        };
+        assert!(end(&mut page.state, &mut run).is_none() && page.state.has_t());
+        let mut run = page.state.begin_t(0).ok_or(EINVAL)?;
         assert!(matches!(page.state.cancel(7), Cancelled::Running));
-        let over = page.state.end(run, Verdict::ToThread, false, false, EINTR);
         // CAST: From the type of an errno.
         let errno = i64::from(EINTR.to_errno());
-        assert!(matches!(over, Some((_, Verdict::Did(ret))) if ret == errno));
+        let over = end(&mut page.state, &mut run);
+        assert!(matches!(over, Some(Verdict::Did(ret)) if ret == errno));
         assert!(!page.state.has_t());
         Ok(())
     }

@@ -334,7 +334,7 @@ impl Context {
                         .observer()
                         .started(run.index, run.posted.nr, abi::LANE_T);
                     let verdict = self.execute_t(&mut run, &mut creds);
-                    self.conclude(run, verdict, Lane::T, Counter::EntriesT, |state| {
+                    self.conclude(&mut run, verdict, Lane::T, Counter::EntriesT, |state| {
                         state.end_t(id, shared);
                     });
                 }
