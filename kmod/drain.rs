@@ -20,7 +20,10 @@ use crate::{
         Context,
         Lookout, //
     },
-    helpers::flexsc_cond_resched,
+    helpers::{
+        flexsc_cond_resched,
+        flexsc_jiffies, //
+    },
     shared::Counter,
     slots::Run,
     state::{
@@ -32,11 +35,7 @@ use crate::{
 use kernel::{
     prelude::*,
     sync::Arc,
-    time::{
-        Delta,
-        Instant,
-        Monotonic, //
-    },
+    time::msecs_to_jiffies,
     workqueue::{
         impl_has_work,
         new_work,
@@ -45,9 +44,10 @@ use kernel::{
     },
 };
 
-/// After this time a busy drain goes to the end of the CPU's queue. Half of the 10 ms after which
-/// the workqueue takes a worker that does not sleep for CPU-intensive and says so in the log.
-const QUANTUM: Delta = Delta::from_millis(5);
+/// After so many milliseconds a busy drain goes to the end of the CPU's queue. Half of the 10 ms after
+/// which the workqueue takes a worker that does not sleep for CPU-intensive and says so in the log. In
+/// whole jiffies, which cost nothing to read.
+const QUANTUM: u32 = 5;
 
 /// One drain item.
 #[pin_data]
@@ -97,7 +97,7 @@ impl WorkItem for Drain {
 
 /// What a page worker does next.
 enum Step {
-    Run(Run, Option<Arc<Drain>>),
+    Run(Option<Arc<Drain>>),
     Poll(Lookout),
     Again,
     Done,
@@ -111,21 +111,22 @@ impl Context {
         shared.count(Counter::Drains, 1);
         self.state().start_drain(shared);
 
-        let start = Instant::<Monotonic>::now();
+        let (start, quantum) = (flexsc_jiffies(), msecs_to_jiffies(QUANTUM));
         let mut goes_on = false;
         let mut adoption = None;
         let mut acct = Acct::default();
         let mut worked = false;
+        let mut run = Run::none();
         loop {
             if self.is_dead() {
                 break;
             }
-            if start.elapsed() > QUANTUM && !mutant!("quantum") {
+            if flexsc_jiffies().wrapping_sub(start) >= quantum && !mutant!("quantum") {
                 goes_on = self.state().make_way();
                 break;
             }
-            match self.next_w(worked) {
-                Step::Run(mut run, successor) => {
+            match self.next_w(&mut run, worked) {
+                Step::Run(successor) => {
                     if let Some(drain) = successor {
                         drain.queue();
                     }
@@ -151,14 +152,15 @@ impl Context {
         goes_on
     }
 
-    fn next_w(&self, worked: bool) -> Step {
+    /// What to do next; what to run is in `run`, which holds nothing.
+    fn next_w(&self, run: &mut Run, worked: bool) -> Step {
         let shared = self.shared();
         let mut state = self.state();
-        state.pull_for_lanes(&self.source());
         state.take_fired(self.fired());
+        let begun = state.begin_w(&self.source(), run);
         let tell = state.attend_t(shared);
-        let step = if let Some((run, successor)) = state.begin_w() {
-            Step::Run(run, successor)
+        let step = if begun {
+            Step::Run(state.enter_w())
         } else if worked && !state.others_active() && self.spins() {
             // A thread at work would poll in our stead.
             Step::Poll(self.lookout(&state))

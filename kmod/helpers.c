@@ -162,6 +162,11 @@ void flexsc_cond_resched(void)
 	cond_resched();
 }
 
+unsigned long flexsc_jiffies(void)
+{
+	return jiffies;
+}
+
 /* Add what page workers transferred to current's own figures. */
 void flexsc_account(const struct flexsc_acct *acct)
 {

@@ -35,6 +35,7 @@ void flexsc_interrupt(struct task_struct *task);
 bool flexsc_held(struct task_struct *task);
 void flexsc_set_running(void);
 void flexsc_cond_resched(void);
+unsigned long flexsc_jiffies(void);
 void flexsc_account(const struct flexsc_acct *acct);
 
 int flexsc_pick_cpu(int wanted);

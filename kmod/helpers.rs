@@ -68,6 +68,7 @@ unsafe extern "C" {
     pub(crate) fn flexsc_held(task: *mut bindings::task_struct) -> bool;
     pub(crate) safe fn flexsc_set_running();
     pub(crate) safe fn flexsc_cond_resched();
+    pub(crate) safe fn flexsc_jiffies() -> kernel::ffi::c_ulong;
     pub(crate) safe fn flexsc_account(acct: &Acct);
 
     pub(crate) safe fn flexsc_pick_cpu(wanted: c_int) -> c_int;

@@ -9,7 +9,8 @@ use crate::{
     },
     call::{
         self,
-        Call, //
+        Call,
+        Lane, //
     },
     clock,
     context::Context,
@@ -61,6 +62,18 @@ pub(crate) struct Open {
     room: u32,
 }
 
+/// What became of an entry that the ring names.
+enum Took {
+    /// It is no posted one.
+    Nothing,
+    /// It is in its slot, queued or behind another.
+    ToSlot,
+    /// It is in the hands of who takes it.
+    Here,
+    /// The same, and no more is to be taken.
+    Last,
+}
+
 impl State {
     /// How far the ring has been taken.
     pub(crate) fn sub_head(&self) -> u32 {
@@ -73,12 +86,12 @@ impl State {
     }
 
     /// Looks at as many `slots` of the ring, where something was posted, and lets `take` take each entry that is
-    /// named there and not in flight; it returns whether that was posted. Returns whether there were any.
+    /// named there and not in flight, up to the last that it wants. Returns whether there were any.
     fn pull(
         &mut self,
         source: &Source<'_>,
         slots: usize,
-        mut take: impl FnMut(&mut Self, u16) -> bool,
+        mut take: impl FnMut(&mut Self, u16) -> Took,
     ) -> bool {
         if self.dissolved {
             return false;
@@ -112,9 +125,13 @@ impl State {
             }
             // CAST: Below MAX_ENTRIES, which fits u16.
             let index = index as u16;
-            if !take(self, index) {
-                in_flight.clear(index);
-                rejected += 1;
+            match take(self, index) {
+                Took::Nothing => {
+                    in_flight.clear(index);
+                    rejected += 1;
+                }
+                Took::ToSlot | Took::Here => {}
+                Took::Last => break,
             }
         }
         if self.sub_head == tail {
@@ -128,14 +145,14 @@ impl State {
         any
     }
 
-    /// Takes an entry that was just marked as in flight, if it is a posted one, and queues it for its lane unless
-    /// it has to wait for another.
-    fn take_for_lane(&mut self, index: u16, source: &Source<'_>) -> bool {
+    /// Takes an entry that was just marked as in flight, and queues it for its lane unless it has to wait for
+    /// another.
+    fn take_for_lane(&mut self, index: u16, source: &Source<'_>) -> Took {
         let Some(slot) = self.slots.get_mut(index) else {
-            return false;
+            return Took::Nothing;
         };
         if !source.shared.take(u32::from(index), &mut slot.posted) {
-            return false;
+            return Took::Nothing;
         }
         slot.renew();
         slot.call = call::find(slot.posted.nr);
@@ -144,32 +161,46 @@ impl State {
             self.begin(index, source);
             self.push(index, call::first_lane(call));
         }
-        true
+        Took::ToSlot
     }
 
-    /// As [`State::take_for_lane`], but into the hands of the calling thread: `run`, which holds nothing.
-    /// `None` if it was not posted; else whether it has to wait for another, and is in its slot.
-    fn take_for_caller(&mut self, index: u16, run: &mut Run, source: &Source<'_>) -> Option<bool> {
-        let slot = self.slots.get_mut(index)?;
+    /// The same, but into `run`, which holds nothing, if it has to wait for none and who takes it executes
+    /// calls of its lane.
+    #[inline]
+    fn take_here(
+        &mut self,
+        index: u16,
+        run: &mut Run,
+        source: &Source<'_>,
+        executes: impl FnOnce(Lane) -> bool,
+    ) -> Took {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return Took::Nothing;
+        };
         if !source.shared.take(u32::from(index), &mut run.posted) {
-            return None;
+            return Took::Nothing;
         }
         slot.renew();
         slot.place(Place::Running);
         run.index = index;
         run.call = call::find(run.posted.nr);
-        let (flags, call) = (run.posted.flags, run.call);
-        if self.link(index, flags, source.shared.entries()) {
-            if let Some(slot) = self.slots.get_mut(index) {
-                (slot.posted, slot.call) = (run.posted, call);
+        let (flags, call, lane) = (run.posted.flags, run.call, call::first_lane(run.call));
+        let linked = self.link(index, flags, source.shared.entries());
+        if !linked && executes(lane) {
+            if let Some(taken) = source.files(call, &run.posted) {
+                run.taken = taken;
             }
-            return Some(true);
+            self.limit(index, flags, run.posted.time);
+            return Took::Here;
         }
-        if let Some(taken) = source.files(call, &run.posted) {
-            run.taken = taken;
+        if let Some(slot) = self.slots.get_mut(index) {
+            (slot.posted, slot.call) = (run.posted, call);
         }
-        self.limit(index, flags, run.posted.time);
-        Some(false)
+        if !linked {
+            self.begin(index, source);
+            self.push(index, lane);
+        }
+        Took::ToSlot
     }
 
     /// Puts an entry that was taken at the end of the chain that is being taken, if there is
@@ -234,14 +265,38 @@ impl State {
         handful: &mut [Run; HANDFUL],
     ) -> Option<usize> {
         let mut count = 0;
-        let any = self.pull(source, HANDFUL, |state, index| {
-            let linked = handful
-                .get_mut(count)
-                .and_then(|run| state.take_for_caller(index, run, source));
-            count += usize::from(linked == Some(false));
-            linked.is_some()
+        let any = self.pull(source, BATCH, |state, index| {
+            let Some(run) = handful.get_mut(count) else {
+                return Took::Nothing;
+            };
+            let took = state.take_here(index, run, source, |_| true);
+            if !matches!(took, Took::Here) {
+                return took;
+            }
+            count += 1;
+            if count < HANDFUL {
+                Took::Here
+            } else {
+                Took::Last
+            }
         });
         any.then_some(count)
+    }
+
+    /// Takes posted entries up to the first for a page worker, into `run`, which holds nothing, and queues
+    /// those before it. Returns whether there was one.
+    pub(crate) fn pull_for_worker(&mut self, source: &Source<'_>, run: &mut Run) -> bool {
+        let mut found = false;
+        self.pull(source, BATCH, |state, index| {
+            match state.take_here(index, run, source, |lane| lane == Lane::W) {
+                Took::Here => {
+                    found = true;
+                    Took::Last
+                }
+                took => took,
+            }
+        });
+        found
     }
 
     /// The next entry of a chain whose beginning [`State::pull_for_caller`] has handed out.

@@ -164,16 +164,23 @@ impl Slots {
 
     /// Takes an entry from where it is, for a lane or for good.
     pub(crate) fn take(&mut self, index: u16, place: Place) -> Option<Run> {
-        let slot = self.get_mut(index)?;
+        let mut run = Run::none();
+        self.take_into(index, place, &mut run).then_some(run)
+    }
+
+    /// The same, into `run`, which holds nothing. False if there is no such entry.
+    pub(crate) fn take_into(&mut self, index: u16, place: Place, run: &mut Run) -> bool {
+        let Some(slot) = self.get_mut(index) else {
+            return false;
+        };
         slot.place(place);
-        Some(Run {
-            index,
-            posted: slot.posted,
-            call: slot.call,
-            held: slot.held.take(),
-            file: core::mem::take(&mut slot.file),
-            taken: core::mem::take(&mut slot.taken),
-        })
+        run.index = index;
+        run.posted = slot.posted;
+        run.call = slot.call;
+        run.held = slot.held.take();
+        run.file = core::mem::take(&mut slot.file);
+        run.taken = core::mem::take(&mut slot.taken);
+        true
     }
 
     /// The first entry that waits for its file, from `index` on.

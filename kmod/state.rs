@@ -21,7 +21,10 @@ use crate::{
     crew::Crew,
     drain::Drain,
     fifo::Fifo,
-    intake::Open,
+    intake::{
+        Open,
+        Source, //
+    },
     shared::{
         Counter,
         Shared,
@@ -321,17 +324,24 @@ impl State {
         }
     }
 
-    /// Takes an entry for a page worker, which is from now on inside a call.
+    /// Takes an entry for a page worker, into `run`, which holds nothing: what is queued comes before
+    /// what is posted. False if there is none.
+    pub(crate) fn begin_w(&mut self, source: &Source<'_>, run: &mut Run) -> bool {
+        match self.w.pop() {
+            Some(index) => self.slots.take_into(index, Place::Running, run),
+            None => self.pull_for_worker(source, run),
+        }
+    }
+
+    /// A page worker is from now on inside a call.
     ///
     /// The drain item, if any, has to be queued by the caller: it goes on if the call sleeps.
     /// When all items are inside calls there is none, and the page workers go on as they
     /// return.
-    pub(crate) fn begin_w(&mut self) -> Option<(Run, Option<Arc<Drain>>)> {
-        let index = self.w.pop()?;
-        let run = self.slots.take(index, Place::Running)?;
+    pub(crate) fn enter_w(&mut self) -> Option<Arc<Drain>> {
         let successor = self.take_drain();
         self.active -= 1;
-        Some((run, successor))
+        successor
     }
 
     /// A drain item to queue, unless one is queued already.

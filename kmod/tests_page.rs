@@ -126,13 +126,19 @@ mod state {
         abi,
         call::Verdict,
         clock,
-        intake::Source,
+        intake::{
+            Source,
+            HANDFUL, //
+        },
         shared::{
             Counter,
             Shared,
             Word, //
         },
-        slots::InFlight,
+        slots::{
+            InFlight,
+            Run, //
+        },
         state::{
             Cancelled,
             Leave,
@@ -152,6 +158,14 @@ mod state {
         in_flight: InFlight,
         state: State,
         tail: u32,
+    }
+
+    fn source<'a>(shared: &'a Shared, in_flight: &'a InFlight) -> Source<'a> {
+        Source {
+            shared,
+            in_flight,
+            table: None,
+        }
     }
 
     impl Page {
@@ -174,11 +188,19 @@ mod state {
         }
 
         fn pull(&mut self) {
-            self.state.pull_for_lanes(&Source {
-                shared: &self.shared,
-                in_flight: &self.in_flight,
-                table: None,
-            });
+            let source = source(&self.shared, &self.in_flight);
+            self.state.pull_for_lanes(&source);
+        }
+
+        /// What a page worker begins, which is back from its call at once.
+        fn begin_w(&mut self, run: &mut Run) -> bool {
+            let source = source(&self.shared, &self.in_flight);
+            let begun = self.state.begin_w(&source, run);
+            if begun {
+                let _ = self.state.enter_w();
+                self.state.end_w();
+            }
+            begun
         }
 
         fn rejected(&self) -> i64 {
@@ -192,9 +214,8 @@ mod state {
 
         /// What a page worker gets, which is back from its call at once.
         fn next_w(&mut self) -> Option<u16> {
-            let (run, _) = self.state.begin_w()?;
-            self.state.end_w();
-            Some(run.index)
+            let mut run = Run::none();
+            self.begin_w(&mut run).then_some(run.index)
         }
     }
 
@@ -214,6 +235,41 @@ mod state {
         assert_eq!(page.state.begin_t(0).map(|run| run.index), Some(3));
         assert_eq!(page.state.begin_t(0).map(|run| run.index), Some(0));
         assert!(!page.state.has_t() && !page.state.has_w());
+        Ok(())
+    }
+
+    #[test]
+    fn a_worker_takes_its_next_entry_alone_and_queues_those_before_it() -> Result {
+        let mut page = Page::new()?;
+        for (index, nr) in [(3, OPENAT), (9, NOP), (1, NOP)] {
+            page.post(index, nr, 0, 0);
+        }
+        page.state.start_drain(&page.shared);
+        assert_eq!(page.next_w(), Some(9));
+        assert_eq!(page.shared.load(Word::SubHead), 2);
+        assert_eq!(page.state.begin_t(0).map(|run| run.index), Some(3));
+        assert_eq!(page.next_w(), Some(1));
+        assert_eq!(page.next_w(), None);
+        Ok(())
+    }
+
+    #[test]
+    fn the_caller_takes_a_handful_and_what_is_over_is_not_cancelled() -> Result {
+        let mut page = Page::new()?;
+        for index in 0..6 {
+            page.post(index, OPENAT, 0, 0);
+        }
+        let mut handful = core::array::from_fn(|_| Run::none());
+        let source = source(&page.shared, &page.in_flight);
+        let mut pull = |state: &mut State| state.pull_for_caller(&source, &mut handful);
+        assert_eq!(pull(&mut page.state), Some(HANDFUL));
+        // CAST: `HANDFUL` is small.
+        assert_eq!(page.shared.load(Word::SubHead), HANDFUL as u32);
+        page.in_flight.clear(0);
+        assert_eq!(page.state.cancel_all(&page.in_flight), 3);
+        assert_eq!(pull(&mut page.state), Some(2));
+        assert_eq!(pull(&mut page.state), None);
+        assert_eq!(handful[1].index, 5);
         Ok(())
     }
 
@@ -315,8 +371,8 @@ mod state {
         page.post(7, NOP, 0, 0);
         page.pull();
         page.state.start_drain(&page.shared);
-        let (mut run, _) = page.state.begin_w().ok_or(EINVAL)?;
-        page.state.end_w();
+        let mut run = Run::none();
+        assert!(page.begin_w(&mut run));
         let mut end = |state: &mut State, run: &mut Run| {
             state.end(run, Verdict::ToThread, false, false, EINTR)
         };
