@@ -6,6 +6,8 @@ mod many;
 mod posted;
 mod uring;
 
+use std::{path::Path, process::Command};
+
 use libflexsc::Stats;
 
 use crate::{call::Call, cpu::Cpus, error::Error};
@@ -124,6 +126,36 @@ impl Kind {
             Self::Uring | Self::Sqpoll => uring::has(call),
             Self::Green => false,
         }
+    }
+
+    /// The name by which libflexsc knows it, if that executes the calls of whole programs by it; empty for
+    /// none.
+    fn of_programs(self) -> Option<&'static str> {
+        match self {
+            Self::Direct => Some(""),
+            Self::Module | Self::Caller => Some("module"),
+            Self::Uring => Some("io_uring"),
+            Self::Threads => Some("threads"),
+            Self::Sqpoll | Self::Green => None,
+        }
+    }
+
+    /// The backend of flexsync, if it has this one.
+    pub(crate) fn of_flexsync(self) -> Option<&'static str> {
+        self.of_programs().map(|name| match name {
+            "" => "direct",
+            name => name,
+        })
+    }
+
+    /// Lets it execute a program's calls, by the preload library. False if it cannot.
+    pub(crate) fn preload(self, library: &Path, command: &mut Command) -> bool {
+        let backend = self.of_programs();
+        if let Some(backend) = backend.filter(|name| !name.is_empty()) {
+            command.env("LD_PRELOAD", library);
+            command.env("FLEXSC_BACKEND", backend);
+        }
+        backend.is_some()
     }
 
     /// Sets it up for up to `batch` calls at a time, and binds this thread to its CPU.

@@ -18,6 +18,8 @@ use crate::{call::Call, error::Error};
 pub(crate) struct Places {
     pub(crate) tmpfs: PathBuf,
     pub(crate) disk: PathBuf,
+    /// libflexsc_preload.so.
+    pub(crate) preload: PathBuf,
 }
 
 /// Calls that may be executed in any order, and all at once.

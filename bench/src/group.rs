@@ -5,5 +5,7 @@ pub(crate) mod cost;
 pub(crate) mod files;
 pub(crate) mod flat;
 pub(crate) mod indirect;
+pub(crate) mod ioping;
 pub(crate) mod micro;
 pub(crate) mod net;
+pub(crate) mod rsync;

@@ -19,6 +19,7 @@ mod measure;
 mod options;
 #[cfg(feature = "plot")]
 mod plot;
+mod program;
 mod report;
 mod window;
 mod work;
@@ -30,7 +31,7 @@ use case::Places;
 use counts::Counts;
 use cpu::Cpus;
 use error::Error;
-use group::{cost, files, flat, indirect, micro, net};
+use group::{cost, files, flat, indirect, ioping, micro, net, rsync};
 use measure::{Meter, Plan};
 use options::{Asked, Group, Options};
 use report::Report;
@@ -62,6 +63,7 @@ fn run(options: Options) -> Result<(), Error> {
     let places = Places {
         tmpfs: options.tmpfs.clone(),
         disk: options.disk.clone(),
+        preload: options.preload.clone(),
     };
     let kinds = match options.backends.is_empty() {
         true => machine::backends(),
@@ -129,6 +131,8 @@ fn run(options: Options) -> Result<(), Error> {
             Group::Files => files::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
             Group::Indirect => indirect::run(&cases, &kinds, &mut plan, &mut report)?,
             Group::Net => net::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
+            Group::Ioping => ioping::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
+            Group::Rsync => rsync::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
         }
     }
     report.flush()

@@ -9,7 +9,7 @@ use crate::{
     backend::Kind,
     case,
     error::Error,
-    group::{files, flat, indirect, net},
+    group::{files, flat, indirect, ioping, net, rsync},
 };
 
 /// What is asked for.
@@ -28,6 +28,7 @@ pub(crate) struct Options {
     pub(crate) counts: Option<PathBuf>,
     pub(crate) tmpfs: PathBuf,
     pub(crate) disk: PathBuf,
+    pub(crate) preload: PathBuf,
     /// `NAME=VALUE` for the head of the results.
     pub(crate) facts: Vec<String>,
 }
@@ -72,16 +73,20 @@ pub(crate) enum Group {
     Indirect,
     Files,
     Net,
+    Ioping,
+    Rsync,
 }
 
 impl Group {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Micro,
         Self::Cost,
         Self::Flat,
         Self::Indirect,
         Self::Files,
         Self::Net,
+        Self::Ioping,
+        Self::Rsync,
     ];
 
     fn name(self) -> &'static str {
@@ -92,6 +97,8 @@ impl Group {
             Self::Indirect => "indirect",
             Self::Files => "files",
             Self::Net => "net",
+            Self::Ioping => "ioping",
+            Self::Rsync => "rsync",
         }
     }
 
@@ -106,6 +113,8 @@ impl Group {
             Self::Indirect => "calls with work in user mode between them",
             Self::Files => "creating, reading and removing very many small files",
             Self::Net => "an echo server by connections",
+            Self::Ioping => "the program ioping, plain and through the preload library",
+            Self::Rsync => "flexsync by backend, and stock rsync",
         }
     }
 
@@ -118,6 +127,8 @@ impl Group {
             Self::Indirect => indirect::names().collect(),
             Self::Files => files::names().collect(),
             Self::Net => net::names().collect(),
+            Self::Ioping => ioping::names().collect(),
+            Self::Rsync => rsync::names().collect(),
         }
     }
 }
@@ -155,6 +166,7 @@ impl Options {
             counts: path("counts"),
             tmpfs: path("tmpfs").unwrap_or_else(|| "/dev/shm".into()),
             disk: path("disk").unwrap_or_else(|| "/var/tmp".into()),
+            preload: path("preload").unwrap_or_else(|| "libflexsc_preload.so".into()),
             facts: all("fact"),
         }
     }
@@ -267,6 +279,14 @@ fn command() -> Command {
                 "disk",
                 "DIR",
                 "Where there is a local disk [/var/tmp]".into(),
+            )
+            .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            option(
+                "preload",
+                "FILE",
+                "The preload library, for group ioping [libflexsc_preload.so]".into(),
             )
             .value_parser(value_parser!(PathBuf)),
         )

@@ -199,6 +199,35 @@ impl Report {
         self.line(json!({ "group": group, "what": what, "per": per, "unit": self.unit, "median": rounded(value) }))
     }
 
+    /// Times that a program has told of itself, in milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Report`].
+    pub(crate) fn times(
+        &mut self,
+        group: &str,
+        case: &str,
+        kind: Kind,
+        times: &[f64],
+    ) -> Result<(), Error> {
+        let mut sorted = times.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let (low, high) = (sorted.first().copied(), sorted.last().copied());
+        let middle = sorted.get((sorted.len().max(1) - 1) / 2).copied();
+        let [low, middle, high] = [low, middle, high].map(|time| time.unwrap_or(f64::INFINITY));
+        let what = format!("{case} by {}: it says, in ms", kind.name());
+        println!(
+            "{what:<44} {:>9} {:>17}",
+            figure(middle),
+            format!("{}-{}", figure(low), figure(high))
+        );
+        self.line(json!({
+            "group": group, "case": case, "backend": kind.name(), "unit": "ms", "runs": sorted.len(),
+            "says": rounded(middle), "says_min": rounded(low), "says_max": rounded(high),
+        }))
+    }
+
     /// What a batch of each size costs.
     pub(crate) fn by_batch(&self, rows: &[Row], batches: &[usize]) {
         print!("{:<14} {:<9}", self.unit, "batch");

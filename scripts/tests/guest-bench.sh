@@ -117,6 +117,24 @@ result "io_uring has no getdents64" at_is readdir-storm io_uring 1024 plain_call
 result "what it has not it makes as plain calls" at_is readdir-storm io_uring 1024 traps ">= 2"
 result "it has the calls of the other storms" bash -c "! grep plain_calls_per_unit '$work/json' | grep -v readdir-storm"
 
+# By a program that has been there before, and by ours.
+backends=$all
+asked direct module module-c
+bench ioping --quick --runs 1 --case ioping-10 "${options[@]}" --json "$work/json"
+result "a quick run of group ioping succeeds" [ $rc -eq 0 ]
+for backend in $backends; do
+	result "ioping by $backend has figures" per ioping-10 "$backend" 1 median "> 0"
+	result "ioping by $backend says its times" per ioping-10 "$backend" '[0-9]*' says "> 0"
+done
+bench rsync --quick --runs 1 --case again --case again-stock "${options[@]}" --json "$work/json"
+result "a quick run of group rsync succeeds" [ $rc -eq 0 ]
+for backend in $backends; do
+	result "a sync with nothing to do by $backend has figures" per again "$backend" 1 median "> 0"
+done
+result "and that of stock rsync" per again-stock direct 1 median "> 0"
+result "flexsync traps less often than rsync there" holds \
+	"$(value again direct 1 traps) < $(value again-stock direct 1 traps)"
+
 bench --here micro --backend nonsense
 result "an unknown backend is an error" [ $rc -ne 0 ]
 result "it says which there are" grep -q 'no backend "nonsense"' "$work/out" "$work/err"

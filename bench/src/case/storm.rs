@@ -220,6 +220,7 @@ mod tests {
         let places = Places {
             tmpfs: std::env::temp_dir(),
             disk: std::env::temp_dir(),
+            preload: PathBuf::new(),
         };
         storm(which, &places, 5, 2).unwrap()
     }
