@@ -63,15 +63,13 @@ impl Context {
 
     fn cancel_one(&self, index: u32) -> Result<u32> {
         let index = u16::try_from(index).map_err(|_| ENOENT)?;
-        let found = self.state().cancel(index);
+        let found = self.state().cancel(index, self.in_flight());
         match found {
             Cancelled::Taken(run) => {
                 self.finish_cancelled(run);
                 Ok(0)
             }
             Cancelled::Linked => Ok(0),
-            // Who executes in the caller does not tell the state that one is over.
-            Cancelled::Running if !self.in_flight().has(index) => Err(ENOENT),
             Cancelled::Running => Err(EALREADY),
             Cancelled::None => Err(ENOENT),
         }

@@ -17,6 +17,7 @@ use crate::{
     },
     shared::Counter,
     slots::{
+        InFlight,
         Place,
         Run, //
     },
@@ -120,7 +121,12 @@ impl State {
     /// with its outcome; sets the clock anew after the last.
     ///
     /// Those too late that are being executed are cancelled and interrupted.
-    pub(crate) fn take_expired(&mut self, now: i64, from: &mut u16) -> Option<(Run, Verdict)> {
+    pub(crate) fn take_expired(
+        &mut self,
+        now: i64,
+        from: &mut u16,
+        in_flight: &InFlight,
+    ) -> Option<(Run, Verdict)> {
         while let Some(index) = self.slots.next_due(*from, now) {
             *from = index + 1;
             let slot = self.slots.get_mut(index)?;
@@ -130,7 +136,7 @@ impl State {
             }
             slot.deadline = NEVER;
             slot.late = !mutant!("late");
-            if let Cancelled::Taken(run) = self.cancel(index) {
+            if let Cancelled::Taken(run) = self.cancel(index, in_flight) {
                 return Some((run, Verdict::Did(i64::from(ETIME.to_errno()))));
             }
         }
@@ -152,7 +158,7 @@ impl Context {
         let (now, mut from) = (now(), 0);
         let mut in_chain = false;
         loop {
-            let expired = self.state().take_expired(now, &mut from);
+            let expired = self.state().take_expired(now, &mut from, self.in_flight());
             let Some((run, verdict)) = expired else {
                 break;
             };

@@ -258,12 +258,15 @@ impl State {
     }
 
     /// Cancels an entry. What follows it in its chain is left to who ends it.
-    pub(crate) fn cancel(&mut self, index: u16) -> Cancelled {
+    pub(crate) fn cancel(&mut self, index: u16, in_flight: &InFlight) -> Cancelled {
         let Some(slot) = self.slots.get_mut(index) else {
             return Cancelled::None;
         };
         match slot.place {
             Place::Nowhere => Cancelled::None,
+            // Who executes in the caller does not tell that one is over. Once a thread is interrupted
+            // this is no question any more.
+            Place::Running if !in_flight.has(index) => Cancelled::None,
             Place::Running => {
                 slot.cancelled = true;
                 self.interrupt(|running| running == index);

@@ -203,6 +203,14 @@ mod state {
             begun
         }
 
+        fn cancel(&mut self, index: u16) -> Cancelled {
+            self.state.cancel(index, &self.in_flight)
+        }
+
+        fn expired(&mut self, now: i64, from: &mut u16) -> Option<(Run, Verdict)> {
+            self.state.take_expired(now, from, &self.in_flight)
+        }
+
         fn rejected(&self) -> i64 {
             self.shared.counted(Counter::Rejected)
         }
@@ -266,6 +274,10 @@ mod state {
         // CAST: `HANDFUL` is small.
         assert_eq!(page.shared.load(Word::SubHead), HANDFUL as u32);
         page.in_flight.clear(0);
+        let cancelled = page.state.cancel(0, &page.in_flight);
+        assert!(matches!(cancelled, Cancelled::None));
+        let cancelled = page.state.cancel(1, &page.in_flight);
+        assert!(matches!(cancelled, Cancelled::Running));
         assert_eq!(page.state.cancel_all(&page.in_flight), 3);
         assert_eq!(pull(&mut page.state), Some(2));
         assert_eq!(pull(&mut page.state), None);
@@ -352,16 +364,14 @@ mod state {
         page.post(3, OPENAT, 0, 0);
         page.pull();
         for index in [1, 2] {
-            assert!(
-                matches!(page.state.cancel(index), Cancelled::Taken(run) if run.index == index)
-            );
-            assert!(matches!(page.state.cancel(index), Cancelled::None));
+            assert!(matches!(page.cancel(index), Cancelled::Taken(run) if run.index == index));
+            assert!(matches!(page.cancel(index), Cancelled::None));
         }
         assert!(!page.state.has_w());
         assert!(page.state.begin_t(0).is_some_and(|run| run.index == 3));
-        assert!(matches!(page.state.cancel(3), Cancelled::Running));
-        assert!(matches!(page.state.cancel(64), Cancelled::None));
-        assert!(matches!(page.state.cancel(u16::MAX), Cancelled::None));
+        assert!(matches!(page.cancel(3), Cancelled::Running));
+        assert!(matches!(page.cancel(64), Cancelled::None));
+        assert!(matches!(page.cancel(u16::MAX), Cancelled::None));
         Ok(())
     }
 
@@ -373,12 +383,12 @@ mod state {
         page.state.start_drain(&page.shared);
         let mut run = Run::none();
         assert!(page.begin_w(&mut run));
-        let mut end = |state: &mut State, run: &mut Run| {
+        let end = |state: &mut State, run: &mut Run| {
             state.end(run, Verdict::ToThread, false, false, EINTR)
         };
         assert!(end(&mut page.state, &mut run).is_none() && page.state.has_t());
         let mut run = page.state.begin_t(0).ok_or(EINVAL)?;
-        assert!(matches!(page.state.cancel(7), Cancelled::Running));
+        assert!(matches!(page.cancel(7), Cancelled::Running));
         // CAST: From the type of an errno.
         let errno = i64::from(EINTR.to_errno());
         let over = end(&mut page.state, &mut run);
@@ -395,18 +405,15 @@ mod state {
         page.post(3, OPENAT, abi::ENTRY_TIMEOUT, i64::MAX);
         page.pull();
         let (start, mut from) = (clock::now(), 0);
-        assert!(page.state.take_expired(i64::MIN, &mut from).is_none());
+        assert!(page.expired(i64::MIN, &mut from).is_none());
         from = 0;
-        let expired = page.state.take_expired(start + 1_000_000, &mut from);
+        let expired = page.expired(start + 1_000_000, &mut from);
         // CAST: From the type of an errno.
         let errno = i64::from(ETIME.to_errno());
         assert!(
             matches!(expired, Some((run, Verdict::Did(ret))) if run.index == 1 && ret == errno)
         );
-        assert!(page
-            .state
-            .take_expired(start + 1_000_000, &mut from)
-            .is_none());
+        assert!(page.expired(start + 1_000_000, &mut from).is_none());
         assert_eq!(page.state.begin_t(0).map(|run| run.index), Some(2));
         Ok(())
     }
