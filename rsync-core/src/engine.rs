@@ -2,6 +2,7 @@
 
 //! One synchronisation from its arguments to its figures.
 
+use crate::alternates;
 use crate::backup;
 use crate::block::Layout;
 use crate::destination::{self, Destination, failure};
@@ -166,6 +167,9 @@ impl Sync {
                 }));
             }
         }
+        if let Some((one, other)) = self.options.conflict() {
+            return Err(Error::Conflict(one, other));
+        }
         if let Some(dir) = &self.options.partial_dir {
             if !holding::is_holding_name(dir) {
                 return Err(Error::BadName(dir.clone()));
@@ -249,6 +253,10 @@ impl Sync {
             (Some(path), Some(root)) => Some(Rc::new(open_temp_dir(run, root, path).await?)),
             _ => None,
         };
+        let alternates = match &root {
+            Some(root) => alternates::open(run, root).await,
+            None => Vec::new(),
+        };
         let (to_receiver, from_sender) = async_channel::bounded(TO_RECEIVER);
         let (to_sender, requests) = async_channel::bounded(TO_SENDER);
         let (to_generator, inbox) = async_channel::unbounded();
@@ -264,6 +272,7 @@ impl Sync {
             to_generator,
             targets: RefCell::default(),
             transfers: RefCell::default(),
+            alternates,
             temp_dir,
             temp_dir_claimed: OnceCell::new(),
             held_back: OnceCell::new(),

@@ -35,6 +35,8 @@ pub enum Action {
     MakeDirectory,
     /// Making a symbolic link.
     MakeSymlink,
+    /// Making a hard link.
+    Link,
     /// Making a temporary file.
     MakeTemporary,
     /// Writing a temporary file.
@@ -75,6 +77,7 @@ impl Action {
             Self::ReadBasis => "read the old version of",
             Self::MakeDirectory => "make directory",
             Self::MakeSymlink => "make symbolic link",
+            Self::Link => "make hard link",
             Self::MakeTemporary => "make a temporary file for",
             Self::Write => "write",
             Self::RemoveSource => "remove the source file",

@@ -4,7 +4,7 @@
 
 use crate::list::Attributes;
 use crate::strong::{Algorithm, Digest, FileSum};
-use libflexsc::op::{Close, OpenHow, Openat, Openat2, Read, Statx, Write};
+use libflexsc::op::{Close, OpenHow, Openat, Openat2, Pread, Read, Statx, Write};
 use libflexsc::{At, Errno, Handle, IoBuf as _, Pending, SharedFd};
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
@@ -286,6 +286,34 @@ impl Io {
                 return Ok(sum.finish());
             }
         }
+    }
+
+    /// Adds the first `length` bytes of a file to a checksum; the file's position stays. `ENODATA` if there are fewer.
+    pub(crate) async fn sum(
+        &self,
+        file: &Held,
+        length: u64,
+        sum: &mut FileSum,
+    ) -> Result<(), Errno> {
+        let mut done = 0;
+        let mut buf = self.buffer(length);
+        while done < length {
+            let op = Pread::new(file.fd(), buf, done);
+            let (count, back) = self.handle.submit(op).await;
+            buf = back;
+            match count {
+                Ok(0) => return Err(Errno::ENODATA),
+                Ok(count) => {
+                    let count = (count as u64).min(length - done);
+                    sum.update(&buf[..count as usize]);
+                    done += count;
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        self.recycle(buf);
+        Ok(())
     }
 
     /// All of the file `name` relative to `dir`, which is opened with `flags`; `EFBIG` if it is longer than `most` bytes.

@@ -8,11 +8,13 @@ use crate::io::{Held, SOURCE, c_name};
 use crate::list::{Attributes, FileId, Kind};
 use crate::matcher::Matcher;
 use crate::message::{Delta, End, FromSender, Request, ToSender};
+use crate::options::Append;
 use crate::run::Run;
 use crate::search::{Recorder, Search};
 use crate::sent::{Sent, SentMap};
 use crate::signature::Signature;
 use crate::source::Sources;
+use crate::strong::FileSum;
 use crate::token::{Collector, OwnedToken, Token};
 use crate::walk::Walker;
 use async_channel::{Receiver, Sender};
@@ -20,7 +22,7 @@ use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, select_biased};
 use libflexsc::Errno;
-use libflexsc::op::Unlinkat;
+use libflexsc::op::{Lseek, Unlinkat};
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -155,17 +157,31 @@ impl Server<'_, '_> {
                 self.differences(&source, request.file, &path, signature)
                     .await
             }
-            None => self.whole(&source, request.file).await,
+            None => self.whole(&source, request.file, request.start).await,
         };
         // What closing a file says that was only read does not matter.
         let _ = source.file.close().await;
         last.unwrap_or_else(|errno| failed(Action::Read, errno))
     }
 
-    /// Sends all of a file.
-    async fn whole(&self, source: &Source, file: FileId) -> Result<Last, Errno> {
+    /// Sends all of a file from the byte `start` on.
+    async fn whole(&self, source: &Source, file: FileId, start: u64) -> Result<Last, Errno> {
         let io = &self.run.io;
-        let mut read = 0;
+        let mut sum = None;
+        let mut read = start;
+        if start > source.size {
+            return Ok(End::Changed.into());
+        }
+        if start > 0 {
+            let options = self.run.options;
+            if options.append == Some(Append::Verify) {
+                let mut over = FileSum::new(options.transfer_sum);
+                io.sum(&source.file, start, &mut over).await?;
+                sum = Some(over);
+            }
+            let op = Lseek::new(source.file.fd(), start as i64, libc::SEEK_SET);
+            io.handle.submit(op).await?;
+        }
         loop {
             // Room for one byte too many: a read that leaves it empty has seen the end of the file.
             let (count, mut buf) = io
@@ -178,6 +194,9 @@ impl Server<'_, '_> {
             let room = count < buf.len();
             buf.truncate(count);
             read += count as u64;
+            if let Some(sum) = &mut sum {
+                sum.update(&buf);
+            }
             self.run.stats().matching.literal += count as u64;
             if read > source.size || count == 0 && read < source.size {
                 return Ok(End::Changed.into());
@@ -194,7 +213,7 @@ impl Server<'_, '_> {
                 return Ok(Last {
                     tokens,
                     end: End::Complete {
-                        digest: None,
+                        digest: sum.map(FileSum::finish),
                         fresh: source.fresh,
                     },
                 });
@@ -221,7 +240,10 @@ impl Server<'_, '_> {
         let io = &self.run.io;
         let kept = self.run.options.searches.then(|| signature.clone());
         let mut recorder = kept.as_ref().map(|kept| Recorder::new(*kept.layout()));
-        let mut matcher = Matcher::new(signature);
+        let mut matcher = match self.run.options.in_place() {
+            true => Matcher::in_place(signature),
+            false => Matcher::new(signature),
+        };
         let mut collector = Collector::new();
         let mut take = |collector: &mut Collector, token: Token<'_>| {
             if let Some(recorder) = &mut recorder {

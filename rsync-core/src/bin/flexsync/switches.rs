@@ -3,6 +3,7 @@
 //! The options that are on or off.
 
 use crate::command::Command;
+use rsync_core::Append;
 
 /// An option that is switched on, and off by its `--no-` form. The last one given counts.
 pub(crate) struct Switch {
@@ -12,7 +13,7 @@ pub(crate) struct Switch {
     pub(crate) set: fn(&mut Command, bool),
 }
 
-pub(crate) const SWITCHES: [Switch; 41] = [
+pub(crate) const SWITCHES: [Switch; 44] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -207,7 +208,10 @@ pub(crate) const SWITCHES: [Switch; 41] = [
         name: "whole-file",
         short: Some('W'),
         help: "Copy whole files (the default between local trees); --no-whole-file transfers differences",
-        set: |command, on| command.options.whole_file = on,
+        set: |command, on| {
+            command.options.whole_file = on;
+            command.whole_file = on;
+        },
     },
     Switch {
         name: "delete",
@@ -259,6 +263,24 @@ pub(crate) const SWITCHES: [Switch; 41] = [
         short: None,
         help: "Make what is missing of DST's path",
         set: |command, on| command.options.mkpath = on,
+    },
+    Switch {
+        name: "inplace",
+        short: None,
+        help: "Write changes into the files themselves; one whose transfer ends early is neither old nor new",
+        set: |command, on| command.options.inplace = on,
+    },
+    Switch {
+        name: "append",
+        short: None,
+        help: "Append to shorter files what the source has more, and leave others alone that are there",
+        set: |command, on| command.options.append = on.then_some(Append::Trust),
+    },
+    Switch {
+        name: "append-verify",
+        short: None,
+        help: "Like --append, and transfer a file anew if what was there differs from the source",
+        set: |command, on| command.options.append = on.then_some(Append::Verify),
     },
     Switch {
         name: "partial",
