@@ -36,6 +36,18 @@ complete -c flexsync -s m -l prune-empty-dirs -d 'Leave out directories that hav
 complete -c flexsync -l no-prune-empty-dirs
 complete -c flexsync -s l -l links -d 'Copy symbolic links as links; without it they are skipped'
 complete -c flexsync -l no-links
+complete -c flexsync -s L -l copy-links -d 'Copy what symbolic links point to'
+complete -c flexsync -l no-copy-links
+complete -c flexsync -l copy-unsafe-links -d 'Copy what symbolic links point to that lead out of the SRC'
+complete -c flexsync -l no-copy-unsafe-links
+complete -c flexsync -l safe-links -d 'Leave out symbolic links that lead out of the SRC'
+complete -c flexsync -l no-safe-links
+complete -c flexsync -l munge-links -d 'Take the prefix off symbolic links that a receiver has put there to make them safe'
+complete -c flexsync -l no-munge-links
+complete -c flexsync -s k -l copy-dirlinks -d 'Copy directories that symbolic links point to'
+complete -c flexsync -l no-copy-dirlinks
+complete -c flexsync -s K -l keep-dirlinks -d 'Take a symbolic link in DST for the directory in DST that it points to, where SRC has a directory'
+complete -c flexsync -l no-keep-dirlinks
 complete -c flexsync -s p -l perms -d 'Keep permissions'
 complete -c flexsync -l no-perms
 complete -c flexsync -s E -l executability -d 'Keep executability, without --perms'

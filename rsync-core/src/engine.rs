@@ -13,6 +13,8 @@ use crate::generator::Generator;
 use crate::guard;
 use crate::holding;
 use crate::io::Held;
+use crate::links;
+use crate::list::Kind;
 use crate::options::{Backups, Options};
 use crate::receiver;
 use crate::run::Run;
@@ -22,7 +24,7 @@ use crate::spec;
 use crate::stats::Stats;
 use async_lock::OnceCell;
 use futures_util::future::{Either, select};
-use libflexsc::Handle;
+use libflexsc::{At, Handle};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -202,6 +204,12 @@ impl Sync {
 
     async fn synchronise(&self, run: &Run<'_>, destination: &[u8]) -> Result<(), Error> {
         let options = &self.options;
+        if options.munge_links {
+            let found = run.io.stat_follow(At::Cwd, links::MUNGED_DIR).await;
+            if found.is_ok_and(|found| found.kind == Kind::Directory) {
+                return Err(Error::Munged);
+            }
+        }
         let rules = holding::protecting(options, backup::protecting(options));
         let filters = FilterList::read(&run.io, &rules, options.delete_excluded, options.from0);
         let filters = Rc::new(filters.await?);
@@ -272,6 +280,7 @@ impl Sync {
             to_generator,
             targets: RefCell::default(),
             transfers: RefCell::default(),
+            linked: RefCell::default(),
             alternates,
             temp_dir,
             temp_dir_claimed: OnceCell::new(),

@@ -63,6 +63,13 @@ pub enum Event<'a> {
     Cleaned(&'a [u8]),
     /// What arguments name is not there, and would be deleted at the destination; told by [`Sync::list`](crate::Sync::list).
     Missing(&'a [u8]),
+    /// A symbolic link was left out that leads out of the transfer.
+    UnsafeLink {
+        /// Its path.
+        path: &'a [u8],
+        /// Where it points to.
+        target: &'a [u8],
+    },
     /// A source was left out.
     Skipped {
         /// Its path.

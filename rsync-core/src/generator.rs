@@ -165,6 +165,9 @@ impl<'a, 'o> Generator<'a, 'o> {
             Ok(found) if target.want.is_none() && found.kind == Kind::Symlink => {
                 return self.follow(target).await;
             }
+            Ok(found) if self.keeps_link(&parent_dir, target.name(), &found).await => {
+                return self.follow(target).await;
+            }
             // What only leads to something takes nothing's place.
             Ok(found) if target.want.is_none() && found.kind != Kind::Directory => {
                 return self.failed(target, Action::OpenDirectory, Errno::ENOTDIR);
@@ -215,6 +218,16 @@ impl<'a, 'o> Generator<'a, 'o> {
         State::Failed
     }
 
+    /// Whether a symbolic link is taken for the directory that it points to.
+    async fn keeps_link(&self, parent: &Held, name: &[u8], found: &Attributes) -> bool {
+        let run = self.side.run;
+        if !run.options.keep_dirlinks || found.kind != Kind::Symlink {
+            return false;
+        }
+        let referent = run.io.stat_follow(parent.at(), name).await;
+        referent.is_ok_and(|referent| referent.kind == Kind::Directory)
+    }
+
     /// Opens a directory that a symbolic link leads to, if that stays below the destination.
     async fn follow(&self, target: &Target) -> State {
         let side = self.side;
@@ -228,6 +241,7 @@ impl<'a, 'o> Generator<'a, 'o> {
             (Ok(dir), Ok(found)) => {
                 target.found.set(Some(found));
                 target.gid.set(Some(found.gid));
+                side.linked.borrow_mut().insert(found.inode);
                 side.hold(target, Rc::new(dir));
                 State::Ready
             }

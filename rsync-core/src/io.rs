@@ -17,6 +17,14 @@ use std::task::{self, Waker};
 pub(crate) const SOURCE: i32 =
     libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
 
+/// As [`SOURCE`], or through a symbolic link that is to be followed.
+pub(crate) fn source_flags(followed: bool) -> i32 {
+    match followed {
+        true => SOURCE & !libc::O_NOFOLLOW,
+        false => SOURCE,
+    }
+}
+
 /// How a directory below an argument is opened: never through a symbolic link.
 pub(crate) const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
 
@@ -265,15 +273,16 @@ impl Io {
         }
     }
 
-    /// The checksum of the file `name` in `dir`, which should be `size` bytes long.
+    /// The checksum of the file `name` in `dir`, opened with these flags, which should be `size` bytes long.
     pub(crate) async fn digest(
         &self,
         dir: &Held,
         name: &[u8],
+        flags: i32,
         size: u64,
         algorithm: Algorithm,
     ) -> Result<Digest, Errno> {
-        let file = self.open(dir.at(), name, SOURCE, 0).await?;
+        let file = self.open(dir.at(), name, flags, 0).await?;
         let mut sum = FileSum::new(algorithm);
         let mut buf = self.buffer(size.saturating_add(1));
         loop {

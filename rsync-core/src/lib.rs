@@ -47,6 +47,7 @@ mod generator;
 mod guard;
 mod holding;
 mod io;
+mod links;
 mod listing;
 mod message;
 mod names;

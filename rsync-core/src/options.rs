@@ -25,6 +25,19 @@ pub struct Options {
     pub dirs: bool,
     /// Copy symbolic links as links (`-l`); else they are skipped.
     pub links: bool,
+    /// Copy what symbolic links of the source point to (`-L`, `--copy-links`).
+    pub copy_links: bool,
+    /// Copy what symbolic links point to that lead out of the transfer (`--copy-unsafe-links`).
+    pub copy_unsafe_links: bool,
+    /// Copy directories that symbolic links point to (`-k`, `--copy-dirlinks`).
+    pub copy_dirlinks: bool,
+    /// Leave symbolic links out that lead out of the transfer (`--safe-links`).
+    pub safe_links: bool,
+    /// Take `/rsyncd-munged/` off the targets of symbolic links, which a receiver has put there (`--munge-links`).
+    pub munge_links: bool,
+    /// Take a symbolic link of the destination for the directory that it points to, where the source has a directory
+    /// (`-K`, `--keep-dirlinks`): if that is below the destination, else it is an error.
+    pub keep_dirlinks: bool,
     /// Give files and directories the source's mode bits (`-p`).
     pub perms: bool,
     /// Without [`perms`](Self::perms), make a file that is there executable for whom it is readable, if the source's is for
@@ -211,6 +224,11 @@ impl Options {
     /// How the blocks of a basis are summed up.
     pub(crate) fn block_sum(&self) -> BlockSum {
         BlockSum::new(self.transfer_sum, self.checksum_seed)
+    }
+
+    /// Whether some symbolic links of the source are followed.
+    pub(crate) fn follows_links(&self) -> bool {
+        self.copy_links || self.copy_unsafe_links || self.copy_dirlinks
     }
 
     /// Whether files are written in their own places.

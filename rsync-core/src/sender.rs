@@ -4,7 +4,7 @@
 
 use crate::error::{Action, Cause};
 use crate::event::Event;
-use crate::io::{Held, SOURCE, c_name};
+use crate::io::{Held, c_name, source_flags};
 use crate::list::{Attributes, FileId, Kind};
 use crate::matcher::Matcher;
 use crate::message::{Delta, End, FromSender, Request, ToSender};
@@ -93,7 +93,18 @@ impl Server<'_, '_> {
             (now.kind, now.inode, now.size, now.mtime)
                 == (read.kind, read.inode, read.size, read.mtime)
         };
-        let cause = match self.run.io.stat(held.at(), name).await {
+        if self.run.options.follows_links() && dir.is_linked(file.index) {
+            // It is in a directory that may be anywhere.
+            let cause = Cause::Errno(Errno::ELOOP);
+            return self.run.fail(path, Action::RemoveSource, cause);
+        }
+        let followed = dir.list.get(file.index).is_some_and(|entry| entry.followed);
+        let flags = if followed {
+            0
+        } else {
+            libc::AT_SYMLINK_NOFOLLOW
+        };
+        let cause = match self.run.io.statx(held.at(), name, flags).await {
             Ok(now) if same(&now) => {
                 let op = Unlinkat::new(held.at(), c_name(name), 0);
                 match self.run.io.handle.submit(op).await {
@@ -130,7 +141,8 @@ impl Server<'_, '_> {
             self.run.fail_errno(path.clone(), action, errno);
             Last::from(End::Failed)
         };
-        let file = match io.open(held.at(), name, SOURCE, 0).await {
+        let flags = source_flags(entry.followed);
+        let file = match io.open(held.at(), name, flags, 0).await {
             Ok(file) => file,
             Err(errno) => return failed(Action::Open, errno),
         };

@@ -41,6 +41,8 @@ pub(crate) struct Side<'a, 'o> {
     pub(crate) to_generator: Sender<ToGenerator>,
     pub(crate) targets: RefCell<HashMap<DirId, Rc<Target>>>,
     pub(crate) transfers: RefCell<HashMap<FileId, Rc<Transfer>>>,
+    /// Directories that are reached by symbolic links, which are not deleted where they really are.
+    pub(crate) linked: RefCell<HashSet<Inode>>,
     /// Other trees to look for files in.
     pub(crate) alternates: Vec<Rc<Held>>,
     /// The directory for temporary files, if they are not where they go.

@@ -9,6 +9,7 @@ use crate::error::{Action, Cause};
 use crate::event::{Event, Rule, Skip};
 use crate::io::{CHUNK, Held, SOURCE, c_name};
 use crate::item::{Differences, Update};
+use crate::links::is_unsafe;
 use crate::list::{Attributes, DirList, Entry, FileId, Kind};
 use crate::message::{Request, ToGenerator, ToSender};
 use crate::side::{Changes, Side, times};
@@ -79,6 +80,12 @@ impl Side<'_, '_> {
         }
     }
 
+    /// Whether a symbolic link is left out, since it leads out of the transfer.
+    fn leaves_out(&self, dir: &Target, target: &[u8]) -> bool {
+        let options = self.run.options;
+        options.safe_links && !options.copy_unsafe_links && is_unsafe(target, &dir.path)
+    }
+
     /// Brings one entry up to date.
     pub(crate) async fn update(
         &self,
@@ -91,6 +98,14 @@ impl Side<'_, '_> {
         let path = target.join(list.name(entry));
         match entry.attributes.kind {
             Kind::Regular => self.regular(target, list, index, entry, &path, found).await,
+            Kind::Symlink
+                if self.run.options.links && self.leaves_out(target, list.target(entry)) =>
+            {
+                self.run.event(Event::UnsafeLink {
+                    path: &path,
+                    target: list.target(entry),
+                });
+            }
             Kind::Symlink if self.run.options.links => {
                 if self.symlink(target, list, entry, &path, found).await {
                     let want = &entry.attributes;
@@ -202,7 +217,7 @@ impl Side<'_, '_> {
         let Some(digest) = digest else { return false };
         // A file that cannot be read is replaced, or that fails and is reported.
         let (io, algorithm) = (&self.run.io, digest.algorithm());
-        io.digest(dir, name, found.size, algorithm).await == Ok(digest)
+        io.digest(dir, name, SOURCE, found.size, algorithm).await == Ok(digest)
     }
 
     /// Sets the attributes of a file whose contents stay; true if that went well.

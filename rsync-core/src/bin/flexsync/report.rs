@@ -276,6 +276,11 @@ impl Observer for Reporter {
                     Escaped(path)
                 ));
             }
+            Event::UnsafeLink { path, target } if self.verbose > 1 => self.line(format_args!(
+                "ignoring unsafe symlink \"{}\" -> \"{}\"",
+                Escaped(path),
+                Escaped(target)
+            )),
             Event::NoAlternate { path, errno } => self.error(format_args!(
                 "cannot look for files in \"{}\", and goes on without: {errno}",
                 Escaped(path)

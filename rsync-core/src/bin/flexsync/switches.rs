@@ -13,7 +13,7 @@ pub(crate) struct Switch {
     pub(crate) set: fn(&mut Command, bool),
 }
 
-pub(crate) const SWITCHES: [Switch; 44] = [
+pub(crate) const SWITCHES: [Switch; 50] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -71,6 +71,42 @@ pub(crate) const SWITCHES: [Switch; 44] = [
         short: Some('l'),
         help: "Copy symbolic links as links; without it they are skipped",
         set: |command, on| command.options.links = on,
+    },
+    Switch {
+        name: "copy-links",
+        short: Some('L'),
+        help: "Copy what symbolic links point to",
+        set: |command, on| command.options.copy_links = on,
+    },
+    Switch {
+        name: "copy-unsafe-links",
+        short: None,
+        help: "Copy what symbolic links point to that lead out of the SRC",
+        set: |command, on| command.options.copy_unsafe_links = on,
+    },
+    Switch {
+        name: "safe-links",
+        short: None,
+        help: "Leave out symbolic links that lead out of the SRC",
+        set: |command, on| command.options.safe_links = on,
+    },
+    Switch {
+        name: "munge-links",
+        short: None,
+        help: "Take the prefix off symbolic links that a receiver has put there to make them safe",
+        set: |command, on| command.options.munge_links = on,
+    },
+    Switch {
+        name: "copy-dirlinks",
+        short: Some('k'),
+        help: "Copy directories that symbolic links point to",
+        set: |command, on| command.options.copy_dirlinks = on,
+    },
+    Switch {
+        name: "keep-dirlinks",
+        short: Some('K'),
+        help: "Take a symbolic link in DST for the directory in DST that it points to, where SRC has a directory",
+        set: |command, on| command.options.keep_dirlinks = on,
     },
     Switch {
         name: "perms",
