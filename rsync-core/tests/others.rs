@@ -262,6 +262,8 @@ fn a_directory_that_is_swapped_for_a_symlink_leads_nowhere() {
                     &["-rI", "--no-W"],
                     &["-aI", "--inplace"],
                     &["-aI", "--delay-updates"],
+                    &["-aK", "--delete"],
+                    &["-aIK", "--inplace"],
                 ] {
                     // What is not where it should be may well fail.
                     let arguments = [options, &["src/", "dst"]].concat();
