@@ -8,6 +8,9 @@ complete -c flexsync -l out-format -d 'Show files as FORMAT says: %i changes, %n
 complete -c flexsync -l backup-dir -d 'Keep backups in DIR (below DST, unless it begins with a slash) and not beside the files; implies --backup' -r
 complete -c flexsync -l suffix -d 'Append SUFFIX to the names of backups: ~ unless there is a --backup-dir' -r
 complete -c flexsync -l partial-dir -d 'Keep such files in DIR (of each directory, unless it begins with a slash) instead, and make use of them the next time; implies --partial' -r
+complete -c flexsync -l link-dest -d 'Make files hard links to those of DIR (below DST, unless it begins with a slash) that are just as wanted; may be given several times' -r
+complete -c flexsync -l copy-dest -d 'Copy files that DST does not have from DIR if they are the same there' -r
+complete -c flexsync -l compare-dest -d 'Leave out of DST what is just as wanted in DIR' -r
 complete -c flexsync -s T -l temp-dir -d 'Make temporary files in DIR (below DST, unless it begins with a slash)' -r
 complete -c flexsync -l checksum-choice -l cc -d 'Use the checksum NAME: auto, xxh128, xxh3, xxh64, md5, md4, sha1, or none, which transfers whole files; or NAME,NAME for transfers and for -c' -r
 complete -c flexsync -l checksum-seed -d 'Begin the checksum of each block with NUM' -r
@@ -33,6 +36,18 @@ complete -c flexsync -s m -l prune-empty-dirs -d 'Leave out directories that hav
 complete -c flexsync -l no-prune-empty-dirs
 complete -c flexsync -s l -l links -d 'Copy symbolic links as links; without it they are skipped'
 complete -c flexsync -l no-links
+complete -c flexsync -s L -l copy-links -d 'Copy what symbolic links point to'
+complete -c flexsync -l no-copy-links
+complete -c flexsync -l copy-unsafe-links -d 'Copy what symbolic links point to that lead out of the SRC'
+complete -c flexsync -l no-copy-unsafe-links
+complete -c flexsync -l safe-links -d 'Leave out symbolic links that lead out of the SRC'
+complete -c flexsync -l no-safe-links
+complete -c flexsync -l munge-links -d 'Take the prefix off symbolic links that a receiver has put there to make them safe'
+complete -c flexsync -l no-munge-links
+complete -c flexsync -s k -l copy-dirlinks -d 'Copy directories that symbolic links point to'
+complete -c flexsync -l no-copy-dirlinks
+complete -c flexsync -s K -l keep-dirlinks -d 'Take a symbolic link in DST for the directory in DST that it points to, where SRC has a directory'
+complete -c flexsync -l no-keep-dirlinks
 complete -c flexsync -s p -l perms -d 'Keep permissions'
 complete -c flexsync -l no-perms
 complete -c flexsync -s E -l executability -d 'Keep executability, without --perms'
@@ -91,6 +106,12 @@ complete -c flexsync -l delete-missing-args -d 'Delete at DST what SRCs name tha
 complete -c flexsync -l no-delete-missing-args
 complete -c flexsync -l mkpath -d 'Make what is missing of DST\'s path'
 complete -c flexsync -l no-mkpath
+complete -c flexsync -l inplace -d 'Write changes into the files themselves; one whose transfer ends early is neither old nor new'
+complete -c flexsync -l no-inplace
+complete -c flexsync -l append -d 'Append to shorter files what the source has more, and leave others alone that are there'
+complete -c flexsync -l no-append
+complete -c flexsync -l append-verify -d 'Like --append, and transfer a file anew if what was there differs from the source'
+complete -c flexsync -l no-append-verify
 complete -c flexsync -l partial -d 'Keep what has come of a file when the run is stopped or the file fails, in its place'
 complete -c flexsync -l no-partial
 complete -c flexsync -l delay-updates -d 'Put all files in their places at the end; until then they are in .~tmp~ or the --partial-dir'

@@ -18,10 +18,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
 
 /// What becomes of the old name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Backup {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Backup<'a> {
     /// It stays until the new file takes it, so that it is never missing.
     Link,
+    /// It stays, and so does this file under it, of which a copy is made.
+    Copy(&'a Held),
     /// It is gone.
     Move,
 }
@@ -87,7 +89,7 @@ impl Side<'_, '_> {
         &self,
         dir: &Held,
         path: &[u8],
-        backup: Backup,
+        backup: Backup<'_>,
     ) -> Result<(), Errno> {
         let Some(Backups { dir: place, suffix }) = &self.run.options.backup else {
             return Ok(());
@@ -128,7 +130,7 @@ impl Side<'_, '_> {
         name: &[u8],
         place: &Held,
         new: &[u8],
-        backup: Backup,
+        backup: Backup<'_>,
     ) -> Result<(), Errno> {
         let handle = &self.run.io.handle;
         let link = || Linkat::new(dir.at(), c_name(name), place.at(), c_name(new), 0);
@@ -137,7 +139,10 @@ impl Side<'_, '_> {
             let (name, new) = (c_name(name), c_name(new));
             handle.submit(Renameat2::new(dir.at(), name, place.at(), new, flags))
         };
-        if backup == Backup::Link {
+        if let Backup::Copy(file) = backup {
+            return self.copy_backup(file, dir, (place, new)).await;
+        }
+        if matches!(backup, Backup::Link) {
             let mut linked = handle.submit(link()).await;
             if linked == Err(Errno::EEXIST) {
                 handle.submit(older()).await?;
@@ -159,6 +164,47 @@ impl Side<'_, '_> {
             Err(Errno::EINVAL) => rename(0).await,
             renamed => renamed,
         }
+    }
+
+    /// Makes a copy of a file in `dir`, attributes included, under a name in another directory. Until it is complete it is a
+    /// temporary file of `dir`.
+    async fn copy_backup(
+        &self,
+        file: &Held,
+        dir: &Held,
+        (place, new): (&Held, &[u8]),
+    ) -> Result<(), Errno> {
+        let run = self.run;
+        let model = run.io.stat_held(file).await?;
+        let (copy, temporary) = run.make_temporary(dir, new, 0o600).await?;
+        let copied = async {
+            run.copy_contents(file, &copy).await?;
+            let made = run.io.stat_held(&copy).await?;
+            let (uid, gid) = self.given(&model, &made);
+            let changes = Changes {
+                uid,
+                gid,
+                mode: Some(model.mode),
+                mtime: Some(model.mtime),
+            };
+            self.set_open(&copy, changes, new).await;
+            let op = Renameat2::new(dir.at(), c_name(&temporary), place.at(), c_name(new), 0);
+            run.io.handle.submit(op).await
+        };
+        let copied = copied.await;
+        if copied.is_err() {
+            let op = Unlinkat::new(dir.at(), c_name(&temporary), 0);
+            let _ = run.io.handle.submit(op).await;
+        }
+        copied
+    }
+
+    /// The owner and group of `model` that differ from those of what was `made`, as far as they may be given.
+    fn given(&self, model: &Attributes, made: &Attributes) -> (Option<u32>, Option<u32>) {
+        let identity = &self.run.options.identity;
+        let uid = identity.is_root() && model.uid != made.uid;
+        let gid = identity.may_give(model.gid) && model.gid != made.gid;
+        (uid.then_some(model.uid), gid.then_some(model.gid))
     }
 
     /// The directory for the backups of the files in `parent`.
@@ -228,20 +274,12 @@ impl Side<'_, '_> {
         let model = self.run.io.open_beneath(root, path).await?;
         let model = self.run.io.stat_held(&model).await?;
         let made = self.run.io.stat_held(dir).await?;
+        let (uid, gid) = self.given(&model, &made);
         let changes = Changes {
-            uid: (model.uid != made.uid).then_some(model.uid),
-            gid: (model.gid != made.gid).then_some(model.gid),
+            uid,
+            gid,
             mode: Some(model.mode | 0o700),
             mtime: None,
-        };
-        let identity = &self.run.options.identity;
-        let changes = match identity.is_root() {
-            true => changes,
-            false => Changes {
-                uid: None,
-                gid: changes.gid.filter(|gid| identity.may_give(*gid)),
-                ..changes
-            },
         };
         self.set_open(dir, changes, path).await;
         Ok(())

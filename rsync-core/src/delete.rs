@@ -365,7 +365,8 @@ impl Side<'_, '_> {
             outer.well = false;
             return None;
         }
-        if self.is_mounted(&found) || self.is_backup_dir(&found) {
+        let linked = self.linked.borrow().contains(&found.inode);
+        if linked || self.is_mounted(&found) || self.is_backup_dir(&found) {
             self.run.event(Event::NotEmpty(path));
             outer.kept = true;
             return None;

@@ -2,6 +2,7 @@
 
 //! One synchronisation from its arguments to its figures.
 
+use crate::alternates;
 use crate::backup;
 use crate::block::Layout;
 use crate::destination::{self, Destination, failure};
@@ -12,6 +13,8 @@ use crate::generator::Generator;
 use crate::guard;
 use crate::holding;
 use crate::io::Held;
+use crate::links;
+use crate::list::Kind;
 use crate::options::{Backups, Options};
 use crate::receiver;
 use crate::run::Run;
@@ -21,7 +24,7 @@ use crate::spec;
 use crate::stats::Stats;
 use async_lock::OnceCell;
 use futures_util::future::{Either, select};
-use libflexsc::Handle;
+use libflexsc::{At, Handle};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -166,6 +169,9 @@ impl Sync {
                 }));
             }
         }
+        if let Some((one, other)) = self.options.conflict() {
+            return Err(Error::Conflict(one, other));
+        }
         if let Some(dir) = &self.options.partial_dir {
             if !holding::is_holding_name(dir) {
                 return Err(Error::BadName(dir.clone()));
@@ -198,6 +204,12 @@ impl Sync {
 
     async fn synchronise(&self, run: &Run<'_>, destination: &[u8]) -> Result<(), Error> {
         let options = &self.options;
+        if options.munge_links {
+            let found = run.io.stat_follow(At::Cwd, links::MUNGED_DIR).await;
+            if found.is_ok_and(|found| found.kind == Kind::Directory) {
+                return Err(Error::Munged);
+            }
+        }
         let rules = holding::protecting(options, backup::protecting(options));
         let filters = FilterList::read(&run.io, &rules, options.delete_excluded, options.from0);
         let filters = Rc::new(filters.await?);
@@ -249,6 +261,10 @@ impl Sync {
             (Some(path), Some(root)) => Some(Rc::new(open_temp_dir(run, root, path).await?)),
             _ => None,
         };
+        let alternates = match &root {
+            Some(root) => alternates::open(run, root).await,
+            None => Vec::new(),
+        };
         let (to_receiver, from_sender) = async_channel::bounded(TO_RECEIVER);
         let (to_sender, requests) = async_channel::bounded(TO_SENDER);
         let (to_generator, inbox) = async_channel::unbounded();
@@ -264,6 +280,8 @@ impl Sync {
             to_generator,
             targets: RefCell::default(),
             transfers: RefCell::default(),
+            linked: RefCell::default(),
+            alternates,
             temp_dir,
             temp_dir_claimed: OnceCell::new(),
             held_back: OnceCell::new(),

@@ -25,6 +25,8 @@ pub enum Action {
     ReadDirectory,
     /// Reading where a symbolic link points to.
     ReadLink,
+    /// Looking at what a symbolic link points to.
+    Follow,
     /// Opening a source file.
     Open,
     /// Reading a source file.
@@ -35,6 +37,8 @@ pub enum Action {
     MakeDirectory,
     /// Making a symbolic link.
     MakeSymlink,
+    /// Making a hard link.
+    Link,
     /// Making a temporary file.
     MakeTemporary,
     /// Writing a temporary file.
@@ -70,11 +74,13 @@ impl Action {
             Self::OpenDirectory => "open directory",
             Self::ReadDirectory => "read directory",
             Self::ReadLink => "read symbolic link",
+            Self::Follow => "find what this symbolic link points to:",
             Self::Open => "open",
             Self::Read => "read",
             Self::ReadBasis => "read the old version of",
             Self::MakeDirectory => "make directory",
             Self::MakeSymlink => "make symbolic link",
+            Self::Link => "make hard link",
             Self::MakeTemporary => "make a temporary file for",
             Self::Write => "write",
             Self::RemoveSource => "remove the source file",
@@ -269,6 +275,8 @@ pub enum Error {
     },
     /// Options that exclude each other.
     Conflict(&'static str, &'static str),
+    /// With [`munge_links`](crate::Options::munge_links): the directory is there that munged links would lead to.
+    Munged,
     /// It was stopped from outside.
     Stopped,
     /// A source and the destination are the same directory.
@@ -310,6 +318,7 @@ impl Error {
             | Self::TempDir { .. }
             | Self::Conflict(..)
             | Self::FilterFile { .. } => exit::USAGE,
+            Self::Munged => exit::UNSUPPORTED,
             Self::Stopped => exit::SIGNAL,
             Self::ReadList { .. } => exit::FILE_IO,
             Self::Destination(failure) if failure.action == Action::MakeDirectory => exit::FILE_IO,
@@ -382,6 +391,9 @@ impl fmt::Display for Error {
                     "{one} cannot be used with {other}: leave one of them out"
                 )
             }
+            Self::Munged => f.write_str(
+                "--munge-links is not safe while there is a directory /rsyncd-munged: remove it, or leave the option out",
+            ),
             Self::Stopped => f.write_str("stopped before the end: run again to complete it"),
             Self::FilterFile { path, line, error } => {
                 write!(f, "\"{}\", line {line}: {error}", Escaped(path))

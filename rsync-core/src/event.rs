@@ -5,6 +5,7 @@
 use crate::error::Failure;
 use crate::item::Item;
 use crate::search::Search;
+use libflexsc::Errno;
 
 /// Something that happened, or in a dry run would have. Paths are relative to the destination, except in failures.
 #[derive(Clone, Copy, Debug)]
@@ -51,10 +52,24 @@ pub enum Event<'a> {
         /// The path of the backup: below the directory for backups, if there is one, else below the destination.
         to: &'a [u8],
     },
+    /// A directory of [`alternates`](crate::Options::alternates) cannot be opened; nothing is found in it.
+    NoAlternate {
+        /// The directory as given.
+        path: &'a [u8],
+        /// Why.
+        errno: Errno,
+    },
     /// A temporary file was removed that a run before this one had left when it was killed.
     Cleaned(&'a [u8]),
     /// What arguments name is not there, and would be deleted at the destination; told by [`Sync::list`](crate::Sync::list).
     Missing(&'a [u8]),
+    /// A symbolic link was left out that leads out of the transfer.
+    UnsafeLink {
+        /// Its path.
+        path: &'a [u8],
+        /// Where it points to.
+        target: &'a [u8],
+    },
     /// A source was left out.
     Skipped {
         /// Its path.

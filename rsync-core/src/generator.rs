@@ -99,7 +99,12 @@ impl<'a, 'o> Generator<'a, 'o> {
     async fn directory(&self, target: Rc<Target>, listing: Listing) {
         let side = self.side;
         match &target.parent {
-            None if listing.parent.is_none() => self.establish_root(&target),
+            None if listing.parent.is_none() => {
+                if side.found.is_none() {
+                    target.model.set(side.model_directory(&target).await);
+                }
+                self.establish_root(&target);
+            }
             None => {}
             Some(parent) => {
                 let empty = listing.list.entries().is_empty();
@@ -141,6 +146,7 @@ impl<'a, 'o> Generator<'a, 'o> {
             State::Ready => side.directory(parent).await,
             State::Absent if options.existing => return State::Failed,
             State::Absent => {
+                target.model.set(side.model_directory(target).await);
                 self.announce(target);
                 return State::Absent;
             }
@@ -157,6 +163,9 @@ impl<'a, 'o> Generator<'a, 'o> {
         };
         match found {
             Ok(found) if target.want.is_none() && found.kind == Kind::Symlink => {
+                return self.follow(target).await;
+            }
+            Ok(found) if self.keeps_link(&parent_dir, target.name(), &found).await => {
                 return self.follow(target).await;
             }
             // What only leads to something takes nothing's place.
@@ -200,12 +209,23 @@ impl<'a, 'o> Generator<'a, 'o> {
             Err(Errno::ENOENT) => {}
             Err(errno) => return self.failed(target, Action::Stat, errno),
         }
+        target.model.set(side.model_directory(target).await);
         self.make(target, parent, &parent_dir).await
     }
 
     fn failed(&self, target: &Target, action: Action, cause: impl Into<Cause>) -> State {
         self.side.fail(&target.path, action, cause);
         State::Failed
+    }
+
+    /// Whether a symbolic link is taken for the directory that it points to.
+    async fn keeps_link(&self, parent: &Held, name: &[u8], found: &Attributes) -> bool {
+        let run = self.side.run;
+        if !run.options.keep_dirlinks || found.kind != Kind::Symlink {
+            return false;
+        }
+        let referent = run.io.stat_follow(parent.at(), name).await;
+        referent.is_ok_and(|referent| referent.kind == Kind::Directory)
     }
 
     /// Opens a directory that a symbolic link leads to, if that stays below the destination.
@@ -221,6 +241,7 @@ impl<'a, 'o> Generator<'a, 'o> {
             (Ok(dir), Ok(found)) => {
                 target.found.set(Some(found));
                 target.gid.set(Some(found.gid));
+                side.linked.borrow_mut().insert(found.inode);
                 side.hold(target, Rc::new(dir));
                 State::Ready
             }
@@ -230,13 +251,16 @@ impl<'a, 'o> Generator<'a, 'o> {
 
     /// Counts and reports a directory that is made.
     fn announce(&self, target: &Target) {
-        if target.want.is_none() {
-            return;
-        }
-        self.side.run.stats().created.add(Kind::Directory);
-        let differences = Differences {
-            new: true,
-            ..Differences::default()
+        let Some(want) = target.want else { return };
+        let differences = match target.model.get() {
+            Some(model) => self.side.differences_to_model(&want, &model),
+            None => {
+                self.side.run.stats().created.add(Kind::Directory);
+                Differences {
+                    new: true,
+                    ..Differences::default()
+                }
+            }
         };
         self.side.tell_directory(target, Update::Made, differences);
     }
@@ -374,7 +398,7 @@ impl<'a, 'o> Generator<'a, 'o> {
                     });
                     continue;
                 }
-                if side.is_settled(want, found_here) {
+                if !side.prefers_alternates() && side.is_settled(want, found_here) {
                     side.tell_unchanged(target, list, entry);
                     side.done(target, index as u32, want, found_here).await;
                     if want.kind == Kind::Regular {

@@ -78,6 +78,7 @@ pub(crate) async fn check(
                 name,
                 attributes,
                 extent: Extent::Whole,
+                ..
             } => {
                 let path = spec::join(&here, name);
                 let beside = at.is_empty() && *first == destination.inode;

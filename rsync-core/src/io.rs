@@ -4,7 +4,7 @@
 
 use crate::list::Attributes;
 use crate::strong::{Algorithm, Digest, FileSum};
-use libflexsc::op::{Close, OpenHow, Openat, Openat2, Read, Statx, Write};
+use libflexsc::op::{Close, OpenHow, Openat, Openat2, Pread, Read, Statx, Write};
 use libflexsc::{At, Errno, Handle, IoBuf as _, Pending, SharedFd};
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
@@ -16,6 +16,14 @@ use std::task::{self, Waker};
 /// How a regular file is opened for reading: not through a symbolic link, and never waiting for a peer of a named pipe.
 pub(crate) const SOURCE: i32 =
     libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+
+/// As [`SOURCE`], or through a symbolic link that is to be followed.
+pub(crate) fn source_flags(followed: bool) -> i32 {
+    match followed {
+        true => SOURCE & !libc::O_NOFOLLOW,
+        false => SOURCE,
+    }
+}
 
 /// How a directory below an argument is opened: never through a symbolic link.
 pub(crate) const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
@@ -265,15 +273,16 @@ impl Io {
         }
     }
 
-    /// The checksum of the file `name` in `dir`, which should be `size` bytes long.
+    /// The checksum of the file `name` in `dir`, opened with these flags, which should be `size` bytes long.
     pub(crate) async fn digest(
         &self,
         dir: &Held,
         name: &[u8],
+        flags: i32,
         size: u64,
         algorithm: Algorithm,
     ) -> Result<Digest, Errno> {
-        let file = self.open(dir.at(), name, SOURCE, 0).await?;
+        let file = self.open(dir.at(), name, flags, 0).await?;
         let mut sum = FileSum::new(algorithm);
         let mut buf = self.buffer(size.saturating_add(1));
         loop {
@@ -286,6 +295,34 @@ impl Io {
                 return Ok(sum.finish());
             }
         }
+    }
+
+    /// Adds the first `length` bytes of a file to a checksum; the file's position stays. `ENODATA` if there are fewer.
+    pub(crate) async fn sum(
+        &self,
+        file: &Held,
+        length: u64,
+        sum: &mut FileSum,
+    ) -> Result<(), Errno> {
+        let mut done = 0;
+        let mut buf = self.buffer(length);
+        while done < length {
+            let op = Pread::new(file.fd(), buf, done);
+            let (count, back) = self.handle.submit(op).await;
+            buf = back;
+            match count {
+                Ok(0) => return Err(Errno::ENODATA),
+                Ok(count) => {
+                    let count = (count as u64).min(length - done);
+                    sum.update(&buf[..count as usize]);
+                    done += count;
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        self.recycle(buf);
+        Ok(())
     }
 
     /// All of the file `name` relative to `dir`, which is opened with `flags`; `EFBIG` if it is longer than `most` bytes.

@@ -13,6 +13,8 @@ pub enum Update {
     Transferred,
     /// It was made, or made anew, without a transfer: a directory, a symbolic link.
     Made,
+    /// It was made a hard link to another file.
+    Linked,
     /// At most its attributes were set.
     Kept,
 }
@@ -100,6 +102,7 @@ impl fmt::Display for Item<'_> {
         f.write_str(match self.update {
             Update::Transferred => ">",
             Update::Made => "c",
+            Update::Linked => "h",
             Update::Kept => ".",
         })?;
         f.write_str(match self.attributes.kind {
@@ -112,7 +115,7 @@ impl fmt::Display for Item<'_> {
         if differences.new {
             return f.write_str("+++++++++");
         }
-        if self.update == Update::Kept && differences.is_empty() {
+        if self.update != Update::Transferred && differences.is_empty() {
             return f.write_str("         ");
         }
         let time = if differences.time_of_transfer {

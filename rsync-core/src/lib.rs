@@ -38,6 +38,7 @@ pub mod strong;
 pub mod table;
 pub mod token;
 
+mod alternates;
 mod backup;
 mod delete;
 mod destination;
@@ -46,6 +47,7 @@ mod generator;
 mod guard;
 mod holding;
 mod io;
+mod links;
 mod listing;
 mod message;
 mod names;
@@ -70,6 +72,6 @@ pub use self::{
     error::{Error, Failure},
     event::{Event, Observer},
     item::Item,
-    options::{Backups, Identity, MountPoints, Options},
+    options::{Alternate, Alternates, Append, Backups, Identity, MountPoints, Options},
     stats::Stats,
 };

@@ -108,6 +108,8 @@ pub struct Entry {
     pub(crate) extent: Extent,
     /// Whether its path is shown with a slash before it.
     pub(crate) absolute: bool,
+    /// Whether the source has a symbolic link to it.
+    pub(crate) followed: bool,
     /// Which of the source directories that make up this one holds the entry.
     pub part: u32,
     /// For a directory, what its own list is called.
@@ -145,17 +147,20 @@ impl DirList {
             target,
             extent: Extent::Whole,
             absolute: false,
+            followed: false,
             part,
             dir: 0,
             attributes,
         });
     }
 
-    /// Says of the entry that was appended last how much of it takes part, and how its path is shown.
-    pub(crate) fn describe(&mut self, extent: Extent, absolute: bool) {
+    /// Says of the entry that was appended last how much of it takes part, how its path is shown, and whether the source has
+    /// a symbolic link to it.
+    pub(crate) fn describe(&mut self, extent: Extent, absolute: bool, followed: bool) {
         if let Some(last) = self.entries.last_mut() {
             last.extent = extent;
             last.absolute = absolute;
+            last.followed = followed;
         }
     }
 

@@ -8,6 +8,9 @@
 //! has exactly its length left. Of several equal blocks the one that follows the last match is preferred, since
 //! adjacent references are cheapest, else the first.
 //!
+//! A target that is written over its basis takes no block of it that begins before the place where the target has got to: that
+//! is overwritten by then. There the block at the very same place goes first, since nothing has to be written for it.
+//!
 //! The target comes in pieces of any size; what is kept of it is at most a block, a literal token and a piece.
 
 use crate::signature::Signature;
@@ -68,6 +71,10 @@ impl std::ops::AddAssign for MatchStats {
 #[derive(Debug)]
 pub struct Matcher {
     table: Table,
+    // Whether the target is written over the basis.
+    in_place: bool,
+    // Where in the target `window` begins.
+    start: u64,
     // The target from the first byte that no token covers yet.
     window: Vec<u8>,
     // Where in `window` pending literal bytes start, and where the search stands.
@@ -87,6 +94,8 @@ impl Matcher {
         let file = FileSum::new(signature.sum().algorithm());
         Self {
             table: Table::new(signature),
+            in_place: false,
+            start: 0,
             window: Vec::new(),
             literal: 0,
             position: 0,
@@ -94,6 +103,14 @@ impl Matcher {
             next: None,
             file,
             stats: MatchStats::default(),
+        }
+    }
+
+    /// A search for blocks that are still there when the target is written over the basis from its start on.
+    pub fn in_place(signature: Signature) -> Self {
+        Self {
+            in_place: true,
+            ..Self::new(signature)
         }
     }
 
@@ -105,6 +122,7 @@ impl Matcher {
             self.search(emit);
             if self.literal >= self.window.len() / 2 {
                 self.window.drain(..self.literal);
+                self.start += self.literal as u64;
                 self.position -= self.literal;
                 self.literal = 0;
             }
@@ -183,6 +201,13 @@ impl Matcher {
     fn lookup(&mut self, sum: u32, length: usize) -> Option<u32> {
         self.stats.hash_hits += 1;
         let candidates = self.table.candidates(sum);
+        // What comes before is overwritten, where the target takes the basis's place.
+        let first = match self.in_place {
+            true => (self.start + self.position as u64).div_ceil(length as u64),
+            false => 0,
+        };
+        let gone = candidates.partition_point(|candidate| u64::from(candidate.block()) < first);
+        let candidates = &candidates[gone..];
         if candidates.is_empty() {
             return None;
         }
@@ -199,8 +224,12 @@ impl Matcher {
             range.is_some_and(|range| range.end - range.start == length as u64)
                 && signature.rolling(*next) == Some(sum)
         };
-        if let Some(next) = self.next.filter(|next| follows(next) && is_block(*next)) {
-            return Some(next);
+        let here = (self.start + self.position as u64) / length as u64;
+        let here = Some(here as u32).filter(|here| self.in_place && u64::from(*here) == first);
+        for block in here.into_iter().chain(self.next) {
+            if u64::from(block) >= first && follows(&block) && is_block(block) {
+                return Some(block);
+            }
         }
         for candidate in candidates.iter().take(MAX_CHAIN) {
             if is_block(candidate.block()) {
@@ -214,6 +243,10 @@ impl Matcher {
     /// Whether what the target holds from `start` of the window on is the short last block.
     fn is_tail(&mut self, last: u32, start: usize) -> bool {
         let signature = self.table.signature();
+        let range = signature.layout().range(last, 1).unwrap_or_default();
+        if self.in_place && range.start < self.start + start as u64 {
+            return false;
+        }
         let data = &self.window[start..];
         let sum = Rolling::of(data).value();
         let Some(expected) = signature.rolling(last) else {

@@ -87,7 +87,8 @@ pub(crate) struct Delta {
 pub(crate) enum End {
     /// All of it was sent.
     Complete {
-        /// Its checksum. `None` for a whole file, of which every byte came in these messages.
+        /// Its checksum. `None` for a whole file, of which every byte came in these messages, or where what the receiver had is
+        /// trusted.
         digest: Option<Digest>,
         /// Its attributes, when they are no longer those of the file list.
         fresh: Option<Attributes>,
@@ -132,6 +133,8 @@ pub(crate) struct Request {
     pub(crate) file: FileId,
     /// The signature of the receiver's basis; `None` asks for the whole file.
     pub(crate) signature: Option<Signature>,
+    /// The bytes that the receiver has, which are not to be sent.
+    pub(crate) start: u64,
     /// Whether a first attempt failed: the file's attributes are to be looked at anew.
     pub(crate) again: bool,
 }

@@ -25,6 +25,19 @@ pub struct Options {
     pub dirs: bool,
     /// Copy symbolic links as links (`-l`); else they are skipped.
     pub links: bool,
+    /// Copy what symbolic links of the source point to (`-L`, `--copy-links`).
+    pub copy_links: bool,
+    /// Copy what symbolic links point to that lead out of the transfer (`--copy-unsafe-links`).
+    pub copy_unsafe_links: bool,
+    /// Copy directories that symbolic links point to (`-k`, `--copy-dirlinks`).
+    pub copy_dirlinks: bool,
+    /// Leave symbolic links out that lead out of the transfer (`--safe-links`).
+    pub safe_links: bool,
+    /// Take `/rsyncd-munged/` off the targets of symbolic links, which a receiver has put there (`--munge-links`).
+    pub munge_links: bool,
+    /// Take a symbolic link of the destination for the directory that it points to, where the source has a directory
+    /// (`-K`, `--keep-dirlinks`): if that is below the destination, else it is an error.
+    pub keep_dirlinks: bool,
     /// Give files and directories the source's mode bits (`-p`).
     pub perms: bool,
     /// Without [`perms`](Self::perms), make a file that is there executable for whom it is readable, if the source's is for
@@ -85,6 +98,9 @@ pub struct Options {
     pub delete_excluded: bool,
     /// Which files take part (`--filter`, `--exclude`, `--include`, `-F`, `-C`).
     pub filters: Filters,
+    /// Other trees to look for files in that are not at the destination, or not as they should be (`--link-dest`, `--copy-dest`,
+    /// `--compare-dest`).
+    pub alternates: Option<Alternates>,
     /// Leave the times of directories alone (`-O`, `--omit-dir-times`).
     pub omit_dir_times: bool,
     /// Leave the times of symbolic links alone (`-J`, `--omit-link-times`).
@@ -120,6 +136,12 @@ pub struct Options {
     /// Keep such files in this directory instead, and make use of them the next time (`--partial-dir`). One that does not begin
     /// with a slash is in each file's directory, made and removed as needed, and is neither sent nor deleted.
     pub partial_dir: Option<Vec<u8>>,
+    /// Write changes into the files themselves (`--inplace`): no second copy of a file is made, other names of it change with it,
+    /// and one whose transfer ends early is neither the old one nor the new.
+    pub inplace: bool,
+    /// Only append what a longer source has more, to the files themselves, and leave others alone that are there
+    /// (`--append`, `--append-verify`).
+    pub append: Option<Append>,
     /// Put all files in their places at the end; until then they are in [`partial_dir`](Self::partial_dir), else in `.~tmp~`
     /// (`--delay-updates`).
     pub delay_updates: bool,
@@ -159,6 +181,35 @@ impl Options {
     }
 }
 
+/// Other trees to look for files in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alternates {
+    /// What is done with a file that is found there.
+    pub kind: Alternate,
+    /// The trees, in the order in which they are looked at: below the destination unless they begin with a slash.
+    pub dirs: Vec<Vec<u8>>,
+}
+
+/// What is done with a file of another tree that is just as wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alternate {
+    /// The destination gets a hard link to it (`--link-dest`), also in place of one that is there.
+    Link,
+    /// The destination gets a copy of it, if it has none (`--copy-dest`).
+    Copy,
+    /// The destination does not have it (`--compare-dest`).
+    Compare,
+}
+
+/// What is done about the part of a growing file that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Append {
+    /// It is taken to be the beginning of the source's (`--append`).
+    Trust,
+    /// It is compared by a checksum, and the file is transferred anew if it differs (`--append-verify`).
+    Verify,
+}
+
 /// Where the old versions of files are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backups {
@@ -173,6 +224,29 @@ impl Options {
     /// How the blocks of a basis are summed up.
     pub(crate) fn block_sum(&self) -> BlockSum {
         BlockSum::new(self.transfer_sum, self.checksum_seed)
+    }
+
+    /// Whether some symbolic links of the source are followed.
+    pub(crate) fn follows_links(&self) -> bool {
+        self.copy_links || self.copy_unsafe_links || self.copy_dirlinks
+    }
+
+    /// Whether files are written in their own places.
+    pub(crate) fn in_place(&self) -> bool {
+        self.inplace || self.append.is_some()
+    }
+
+    /// Options of which one excludes the other.
+    pub(crate) fn conflict(&self) -> Option<(&'static str, &'static str)> {
+        let one = match self.append {
+            Some(_) => "--append",
+            None if self.inplace => "--inplace",
+            None => return None,
+        };
+        if self.partial_dir.is_some() {
+            return Some((one, "--partial-dir"));
+        }
+        self.delay_updates.then_some((one, "--delay-updates"))
     }
 
     /// Whether what has come of a file is kept when its transfer ends early.

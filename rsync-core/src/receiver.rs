@@ -2,11 +2,14 @@
 
 //! The receiver: makes files of tokens, beside the old ones, and then puts them in their place.
 
+mod in_place;
+
 use crate::error::{Action, Cause};
 use crate::holding::Delayed;
 use crate::io::{CHUNK, Held};
 use crate::list::{Attributes, FileId, Kind};
 use crate::message::{Delta, End, FromSender, ToGenerator};
+use crate::options::Append;
 use crate::patch::{self, PatchError};
 use crate::side::{Changes, Side};
 use crate::strong::{Digest, FileSum};
@@ -106,6 +109,8 @@ struct Output<'a, 'o> {
     temp: Option<Rc<Unfinished>>,
     /// Bytes that are still to be written.
     gathered: Vec<u8>,
+    /// How far the file has come, what is gathered included.
+    at: u64,
     /// Where somebody asks for it.
     sum: Option<FileSum>,
     /// Bytes that came for it.
@@ -117,14 +122,16 @@ impl<'a, 'o> Output<'a, 'o> {
     fn new(side: &'a Side<'a, 'o>, transfer: &'a Transfer) -> Self {
         let basis = transfer.basis.borrow().clone();
         let options = side.run.options;
-        let sum = (basis.is_some() || options.digests && !options.checksum)
-            .then(|| FileSum::new(options.transfer_sum));
+        let verified = transfer.start.get() > 0 && options.append == Some(Append::Verify);
+        let told = options.digests && !options.checksum && options.append.is_none();
+        let sum = (basis.is_some() || verified || told).then(|| FileSum::new(options.transfer_sum));
         Self {
             side,
             transfer,
             basis,
             temp: None,
             gathered: Vec::new(),
+            at: transfer.start.get(),
             sum,
             came: 0,
             failed: None,
@@ -163,6 +170,8 @@ impl<'a, 'o> Output<'a, 'o> {
     async fn token(&mut self, token: OwnedToken) -> Result<(), (Action, Cause)> {
         match token {
             OwnedToken::Data(data) if self.basis.is_none() => {
+                // The part that is there comes first in the checksum.
+                self.temp().await?;
                 self.add(&data);
                 let buf = self.write(data).await?;
                 self.side.run.io.recycle(buf);
@@ -179,6 +188,7 @@ impl<'a, 'o> Output<'a, 'o> {
 
     /// Sums up what is literal.
     fn add(&mut self, data: &[u8]) {
+        self.at += data.len() as u64;
         if let Some(sum) = &mut self.sum {
             sum.update(data);
         }
@@ -194,6 +204,13 @@ impl<'a, 'o> Output<'a, 'o> {
         };
         let basis = self.basis.clone().ok_or(update(none))?;
         let mut range = patch::range(&basis.layout, first, count).map_err(update)?;
+        // In its own place, what stays need not be written.
+        let stays = self.side.run.options.in_place() && range.start == self.at;
+        if stays {
+            self.flush(0).await?;
+        }
+        let length = range.end - range.start;
+        self.at += length;
         while !range.is_empty() {
             let start = self.gathered.len();
             let room = (CHUNK - start.min(CHUNK - 1)) as u64;
@@ -210,7 +227,13 @@ impl<'a, 'o> Output<'a, 'o> {
                 sum.update(&self.gathered[start..]);
             }
             range.start += length as u64;
-            self.flush(CHUNK).await?;
+            match stays {
+                true => self.gathered.clear(),
+                false => self.flush(CHUNK).await?,
+            }
+        }
+        if stays {
+            self.skip(length).await?;
         }
         Ok(())
     }
@@ -268,14 +291,21 @@ impl<'a, 'o> Output<'a, 'o> {
         if let Some(temp) = &self.temp {
             return Ok(temp.clone());
         }
+        let action = match self.side.run.options.in_place() {
+            true => Action::Write,
+            false => Action::MakeTemporary,
+        };
         let made = self.make_temp().await;
-        let temp = made.map_err(|errno| (Action::MakeTemporary, errno.into()))?;
+        let temp = made.map_err(|errno| (action, errno.into()))?;
         self.temp = Some(temp.clone());
         Ok(temp)
     }
 
-    async fn make_temp(&self) -> Result<Rc<Unfinished>, Errno> {
+    async fn make_temp(&mut self) -> Result<Rc<Unfinished>, Errno> {
         let (side, transfer) = (self.side, self.transfer);
+        if side.run.options.in_place() {
+            return self.open_in_place().await;
+        }
         let want = self.want().ok_or(Errno::ENOENT)?;
         let (dir, to) = match side.temp_place().await {
             Some(dir) => (dir, side.directory(&transfer.target).await?),
@@ -284,16 +314,20 @@ impl<'a, 'o> Output<'a, 'o> {
                 (dir.clone(), dir)
             }
         };
-        // Until owner and mode are set only the owner may do anything, unless the kernel's default is what is asked for.
-        let first = if self.has_default_mode() {
-            want.mode & 0o777
-        } else {
-            want.mode & 0o700
-        };
-        let modes = (first, self.mode(&want));
+        let modes = (self.first_mode(), self.mode(&want));
         side.run
             .begin(transfer.id, (dir, to), self.name(), modes)
             .await
+    }
+
+    /// The mode that the file is made with. Until owner and mode are set only the owner may do anything, unless the kernel's
+    /// default is what is asked for.
+    fn first_mode(&self) -> u32 {
+        let mode = self.want().map_or(0, |want| want.mode);
+        match self.has_default_mode() {
+            true => mode & 0o777,
+            false => mode & 0o700,
+        }
     }
 
     /// The mode that the file is to have, unless it is what the kernel gives.
@@ -362,25 +396,28 @@ impl<'a, 'o> Output<'a, 'o> {
         fresh: Option<Attributes>,
     ) -> Result<(), Option<(Action, Cause)>> {
         self.flush(0).await?;
+        let mut temp = self.temp().await?;
         let sum = self.sum.take().map(FileSum::finish);
-        if self.basis.is_some() && digest != sum {
+        if (self.basis.is_some() || digest.is_some()) && digest != sum {
             return Err(Some((Action::Update, Cause::Patch(PatchError::Digest))));
         }
-        let mut temp = self.temp().await?;
         let (side, name, target) = (self.side, self.name(), &self.transfer.target);
         let (options, id) = (side.run.options, self.transfer.id);
         let path = target.join(name);
         let Some(want) = fresh.or(self.want()) else {
             return Err(None);
         };
-        if side.temp_dir.is_some() {
+        if side.temp_dir.is_some() && !options.in_place() {
             let failed = |errno: Errno| Some((Action::MakeTemporary, errno.into()));
             let dir = side.workplace(target, &self.transfer.list).await;
             let home = side.run.bring_home(id, temp, dir.map_err(failed)?).await;
             temp = home.map_err(failed)?;
             self.temp = Some(temp.clone());
         }
-        let (uid, gid) = side.new_owner(&want, target);
+        let (uid, gid) = match self.old().filter(|_| options.in_place()) {
+            Some(old) => side.owner(&want, old.uid, Some(old.gid)),
+            None => side.new_owner(&want, target),
+        };
         let changes = Changes {
             uid,
             gid,
@@ -390,6 +427,7 @@ impl<'a, 'o> Output<'a, 'o> {
         let file = temp
             .file()
             .map_err(|errno| Some((Action::Write, errno.into())))?;
+        self.cut(&file).await.map_err(Some)?;
         // A failure here is reported; the contents are good and stay.
         let well = side.set_open(&file, changes, &path).await;
         let synced = match options.fsync {
@@ -423,7 +461,8 @@ impl<'a, 'o> Output<'a, 'o> {
             let mut entry = *entry;
             entry.attributes = want;
             let found = self.transfer.found.as_ref();
-            side.transferred(&self.transfer.list, &entry, &path, found, moved);
+            let compared = self.transfer.model.as_ref().or(found);
+            side.transferred(&self.transfer.list, &entry, &path, compared, moved);
             let index = id.index;
             if options.delay_updates {
                 side.delay(Delayed {
@@ -449,8 +488,10 @@ impl<'a, 'o> Output<'a, 'o> {
             let holding = side.run.make_holding(dir).await.map_err(hold)?;
             return side.run.rename(temp, &holding).await.map_err(hold);
         }
-        side.keep_old(dir, path, self.transfer.found.as_ref())
-            .await?;
+        if !side.run.options.in_place() {
+            side.keep_old(dir, path, self.transfer.found.as_ref())
+                .await?;
+        }
         let renamed = side.run.rename(temp, dir).await;
         renamed.map_err(|errno| (Action::Rename, errno))
     }

@@ -30,8 +30,11 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// For at most `open_files` open files, some of which are the caller's.
-    fn new(open_files: u64) -> Self {
-        let each = (open_files.saturating_sub(48) / 7).clamp(1, 128) as usize;
+    ///
+    /// Each directory of the destination may hold one open in each of `others` trees.
+    fn new(open_files: u64, others: usize) -> Self {
+        let each = open_files.saturating_sub(48) / (7 + others as u64);
+        let each = each.clamp(1, 128) as usize;
         Self {
             directories: each,
             files: each,
@@ -40,9 +43,9 @@ impl Limits {
     }
 
     /// For this process.
-    fn current() -> Self {
+    fn current(others: usize) -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        Self::new(limit.unwrap_or(u64::MAX))
+        Self::new(limit.unwrap_or(u64::MAX), others)
     }
 }
 
@@ -73,7 +76,8 @@ impl<'o> Run<'o> {
         options: &'o Options,
         observer: &'o mut dyn Observer,
     ) -> Self {
-        let limits = Limits::current();
+        let others = options.alternates.as_ref().map(|others| others.dirs.len());
+        let limits = Limits::current(others.unwrap_or(0));
         Self {
             io: Io::new(handle),
             options,

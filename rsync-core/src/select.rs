@@ -6,6 +6,7 @@ use crate::engine::Sync;
 use crate::error::{Action, Cause, Error, Failure};
 use crate::event::{Event, Skip};
 use crate::filter::{FilterList, Scope, Side};
+use crate::links::Resolved;
 use crate::list::{Attributes, Extent, Kind};
 use crate::run::{Run, WINDOW};
 use crate::source::{Item, Root, Sources, What};
@@ -193,8 +194,22 @@ impl Selection<'_, '_> {
                 way,
                 name,
             };
+            let mut followed = false;
+            if matches!(&found, Ok(found) if found.kind == Kind::Symlink) {
+                let path = place.path();
+                let resolved = self.run.resolve(&place.root.dir, &path, &place.way, None);
+                match resolved.await {
+                    Ok(Resolved::Referent(referent)) => {
+                        found = Ok(referent);
+                        followed = true;
+                    }
+                    // The target is read when its turn comes.
+                    Ok(Resolved::Link(_)) => {}
+                    Err((_, errno)) => found = Err(errno),
+                }
+            }
             match found {
-                Ok(found) => self.found(argument, place, found).await,
+                Ok(found) => self.found(argument, place, found, followed).await,
                 Err(errno) => self.missing(argument, place, errno).await,
             }
         }
@@ -267,7 +282,13 @@ impl Selection<'_, '_> {
     }
 
     /// Takes something that is there.
-    async fn found(&mut self, argument: &Argument, place: Place, attributes: Attributes) {
+    async fn found(
+        &mut self,
+        argument: &Argument,
+        place: Place,
+        attributes: Attributes,
+        followed: bool,
+    ) {
         let options = self.run.options;
         let is_directory = attributes.kind == Kind::Directory;
         if is_directory && !options.recursive && !options.dirs {
@@ -290,6 +311,7 @@ impl Selection<'_, '_> {
                 name,
                 attributes,
                 extent: Extent::Whole,
+                followed,
             },
             None => {
                 if path.is_empty() {
@@ -358,6 +380,8 @@ impl Selection<'_, '_> {
                     true => Extent::Alone,
                     false => Extent::Passed,
                 },
+                // Wherever links lead on the way is found when it is opened.
+                followed: false,
             };
             self.ways.insert(path.to_vec());
             self.sources.named.directory(path);

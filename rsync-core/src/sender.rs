@@ -4,15 +4,17 @@
 
 use crate::error::{Action, Cause};
 use crate::event::Event;
-use crate::io::{Held, SOURCE, c_name};
+use crate::io::{Held, c_name, source_flags};
 use crate::list::{Attributes, FileId, Kind};
 use crate::matcher::Matcher;
 use crate::message::{Delta, End, FromSender, Request, ToSender};
+use crate::options::Append;
 use crate::run::Run;
 use crate::search::{Recorder, Search};
 use crate::sent::{Sent, SentMap};
 use crate::signature::Signature;
 use crate::source::Sources;
+use crate::strong::FileSum;
 use crate::token::{Collector, OwnedToken, Token};
 use crate::walk::Walker;
 use async_channel::{Receiver, Sender};
@@ -20,7 +22,7 @@ use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, select_biased};
 use libflexsc::Errno;
-use libflexsc::op::Unlinkat;
+use libflexsc::op::{Lseek, Unlinkat};
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -91,7 +93,18 @@ impl Server<'_, '_> {
             (now.kind, now.inode, now.size, now.mtime)
                 == (read.kind, read.inode, read.size, read.mtime)
         };
-        let cause = match self.run.io.stat(held.at(), name).await {
+        if self.run.options.follows_links() && dir.is_linked(file.index) {
+            // It is in a directory that may be anywhere.
+            let cause = Cause::Errno(Errno::ELOOP);
+            return self.run.fail(path, Action::RemoveSource, cause);
+        }
+        let followed = dir.list.get(file.index).is_some_and(|entry| entry.followed);
+        let flags = if followed {
+            0
+        } else {
+            libc::AT_SYMLINK_NOFOLLOW
+        };
+        let cause = match self.run.io.statx(held.at(), name, flags).await {
             Ok(now) if same(&now) => {
                 let op = Unlinkat::new(held.at(), c_name(name), 0);
                 match self.run.io.handle.submit(op).await {
@@ -128,7 +141,8 @@ impl Server<'_, '_> {
             self.run.fail_errno(path.clone(), action, errno);
             Last::from(End::Failed)
         };
-        let file = match io.open(held.at(), name, SOURCE, 0).await {
+        let flags = source_flags(entry.followed);
+        let file = match io.open(held.at(), name, flags, 0).await {
             Ok(file) => file,
             Err(errno) => return failed(Action::Open, errno),
         };
@@ -155,17 +169,31 @@ impl Server<'_, '_> {
                 self.differences(&source, request.file, &path, signature)
                     .await
             }
-            None => self.whole(&source, request.file).await,
+            None => self.whole(&source, request.file, request.start).await,
         };
         // What closing a file says that was only read does not matter.
         let _ = source.file.close().await;
         last.unwrap_or_else(|errno| failed(Action::Read, errno))
     }
 
-    /// Sends all of a file.
-    async fn whole(&self, source: &Source, file: FileId) -> Result<Last, Errno> {
+    /// Sends all of a file from the byte `start` on.
+    async fn whole(&self, source: &Source, file: FileId, start: u64) -> Result<Last, Errno> {
         let io = &self.run.io;
-        let mut read = 0;
+        let mut sum = None;
+        let mut read = start;
+        if start > source.size {
+            return Ok(End::Changed.into());
+        }
+        if start > 0 {
+            let options = self.run.options;
+            if options.append == Some(Append::Verify) {
+                let mut over = FileSum::new(options.transfer_sum);
+                io.sum(&source.file, start, &mut over).await?;
+                sum = Some(over);
+            }
+            let op = Lseek::new(source.file.fd(), start as i64, libc::SEEK_SET);
+            io.handle.submit(op).await?;
+        }
         loop {
             // Room for one byte too many: a read that leaves it empty has seen the end of the file.
             let (count, mut buf) = io
@@ -178,6 +206,9 @@ impl Server<'_, '_> {
             let room = count < buf.len();
             buf.truncate(count);
             read += count as u64;
+            if let Some(sum) = &mut sum {
+                sum.update(&buf);
+            }
             self.run.stats().matching.literal += count as u64;
             if read > source.size || count == 0 && read < source.size {
                 return Ok(End::Changed.into());
@@ -194,7 +225,7 @@ impl Server<'_, '_> {
                 return Ok(Last {
                     tokens,
                     end: End::Complete {
-                        digest: None,
+                        digest: sum.map(FileSum::finish),
                         fresh: source.fresh,
                     },
                 });
@@ -221,7 +252,10 @@ impl Server<'_, '_> {
         let io = &self.run.io;
         let kept = self.run.options.searches.then(|| signature.clone());
         let mut recorder = kept.as_ref().map(|kept| Recorder::new(*kept.layout()));
-        let mut matcher = Matcher::new(signature);
+        let mut matcher = match self.run.options.in_place() {
+            true => Matcher::in_place(signature),
+            false => Matcher::new(signature),
+        };
         let mut collector = Collector::new();
         let mut take = |collector: &mut Collector, token: Token<'_>| {
             if let Some(recorder) = &mut recorder {

@@ -21,6 +21,13 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
+    /// Whether symbolic links lead to the directory of the entry at a place.
+    pub(crate) fn is_linked(&self, index: u32) -> bool {
+        let part = self.list.get(index).map(|entry| entry.part as usize);
+        let part = part.and_then(|part| self.parts.get(part));
+        part.is_some_and(|(part, _)| !part.root.links.is_empty())
+    }
+
     /// Where the entry at a place is: its directory, its name, its path to be shown.
     pub(crate) fn locate(&self, index: u32) -> Option<(Rc<Held>, &[u8], Vec<u8>)> {
         let entry = self.list.get(index)?;

@@ -41,6 +41,10 @@ pub(crate) struct Side<'a, 'o> {
     pub(crate) to_generator: Sender<ToGenerator>,
     pub(crate) targets: RefCell<HashMap<DirId, Rc<Target>>>,
     pub(crate) transfers: RefCell<HashMap<FileId, Rc<Transfer>>>,
+    /// Directories that are reached by symbolic links, which are not deleted where they really are.
+    pub(crate) linked: RefCell<HashSet<Inode>>,
+    /// Other trees to look for files in.
+    pub(crate) alternates: Vec<Rc<Held>>,
     /// The directory for temporary files, if they are not where they go.
     pub(crate) temp_dir: Option<Rc<Held>>,
     /// Set once temporary files may be made in that.
@@ -260,6 +264,7 @@ impl Side<'_, '_> {
     }
 
     fn close(&self, target: &Target) {
+        target.alternates.replace(None);
         if target.held.borrow_mut().take().is_some() {
             self.open.set(self.open.get().saturating_sub(1));
         }

@@ -60,6 +60,30 @@ impl Part {
         opened.map(Rc::new)
     }
 
+    /// The directory `name` in it, to which a symbolic link leads if it is `followed`.
+    pub(crate) fn inner(&self, name: &[u8], followed: bool) -> Self {
+        let path = join(&self.path, name);
+        if !followed {
+            return Self {
+                path,
+                ..self.clone()
+            };
+        }
+        let root = Root {
+            dir: self.root.dir.clone(),
+            links: join(&self.root.links, &path),
+            path: join(&self.root.path, &path),
+            at: join(&self.root.at, &path),
+            absolute: self.root.absolute,
+            scope: self.scope.clone(),
+        };
+        Self {
+            root: Rc::new(root),
+            path: Vec::new(),
+            ..self.clone()
+        }
+    }
+
     /// Where it is in the transfer.
     pub(crate) fn place(&self) -> Vec<u8> {
         join(&self.root.at, &self.path)
@@ -113,6 +137,8 @@ pub(crate) enum What {
         name: Vec<u8>,
         attributes: Attributes,
         extent: Extent,
+        /// Whether a symbolic link leads to it.
+        followed: bool,
     },
     /// Something that is not there, and is not to be at the destination either.
     Missing { name: Vec<u8> },

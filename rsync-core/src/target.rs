@@ -44,6 +44,10 @@ pub(crate) struct Target {
     pub(crate) origin: Option<Vec<u8>>,
     /// Those that it had before, unless it was made.
     pub(crate) found: Cell<Option<Attributes>>,
+    /// Those of a directory of another tree that it is compared with where it is new.
+    pub(crate) model: Cell<Option<Attributes>>,
+    /// The directories of other trees that stand for it, as long as it is open.
+    pub(crate) alternates: RefCell<Option<Rc<Vec<Rc<Held>>>>>,
     /// Whether it was made, so that nothing can be in it.
     pub(crate) fresh: Cell<bool>,
     /// Whether its mode has bits for the owner that it is not to keep.
@@ -88,6 +92,8 @@ impl Target {
             linked: Cell::default(),
             origin: listing.list.directory_origin().map(<[u8]>::to_vec),
             found: Cell::default(),
+            model: Cell::default(),
+            alternates: RefCell::default(),
             fresh: Cell::default(),
             widened: Cell::default(),
             dirty: Cell::default(),

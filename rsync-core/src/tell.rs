@@ -104,7 +104,7 @@ impl Side<'_, '_> {
         let Some(attributes) = target.want else {
             return;
         };
-        if update == Update::Kept && differences.is_empty() && !self.run.options.unchanged {
+        if differences.is_empty() && !self.run.options.unchanged {
             return;
         }
         self.run.event(Event::Item(Item {

@@ -21,6 +21,10 @@ pub(crate) struct Transfer {
     pub(crate) found: Option<Attributes>,
     /// The bytes of the signature that went with the first request.
     pub(crate) sums: u64,
+    /// What it is compared with where nothing has its name: a file of another tree.
+    pub(crate) model: Option<Attributes>,
+    /// The bytes of the file that stay, and more are appended to.
+    pub(crate) start: Cell<u64>,
     /// What blocks are taken from.
     pub(crate) basis: RefCell<Option<Rc<Basis>>>,
     /// Whether it was requested a second time.

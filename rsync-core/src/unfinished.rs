@@ -26,6 +26,8 @@ pub(crate) struct Unfinished {
     /// The directory that it goes to, and the name that it gets.
     pub(crate) to: Rc<Held>,
     pub(crate) becomes: Vec<u8>,
+    /// Whether it has its name already, and is written there.
+    in_place: bool,
     /// Open as long as it is written.
     file: RefCell<Option<Rc<Held>>>,
     /// The bytes that it has.
@@ -80,6 +82,7 @@ impl Run<'_> {
             name,
             to,
             becomes: becomes.to_vec(),
+            in_place: false,
             file: RefCell::new(Some(Rc::new(file))),
             written: Cell::new(0),
             mode: last,
@@ -87,6 +90,29 @@ impl Run<'_> {
         let known = &self.unfinished;
         known.borrow_mut().insert(id, unfinished.clone());
         Ok(unfinished)
+    }
+
+    /// Has a file of `dir` that has its name already written there.
+    pub(crate) fn begin_in_place(
+        &self,
+        id: FileId,
+        dir: Rc<Held>,
+        name: &[u8],
+        file: Held,
+    ) -> Rc<Unfinished> {
+        let unfinished = Rc::new(Unfinished {
+            dir: dir.clone(),
+            name: name.to_vec(),
+            to: dir,
+            becomes: name.to_vec(),
+            in_place: true,
+            file: RefCell::new(Some(Rc::new(file))),
+            written: Cell::new(0),
+            mode: None,
+        });
+        let known = &self.unfinished;
+        known.borrow_mut().insert(id, unfinished.clone());
+        unfinished
     }
 
     /// Deals with everything that is unfinished when nobody goes on with it.
@@ -100,15 +126,19 @@ impl Run<'_> {
     /// Keeps a file that is not complete, if that is wanted, else removes it.
     pub(crate) async fn give_up(&self, unfinished: &Unfinished) {
         let kept = self.options.keeps_partial() && unfinished.written.get() > 0;
+        let kept = kept && !unfinished.in_place;
         if !kept || self.keep(unfinished).await.is_err() {
             self.discard(unfinished).await;
         }
     }
 
-    /// Removes a temporary file.
+    /// Removes a temporary file. What is written in its place stays as it is.
     pub(crate) async fn discard(&self, unfinished: &Unfinished) {
         if let Some(file) = unfinished.take() {
             let _ = file.close().await;
+        }
+        if unfinished.in_place {
+            return;
         }
         let Unfinished { dir, name, .. } = unfinished;
         let op = Unlinkat::new(dir.at(), c_name(name), 0);
@@ -175,6 +205,9 @@ impl Run<'_> {
 
     /// Gives a file the name that it becomes, in `dir`.
     pub(crate) async fn rename(&self, unfinished: &Unfinished, dir: &Held) -> Result<(), Errno> {
+        if unfinished.in_place {
+            return Ok(());
+        }
         let (from, to) = (c_name(&unfinished.name), c_name(&unfinished.becomes));
         let op = Renameat2::new(unfinished.dir.at(), from, dir.at(), to, 0);
         self.io.handle.submit(op).await
@@ -194,11 +227,13 @@ impl Run<'_> {
             name,
             to: unfinished.to.clone(),
             becomes,
+            in_place: false,
             file: RefCell::new(Some(Rc::new(copy))),
             written: unfinished.written.clone(),
             mode: unfinished.mode,
         };
-        match self.copy_contents(file, &new).await {
+        let target = new.file()?;
+        match self.copy_contents(file, &target).await {
             Ok(()) => Ok(new),
             Err(errno) => {
                 self.discard(&new).await;
@@ -207,7 +242,8 @@ impl Run<'_> {
         }
     }
 
-    async fn copy_contents(&self, file: &Held, copy: &Unfinished) -> Result<(), Errno> {
+    /// Writes all that is in a file, whose position stays, to another.
+    pub(crate) async fn copy_contents(&self, file: &Held, copy: &Held) -> Result<(), Errno> {
         let mut offset = 0;
         let mut buf = self.io.buffer(CHUNK as u64);
         loop {
@@ -226,8 +262,7 @@ impl Run<'_> {
                 Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(errno),
             }
-            let target = copy.file()?;
-            let (written, back) = self.io.write(&target, buf).await;
+            let (written, back) = self.io.write(copy, buf).await;
             written?;
             buf = back;
             buf.resize(CHUNK, 0);

@@ -2,12 +2,14 @@
 
 //! What is done about one entry of a directory: left alone, given attributes, linked, or requested.
 
+use crate::alternates::{Likeness, Model};
 use crate::backup::Backup;
 use crate::block::Layout;
 use crate::error::{Action, Cause};
 use crate::event::{Event, Rule, Skip};
 use crate::io::{CHUNK, Held, SOURCE, c_name};
-use crate::item::Update;
+use crate::item::{Differences, Update};
+use crate::links::is_unsafe;
 use crate::list::{Attributes, DirList, Entry, FileId, Kind};
 use crate::message::{Request, ToGenerator, ToSender};
 use crate::side::{Changes, Side, times};
@@ -78,6 +80,12 @@ impl Side<'_, '_> {
         }
     }
 
+    /// Whether a symbolic link is left out, since it leads out of the transfer.
+    fn leaves_out(&self, dir: &Target, target: &[u8]) -> bool {
+        let options = self.run.options;
+        options.safe_links && !options.copy_unsafe_links && is_unsafe(target, &dir.path)
+    }
+
     /// Brings one entry up to date.
     pub(crate) async fn update(
         &self,
@@ -90,6 +98,14 @@ impl Side<'_, '_> {
         let path = target.join(list.name(entry));
         match entry.attributes.kind {
             Kind::Regular => self.regular(target, list, index, entry, &path, found).await,
+            Kind::Symlink
+                if self.run.options.links && self.leaves_out(target, list.target(entry)) =>
+            {
+                self.run.event(Event::UnsafeLink {
+                    path: &path,
+                    target: list.target(entry),
+                });
+            }
             Kind::Symlink if self.run.options.links => {
                 if self.symlink(target, list, entry, &path, found).await {
                     let want = &entry.attributes;
@@ -115,31 +131,54 @@ impl Side<'_, '_> {
     ) {
         let want = &entry.attributes;
         let name = list.name(entry);
-        if let Some(found) = &found {
-            if self
-                .is_same(target, name, want, found, list.digest(index))
-                .await
-            {
-                if self.adjust(target, list, entry, path, found).await {
-                    self.done(target, index, want, Some(found)).await;
-                }
-                return self.release_held(target, name).await;
-            }
-        }
         let blocking = found.filter(|found| found.kind == Kind::Directory);
         if let Some(found) = &blocking {
             if !self.make_way(target, name, path, found).await {
                 return;
             }
         }
-        let created = is_new(want, found.as_ref());
-        if created {
+        let there = found.filter(|found| found.kind == Kind::Regular);
+        let digest = list.digest(index);
+        let model = match there {
+            Some(_) if !self.prefers_alternates() => None,
+            _ => self.model(target, list, entry, digest).await,
+        };
+        if let Some(model) = &model {
+            if self
+                .use_model(
+                    target,
+                    list,
+                    index,
+                    there.as_ref(),
+                    found.filter(|_| blocking.is_none()).as_ref(),
+                    model,
+                )
+                .await
+            {
+                return self.release_held(target, name).await;
+            }
+        }
+        let model = model.filter(|_| there.is_none());
+        if let Some(found) = &found {
+            if self.is_same(target, name, want, found, digest).await {
+                if self.adjust(target, list, entry, path, found).await {
+                    self.done(target, index, want, Some(found)).await;
+                }
+                return self.release_held(target, name).await;
+            }
+        }
+        let longer = |found: &Attributes| found.kind == Kind::Regular && found.size >= want.size;
+        if self.run.options.append.is_some() && found.as_ref().is_some_and(longer) {
+            return;
+        }
+        let compared = model.as_ref().map(|model| model.attributes).or(found);
+        if is_new(want, compared.as_ref()) {
             self.run.stats().created.add(Kind::Regular);
         }
         if self.run.options.dry_run {
-            return self.transferred(list, entry, path, found.as_ref(), Moved::default());
+            return self.transferred(list, entry, path, compared.as_ref(), Moved::default());
         }
-        self.request(target, list, index, found).await;
+        self.request(target, list, index, found, model).await;
     }
 
     /// Whether a file need not be transferred.
@@ -154,18 +193,31 @@ impl Side<'_, '_> {
         if !self.run.options.checksum {
             return self.looks_same(want, found);
         }
+        match self.directory(target).await {
+            Ok(dir) => self.is_same_in(&dir, name, want, found, digest).await,
+            Err(_) => false,
+        }
+    }
+
+    /// As [`is_same`](Self::is_same), of a file in that directory.
+    pub(crate) async fn is_same_in(
+        &self,
+        dir: &Held,
+        name: &[u8],
+        want: &Attributes,
+        found: &Attributes,
+        digest: Option<Digest>,
+    ) -> bool {
+        if !self.run.options.checksum {
+            return self.looks_same(want, found);
+        }
         if found.kind != Kind::Regular || found.size != want.size {
             return false;
         }
-        let (Ok(dir), Some(digest)) = (self.directory(target).await, digest) else {
-            return false;
-        };
+        let Some(digest) = digest else { return false };
         // A file that cannot be read is replaced, or that fails and is reported.
-        self.run
-            .io
-            .digest(&dir, name, found.size, digest.algorithm())
-            .await
-            == Ok(digest)
+        let (io, algorithm) = (&self.run.io, digest.algorithm());
+        io.digest(dir, name, SOURCE, found.size, algorithm).await == Ok(digest)
     }
 
     /// Sets the attributes of a file whose contents stay; true if that went well.
@@ -281,7 +333,20 @@ impl Side<'_, '_> {
                 }
             }
         }
-        let created = is_new(want, found.as_ref());
+        let model = match found {
+            None => self.model(target, list, entry, None).await,
+            Some(_) => None,
+        };
+        let exact = model
+            .as_ref()
+            .filter(|model| model.likeness == Likeness::All);
+        if let Some(exact) = exact {
+            if self.use_symlink(target, list, entry, path, exact).await {
+                return true;
+            }
+        }
+        let compared = model.as_ref().map(|model| model.attributes).or(found);
+        let created = is_new(want, compared.as_ref());
         let blocking = found.filter(|found| found.kind == Kind::Directory);
         if let Some(found) = &blocking {
             if !self.make_way(target, name, path, found).await {
@@ -304,7 +369,11 @@ impl Side<'_, '_> {
         if created {
             self.run.stats().created.add(Kind::Symlink);
         }
-        let differences = self.differences(want, found.as_ref(), true);
+        let differences = match exact {
+            Some(_) if !self.run.options.unchanged => return true,
+            Some(_) => Differences::default(),
+            None => self.differences(want, compared.as_ref(), true),
+        };
         self.tell_entry(
             list,
             entry,
@@ -382,6 +451,7 @@ impl Side<'_, '_> {
         list: &Rc<DirList>,
         index: u32,
         found: Option<Attributes>,
+        model: Option<Model>,
     ) {
         let permit = self.run.files.acquire_arc().await;
         let id = FileId {
@@ -393,10 +463,19 @@ impl Side<'_, '_> {
             let name = list.get(index).map(|entry| list.name(entry));
             self.release_held(target, name.unwrap_or_default()).await;
         }
-        let (basis, signature) = self
-            .basis(target, list, index, found.as_ref(), false)
-            .await
-            .unzip();
+        let old = found.filter(|found| found.kind == Kind::Regular);
+        let start = match self.run.options.append {
+            Some(_) => old.map_or(0, |old| old.size),
+            None => 0,
+        };
+        let (basis, signature) = match start {
+            0 => {
+                self.basis(target, list, index, found.as_ref(), model.as_ref(), false)
+                    .await
+            }
+            _ => None,
+        }
+        .unzip();
         more(&target.items);
         more(&target.files);
         let sums = signature.as_ref().map_or(0, Signature::weight);
@@ -406,6 +485,8 @@ impl Side<'_, '_> {
             target: target.clone(),
             list: list.clone(),
             found,
+            model: model.map(|model| model.attributes),
+            start: Cell::new(start),
             basis: RefCell::new(basis.map(Rc::new)),
             again: Cell::new(false),
             _permit: permit,
@@ -414,6 +495,7 @@ impl Side<'_, '_> {
         self.tell(ToSender::Request(Request {
             file: id,
             signature,
+            start,
             again: false,
         }))
         .await;
@@ -423,19 +505,40 @@ impl Side<'_, '_> {
     pub(crate) async fn again(&self, id: FileId) {
         let transfer = self.transfers.borrow().get(&id).cloned();
         let Some(transfer) = transfer else { return };
-        let found = transfer.found.as_ref();
+        let found = match self.run.options.in_place() {
+            // It has been written to.
+            true => self.look_again(&transfer).await,
+            false => transfer.found,
+        };
         let (basis, signature) = self
-            .basis(&transfer.target, &transfer.list, id.index, found, true)
+            .basis(
+                &transfer.target,
+                &transfer.list,
+                id.index,
+                found.as_ref(),
+                None,
+                true,
+            )
             .await
             .unzip();
+        transfer.start.set(0);
         transfer.basis.replace(basis.map(Rc::new));
         self.run.stats().redone += 1;
         self.tell(ToSender::Request(Request {
             file: id,
             signature,
+            start: 0,
             again: true,
         }))
         .await;
+    }
+
+    /// The attributes of a file as they are now.
+    async fn look_again(&self, transfer: &Transfer) -> Option<Attributes> {
+        let dir = self.directory(&transfer.target).await.ok()?;
+        let entry = transfer.list.get(transfer.id.index)?;
+        let name = transfer.list.name(entry);
+        self.run.io.stat(dir.at(), name).await.ok()
     }
 
     /// A file that was requested is dealt with.
@@ -453,6 +556,7 @@ impl Side<'_, '_> {
         list: &DirList,
         index: u32,
         found: Option<&Attributes>,
+        model: Option<&Model>,
         full: bool,
     ) -> Option<(Basis, Signature)> {
         let options = self.run.options;
@@ -461,9 +565,10 @@ impl Side<'_, '_> {
         }
         let name = list.name(list.get(index)?);
         let old = found.filter(|found| found.kind == Kind::Regular);
-        let (dir, size) = match self.held_file(target, name).await {
-            Some((dir, held)) => (dir, held.size),
-            None => (self.directory(target).await.ok()?, old?.size),
+        let (dir, size) = match (self.held_file(target, name).await, model) {
+            (Some((dir, held)), _) => (dir, held.size),
+            (None, Some(model)) => (model.dir.clone(), model.attributes.size),
+            (None, None) => (self.directory(target).await.ok()?, old?.size),
         };
         if size == 0 {
             return None;

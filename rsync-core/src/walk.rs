@@ -15,6 +15,7 @@ use self::reading::Reading;
 use crate::error::Action;
 use crate::event::{Event, Skip};
 use crate::io::{DIRECTORY, Held, c_name};
+use crate::links::Resolved;
 use crate::list::{Attributes, DirId, Entry, Extent, Kind, ROOT};
 use crate::message::{FromSender, Listing};
 use crate::names::Names;
@@ -230,8 +231,11 @@ impl<'a, 'o> Walker<'a, 'o> {
             reading.complete = false;
             self.fail(reading, index, b"", Action::ReadDirectory, errno);
         }
-        let hidden =
-            |name, d_type| d_type != libc::DT_UNKNOWN && shown.hides(name, d_type == libc::DT_DIR);
+        // What a link comes to is known later.
+        let open = |d_type| {
+            d_type == libc::DT_UNKNOWN || d_type == libc::DT_LNK && self.run.options.follows_links()
+        };
+        let hidden = |name, d_type| !open(d_type) && shown.hides(name, d_type == libc::DT_DIR);
         let names: Vec<_> = names
             .iter()
             .filter(|(name, d_type)| !hidden(name, *d_type))
@@ -243,7 +247,9 @@ impl<'a, 'o> Walker<'a, 'o> {
 
     /// Adds some names to a list, all calls for which are posted together.
     async fn look_at(&self, reading: &mut Reading, part: u32, dir: &Held, names: &[(&[u8], u8)]) {
-        let links = self.run.options.links;
+        let options = self.run.options;
+        let follows = options.follows_links();
+        let links = (options.links || options.copy_unsafe_links) && !options.copy_links;
         let posted: Vec<_> = names
             .iter()
             .map(|&(name, d_type)| {
@@ -253,16 +259,40 @@ impl<'a, 'o> Walker<'a, 'o> {
             })
             .collect();
         for ((name, stat, target), (_, d_type)) in posted.into_iter().zip(names) {
-            let attributes = match stat.await {
+            let mut attributes = match stat.await {
                 Ok(attributes) => attributes,
                 Err(errno) => {
                     self.fail(reading, part, name, Action::Stat, errno);
                     continue;
                 }
             };
-            if *d_type == libc::DT_UNKNOWN
-                && reading.hides(part, name, attributes.kind == Kind::Directory)
-            {
+            let mut link = Vec::new();
+            let mut followed = false;
+            if attributes.kind == Kind::Symlink {
+                let target = match target {
+                    Some(target) => match target.await {
+                        Ok(target) if target.len() >= SHORT_TARGET => None,
+                        target => Some(target),
+                    },
+                    None => None,
+                };
+                let place = reading.place(part);
+                match self.run.resolve(dir, name, &place, target).await {
+                    Ok(Resolved::Link(target)) => link = target,
+                    Ok(Resolved::Referent(found)) => {
+                        attributes = found;
+                        followed = true;
+                    }
+                    // Nobody wants to know of one that is hidden.
+                    Err(_) if reading.hides(part, name, false) => continue,
+                    Err((action, errno)) => {
+                        self.fail(reading, part, name, action, errno);
+                        continue;
+                    }
+                }
+            }
+            let known = *d_type != libc::DT_UNKNOWN && !(*d_type == libc::DT_LNK && follows);
+            if !known && reading.hides(part, name, attributes.kind == Kind::Directory) {
                 continue;
             }
             if self.run.options.mount_points == MountPoints::Omit
@@ -275,22 +305,9 @@ impl<'a, 'o> Walker<'a, 'o> {
                 self.skip_destination(&reading.display(part, name));
                 continue;
             }
-            let target = match (attributes.kind, target) {
-                (Kind::Symlink, Some(target)) => match target.await {
-                    Ok(target) if target.len() < SHORT_TARGET => Ok(target),
-                    Ok(_) => self.read_link(dir, name).await,
-                    Err(errno) => Err(errno),
-                },
-                (Kind::Symlink, None) if links => self.read_link(dir, name).await,
-                _ => Ok(Vec::new()),
-            };
-            match target {
-                Ok(target) => {
-                    reading.list.push(name, attributes, part, &target);
-                    reading.list.describe(Extent::Whole, reading.absolute(part));
-                }
-                Err(errno) => self.fail(reading, part, name, Action::ReadLink, errno),
-            }
+            reading.list.push(name, attributes, part, &link);
+            let absolute = reading.absolute(part);
+            reading.list.describe(Extent::Whole, absolute, followed);
         }
     }
 
@@ -307,17 +324,9 @@ impl<'a, 'o> Walker<'a, 'o> {
         ))
     }
 
-    async fn read_link(&self, dir: &Held, name: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.run
-            .io
-            .handle
-            .submit(Readlinkat::new(dir.at(), c_name(name)))
-            .await
-    }
-
     /// Reports a failure, which leaves the file list incomplete unless the file has merely vanished.
     fn fail(&self, reading: &Reading, part: u32, name: &[u8], action: Action, errno: Errno) {
-        if errno != Errno::ENOENT {
+        if errno != Errno::ENOENT || action == Action::Follow {
             self.complete.set(false);
         }
         self.run
@@ -351,10 +360,7 @@ impl<'a, 'o> Walker<'a, 'o> {
                 .into_iter()
                 .chain(merged.get(name).into_iter().flatten());
             let parts = parts.filter_map(|part| reading.parts.get(*part as usize));
-            let parts = parts.map(|(part, _)| Part {
-                path: join(&part.path, name),
-                ..part.clone()
-            });
+            let parts = parts.map(|(part, _)| part.inner(name, entry.followed));
             let parts = parts.collect();
             let named = inner.remove(name).map(|named| Leading {
                 named,
@@ -448,6 +454,7 @@ impl<'a, 'o> Walker<'a, 'o> {
         let mut sums = futures_util::stream::iter(regular)
             .map(|(index, entry)| async move {
                 let name = reading.alias.as_deref().unwrap_or_else(|| list.name(entry));
+                let flags = crate::io::source_flags(entry.followed);
                 let dir = reading
                     .parts
                     .get(entry.part as usize)
@@ -457,7 +464,13 @@ impl<'a, 'o> Walker<'a, 'o> {
                         index,
                         self.run
                             .io
-                            .digest(dir, name, entry.attributes.size, self.run.options.file_sum)
+                            .digest(
+                                dir,
+                                name,
+                                flags,
+                                entry.attributes.size,
+                                self.run.options.file_sum,
+                            )
                             .await
                             .ok(),
                     ),

@@ -256,7 +256,15 @@ fn a_directory_that_is_swapped_for_a_symlink_leads_nowhere() {
         let _stop = Stop(&stop);
         for round in 0..4 {
             for &backend in BACKENDS.iter() {
-                for options in [&["-a"][..], &["-a", "--delete"], &["-rI", "--no-W"]] {
+                for options in [
+                    &["-a"][..],
+                    &["-a", "--delete"],
+                    &["-rI", "--no-W"],
+                    &["-aI", "--inplace"],
+                    &["-aI", "--delay-updates"],
+                    &["-aK", "--delete"],
+                    &["-aIK", "--inplace"],
+                ] {
                     // What is not where it should be may well fail.
                     let arguments = [options, &["src/", "dst"]].concat();
                     let run = flexsync(scratch.path(), backend, &arguments);

@@ -274,3 +274,73 @@ proptest! {
         prop_assert_eq!(found.stats.matched, basis.len() as u64);
     }
 }
+
+/// What is there after tokens were followed from the start of the basis on, each of them written over it.
+fn applied_in_place(basis: &[u8], layout: &Layout, tokens: &[OwnedToken]) -> Vec<u8> {
+    let mut file = basis.to_vec();
+    let mut at = 0;
+    for token in tokens {
+        let bytes = match token {
+            OwnedToken::Data(data) => data.clone(),
+            OwnedToken::Blocks { first, count } => {
+                let range = patch::range(layout, *first, *count).unwrap();
+                file[range.start as usize..range.end as usize].to_vec()
+            }
+        };
+        file.resize(file.len().max(at + bytes.len()), 0);
+        file[at..at + bytes.len()].copy_from_slice(&bytes);
+        at += bytes.len();
+    }
+    file.truncate(at);
+    file
+}
+
+proptest! {
+    #[test]
+    fn no_block_is_taken_that_was_overwritten(
+        parts in proptest::collection::vec((0u8..4, 0usize..40), 0..40),
+        order in proptest::collection::vec((0usize..40, any::<bool>()), 0..40),
+        length in 1u32..9,
+        piece in 1usize..50,
+    ) {
+        let part = |(byte, length): &(u8, usize)| -> Vec<u8> {
+            (0..*length).map(|at| byte + (at % 3) as u8).collect()
+        };
+        let basis: Vec<u8> = parts.iter().flat_map(part).collect();
+        let pick = |(index, changed): &(usize, bool)| {
+            let mut bytes = parts.get(*index).map(part).unwrap_or_default();
+            if *changed {
+                bytes.push(9);
+            }
+            bytes
+        };
+        let target: Vec<u8> = order.iter().flat_map(pick).collect();
+        let layout = Layout::new(basis.len() as u64, Some(length)).unwrap();
+        let layout = layout.full_strong();
+        let signature = Signature::of(&basis, layout, BlockSum::default()).unwrap();
+        let (mut matcher, mut collector) = (Matcher::in_place(signature), Collector::new());
+        for piece in target.chunks(piece) {
+            matcher.push(piece, &mut |token| collector.push(token));
+        }
+        matcher.finish(&mut |token| collector.push(token));
+        let tokens = collector.take();
+        prop_assert_eq!(applied_in_place(&basis, &layout, &tokens), target);
+    }
+}
+
+#[test]
+fn a_block_that_has_not_moved_stays_where_it_is() {
+    let basis = [7; 64];
+    let layout = Layout::new(64, Some(8)).unwrap();
+    let signature = Signature::of(&basis, layout, BlockSum::default()).unwrap();
+    let mut matcher = Matcher::in_place(signature);
+    let mut blocks = Vec::new();
+    let mut emit = |token: Token<'_>| {
+        if let Token::Block(block) = token {
+            blocks.push(block);
+        }
+    };
+    matcher.push(&[&[1; 8][..], &[7; 24]].concat(), &mut emit);
+    matcher.finish(&mut emit);
+    assert_eq!(blocks, [1, 2, 3]);
+}

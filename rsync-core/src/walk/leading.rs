@@ -6,6 +6,7 @@ use super::{Reading, Walker};
 use crate::error::{Action, Cause};
 use crate::filter::Scope;
 use crate::io::{Held, WAY};
+use crate::links::Resolved;
 use crate::list::{Extent, Kind};
 use crate::source::{Item, Named, Part, Root, What};
 use crate::spec::join;
@@ -74,6 +75,7 @@ impl Walker<'_, '_> {
                 name,
                 attributes,
                 extent,
+                followed,
             } => {
                 let part = Part {
                     device: attributes.inode.0,
@@ -89,18 +91,22 @@ impl Walker<'_, '_> {
                     }
                 }
                 let target = match attributes.kind {
-                    Kind::Symlink if self.run.options.links => self.read_link(&dir, &name).await,
-                    _ => Ok(Vec::new()),
+                    Kind::Symlink => self.run.resolve(&dir, &name, &part.place(), None).await,
+                    _ => Ok(Resolved::Link(Vec::new())),
                 };
                 let absolute = part.root.absolute;
                 let part = reading.part(part, Some(dir));
                 match target {
-                    Ok(target) => {
+                    Ok(Resolved::Link(target)) => {
                         let shown = self.rename.as_deref().unwrap_or(&name);
                         reading.list.push(shown, attributes, part, &target);
-                        reading.list.describe(extent, absolute);
+                        reading.list.describe(extent, absolute, followed);
                     }
-                    Err(errno) => self.fail(reading, part, &name, Action::ReadLink, errno),
+                    // It was none when it was found.
+                    Ok(Resolved::Referent(_)) => {
+                        self.fail(reading, part, &name, Action::Follow, Errno::ELOOP);
+                    }
+                    Err((action, errno)) => self.fail(reading, part, &name, action, errno),
                 }
                 reading.alias = self.rename.is_some().then_some(name);
             }

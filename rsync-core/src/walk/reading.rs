@@ -53,6 +53,12 @@ impl Reading {
         (self.parts.len() - 1) as u32
     }
 
+    /// Where a part is in the transfer.
+    pub(super) fn place(&self, part: u32) -> Vec<u8> {
+        let part = self.parts.get(part as usize);
+        part.map(|(part, _)| part.place()).unwrap_or_default()
+    }
+
     pub(super) fn absolute(&self, part: u32) -> bool {
         self.parts
             .get(part as usize)

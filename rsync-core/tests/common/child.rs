@@ -23,7 +23,7 @@ pub fn signal(child: &Child, signal: Signal) {
 }
 
 /// Whether the run has ended. It can still be sent a signal, until it is waited for.
-fn has_ended(child: &Child) -> bool {
+pub fn has_ended(child: &Child) -> bool {
     let id = WaitId::Pid(Pid::from_child(child));
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     waitid(id, options).unwrap().is_some()

@@ -13,7 +13,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use libflexsc::backend::Kind;
 use rsync_core::error::exit;
-use rsync_core::{Backups, MountPoints, Options};
+use rsync_core::{Alternate, Alternates, Backups, MountPoints, Options};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -35,6 +35,8 @@ pub(crate) struct Command {
     pub(crate) relative: Option<bool>,
     /// Whether `-d`, likewise.
     pub(crate) dirs: Option<bool>,
+    /// Whether `-W` was given.
+    pub(crate) whole_file: bool,
     /// Whether nothing but errors is shown.
     pub(crate) quiet: bool,
     /// Whether the sources are only listed.
@@ -116,6 +118,7 @@ impl Command {
             only_archive: false,
             relative: None,
             dirs: None,
+            whole_file: false,
             quiet: false,
             list_only: false,
             stats: false,
@@ -146,6 +149,7 @@ impl Command {
             .or_else(|| (command.itemized > 0).then(Format::itemized));
         command.options.backup = backups(matches, command.backup)?;
         let options = &mut command.options;
+        options.alternates = alternates(matches)?;
         options.temp_dir = bytes(matches, "temp-dir");
         options.partial_dir = partial_dir(matches, options);
         options.partial |= options.partial_dir.is_some();
@@ -166,6 +170,11 @@ impl Command {
         if checksums.file.is_none() && command.options.checksum {
             return Err(usage(
                 "--checksum (-c) needs a checksum: --checksum-choice cannot be none then",
+            ));
+        }
+        if command.options.append.is_some() && command.whole_file {
+            return Err(usage(
+                "--append cannot be used with --whole-file (-W): leave one of them out",
             ));
         }
         // Without a checksum nothing could be put together from parts.
@@ -208,6 +217,37 @@ fn is_given(matches: &ArgMatches, id: &str) -> bool {
 fn bytes(matches: &ArgMatches, id: &str) -> Option<Vec<u8>> {
     let value = matches.get_one::<OsString>(id);
     value.map(|text| text.as_bytes().to_vec())
+}
+
+/// As many directories as rsync takes.
+const MOST_ALTERNATES: usize = 20;
+
+/// Other trees that files are looked for in.
+fn alternates(matches: &ArgMatches) -> Result<Option<Alternates>, clap::Error> {
+    let kinds = [
+        ("compare-dest", Alternate::Compare),
+        ("copy-dest", Alternate::Copy),
+        ("link-dest", Alternate::Link),
+    ];
+    let mut found: Option<(&str, Alternates)> = None;
+    for (name, kind) in kinds {
+        let Some(given) = matches.get_many::<OsString>(name) else {
+            continue;
+        };
+        if let Some((other, _)) = found {
+            return Err(usage(&format!(
+                "--{other} cannot be used with --{name}: leave one of them out"
+            )));
+        }
+        let dirs: Vec<_> = given.map(|dir| dir.as_bytes().to_vec()).collect();
+        if dirs.len() > MOST_ALTERNATES {
+            return Err(usage(&format!(
+                "--{name} takes at most {MOST_ALTERNATES} directories"
+            )));
+        }
+        found = Some((name, Alternates { kind, dirs }));
+    }
+    Ok(found.map(|(_, alternates)| alternates))
 }
 
 /// Where files are kept that are not complete, if not in their places.
@@ -300,6 +340,16 @@ fn value(name: &'static str, value: &'static str, parser: ValueParser) -> Arg {
         .overrides_with(name)
 }
 
+/// An option that names directories, one each time.
+fn several(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("DIR")
+        .value_parser(clap::value_parser!(OsString))
+        .action(ArgAction::Append)
+        .help(help)
+}
+
 pub(crate) fn parser() -> clap::Command {
     let mut parser = clap::Command::new("flexsync")
         .version(env!("CARGO_PKG_VERSION"))
@@ -359,6 +409,9 @@ pub(crate) fn parser() -> clap::Command {
                 .help("Append SUFFIX to the names of backups: ~ unless there is a --backup-dir"),
             value("partial-dir", "DIR", clap::value_parser!(OsString))
                 .help("Keep such files in DIR (of each directory, unless it begins with a slash) instead, and make use of them the next time; implies --partial"),
+            several("link-dest", "Make files hard links to those of DIR (below DST, unless it begins with a slash) that are just as wanted; may be given several times"),
+            several("copy-dest", "Copy files that DST does not have from DIR if they are the same there"),
+            several("compare-dest", "Leave out of DST what is just as wanted in DIR"),
             value("temp-dir", "DIR", clap::value_parser!(OsString))
                 .short('T')
                 .help("Make temporary files in DIR (below DST, unless it begins with a slash)"),

@@ -107,11 +107,12 @@ impl Reporter {
 
     fn item(&mut self, item: &Item<'_>) {
         let kept = item.update == Update::Kept;
-        let same = kept && item.differences.is_empty();
+        let same = item.update != Update::Transferred && item.differences.is_empty();
         let directory = item.attributes.kind == Kind::Directory;
         if same && !self.format.itemizes() {
-            if !directory && self.verbose > 1 {
-                self.line(format_args!("{} is uptodate", Escaped(item.path)));
+            if self.verbose > 1 && (!directory || !kept) {
+                let slash = if directory { "/" } else { "" };
+                self.line(format_args!("{}{slash} is uptodate", Escaped(item.path)));
             }
             return;
         }
@@ -275,6 +276,15 @@ impl Observer for Reporter {
                     Escaped(path)
                 ));
             }
+            Event::UnsafeLink { path, target } if self.verbose > 1 => self.line(format_args!(
+                "ignoring unsafe symlink \"{}\" -> \"{}\"",
+                Escaped(path),
+                Escaped(target)
+            )),
+            Event::NoAlternate { path, errno } => self.error(format_args!(
+                "cannot look for files in \"{}\", and goes on without: {errno}",
+                Escaped(path)
+            )),
             Event::RemovedSource(path) if self.verbose > 1 => {
                 self.line(format_args!("sender removed {}", Escaped(path)));
             }

@@ -3,6 +3,7 @@
 //! The options that are on or off.
 
 use crate::command::Command;
+use rsync_core::Append;
 
 /// An option that is switched on, and off by its `--no-` form. The last one given counts.
 pub(crate) struct Switch {
@@ -12,7 +13,7 @@ pub(crate) struct Switch {
     pub(crate) set: fn(&mut Command, bool),
 }
 
-pub(crate) const SWITCHES: [Switch; 41] = [
+pub(crate) const SWITCHES: [Switch; 50] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -70,6 +71,42 @@ pub(crate) const SWITCHES: [Switch; 41] = [
         short: Some('l'),
         help: "Copy symbolic links as links; without it they are skipped",
         set: |command, on| command.options.links = on,
+    },
+    Switch {
+        name: "copy-links",
+        short: Some('L'),
+        help: "Copy what symbolic links point to",
+        set: |command, on| command.options.copy_links = on,
+    },
+    Switch {
+        name: "copy-unsafe-links",
+        short: None,
+        help: "Copy what symbolic links point to that lead out of the SRC",
+        set: |command, on| command.options.copy_unsafe_links = on,
+    },
+    Switch {
+        name: "safe-links",
+        short: None,
+        help: "Leave out symbolic links that lead out of the SRC",
+        set: |command, on| command.options.safe_links = on,
+    },
+    Switch {
+        name: "munge-links",
+        short: None,
+        help: "Take the prefix off symbolic links that a receiver has put there to make them safe",
+        set: |command, on| command.options.munge_links = on,
+    },
+    Switch {
+        name: "copy-dirlinks",
+        short: Some('k'),
+        help: "Copy directories that symbolic links point to",
+        set: |command, on| command.options.copy_dirlinks = on,
+    },
+    Switch {
+        name: "keep-dirlinks",
+        short: Some('K'),
+        help: "Take a symbolic link in DST for the directory in DST that it points to, where SRC has a directory",
+        set: |command, on| command.options.keep_dirlinks = on,
     },
     Switch {
         name: "perms",
@@ -207,7 +244,10 @@ pub(crate) const SWITCHES: [Switch; 41] = [
         name: "whole-file",
         short: Some('W'),
         help: "Copy whole files (the default between local trees); --no-whole-file transfers differences",
-        set: |command, on| command.options.whole_file = on,
+        set: |command, on| {
+            command.options.whole_file = on;
+            command.whole_file = on;
+        },
     },
     Switch {
         name: "delete",
@@ -259,6 +299,24 @@ pub(crate) const SWITCHES: [Switch; 41] = [
         short: None,
         help: "Make what is missing of DST's path",
         set: |command, on| command.options.mkpath = on,
+    },
+    Switch {
+        name: "inplace",
+        short: None,
+        help: "Write changes into the files themselves; one whose transfer ends early is neither old nor new",
+        set: |command, on| command.options.inplace = on,
+    },
+    Switch {
+        name: "append",
+        short: None,
+        help: "Append to shorter files what the source has more, and leave others alone that are there",
+        set: |command, on| command.options.append = on.then_some(Append::Trust),
+    },
+    Switch {
+        name: "append-verify",
+        short: None,
+        help: "Like --append, and transfer a file anew if what was there differs from the source",
+        set: |command, on| command.options.append = on.then_some(Append::Verify),
     },
     Switch {
         name: "partial",

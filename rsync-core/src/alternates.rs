@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Other trees that files are looked for in: rsync(1), `--link-dest`, `--copy-dest`, `--compare-dest`. They are arguments,
+//! read and never written; below them no symbolic link is followed.
+
+use crate::backup::Backup;
+use crate::error::Action;
+use crate::event::Event;
+use crate::io::{Held, Links, SOURCE, WAY, c_name};
+use crate::item::{Differences, Update};
+use crate::list::{Attributes, DirList, Entry, FileId, Kind};
+use crate::options::Alternate;
+use crate::run::Run;
+use crate::side::{Changes, Side};
+use crate::strong::Digest;
+use crate::target::Target;
+use crate::tell::Moved;
+use libflexsc::Errno;
+use libflexsc::op::{Linkat, Readlinkat, Renameat2, Unlinkat};
+use std::rc::Rc;
+
+/// How far a file of another tree is what is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Likeness {
+    /// It has the name and the kind.
+    Name,
+    /// It has the contents, too.
+    Contents,
+    /// It has the attributes, too.
+    All,
+}
+
+/// A file of another tree.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    /// The directory that it is in.
+    pub(crate) dir: Rc<Held>,
+    pub(crate) attributes: Attributes,
+    pub(crate) likeness: Likeness,
+}
+
+/// Opens the other trees, which may lie anywhere. One that cannot be opened is told of, and is left out.
+pub(crate) async fn open(run: &Run<'_>, root: &Held) -> Vec<Rc<Held>> {
+    let mut opened = Vec::new();
+    for path in run.options.alternates.iter().flat_map(|other| &other.dirs) {
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        match run.io.open(root.at(), path, flags, 0).await {
+            Ok(dir) => opened.push(Rc::new(dir)),
+            Err(errno) => run.event(Event::NoAlternate { path, errno }),
+        }
+    }
+    opened
+}
+
+impl Side<'_, '_> {
+    /// What is done with a file that was found in another tree, if there are any.
+    pub(crate) fn alternate(&self) -> Option<Alternate> {
+        let used = self.run.options.alternates.as_ref()?;
+        (!self.alternates.is_empty()).then_some(used.kind)
+    }
+
+    /// Whether files are looked for in other trees although they are there.
+    pub(crate) fn prefers_alternates(&self) -> bool {
+        matches!(self.alternate(), Some(Alternate::Link | Alternate::Compare))
+    }
+
+    /// The directories of the other trees that stand for one of the destination.
+    async fn alternates_of(&self, target: &Target) -> Rc<Vec<Rc<Held>>> {
+        if let Some(known) = &*target.alternates.borrow() {
+            return known.clone();
+        }
+        let mut opened = Vec::new();
+        for root in &self.alternates {
+            let dir = self.run.io.beneath(root, &target.path, WAY, Links::Refuse);
+            // What is not there has no files.
+            opened.extend(dir.await.ok().map(Rc::new));
+        }
+        let opened = Rc::new(opened);
+        target.alternates.replace(Some(opened.clone()));
+        opened
+    }
+
+    /// The directory of another tree that a new one is compared with.
+    pub(crate) async fn model_directory(&self, target: &Target) -> Option<Attributes> {
+        self.alternate()?;
+        let want = target.want?;
+        let mut first = None;
+        for dir in self.alternates_of(target).await.iter() {
+            let Ok(found) = self.run.io.stat_held(dir).await else {
+                continue;
+            };
+            if self.is_like(&want, &found) {
+                return Some(found);
+            }
+            first = first.or(Some(found));
+        }
+        first
+    }
+
+    /// Whether a directory is just as wanted. As rsync has it, its time counts although it may not be kept.
+    fn is_like(&self, want: &Attributes, found: &Attributes) -> bool {
+        let time = !self.run.options.times || self.same_time(want, found);
+        time && self.changes(want, found).is_empty()
+    }
+
+    /// In what a directory that is made differs from that of another tree.
+    pub(crate) fn differences_to_model(
+        &self,
+        want: &Attributes,
+        model: &Attributes,
+    ) -> Differences {
+        let options = self.run.options;
+        let mut differences: Differences = self.changes(want, model).into();
+        if !self.is_like(want, model) {
+            differences.time |= options.times && !options.directory_times();
+            differences.time_of_transfer |= !options.times;
+        }
+        differences
+    }
+
+    /// The file of another tree that is most like one of the list.
+    pub(crate) async fn model(
+        &self,
+        target: &Target,
+        list: &DirList,
+        entry: &Entry,
+        digest: Option<Digest>,
+    ) -> Option<Model> {
+        self.alternate()?;
+        let (name, want) = (list.name(entry), &entry.attributes);
+        let mut best: Option<Model> = None;
+        for dir in self.alternates_of(target).await.iter() {
+            let Ok(attributes) = self.run.io.stat(dir.at(), name).await else {
+                continue;
+            };
+            if attributes.kind != want.kind {
+                continue;
+            }
+            let same = match want.kind {
+                Kind::Symlink => {
+                    let op = Readlinkat::new(dir.at(), c_name(name));
+                    let link = self.run.io.handle.submit(op).await;
+                    link.is_ok_and(|link| link == list.target(entry))
+                }
+                _ => self.is_same_in(dir, name, want, &attributes, digest).await,
+            };
+            let likeness = match same {
+                true if self.changes(want, &attributes).is_empty() => Likeness::All,
+                true => Likeness::Contents,
+                false => Likeness::Name,
+            };
+            if best.as_ref().is_none_or(|best| likeness > best.likeness) {
+                best = Some(Model {
+                    dir: dir.clone(),
+                    attributes,
+                    likeness,
+                });
+            }
+            if likeness == Likeness::All {
+                break;
+            }
+        }
+        best
+    }
+
+    /// Makes use of a file that is all that is wanted, or has its contents; false if it is of no use for that. `there` is the
+    /// regular file that has its name, and `found` whatever has, directories aside.
+    pub(crate) async fn use_model(
+        &self,
+        target: &Rc<Target>,
+        list: &DirList,
+        index: u32,
+        there: Option<&Attributes>,
+        found: Option<&Attributes>,
+        model: &Model,
+    ) -> bool {
+        let (Some(entry), Some(alternate)) = (list.get(index), self.alternate()) else {
+            return false;
+        };
+        let (name, want) = (list.name(entry), &entry.attributes);
+        let path = target.join(name);
+        let exact = model.likeness == Likeness::All;
+        let useful = match (there, alternate) {
+            (None, _) => model.likeness >= Likeness::Contents,
+            (Some(there), Alternate::Link) => exact && there.inode != model.attributes.inode,
+            (Some(_), Alternate::Compare) => exact,
+            (Some(_), Alternate::Copy) => false,
+        };
+        if !useful {
+            return false;
+        }
+        let update = match alternate {
+            Alternate::Link if exact => Update::Linked,
+            Alternate::Compare if exact => Update::Kept,
+            _ => Update::Made,
+        };
+        let well = match update {
+            _ if self.run.options.dry_run => Ok(()),
+            Update::Kept => self.leave_to_model(target, name, &path, found).await,
+            Update::Linked => {
+                let linked = self
+                    .link_model(target, list, name, &path, found, model)
+                    .await;
+                match linked {
+                    // Not all file systems have links, nor as many as are asked for, nor to others.
+                    Err((_, Errno::EXDEV | Errno::EMLINK | Errno::EPERM | Errno::EOPNOTSUPP)) => {
+                        self.copy_model(target, list, index, model).await
+                    }
+                    linked => linked,
+                }
+            }
+            _ => self.copy_model(target, list, index, model).await,
+        };
+        if let Err((action, errno)) = well {
+            self.fail(&path, action, errno);
+            return true;
+        }
+        let mut differences: Differences = self.changes(want, &model.attributes).into();
+        differences.time_of_transfer = update == Update::Made && !self.run.options.times;
+        if !differences.is_empty() || self.run.options.unchanged {
+            self.tell_entry(list, entry, &path, update, differences, Moved::default());
+        }
+        self.done(target, index, want, found).await;
+        true
+    }
+
+    /// Makes use of a symbolic link that is all that is wanted; false if one is to be made.
+    pub(crate) async fn use_symlink(
+        &self,
+        target: &Target,
+        list: &DirList,
+        entry: &Entry,
+        path: &[u8],
+        model: &Model,
+    ) -> bool {
+        let name = list.name(entry);
+        let dry_run = self.run.options.dry_run;
+        let update = match self.alternate() {
+            Some(Alternate::Compare) => Update::Kept,
+            Some(Alternate::Link) => {
+                // Not all file systems have links to links.
+                if !dry_run
+                    && self
+                        .link_model(target, list, name, path, None, model)
+                        .await
+                        .is_err()
+                {
+                    return false;
+                }
+                Update::Linked
+            }
+            Some(Alternate::Copy) | None => return false,
+        };
+        if self.run.options.unchanged {
+            let none = Differences::default();
+            self.tell_entry(list, entry, path, update, none, Moved::default());
+        }
+        true
+    }
+
+    /// Removes what is there, since another tree has it.
+    async fn leave_to_model(
+        &self,
+        target: &Target,
+        name: &[u8],
+        path: &[u8],
+        found: Option<&Attributes>,
+    ) -> Result<(), (Action, Errno)> {
+        if found.is_none() {
+            return Ok(());
+        }
+        let failed = |errno| (Action::Delete, errno);
+        let dir = self.directory(target).await.map_err(failed)?;
+        target.dirty.set(true);
+        if self.run.options.backup.is_some() {
+            let kept = self.back_up(&dir, path, Backup::Move).await;
+            return kept.map_err(|errno| (Action::BackUp, errno));
+        }
+        let op = Unlinkat::new(dir.at(), c_name(name), 0);
+        self.run.io.handle.submit(op).await.map_err(failed)
+    }
+
+    /// Makes another link to a file.
+    async fn link_model(
+        &self,
+        target: &Target,
+        list: &DirList,
+        name: &[u8],
+        path: &[u8],
+        found: Option<&Attributes>,
+        model: &Model,
+    ) -> Result<(), (Action, Errno)> {
+        let failed = |errno| (Action::Link, errno);
+        let handle = &self.run.io.handle;
+        let link = |to: &Held, new: &[u8]| {
+            let op = Linkat::new(model.dir.at(), c_name(name), to.at(), c_name(new), 0);
+            handle.submit(op)
+        };
+        target.dirty.set(true);
+        if found.is_none() {
+            let dir = self.directory(target).await.map_err(failed)?;
+            return link(&dir, name).await.map_err(failed);
+        }
+        // What is there stays until its place is taken.
+        let dir = self.workplace(target, list).await.map_err(failed)?;
+        let temporary = self.run.temps.name(name);
+        link(&dir, &temporary).await.map_err(failed)?;
+        let rename = || {
+            let (from, to) = (c_name(&temporary), c_name(name));
+            handle.submit(Renameat2::new(dir.at(), from, dir.at(), to, 0))
+        };
+        let placed = match self.keep_old(&dir, path, found).await {
+            Ok(()) => rename().await.map_err(|errno| (Action::Rename, errno)),
+            Err(failure) => Err(failure),
+        };
+        if placed.is_err() {
+            let op = Unlinkat::new(dir.at(), c_name(&temporary), 0);
+            let _ = handle.submit(op).await;
+        }
+        placed
+    }
+
+    /// Makes a copy of a file, with the attributes that it is to have.
+    async fn copy_model(
+        &self,
+        target: &Rc<Target>,
+        list: &DirList,
+        index: u32,
+        model: &Model,
+    ) -> Result<(), (Action, Errno)> {
+        let Some(entry) = list.get(index) else {
+            return Ok(());
+        };
+        let (name, want) = (list.name(entry), &entry.attributes);
+        let path = target.join(name);
+        let run = self.run;
+        let failed = |errno| (Action::MakeTemporary, errno);
+        let _permit = run.files.acquire_arc().await;
+        let file = run.io.open(model.dir.at(), name, SOURCE, 0).await;
+        let file = file.map_err(|errno| (Action::ReadBasis, errno))?;
+        let dir = self.workplace(target, list).await.map_err(failed)?;
+        let perms = run.options.perms;
+        let mode = perms.then_some(want.mode);
+        let first = want.mode & if perms { 0o700 } else { 0o777 };
+        let id = FileId {
+            dir: target.id,
+            index,
+        };
+        let places = (dir.clone(), dir.clone());
+        let begun = run.begin(id, places, name, (first, mode)).await;
+        let begun = begun.map_err(failed)?;
+        let copied = async {
+            let copy = begun.file()?;
+            run.copy_contents(&file, &copy).await?;
+            let (uid, gid) = self.new_owner(want, target);
+            let mtime = run.options.times.then_some(want.mtime);
+            let changes = Changes {
+                uid,
+                gid,
+                mode,
+                mtime,
+            };
+            self.set_open(&copy, changes, &path).await;
+            drop(copy);
+            match begun.take() {
+                Some(copy) => copy.close().await,
+                None => Ok(()),
+            }
+        };
+        let copied = copied.await.map_err(|errno| (Action::Write, errno));
+        let placed = match copied {
+            Ok(()) => {
+                let renamed = run.rename(&begun, &dir).await;
+                renamed.map_err(|errno| (Action::Rename, errno))
+            }
+            Err(failure) => Err(failure),
+        };
+        run.unfinished.borrow_mut().remove(&id);
+        target.dirty.set(true);
+        if placed.is_err() {
+            run.discard(&begun).await;
+        }
+        placed
+    }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Files that are written in their own place: rsync(1), `--inplace` and `--append`.
+
+use super::Output;
+use crate::backup::Backup;
+use crate::error::{Action, Cause};
+use crate::io::{Held, c_name};
+use crate::list::{Attributes, Kind};
+use crate::unfinished::Unfinished;
+use libflexsc::Errno;
+use libflexsc::op::{Ftruncate, Lseek, Unlinkat};
+use std::rc::Rc;
+
+/// How a file is opened that is there: not through a symbolic link, and never waiting for a peer of a named pipe.
+const OPEN: i32 = libc::O_RDWR | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+
+/// How one is made.
+const MAKE: i32 = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+
+impl Output<'_, '_> {
+    /// Opens the file itself, at the place from where on it is written. The old version is kept, if that is wanted.
+    pub(super) async fn open_in_place(&mut self) -> Result<Rc<Unfinished>, Errno> {
+        let (side, transfer) = (self.side, self.transfer);
+        let io = &side.run.io;
+        let dir = match &side.run.options.backup {
+            Some(_) => side.workplace(&transfer.target, &transfer.list).await?,
+            None => side.directory(&transfer.target).await?,
+        };
+        let (name, path) = (self.name(), transfer.target.join(self.name()));
+        let file = match self.old() {
+            Some(old) => {
+                let file = io.open(dir.at(), name, OPEN, 0).await?;
+                let now = io.stat_held(&file).await?;
+                // Another one was to be written to.
+                if now.kind != Kind::Regular || now.inode != old.inode {
+                    return Err(Errno::ESTALE);
+                }
+                if !transfer.again.get() {
+                    side.back_up(&dir, &path, Backup::Copy(&file)).await?;
+                }
+                file
+            }
+            None => {
+                if !transfer.again.get() {
+                    self.clear(&dir, name, &path).await?;
+                }
+                let mode = self.first_mode();
+                match io.open(dir.at(), name, MAKE, mode).await {
+                    // The first attempt made it.
+                    Err(Errno::EEXIST) if transfer.again.get() => {
+                        let file = io.open(dir.at(), name, OPEN, 0).await?;
+                        match io.stat_held(&file).await?.kind {
+                            Kind::Regular => file,
+                            _ => return Err(Errno::ESTALE),
+                        }
+                    }
+                    made => made?,
+                }
+            }
+        };
+        transfer.target.dirty.set(true);
+        let start = transfer.start.get();
+        if start > 0 {
+            if let Some(sum) = &mut self.sum {
+                io.sum(&file, start, sum).await?;
+            }
+            seek(self, &file, start as i64, libc::SEEK_SET).await?;
+        }
+        Ok(side.run.begin_in_place(transfer.id, dir, name, file))
+    }
+
+    /// Removes what has the file's name and is none.
+    async fn clear(&self, dir: &Held, name: &[u8], path: &[u8]) -> Result<(), Errno> {
+        let side = self.side;
+        let other = |found: &Attributes| !matches!(found.kind, Kind::Regular | Kind::Directory);
+        if !self.transfer.found.as_ref().is_some_and(other) {
+            return Ok(());
+        }
+        if side.run.options.backup.is_some() {
+            return side.back_up(dir, path, Backup::Move).await;
+        }
+        let op = Unlinkat::new(dir.at(), c_name(name), 0);
+        side.run.io.handle.submit(op).await
+    }
+
+    /// Passes over bytes that are right already.
+    pub(super) async fn skip(&mut self, length: u64) -> Result<(), (Action, Cause)> {
+        let temp = self.temp().await?;
+        let failed = |errno: Errno| (Action::Write, errno.into());
+        let file = temp.file().map_err(failed)?;
+        let result = seek(self, &file, length as i64, libc::SEEK_CUR).await;
+        result.map_err(failed)
+    }
+
+    /// Cuts off what the old version had more.
+    pub(super) async fn cut(&self, file: &Held) -> Result<(), (Action, Cause)> {
+        let again = self.transfer.again.get();
+        let longer = self.old().is_some_and(|old| old.size > self.at);
+        if !self.side.run.options.in_place() || !longer && !again {
+            return Ok(());
+        }
+        let op = Ftruncate::new(file.fd(), self.at);
+        let cut = self.side.run.io.handle.submit(op).await;
+        cut.map_err(|errno| (Action::Write, errno.into()))
+    }
+}
+
+async fn seek(output: &Output<'_, '_>, file: &Held, by: i64, whence: i32) -> Result<(), Errno> {
+    let op = Lseek::new(file.fd(), by, whence);
+    output.side.run.io.handle.submit(op).await.map(drop)
+}

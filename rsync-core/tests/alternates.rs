@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Other trees that files are looked for in: rsync(1), `--link-dest`, `--copy-dest`, `--compare-dest`. Exception: what a link
+//! replaces, or what is left to another tree, is backed up if that is wanted; rsync keeps nothing.
+
+mod common;
+
+use common::{
+    BACKENDS, Random, Scratch, Seen, Times, assert_same, change, copy, flexsync, grow, is_root,
+    rsync, same_lines, snapshot, whole_seconds,
+};
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown, symlink};
+use std::path::{Path, PathBuf};
+
+const KINDS: [&str; 3] = ["link", "copy", "compare"];
+
+fn set_time(path: &Path, seconds: i64) {
+    let time = TimeSpec::new(seconds, 0);
+    utimensat(
+        AT_FDCWD,
+        path,
+        &time,
+        &time,
+        UtimensatFlags::NoFollowSymlink,
+    )
+    .unwrap();
+}
+
+/// A tree as a table, with whether each file is one of another tree, too.
+fn seen(root: &Path) -> BTreeMap<PathBuf, (Seen, u64)> {
+    let table = snapshot(root, Times::Seconds).into_iter();
+    table
+        .map(|(path, seen)| {
+            let links = match fs::symlink_metadata(root.join(&path)).unwrap() {
+                found if found.is_dir() => 0,
+                found => found.nlink(),
+            };
+            (path, (seen, links))
+        })
+        .collect()
+}
+
+/// A source, two trees that have some of it, and a destination that has some, each in another way.
+fn trees(scratch: &Scratch) {
+    for name in [
+        "exact",
+        "mode",
+        "time",
+        "contents",
+        "owner",
+        "shorter",
+        "there",
+        "there older",
+        "there exact",
+        "in second",
+        "in both",
+        "sub/exact",
+        "sub/deep/mode",
+        "kind",
+        "into kind",
+        "brand new",
+    ] {
+        scratch.write(&format!("src/{name}"), format!("the contents of {name}"));
+    }
+    for link in [
+        "link",
+        "link elsewhere",
+        "link time",
+        "link there",
+        "link new",
+    ] {
+        symlink("to", scratch.join("src").join(link)).unwrap();
+    }
+    fs::create_dir_all(scratch.join("src/directory/empty")).unwrap();
+    let all = common::paths(&scratch.join("src"));
+    for path in all.iter().chain([&scratch.join("src")]) {
+        set_time(path, 1_000_000_000);
+    }
+    copy(&scratch.join("src"), &scratch.join("other"));
+    let other = |name: &str| scratch.join("other").join(name);
+    for name in [
+        "brand new",
+        "in second",
+        "link new",
+        "link elsewhere",
+        "kind",
+    ] {
+        fs::remove_file(other(name)).unwrap();
+    }
+    fs::create_dir(other("kind")).unwrap();
+    symlink("elsewhere", other("link elsewhere")).unwrap();
+    fs::write(other("contents"), "other contents ts").unwrap();
+    fs::write(other("shorter"), "the contents").unwrap();
+    for name in ["mode", "sub/deep/mode", "in both"] {
+        fs::set_permissions(other(name), Permissions::from_mode(0o600)).unwrap();
+    }
+    fs::set_permissions(other("sub/deep"), Permissions::from_mode(0o700)).unwrap();
+    if is_root() {
+        lchown(other("owner"), Some(3001), Some(3002)).unwrap();
+    }
+    for name in [
+        "contents",
+        "shorter",
+        "time",
+        "link time",
+        "link elsewhere",
+        "directory",
+    ] {
+        set_time(&other(name), 900_000_000);
+    }
+    for name in ["", "sub", "sub/deep", "kind"] {
+        set_time(&other(name), 1_000_000_000);
+    }
+    for name in ["in second", "in both"] {
+        fs::create_dir_all(scratch.join("second")).unwrap();
+        let from = scratch.join("src").join(name);
+        copy(&from, &scratch.join("second").join(name));
+    }
+    let there = |name: &str| scratch.join("dst").join(name);
+    fs::create_dir_all(there("into kind")).unwrap();
+    fs::write(there("there"), "something else").unwrap();
+    copy(&scratch.join("src/there exact"), &there("there exact"));
+    copy(&scratch.join("src/there older"), &there("there older"));
+    fs::write(there("extra"), "in no other tree").unwrap();
+    symlink("to somewhere", there("link there")).unwrap();
+    for name in [
+        "there",
+        "there older",
+        "link there",
+        "extra",
+        "into kind",
+        "",
+    ] {
+        set_time(&there(name), 800_000_000);
+    }
+}
+
+/// Both programs do and show the same, twice.
+fn as_rsync(backend: &str, prepare: &dyn Fn(&Scratch), arguments: &[&str]) {
+    let (mine, theirs) = (Scratch::new(), Scratch::new());
+    prepare(&mine);
+    for entry in fs::read_dir(mine.path()).unwrap() {
+        copy(&entry.unwrap().path(), theirs.path());
+    }
+    for round in 0..2 {
+        let Some(their_run) = rsync(theirs.path(), arguments) else {
+            return;
+        };
+        let my_run = flexsync(mine.path(), backend, arguments);
+        let what = format!("{backend} {arguments:?}, round {round}");
+        same_lines(&my_run, &their_run, &what);
+        let (my, their) = (seen(mine.path()), seen(theirs.path()));
+        let part = |tree: &BTreeMap<PathBuf, (Seen, u64)>| -> BTreeMap<PathBuf, Seen> {
+            let tree = tree.iter();
+            tree.map(|(path, (seen, _))| (path.clone(), seen.clone()))
+                .collect()
+        };
+        // The times of directories that neither program sets are the runs' own.
+        let still = |mut tree: BTreeMap<PathBuf, Seen>| {
+            tree.remove(Path::new(""));
+            if !arguments[0].contains(['a', 't']) {
+                tree.values_mut().for_each(|seen| seen.mtime = (0, 0));
+            }
+            tree
+        };
+        assert_same(&still(part(&my)), &still(part(&their)), &what);
+        let links = |tree: &BTreeMap<PathBuf, (Seen, u64)>| -> Vec<(PathBuf, u64)> {
+            let tree = tree.iter();
+            tree.map(|(path, (_, links))| (path.clone(), *links))
+                .collect()
+        };
+        assert_eq!(links(&my), links(&their), "{what}");
+    }
+}
+
+#[test]
+fn files_of_other_trees_are_used_as_by_rsync() {
+    const FORMS: [&[&str]; 12] = [
+        &["-ai"],
+        &["-aii"],
+        &["-aiin"],
+        &["-avv"],
+        &["-aiic"],
+        &["-aiiI"],
+        &["-aiiu", "--delete"],
+        &["-aii", "--no-W"],
+        &["-aii", "--size-only"],
+        &["-aii", "--existing"],
+        &["-aii", "--ignore-existing"],
+        &["-rtii"],
+    ];
+    for (index, form) in FORMS.iter().enumerate() {
+        for kind in KINDS {
+            let backend = BACKENDS[index % BACKENDS.len()];
+            let (first, second) = (
+                format!("--{kind}-dest=../other"),
+                format!("--{kind}-dest=../second"),
+            );
+            let arguments = [*form, &[&first, &second, "src/", "dst"]].concat();
+            as_rsync(backend, &trees, &arguments);
+        }
+    }
+}
+
+#[test]
+fn a_new_destination_is_made_of_other_trees_as_by_rsync() {
+    for kind in KINDS {
+        // In a dry run there is no directory that a path could be relative to.
+        for form in ["-aii", "-rii"] {
+            let prepare = |scratch: &Scratch| {
+                trees(scratch);
+                fs::remove_dir_all(scratch.join("dst")).unwrap();
+            };
+            let other = format!("--{kind}-dest=../other");
+            as_rsync("direct", &prepare, &[form, &other, "src/", "dst"]);
+        }
+    }
+}
+
+#[test]
+fn random_trees_become_what_rsync_makes_of_them() {
+    for (index, kind) in KINDS.iter().cycle().take(9).enumerate() {
+        let prepare = |scratch: &Scratch| {
+            let mut random = Random::new(9000 + index as u64);
+            grow(&scratch.join("src"), &mut random, 60);
+            copy(&scratch.join("src"), &scratch.join("other"));
+            change(&scratch.join("other"), &mut random);
+            copy(&scratch.join("src"), &scratch.join("second"));
+            change(&scratch.join("second"), &mut random);
+            match index % 2 {
+                0 => fs::create_dir(scratch.join("dst")).unwrap(),
+                _ => copy(&scratch.join("second"), &scratch.join("dst")),
+            }
+            whole_seconds(scratch.path());
+        };
+        let (first, second) = (
+            format!("--{kind}-dest=../other"),
+            format!("--{kind}-dest=../second"),
+        );
+        let arguments = ["-aii", &first, &second, "--delete", "--no-W", "src/", "dst"];
+        as_rsync(BACKENDS[index % BACKENDS.len()], &prepare, &arguments);
+    }
+}
+
+#[test]
+fn a_basis_of_another_tree_is_used_for_differences() {
+    for kind in KINDS {
+        let scratch = Scratch::new();
+        let bytes = Random::new(4).bytes(100_000);
+        scratch.write("src/file", &bytes);
+        scratch.write("other/file", &bytes[50_000..]);
+        let other = format!("--{kind}-dest=../other");
+        let arguments = ["-a", "--no-W", "--stats", &other, "src/", "dst"];
+        let run = flexsync(scratch.path(), "direct", &arguments).expect(0);
+        assert!(run.figure("Matched data") > 40_000, "{}", run.stdout);
+        assert_eq!(fs::read(scratch.join("dst/file")).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn what_another_tree_replaces_is_backed_up() {
+    for kind in ["link", "compare"] {
+        let scratch = Scratch::new();
+        scratch.write("src/file", "contents");
+        copy(&scratch.join("src"), &scratch.join("other"));
+        scratch.write("dst/file", "something else");
+        let other = format!("--{kind}-dest=../other");
+        flexsync(scratch.path(), "direct", &["-ab", &other, "src/", "dst"]).expect(0);
+        let kept = fs::read(scratch.join("dst/file~")).unwrap();
+        assert_eq!(kept, b"something else", "{kind}");
+        let links = fs::metadata(scratch.join("other/file")).unwrap().nlink();
+        let linked = kind == "link";
+        assert_eq!(scratch.join("dst/file").exists(), linked, "{kind}");
+        assert_eq!(links, if linked { 2 } else { 1 }, "{kind}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_linked_is_copied() {
+    let scratch = Scratch::new();
+    let other = Path::new("/dev/shm");
+    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
+    let Some(other) = [other, Path::new("/var/tmp")]
+        .into_iter()
+        .find(|path| device(path).is_some() && device(path) != device(scratch.path()))
+    else {
+        println!("SKIP: there is no second file system to write to");
+        return;
+    };
+    let mut random = Random::new(19);
+    grow(&scratch.join("src"), &mut random, 40);
+    let tree = other.join(format!("flexsync-test-{}-alternate", std::process::id()));
+    copy(&scratch.join("src"), &tree);
+    let option = format!("--link-dest={}", tree.display());
+    let run = flexsync(scratch.path(), "direct", &["-a", &option, "src/", "dst"]);
+    fs::remove_dir_all(&tree).unwrap();
+    run.expect(0);
+    assert_same(
+        &snapshot(&scratch.join("src"), Times::Compare),
+        &snapshot(&scratch.join("dst"), Times::Compare),
+        other.to_str().unwrap(),
+    );
+}
+
+#[test]
+fn a_symlink_below_another_tree_is_not_followed() {
+    for kind in KINDS {
+        let scratch = Scratch::new();
+        scratch.write("src/sub/file", "contents");
+        copy(&scratch.join("src/sub"), &scratch.join("elsewhere"));
+        fs::create_dir(scratch.join("other")).unwrap();
+        symlink("../elsewhere", scratch.join("other/sub")).unwrap();
+        let other = format!("--{kind}-dest=../other");
+        let run = flexsync(scratch.path(), "direct", &["-ai", &other, "src/", "dst"]).expect(0);
+        assert!(run.stdout.contains(">f+++++++++ sub/file"), "{run:?}");
+    }
+}
+
+#[test]
+fn another_tree_that_is_missing_is_told_of() {
+    let scratch = Scratch::new();
+    scratch.write("src/file", "contents");
+    let run = flexsync(
+        scratch.path(),
+        "direct",
+        &["-a", "--link-dest=none", "src/", "dst"],
+    );
+    assert!(run.stderr.contains("\"none\""), "{run:?}");
+    run.expect(0);
+    assert!(scratch.join("dst/file").exists());
+}
+
+#[test]
+fn trees_of_two_kinds_or_too_many_are_refused() {
+    let scratch = Scratch::new();
+    scratch.write("src/file", "contents");
+    let many = ["--link-dest=other"; 21];
+    let forms: [&[&str]; 2] = [&["--link-dest=a", "--copy-dest=b"], &many];
+    for form in forms {
+        let arguments = [form, &["-a", "src/", "dst"]].concat();
+        let Some(theirs) = rsync(scratch.path(), &arguments) else {
+            return;
+        };
+        theirs.expect(1);
+        flexsync(scratch.path(), "direct", &arguments).expect(1);
+        assert!(!scratch.join("dst").exists());
+    }
+}
