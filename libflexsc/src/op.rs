@@ -17,7 +17,7 @@
 //! | an open file | [`Lseek`] [`Fsync`] [`Fdatasync`] [`Ftruncate`] [`Fallocate`] [`Fadvise`] [`Close`] |
 //! | opening | [`Openat`] [`Openat2`] |
 //! | attributes | [`Fstat`] [`Newfstatat`] [`Statx`] [`Fchmod`] [`Fchmodat`] [`Fchown`] [`Fchownat`] [`Utimensat`] [`Faccessat`] |
-//! | names | [`Getdents64`] [`Readlinkat`] [`Mkdirat`] [`Unlinkat`] [`Renameat2`] [`Symlinkat`] [`Linkat`] |
+//! | names | [`Getdents64`] [`Readlinkat`] [`Mkdirat`] [`Mknodat`] [`Unlinkat`] [`Renameat2`] [`Symlinkat`] [`Linkat`] |
 //! | sockets | [`Socket`] [`Bind`] [`Listen`] [`Connect`] [`Accept4`] [`Shutdown`] [`Sendto`] [`Recvfrom`] [`Sendmsg`] [`Recvmsg`] [`Setsockopt`] [`Getsockopt`] |
 //! | waiting | [`Poll`]; any with a [`Timeout`] |
 //! | measuring | [`Nop`] [`Getppid`] [`Raw`] |
@@ -68,7 +68,7 @@ pub use io::{Pread, Pwrite, Read, Write};
 pub use message::{Message, Recvfrom, Recvmsg, Sendmsg, Sendto};
 pub use misc::{Close, Getppid, Nop, Raw};
 pub use option::{Getsockopt, Setsockopt};
-pub use path::{Faccessat, Linkat, Mkdirat, Readlinkat, Renameat2, Symlinkat, Unlinkat};
+pub use path::{Faccessat, Linkat, Mkdirat, Mknodat, Readlinkat, Renameat2, Symlinkat, Unlinkat};
 pub use poll::Poll;
 pub use socket::{Accept4, Bind, Connect, Listen, Shutdown, Socket};
 pub use stat::{Fstat, Newfstatat, Statx};

@@ -100,6 +100,58 @@ unit_operation!(Mkdirat, SYS_mkdirat, |this| [
     this.mode.into()
 ]);
 
+/// Makes a named pipe, a socket, a device or a regular file: `mknodat(2)`.
+///
+/// # Examples
+///
+/// ```
+/// use libflexsc::{Context, FileType, SharedFd, op::{Mknodat, Statx}};
+/// # let path = std::env::temp_dir().join(format!("flexsc-{}-mknodat", std::process::id()));
+/// # std::fs::create_dir(&path)?;
+/// let dir = SharedFd::from(std::fs::File::open(&path)?);
+/// let context = Context::auto()?;
+/// context.run(Mknodat::new(&dir, c"pipe".into(), libc::S_IFIFO | 0o600, 0))?;
+/// let pipe = context.run(Statx::new(&dir, c"pipe".into(), 0, libc::STATX_TYPE))?;
+/// assert_eq!(pipe.file_type(), FileType::Fifo);
+/// # std::fs::remove_dir_all(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Mknodat {
+    dir: At,
+    path: CString,
+    mode: u32,
+    device: u64,
+}
+
+impl Mknodat {
+    /// `mode` is one of `libc::S_IF*` and the permission bits, less the process's umask; `device` is that of
+    /// `libc::makedev` for `S_IFCHR` and `S_IFBLK`, which takes `CAP_MKNOD`, and else ignored. One of more than 32 bits, which
+    /// Linux has not, is `EINVAL`.
+    pub fn new(dir: impl Into<At>, path: CString, mode: u32, device: u64) -> Self {
+        Self {
+            dir: dir.into(),
+            path,
+            mode,
+            device,
+        }
+    }
+}
+
+unit_operation!(@ Mknodat, |this| match u32::try_from(this.device) {
+    Ok(device) => system(
+        libc::SYS_mknodat,
+        [
+            this.dir.arg(),
+            text(&this.path),
+            this.mode.into(),
+            device.into(),
+        ],
+    ),
+    // The call would cut it, as no C library lets it.
+    Err(_) => Call::Ready(-i64::from(Errno::EINVAL.raw())),
+});
+
 /// Removes a name: `unlinkat(2)`.
 ///
 /// # Examples

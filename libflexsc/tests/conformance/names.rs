@@ -33,6 +33,32 @@ pub(crate) fn names(kind: Kind) {
         );
         t.check("mkdirat");
     }
+    let null = libc::makedev(1, 3);
+    for (name, mode, device) in [
+        ("pipe", libc::S_IFIFO | 0o640, 0),
+        ("socket", libc::S_IFSOCK | 0o600, 0),
+        ("regular", libc::S_IFREG | 0o604, 0),
+        ("plain", 0o600, 0),
+        ("pipe", libc::S_IFIFO | 0o640, 0),
+        ("null", libc::S_IFCHR | 0o666, null),
+        ("block", libc::S_IFBLK | 0o600, libc::makedev(7, 0x1_2345)),
+        ("far", libc::S_IFCHR | 0o600, libc::makedev(0x1234_5678, 1)),
+        ("a-dir", libc::S_IFDIR | 0o700, 0),
+        ("a-link", libc::S_IFLNK | 0o777, 0),
+        ("missing/pipe", libc::S_IFIFO | 0o600, 0),
+        ("link", libc::S_IFIFO | 0o600, 0),
+        ("", libc::S_IFIFO, 0),
+    ] {
+        let path = s(name);
+        let expected = plain_unit!(libc::mknodat(fd, path.as_ptr(), mode, device));
+        assert_eq!(
+            t.context
+                .run(op::Mknodat::new(&our_dir, path, mode, device)),
+            expected,
+            "{name}"
+        );
+        t.check("mknodat");
+    }
     let remove = libc::AT_REMOVEDIR;
     for (name, flags) in [
         ("file", remove),

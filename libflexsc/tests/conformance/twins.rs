@@ -84,7 +84,7 @@ impl Twins {
     }
 }
 
-/// Type, mode, links, size and content of every name below.
+/// Type, mode, links, size or device and content of every name below.
 pub(crate) fn snapshot(dir: &Path) -> BTreeMap<String, (u32, u64, u64, Vec<u8>)> {
     let mut all = BTreeMap::new();
     let mut left = vec![dir.to_path_buf()];
@@ -98,10 +98,10 @@ pub(crate) fn snapshot(dir: &Path) -> BTreeMap<String, (u32, u64, u64, Vec<u8>)>
                 () if kind.is_file() && meta.mode() & 0o400 != 0 => fs::read(&path).unwrap(),
                 () => Vec::new(),
             };
-            let size = if kind.is_dir() || kind.is_fifo() {
-                0
-            } else {
-                meta.len()
+            let size = match () {
+                () if kind.is_dir() || kind.is_fifo() => 0,
+                () if kind.is_char_device() || kind.is_block_device() => meta.rdev(),
+                () => meta.len(),
             };
             let name = path.strip_prefix(dir).unwrap().to_str().unwrap().to_owned();
             all.insert(name, (meta.mode(), meta.nlink(), size, content));
