@@ -17,7 +17,7 @@ complete -c flexsync -l max-delete -d 'Delete no more than NUM files and directo
 complete -c flexsync -s @ -l modify-window -d 'Take times for equal that differ by at most NUM whole seconds; -1 compares nanoseconds' -r
 complete -c flexsync -l backend -d 'Who executes the system calls: auto, module, io_uring, threads or direct' -r
 complete -c flexsync -l stats-json -d 'Write the figures to FILE as one JSON object' -r
-complete -c flexsync -s a -l archive -d 'Archive mode, the same as -rlptgo'
+complete -c flexsync -s a -l archive -d 'Archive mode, the same as -rlptgoD'
 complete -c flexsync -l no-archive
 complete -c flexsync -s r -l recursive -d 'Descend into directories'
 complete -c flexsync -l no-recursive
@@ -31,6 +31,12 @@ complete -c flexsync -s m -l prune-empty-dirs -d 'Leave out directories that hav
 complete -c flexsync -l no-prune-empty-dirs
 complete -c flexsync -s l -l links -d 'Copy symbolic links as links; without it they are skipped'
 complete -c flexsync -l no-links
+complete -c flexsync -s D -d 'The same as --devices --specials'
+complete -c flexsync -l no-D
+complete -c flexsync -l devices -d 'Copy devices as devices (superuser only); without it they are skipped'
+complete -c flexsync -l no-devices
+complete -c flexsync -l specials -d 'Copy named pipes and sockets as such; without it they are skipped'
+complete -c flexsync -l no-specials
 complete -c flexsync -s p -l perms -d 'Keep permissions'
 complete -c flexsync -l no-perms
 complete -c flexsync -s E -l executability -d 'Keep executability, without --perms'

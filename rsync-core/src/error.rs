@@ -35,6 +35,10 @@ pub enum Action {
     MakeDirectory,
     /// Making a symbolic link.
     MakeSymlink,
+    /// Making a device.
+    MakeDevice,
+    /// Making a named pipe or a socket.
+    MakeSpecial,
     /// Making a temporary file.
     MakeTemporary,
     /// Writing a temporary file.
@@ -73,6 +77,8 @@ impl Action {
             Self::ReadBasis => "read the old version of",
             Self::MakeDirectory => "make directory",
             Self::MakeSymlink => "make symbolic link",
+            Self::MakeDevice => "make device",
+            Self::MakeSpecial => "make special file",
             Self::MakeTemporary => "make a temporary file for",
             Self::Write => "write",
             Self::RemoveSource => "remove the source file",
@@ -164,6 +170,9 @@ impl Failure {
 
     fn advice(&self) -> Option<&'static str> {
         Some(match self.cause {
+            Cause::Errno(Errno::EPERM) if self.action == Action::MakeDevice => {
+                "it takes the right to make devices (CAP_MKNOD): leave them out with --no-devices"
+            }
             Cause::Errno(Errno::EACCES | Errno::EPERM) => {
                 "check its permissions, or run as its owner"
             }

@@ -72,7 +72,7 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Skip {
-    /// It is a device, a named pipe or a socket, or a symbolic link and links are not copied.
+    /// It is a symbolic link, a device, a named pipe or a socket, and such are not copied.
     NonRegular,
     /// It is a directory, and directories are not descended into.
     Directory,

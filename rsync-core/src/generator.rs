@@ -341,8 +341,8 @@ impl<'a, 'o> Generator<'a, 'o> {
                 .map(|index| {
                     let entry = &list.entries()[index];
                     let absent = present.as_ref().is_some_and(|present| !present[index]);
-                    let looked_at =
-                        matches!(entry.attributes.kind, Kind::Regular | Kind::Symlink) && !absent;
+                    let kind = entry.attributes.kind;
+                    let looked_at = (kind == Kind::Symlink || options.copies(kind)) && !absent;
                     let dir = dir.as_ref().filter(|_| looked_at)?;
                     Some(side.run.io.stat(dir.at(), list.name(entry)))
                 })

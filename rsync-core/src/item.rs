@@ -11,7 +11,7 @@ use std::fmt;
 pub enum Update {
     /// Its contents were transferred.
     Transferred,
-    /// It was made, or made anew, without a transfer: a directory, a symbolic link.
+    /// It was made, or made anew, without a transfer: a directory, a symbolic link, a device.
     Made,
     /// At most its attributes were set.
     Kept,
@@ -22,7 +22,7 @@ pub enum Update {
 pub struct Differences {
     /// There was nothing of its name and kind. The others are then unset.
     pub new: bool,
-    /// Contents, as far as they were compared: by checksum, or where a symbolic link points to.
+    /// Contents, as far as they were compared: by checksum, where a symbolic link points to, or which device it is.
     pub contents: bool,
     /// Length of a regular file.
     pub size: bool,
@@ -106,7 +106,8 @@ impl fmt::Display for Item<'_> {
             Kind::Regular => "f",
             Kind::Directory => "d",
             Kind::Symlink => "L",
-            Kind::Special => "S",
+            Kind::CharDevice | Kind::BlockDevice => "D",
+            Kind::Fifo | Kind::Socket | Kind::Other => "S",
         })?;
         let differences = &self.differences;
         if differences.new {
@@ -154,6 +155,7 @@ mod tests {
                 size: 0,
                 mtime: (0, 0),
                 inode: (0, 0),
+                rdev: 0,
             },
             target: b"",
             origin: None,

@@ -48,6 +48,7 @@ mod io;
 mod listing;
 mod message;
 mod names;
+mod node;
 mod receiver;
 mod run;
 mod select;

@@ -3,6 +3,7 @@
 //! What a synchronisation is to do, in rsync's terms.
 
 use crate::filter::Filters;
+use crate::list::Kind;
 use crate::strong::{Algorithm, BlockSum};
 
 /// The options of one synchronisation. Each is named and means what rsync's option of that name does.
@@ -25,6 +26,10 @@ pub struct Options {
     pub dirs: bool,
     /// Copy symbolic links as links (`-l`); else they are skipped.
     pub links: bool,
+    /// Copy devices as devices (`--devices`): only done for the superuser; else they are skipped.
+    pub devices: bool,
+    /// Copy named pipes and sockets as such (`--specials`); else they are skipped.
+    pub specials: bool,
     /// Give files and directories the source's mode bits (`-p`).
     pub perms: bool,
     /// Without [`perms`](Self::perms), make a file that is there executable for whom it is readable, if the source's is for
@@ -132,7 +137,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// What `-a` sets, as far as it is supported: `-rlptgo`, and whole files.
+    /// What `-a` sets: `-rlptgoD`, and whole files.
     pub fn archive() -> Self {
         Self {
             recursive: true,
@@ -141,6 +146,8 @@ impl Options {
             times: true,
             group: true,
             owner: true,
+            devices: true,
+            specials: true,
             whole_file: true,
             ..Self::default()
         }
@@ -158,6 +165,17 @@ pub struct Backups {
 }
 
 impl Options {
+    /// Whether something of this kind is copied, directories aside.
+    pub(crate) fn copies(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Regular => true,
+            Kind::Symlink => self.links,
+            Kind::CharDevice | Kind::BlockDevice => self.devices && self.identity.is_root(),
+            Kind::Fifo | Kind::Socket => self.specials,
+            Kind::Directory | Kind::Other => false,
+        }
+    }
+
     /// How the blocks of a basis are summed up.
     pub(crate) fn block_sum(&self) -> BlockSum {
         BlockSum::new(self.transfer_sum, self.checksum_seed)

@@ -8,11 +8,13 @@
 mod common;
 
 use common::{
-    FLEXSYNC, Random, Run, Scratch, Times, assert_same, copy, flexsync, leftovers, snapshot,
+    FLEXSYNC, Random, Run, Scratch, Times, assert_same, copy, flexsync, leftovers, make_special,
+    snapshot,
 };
 use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
+use nix::sys::stat::SFlag;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,6 +150,9 @@ fn trees() -> Scratch {
     fs::write(scratch.join("src/way"), "a file where a directory was").unwrap();
     std::os::unix::fs::symlink("same", scratch.join("src/link")).unwrap();
     std::os::unix::fs::symlink("elsewhere", scratch.join("old/link")).unwrap();
+    make_special(&scratch.join("src/new/socket"), SFlag::S_IFSOCK, 0o640, 0);
+    make_special(&scratch.join("src/pipe"), SFlag::S_IFIFO, 0o604, 0);
+    make_special(&scratch.join("old/pipe"), SFlag::S_IFSOCK, 0o600, 0);
     copy(&scratch.join("src/same"), &scratch.join("old/same"));
     scratch
 }
@@ -254,7 +259,9 @@ fn errnos(call: i64) -> &'static [Errno] {
         libc::SYS_read | libc::SYS_pread64 => &[EIO, EINTR],
         libc::SYS_write | libc::SYS_pwrite64 => &[ENOSPC, EDQUOT, EFBIG, EIO, EINTR],
         libc::SYS_close => &[EIO, EINTR],
-        libc::SYS_mkdirat | libc::SYS_symlinkat => &[EACCES, ENOSPC, EDQUOT, EMLINK, EROFS],
+        libc::SYS_mkdirat | libc::SYS_symlinkat | libc::SYS_mknodat => {
+            &[EACCES, ENOSPC, EDQUOT, EMLINK, EROFS]
+        }
         libc::SYS_renameat2 | libc::SYS_renameat => &[EACCES, ENOSPC, EIO, EROFS],
         libc::SYS_unlinkat => &[EACCES, EBUSY, EIO, EPERM],
         libc::SYS_readlinkat => &[EACCES, EIO],
@@ -314,6 +321,7 @@ fn a_call_that_fails_is_reported_and_loses_nothing() {
         libc::SYS_read,
         libc::SYS_getdents64,
         libc::SYS_unlinkat,
+        libc::SYS_mknodat,
         libc::SYS_close,
     ] {
         assert!(

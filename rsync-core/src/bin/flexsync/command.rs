@@ -295,12 +295,17 @@ pub(crate) fn parser() -> clap::Command {
         )
         .disable_help_flag(true);
     for switch in &SWITCHES {
+        // -D stands for two others and has no longer name.
+        let short_only = Some(switch.name) == switch.short.map(String::from).as_deref();
         let arg = |id: String| Arg::new(id.clone()).long(id);
         let once = |arg: Arg| {
             let id = arg.get_id().to_string();
             arg.overrides_with(id).action(ArgAction::SetTrue)
         };
         let mut on = arg(id(switch, true)).help(switch.help);
+        if short_only {
+            on = on.long(None);
+        }
         on = if matches!(switch.name, "verbose" | "itemize-changes") {
             // These mean more when given twice; an option with a value keeps each of its places.
             on.action(ArgAction::Append)
@@ -315,7 +320,9 @@ pub(crate) fn parser() -> clap::Command {
         let mut off = once(arg(id(switch, false)).hide(true));
         if let Some(short) = switch.short {
             on = on.short(short);
-            off = off.alias(format!("no-{short}"));
+            if !short_only {
+                off = off.alias(format!("no-{short}"));
+            }
         }
         parser = parser.arg(on).arg(off);
     }

@@ -138,7 +138,11 @@ impl Reporter {
             Kind::Regular => '-',
             Kind::Directory => 'd',
             Kind::Symlink => 'l',
-            Kind::Special => '?',
+            Kind::CharDevice => 'c',
+            Kind::BlockDevice => 'b',
+            Kind::Fifo => 'p',
+            Kind::Socket => 's',
+            Kind::Other => '?',
         };
         let name = if item.path.is_empty() {
             b"."
@@ -313,6 +317,7 @@ impl std::fmt::Display for Kinds<'_> {
             regular,
             directories,
             links,
+            devices,
             special,
             ..
         } = *self.0;
@@ -321,6 +326,7 @@ impl std::fmt::Display for Kinds<'_> {
             ("reg", regular),
             ("dir", directories),
             ("link", links),
+            ("dev", devices),
             ("special", special),
         ];
         let mut separator = " (";

@@ -12,11 +12,11 @@ pub(crate) struct Switch {
     pub(crate) set: fn(&mut Command, bool),
 }
 
-pub(crate) const SWITCHES: [Switch; 39] = [
+pub(crate) const SWITCHES: [Switch; 42] = [
     Switch {
         name: "archive",
         short: Some('a'),
-        help: "Archive mode, the same as -rlptgo",
+        help: "Archive mode, the same as -rlptgoD",
         set: |command, on| {
             let options = &mut command.options;
             command.only_archive |= !options.recursive;
@@ -27,6 +27,8 @@ pub(crate) const SWITCHES: [Switch; 39] = [
                 &mut options.times,
                 &mut options.group,
                 &mut options.owner,
+                &mut options.devices,
+                &mut options.specials,
             ] {
                 *option = on;
             }
@@ -70,6 +72,27 @@ pub(crate) const SWITCHES: [Switch; 39] = [
         short: Some('l'),
         help: "Copy symbolic links as links; without it they are skipped",
         set: |command, on| command.options.links = on,
+    },
+    Switch {
+        name: "D",
+        short: Some('D'),
+        help: "The same as --devices --specials",
+        set: |command, on| {
+            command.options.devices = on;
+            command.options.specials = on;
+        },
+    },
+    Switch {
+        name: "devices",
+        short: None,
+        help: "Copy devices as devices (superuser only); without it they are skipped",
+        set: |command, on| command.options.devices = on,
+    },
+    Switch {
+        name: "specials",
+        short: None,
+        help: "Copy named pipes and sockets as such; without it they are skipped",
+        set: |command, on| command.options.specials = on,
     },
     Switch {
         name: "perms",
