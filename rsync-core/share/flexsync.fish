@@ -31,6 +31,8 @@ complete -c flexsync -s m -l prune-empty-dirs -d 'Leave out directories that hav
 complete -c flexsync -l no-prune-empty-dirs
 complete -c flexsync -s l -l links -d 'Copy symbolic links as links; without it they are skipped'
 complete -c flexsync -l no-links
+complete -c flexsync -s H -l hard-links -d 'Make files with several names files with several names'
+complete -c flexsync -l no-hard-links
 complete -c flexsync -s D -d 'The same as --devices --specials'
 complete -c flexsync -l no-D
 complete -c flexsync -l devices -d 'Copy devices as devices (superuser only); without it they are skipped'

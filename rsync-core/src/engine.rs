@@ -9,6 +9,7 @@ use crate::error::{Action, Error, Failure};
 use crate::event::Observer;
 use crate::filter::{FilterList, Scope};
 use crate::generator::Generator;
+use crate::group::Groups;
 use crate::guard;
 use crate::options::{Backups, Options};
 use crate::receiver;
@@ -215,6 +216,8 @@ impl Sync {
             targets: RefCell::default(),
             transfers: RefCell::default(),
             temps: TempNames::new(),
+            groups: Groups::default(),
+            linked_from: RefCell::default(),
             open: Cell::default(),
             backups: OnceCell::new(),
             backup_dir: RefCell::default(),

@@ -39,6 +39,8 @@ pub enum Action {
     MakeDevice,
     /// Making a named pipe or a socket.
     MakeSpecial,
+    /// Making another name of a file.
+    MakeLink,
     /// Making a temporary file.
     MakeTemporary,
     /// Writing a temporary file.
@@ -79,6 +81,7 @@ impl Action {
             Self::MakeSymlink => "make symbolic link",
             Self::MakeDevice => "make device",
             Self::MakeSpecial => "make special file",
+            Self::MakeLink => "make link",
             Self::MakeTemporary => "make a temporary file for",
             Self::Write => "write",
             Self::RemoveSource => "remove the source file",

@@ -5,6 +5,7 @@
 use crate::error::Failure;
 use crate::item::Item;
 use crate::search::Search;
+use libflexsc::Errno;
 
 /// Something that happened, or in a dry run would have. Paths are relative to the destination, except in failures.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +51,16 @@ pub enum Event<'a> {
         path: &'a [u8],
         /// The path of the backup: below the directory for backups, if there is one, else below the destination.
         to: &'a [u8],
+    },
+    /// What was to be another name of a file becomes a copy, since there can be no link: the file has as many names as it can,
+    /// or the file system has no links, or not to there.
+    NotLinked {
+        /// Its path.
+        path: &'a [u8],
+        /// The path of the name that it should have been linked to.
+        to: &'a [u8],
+        /// What linking said.
+        errno: Errno,
     },
     /// A temporary file was removed that a run before this one had left when it was killed.
     Cleaned(&'a [u8]),

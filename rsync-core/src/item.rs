@@ -13,6 +13,8 @@ pub enum Update {
     Transferred,
     /// It was made, or made anew, without a transfer: a directory, a symbolic link, a device.
     Made,
+    /// It was made another name of a file of the transfer, or is one (`--hard-links`).
+    Linked,
     /// At most its attributes were set.
     Kept,
 }
@@ -39,6 +41,18 @@ pub struct Differences {
 }
 
 impl Differences {
+    /// There was nothing of its name and kind.
+    pub(crate) const NEW: Self = Self {
+        new: true,
+        contents: false,
+        size: false,
+        time: false,
+        time_of_transfer: false,
+        mode: false,
+        owner: false,
+        group: false,
+    };
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -85,6 +99,8 @@ pub struct Item<'a> {
     pub attributes: Attributes,
     /// Where a symbolic link points to; else empty.
     pub target: &'a [u8],
+    /// The path of the name that it was linked to; empty if it was not, or had been before.
+    pub hard_link: &'a [u8],
     /// The source's path, if [`origins`](crate::Options::origins) asks for it.
     pub origin: Option<&'a [u8]>,
     /// The bytes of contents and references to the old version that were sent for it.
@@ -100,6 +116,7 @@ impl fmt::Display for Item<'_> {
         f.write_str(match self.update {
             Update::Transferred => ">",
             Update::Made => "c",
+            Update::Linked => "h",
             Update::Kept => ".",
         })?;
         f.write_str(match self.attributes.kind {
@@ -113,7 +130,7 @@ impl fmt::Display for Item<'_> {
         if differences.new {
             return f.write_str("+++++++++");
         }
-        if self.update == Update::Kept && differences.is_empty() {
+        if matches!(self.update, Update::Kept | Update::Linked) && differences.is_empty() {
             return f.write_str("         ");
         }
         let time = if differences.time_of_transfer {
@@ -154,10 +171,12 @@ mod tests {
                 gid: 0,
                 size: 0,
                 mtime: (0, 0),
+                links: 1,
                 inode: (0, 0),
                 rdev: 0,
             },
             target: b"",
+            hard_link: b"",
             origin: None,
             sent: 0,
             received: 0,
@@ -173,5 +192,10 @@ mod tests {
         assert_eq!(item.to_string(), ">f..T..g...");
         item.differences.new = true;
         assert_eq!(item.to_string(), ">f+++++++++");
+        item.update = Update::Linked;
+        item.differences = Differences::default();
+        assert_eq!(item.to_string(), "hf         ");
+        item.differences.size = true;
+        assert_eq!(item.to_string(), "hf.s.......");
     }
 }

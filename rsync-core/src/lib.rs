@@ -43,6 +43,7 @@ mod delete;
 mod destination;
 mod engine;
 mod generator;
+mod group;
 mod guard;
 mod io;
 mod listing;

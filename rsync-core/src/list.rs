@@ -91,6 +91,8 @@ pub struct Attributes {
     pub size: u64,
     /// The time of modification: seconds since 1970 and nanoseconds.
     pub mtime: (i64, u32),
+    /// How many names it has.
+    pub links: u32,
     /// Device and inode number.
     pub inode: (u64, u64),
     /// The number of the device that it is; 0 for all that is none.
@@ -116,6 +118,7 @@ impl From<&Statx> for Attributes {
             gid: stat.gid(),
             size: stat.size(),
             mtime: (mtime.sec, mtime.nsec as u32),
+            links: stat.nlink(),
             inode: (dev, stat.ino()),
             rdev: stat.rdev(),
         }
@@ -337,6 +340,7 @@ mod tests {
             gid: 0,
             size: 0,
             mtime: (0, 0),
+            links: 1,
             inode: (0, 0),
             rdev: 0,
         }

@@ -150,7 +150,7 @@ impl Side<'_, '_> {
 
     /// Gives what was made as `place` in a directory the name at the end of `path`, and keeps what has it now, if that is
     /// wanted.
-    async fn take_place(&self, dir: &Held, place: &[u8], path: &[u8]) -> bool {
+    pub(crate) async fn take_place(&self, dir: &Held, place: &[u8], path: &[u8]) -> bool {
         let handle = &self.run.io.handle;
         let (_, name) = split(path);
         let kept = self.back_up(dir, path, Backup::Link).await;

@@ -3,7 +3,7 @@
 //! What a synchronisation is to do, in rsync's terms.
 
 use crate::filter::Filters;
-use crate::list::Kind;
+use crate::list::{Attributes, Kind};
 use crate::strong::{Algorithm, BlockSum};
 
 /// The options of one synchronisation. Each is named and means what rsync's option of that name does.
@@ -26,6 +26,9 @@ pub struct Options {
     pub dirs: bool,
     /// Copy symbolic links as links (`-l`); else they are skipped.
     pub links: bool,
+    /// Make entries of the file list that are one file one file at the destination (`-H`, `--hard-links`). Directories are
+    /// then read one after the other, so that it is the same in each run to which name others are linked.
+    pub hard_links: bool,
     /// Copy devices as devices (`--devices`): only done for the superuser; else they are skipped.
     pub devices: bool,
     /// Copy named pipes and sockets as such (`--specials`); else they are skipped.
@@ -174,6 +177,11 @@ impl Options {
             Kind::Fifo | Kind::Socket => self.specials,
             Kind::Directory | Kind::Other => false,
         }
+    }
+
+    /// Whether a file may have other names in the file list which are to be names of it at the destination, too.
+    pub(crate) fn groups(&self, file: &Attributes) -> bool {
+        self.hard_links && file.links > 1 && self.copies(file.kind)
     }
 
     /// How the blocks of a basis are summed up.

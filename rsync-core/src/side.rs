@@ -4,6 +4,7 @@
 
 use crate::error::{Action, Cause};
 use crate::filter::Scope;
+use crate::group::Groups;
 use crate::guard::Inode;
 use crate::io::{DIRECTORY, Held, Links};
 use crate::item::{Differences, Update};
@@ -42,6 +43,10 @@ pub(crate) struct Side<'a, 'o> {
     pub(crate) targets: RefCell<HashMap<DirId, Rc<Target>>>,
     pub(crate) transfers: RefCell<HashMap<FileId, Rc<Transfer>>>,
     pub(crate) temps: TempNames,
+    /// Files with several names.
+    pub(crate) groups: Groups,
+    /// The directory that a link was last made from to another one.
+    pub(crate) linked_from: RefCell<Option<(DirId, Rc<Held>)>>,
     /// Open directories.
     pub(crate) open: Cell<usize>,
     /// The directory that backups go to, once it was needed.

@@ -5,6 +5,7 @@
 use crate::block::Layout;
 use crate::error::{Action, Cause};
 use crate::event::{Event, Rule, Skip};
+use crate::group::Lead;
 use crate::io::{CHUNK, Held, SOURCE, c_name};
 use crate::item::Update;
 use crate::list::{Attributes, DirList, Entry, FileId, Kind};
@@ -93,23 +94,24 @@ impl Side<'_, '_> {
             });
         }
         if want.kind == Kind::Regular {
-            self.regular(target, list, index, entry, &path, found).await;
+            self.regular(target, list, index, found, None).await;
         } else if self.node(target, list, entry, &path, found).await {
             self.done(target, index, want, found.as_ref()).await;
         }
     }
 
-    async fn regular(
+    /// Brings a regular file up to date, which may lead others.
+    pub(crate) async fn regular(
         &self,
         target: &Rc<Target>,
         list: &Rc<DirList>,
         index: u32,
-        entry: &Entry,
-        path: &[u8],
         found: Option<Attributes>,
+        lead: Option<Lead>,
     ) {
-        let want = &entry.attributes;
-        let name = list.name(entry);
+        let Some(entry) = list.get(index) else { return };
+        let (name, want) = (list.name(entry), &entry.attributes);
+        let path = &target.join(name)[..];
         if let Some(found) = &found {
             if self
                 .is_same(target, name, want, found, list.digest(index))
@@ -117,6 +119,9 @@ impl Side<'_, '_> {
             {
                 if self.adjust(target, list, entry, path, found).await {
                     self.done(target, index, want, Some(found)).await;
+                }
+                if let Some(lead) = lead {
+                    lead.settle(Some(found.inode));
                 }
                 return;
             }
@@ -132,9 +137,12 @@ impl Side<'_, '_> {
             self.run.stats().created.add(Kind::Regular);
         }
         if self.run.options.dry_run {
+            if let Some(lead) = lead {
+                lead.settle(None);
+            }
             return self.transferred(list, entry, path, found.as_ref(), Moved::default());
         }
-        self.request(target, list, index, found).await;
+        self.request(target, list, index, found, lead).await;
     }
 
     /// Whether a file need not be transferred.
@@ -261,6 +269,7 @@ impl Side<'_, '_> {
         list: &Rc<DirList>,
         index: u32,
         found: Option<Attributes>,
+        lead: Option<Lead>,
     ) {
         let permit = self.run.files.acquire_arc().await;
         let id = FileId {
@@ -281,6 +290,7 @@ impl Side<'_, '_> {
             list: list.clone(),
             found,
             basis: RefCell::new(basis.map(Rc::new)),
+            lead: RefCell::new(lead),
             again: Cell::new(false),
             _permit: permit,
         };
@@ -315,6 +325,8 @@ impl Side<'_, '_> {
     /// A file that was requested is dealt with.
     pub(crate) async fn finished(&self, transfer: &Transfer) {
         self.transfers.borrow_mut().remove(&transfer.id);
+        // If it is not there by now, another name leads.
+        drop(transfer.lead.take());
         let _ = self.to_generator.try_send(ToGenerator::Finished);
         self.release(&transfer.target).await;
         self.settle(&transfer.target).await;

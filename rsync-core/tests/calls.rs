@@ -153,6 +153,16 @@ fn trees() -> Scratch {
     make_special(&scratch.join("src/new/socket"), SFlag::S_IFSOCK, 0o640, 0);
     make_special(&scratch.join("src/pipe"), SFlag::S_IFIFO, 0o604, 0);
     make_special(&scratch.join("old/pipe"), SFlag::S_IFSOCK, 0o600, 0);
+    // Other names of files that are new, that change and that stay.
+    for (file, name) in [
+        ("src/new/file", "src/new/other"),
+        ("src/changed", "src/changed too"),
+        ("old/changed", "old/changed too"),
+        ("src/long", "src/new/long too"),
+    ] {
+        fs::hard_link(scratch.join(file), scratch.join(name)).unwrap();
+    }
+    scratch.write("old/new/long too", "another file");
     copy(&scratch.join("src/same"), &scratch.join("old/same"));
     scratch
 }
@@ -215,7 +225,7 @@ fn same(scratch: &Scratch, what: &str) {
     );
 }
 
-const FORMS: [&[&str]; 2] = [&["-a", "--delete"], &["-a", "--delete", "--no-W", "-B700"]];
+const FORMS: [&[&str]; 2] = [&["-aH", "--delete"], &["-a", "--delete", "--no-W", "-B700"]];
 
 #[test]
 fn a_run_that_is_killed_before_any_of_its_calls_has_lost_nothing() {
@@ -262,6 +272,7 @@ fn errnos(call: i64) -> &'static [Errno] {
         libc::SYS_mkdirat | libc::SYS_symlinkat | libc::SYS_mknodat => {
             &[EACCES, ENOSPC, EDQUOT, EMLINK, EROFS]
         }
+        libc::SYS_linkat => &[EMLINK, EXDEV, EACCES, ENOSPC, EIO],
         libc::SYS_renameat2 | libc::SYS_renameat => &[EACCES, ENOSPC, EIO, EROFS],
         libc::SYS_unlinkat => &[EACCES, EBUSY, EIO, EPERM],
         libc::SYS_readlinkat => &[EACCES, EIO],
@@ -299,6 +310,12 @@ fn a_call_that_fails_is_reported_and_loses_nothing() {
                     continue;
                 }
                 old_or_new(&scratch, &what);
+                if call == libc::SYS_linkat && errno == Errno::EMLINK {
+                    assert_eq!(
+                        run.status, 0,
+                        "what cannot be linked is copied: {what}: {run:?}"
+                    );
+                }
                 match run.status {
                     0 => {
                         // It was of no account.
@@ -322,6 +339,7 @@ fn a_call_that_fails_is_reported_and_loses_nothing() {
         libc::SYS_getdents64,
         libc::SYS_unlinkat,
         libc::SYS_mknodat,
+        libc::SYS_linkat,
         libc::SYS_close,
     ] {
         assert!(

@@ -9,19 +9,13 @@ mod common;
 
 use common::{
     BACKENDS, Random, Run, Scratch, Times, assert_same, change, copy, does_as_rsync, flexsync,
-    grow, grow_specials, leftovers, make_special, may_make_devices, rsync, same_lines, snapshot,
-    whole_seconds,
+    grow, grow_specials, leftovers, make_special, may_make_devices, numbers, rsync, same_lines,
+    snapshot, whole_seconds,
 };
 use nix::sys::stat::{SFlag, makedev};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, symlink};
 use std::process::Command;
-
-/// The figures about numbers of files, whole lines.
-fn numbers(run: &Run) -> Vec<&str> {
-    let is_number = |line: &&str| line.starts_with("Number of ");
-    run.stdout.lines().filter(is_number).collect()
-}
 
 /// Both programs on copies of the same trees.
 fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
@@ -54,14 +48,10 @@ fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
             numbers(&theirs),
             "{what}\n{mine:?}\n{theirs:?}"
         );
-        let files = |run: Run| Run {
-            stdout: run.stdout.split("\nNumber of ").next().unwrap().to_owned(),
-            ..run
-        };
-        same_lines(&files(mine), &files(theirs), &what);
+        same_lines(&mine.files(), &theirs.files(), &what);
         if options[0].contains('a') {
-            // Beside backups the times of directories are left alone.
-            let times = match options.contains(&"--no-t") || options[0].contains('b') {
+            // Beside backups, and with -O, the times of directories are left alone.
+            let times = match options.contains(&"--no-t") || options[0].contains(['b', 'O']) {
                 true => Times::Ignore,
                 false => Times::Seconds,
             };
@@ -99,7 +89,7 @@ fn random_trees_become_what_rsync_makes_of_them() {
         &["-au", "--force"],
         &["-ab", "--suffix=.old", "--exclude=nnn*"],
         &["-a", "--existing"],
-        &["-a", "--max-size=1", "--remove-source-files"],
+        &["-aO", "--max-size=1", "--remove-source-files"],
     ];
     for (index, options) in OPTIONS.iter().enumerate() {
         let backend = BACKENDS[index % BACKENDS.len()];

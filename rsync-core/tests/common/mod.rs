@@ -105,6 +105,16 @@ impl Run {
         self
     }
 
+    /// Without the figures of `--stats`.
+    pub fn files(&self) -> Self {
+        let files = self.stdout.split("\nNumber of ").next();
+        Self {
+            status: self.status,
+            stdout: files.unwrap_or_default().to_owned(),
+            stderr: self.stderr.clone(),
+        }
+    }
+
     /// A figure of `--stats`, without what follows the number.
     #[track_caller]
     pub fn figure(&self, name: &str) -> u64 {
@@ -577,6 +587,12 @@ pub fn whole_seconds(root: &Path) {
         let flags = UtimensatFlags::NoFollowSymlink;
         utimensat(AT_FDCWD, &path, &TimeSpec::UTIME_OMIT, &mtime, flags).unwrap();
     }
+}
+
+/// The figures about numbers of files, whole lines.
+pub fn numbers(run: &Run) -> Vec<&str> {
+    let is_number = |line: &&str| line.starts_with("Number of ");
+    run.stdout.lines().filter(is_number).collect()
 }
 
 /// The lines about files.

@@ -106,7 +106,10 @@ impl Reporter {
     }
 
     fn item(&mut self, item: &Item<'_>) {
-        let kept = item.update == Update::Kept;
+        let kept = match item.update {
+            Update::Linked => item.hard_link.is_empty(),
+            update => update == Update::Kept,
+        };
         let same = kept && item.differences.is_empty();
         let directory = item.attributes.kind == Kind::Directory;
         if same && !self.format.itemizes() {
@@ -255,6 +258,11 @@ impl Observer for Reporter {
                     Escaped(&to)
                 ));
             }
+            Event::NotLinked { path, to, errno } if self.verbose > 0 => self.line(format_args!(
+                "copying {}, which cannot be linked to {}: {errno}",
+                Escaped(path),
+                Escaped(to)
+            )),
             Event::Cleaned(path) if self.verbose > 1 => self.line(format_args!(
                 "removing {}, which an interrupted run left",
                 Escaped(path)

@@ -12,7 +12,7 @@ pub(crate) struct Switch {
     pub(crate) set: fn(&mut Command, bool),
 }
 
-pub(crate) const SWITCHES: [Switch; 42] = [
+pub(crate) const SWITCHES: [Switch; 43] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -72,6 +72,12 @@ pub(crate) const SWITCHES: [Switch; 42] = [
         short: Some('l'),
         help: "Copy symbolic links as links; without it they are skipped",
         set: |command, on| command.options.links = on,
+    },
+    Switch {
+        name: "hard-links",
+        short: Some('H'),
+        help: "Make files with several names files with several names",
+        set: |command, on| command.options.hard_links = on,
     },
     Switch {
         name: "D",
