@@ -23,7 +23,7 @@ _flexsync() {
 
     case "${cmd}" in
         flexsync)
-            opts="-a -r -d -R -m -l -H -D -p -E -t -O -J -b -g -o -n -v -q -i -c -u -I -W -0 -f -F -C -B -@ -x -V --archive --no-archive --recursive --no-recursive --dirs --no-dirs --relative --no-relative --implied-dirs --no-implied-dirs --prune-empty-dirs --no-prune-empty-dirs --links --no-links --hard-links --no-hard-links --no-D --devices --no-devices --specials --no-specials --perms --no-perms --executability --no-executability --times --no-times --omit-dir-times --no-omit-dir-times --omit-link-times --no-omit-link-times --backup --no-backup --group --no-group --owner --no-owner --numeric-ids --no-numeric-ids --dry-run --no-dry-run --verbose --no-verbose --quiet --no-quiet --list-only --no-list-only --itemize-changes --no-itemize-changes --checksum --no-checksum --update --no-update --ignore-times --no-ignore-times --size-only --no-size-only --ignore-non-existing --existing --no-existing --ignore-existing --no-ignore-existing --whole-file --no-whole-file --delete --no-delete --delete-excluded --no-delete-excluded --force --no-force --ignore-errors --no-ignore-errors --remove-source-files --no-remove-source-files --ignore-missing-args --no-ignore-missing-args --delete-missing-args --no-delete-missing-args --mkpath --no-mkpath --fsync --no-fsync --from0 --no-from0 --stats --no-stats --exclude --include --exclude-from --include-from --filter --cvs-exclude --block-size --out-format --backup-dir --suffix --cc --checksum-choice --checksum-seed --debug --files-from --max-size --min-size --max-delete --modify-window --one-file-system --backend --stats-json --help --version"
+            opts="-a -r -d -R -m -l -H -D -p -E -t -O -J -b -g -o -n -v -q -i -c -u -I -W -0 -f -F -C -B -@ -x -V --archive --no-archive --recursive --no-recursive --dirs --no-dirs --relative --no-relative --implied-dirs --no-implied-dirs --prune-empty-dirs --no-prune-empty-dirs --links --no-links --hard-links --no-hard-links --no-D --devices --no-devices --specials --no-specials --perms --no-perms --executability --no-executability --times --no-times --omit-dir-times --no-omit-dir-times --omit-link-times --no-omit-link-times --backup --no-backup --group --no-group --owner --no-owner --numeric-ids --no-numeric-ids --dry-run --no-dry-run --verbose --no-verbose --quiet --no-quiet --list-only --no-list-only --itemize-changes --no-itemize-changes --checksum --no-checksum --update --no-update --ignore-times --no-ignore-times --size-only --no-size-only --ignore-non-existing --existing --no-existing --ignore-existing --no-ignore-existing --whole-file --no-whole-file --delete --no-delete --delete-excluded --no-delete-excluded --force --no-force --ignore-errors --no-ignore-errors --remove-source-files --no-remove-source-files --ignore-missing-args --no-ignore-missing-args --delete-missing-args --no-delete-missing-args --mkpath --no-mkpath --fsync --no-fsync --from0 --no-from0 --stats --no-stats --exclude --include --exclude-from --include-from --filter --cvs-exclude --block-size --out-format --backup-dir --suffix --cc --checksum-choice --checksum-seed --chmod --debug --files-from --max-size --min-size --max-delete --modify-window --one-file-system --backend --stats-json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -82,6 +82,10 @@ _flexsync() {
                     return 0
                     ;;
                 --checksum-seed)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --chmod)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -9,6 +9,7 @@ complete -c flexsync -l backup-dir -d 'Keep backups in DIR (below DST, unless it
 complete -c flexsync -l suffix -d 'Append SUFFIX to the names of backups: ~ unless there is a --backup-dir' -r
 complete -c flexsync -l checksum-choice -l cc -d 'Use the checksum NAME: auto, xxh128, xxh3, xxh64, md5, md4, sha1, or none, which transfers whole files; or NAME,NAME for transfers and for -c' -r
 complete -c flexsync -l checksum-seed -d 'Begin the checksum of each block with NUM' -r
+complete -c flexsync -l chmod -d 'Change the modes that files are copied with: as for chmod(1), with D for directories only, F for others; may be repeated' -r
 complete -c flexsync -l debug -d 'Show how it is done: deltasum (figures of the delta algorithm), deltasum2 (with what is found), deltasum3 (with each block\'s checksum)' -r
 complete -c flexsync -l files-from -d 'Copy of SRC what FILE names, one a line (- is the standard input); implies -R and -d, and -a does not imply -r' -r
 complete -c flexsync -l max-size -d 'Leave files alone that are longer than SIZE bytes (K, M, G, T, P; KB and so on for 1000)' -r

@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod chmod;
 pub mod error;
 pub mod escape;
 pub mod event;

@@ -2,6 +2,7 @@
 
 //! What a synchronisation is to do, in rsync's terms.
 
+use crate::chmod::Chmod;
 use crate::filter::Filters;
 use crate::list::{Attributes, Kind};
 use crate::strong::{Algorithm, BlockSum};
@@ -35,6 +36,9 @@ pub struct Options {
     pub specials: bool,
     /// Give files and directories the source's mode bits (`-p`).
     pub perms: bool,
+    /// Changes of the source's mode bits (`--chmod`), which the destination gets as far as [`perms`](Self::perms) and the like
+    /// say.
+    pub chmod: Chmod,
     /// Without [`perms`](Self::perms), make a file that is there executable for whom it is readable, if the source's is for
     /// anybody, and for nobody if that is for nobody (`-E`, `--executability`).
     pub executability: bool,
@@ -182,6 +186,14 @@ impl Options {
     /// Whether a file may have other names in the file list which are to be names of it at the destination, too.
     pub(crate) fn groups(&self, file: &Attributes) -> bool {
         self.hard_links && file.links > 1 && self.copies(file.kind)
+    }
+
+    /// The attributes that a file of the source is sent with.
+    pub(crate) fn as_sent(&self, file: Attributes) -> Attributes {
+        Attributes {
+            mode: self.chmod.apply(file.kind, file.mode),
+            ..file
+        }
     }
 
     /// How the blocks of a basis are summed up.

@@ -291,6 +291,7 @@ impl<'a, 'o> Walker<'a, 'o> {
             };
             match target {
                 Ok(target) => {
+                    let attributes = self.run.options.as_sent(attributes);
                     reading.list.push(name, attributes, part, &target);
                     reading.list.describe(Extent::Whole, reading.absolute(part));
                 }

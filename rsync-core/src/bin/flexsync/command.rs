@@ -12,6 +12,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use libflexsc::backend::Kind;
+use nix::sys::stat::{Mode, umask};
+use rsync_core::chmod::Chmod;
 use rsync_core::error::exit;
 use rsync_core::{Backups, MountPoints, Options};
 use std::ffi::OsString;
@@ -98,6 +100,7 @@ impl Command {
         options.checksum_seed = matches.get_one("checksum-seed").copied().unwrap_or(0);
         options.filters =
             filters::from_matches(matches).map_err(|error| usage(&error.to_string()))?;
+        options.chmod = chmod(matches)?;
         options.max_size = matches.get_one("max-size").copied();
         options.min_size = matches.get_one("min-size").copied();
         options.max_delete = matches.get_one("max-delete").copied();
@@ -233,6 +236,21 @@ fn backups(matches: &ArgMatches, wanted: bool) -> Result<Option<Backups>, clap::
     Ok(Some(Backups { dir, suffix }))
 }
 
+/// The changes of modes.
+fn chmod(matches: &ArgMatches) -> Result<Chmod, clap::Error> {
+    let mut chmod = Chmod::default();
+    let given = matches.get_many::<String>("chmod").into_iter().flatten();
+    for changes in given {
+        // To ask is to set; no file is made meanwhile.
+        let mask = umask(Mode::empty());
+        umask(mask);
+        chmod
+            .add(changes, mask.bits())
+            .map_err(|error| usage(&format!("--chmod: {error}")))?;
+    }
+    Ok(chmod)
+}
+
 /// What is told of the inside.
 fn debug(matches: &ArgMatches) -> Result<Debug, clap::Error> {
     let mut debug = Debug::default();
@@ -353,6 +371,11 @@ pub(crate) fn parser() -> clap::Command {
             value("checksum-seed", "NUM", ValueParser::new(values::seed))
                 .allow_hyphen_values(true)
                 .help("Begin the checksum of each block with NUM"),
+            Arg::new("chmod")
+                .long("chmod")
+                .value_name("CHANGES")
+                .action(ArgAction::Append)
+                .help("Change the modes that files are copied with: as for chmod(1), with D for directories only, F for others; may be repeated"),
             Arg::new("debug")
                 .long("debug")
                 .value_name("NAMES")

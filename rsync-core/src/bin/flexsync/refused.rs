@@ -14,7 +14,6 @@ const OPTIONS: &[&str] = &[
     "--atimes",
     "--blocking-io",
     "--bwlimit",
-    "--chmod",
     "--chown",
     "--compare-dest",
     "--compress",
