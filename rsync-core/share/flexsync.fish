@@ -14,6 +14,7 @@ complete -c flexsync -l compare-dest -d 'Leave out of DST what is just as wanted
 complete -c flexsync -s T -l temp-dir -d 'Make temporary files in DIR (below DST, unless it begins with a slash)' -r
 complete -c flexsync -l checksum-choice -l cc -d 'Use the checksum NAME: auto, xxh128, xxh3, xxh64, md5, md4, sha1, or none, which transfers whole files; or NAME,NAME for transfers and for -c' -r
 complete -c flexsync -l checksum-seed -d 'Begin the checksum of each block with NUM' -r
+complete -c flexsync -l chmod -d 'Change the modes that files are copied with: as for chmod(1), with D for directories only, F for others; may be repeated' -r
 complete -c flexsync -l debug -d 'Show how it is done: deltasum (figures of the delta algorithm), deltasum2 (with what is found), deltasum3 (with each block\'s checksum)' -r
 complete -c flexsync -l files-from -d 'Copy of SRC what FILE names, one a line (- is the standard input); implies -R and -d, and -a does not imply -r' -r
 complete -c flexsync -l max-size -d 'Leave files alone that are longer than SIZE bytes (K, M, G, T, P; KB and so on for 1000)' -r
@@ -22,7 +23,7 @@ complete -c flexsync -l max-delete -d 'Delete no more than NUM files and directo
 complete -c flexsync -s @ -l modify-window -d 'Take times for equal that differ by at most NUM whole seconds; -1 compares nanoseconds' -r
 complete -c flexsync -l backend -d 'Who executes the system calls: auto, module, io_uring, threads or direct' -r
 complete -c flexsync -l stats-json -d 'Write the figures to FILE as one JSON object' -r
-complete -c flexsync -s a -l archive -d 'Archive mode, the same as -rlptgo'
+complete -c flexsync -s a -l archive -d 'Archive mode, the same as -rlptgoD'
 complete -c flexsync -l no-archive
 complete -c flexsync -s r -l recursive -d 'Descend into directories'
 complete -c flexsync -l no-recursive
@@ -48,6 +49,14 @@ complete -c flexsync -s k -l copy-dirlinks -d 'Copy directories that symbolic li
 complete -c flexsync -l no-copy-dirlinks
 complete -c flexsync -s K -l keep-dirlinks -d 'Take a symbolic link in DST for the directory in DST that it points to, where SRC has a directory'
 complete -c flexsync -l no-keep-dirlinks
+complete -c flexsync -s H -l hard-links -d 'Make files with several names files with several names'
+complete -c flexsync -l no-hard-links
+complete -c flexsync -s D -d 'The same as --devices --specials'
+complete -c flexsync -l no-D
+complete -c flexsync -l devices -d 'Copy devices as devices (superuser only); without it they are skipped'
+complete -c flexsync -l no-devices
+complete -c flexsync -l specials -d 'Copy named pipes and sockets as such; without it they are skipped'
+complete -c flexsync -l no-specials
 complete -c flexsync -s p -l perms -d 'Keep permissions'
 complete -c flexsync -l no-perms
 complete -c flexsync -s E -l executability -d 'Keep executability, without --perms'

@@ -10,6 +10,7 @@ use crate::error::{Action, Error, Failure};
 use crate::event::Observer;
 use crate::filter::{FilterList, Scope};
 use crate::generator::Generator;
+use crate::group::Groups;
 use crate::guard;
 use crate::holding;
 use crate::io::Held;
@@ -286,6 +287,8 @@ impl Sync {
             temp_dir_claimed: OnceCell::new(),
             held_back: OnceCell::new(),
             delayed: RefCell::default(),
+            groups: Groups::default(),
+            linked_from: RefCell::default(),
             open: Cell::default(),
             backups: OnceCell::new(),
             backup_dir: RefCell::default(),

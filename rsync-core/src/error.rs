@@ -39,6 +39,10 @@ pub enum Action {
     MakeSymlink,
     /// Making a hard link.
     Link,
+    /// Making a device.
+    MakeDevice,
+    /// Making a named pipe or a socket.
+    MakeSpecial,
     /// Making a temporary file.
     MakeTemporary,
     /// Writing a temporary file.
@@ -81,6 +85,8 @@ impl Action {
             Self::MakeDirectory => "make directory",
             Self::MakeSymlink => "make symbolic link",
             Self::Link => "make hard link",
+            Self::MakeDevice => "make device",
+            Self::MakeSpecial => "make special file",
             Self::MakeTemporary => "make a temporary file for",
             Self::Write => "write",
             Self::RemoveSource => "remove the source file",
@@ -173,6 +179,9 @@ impl Failure {
 
     fn advice(&self) -> Option<&'static str> {
         Some(match self.cause {
+            Cause::Errno(Errno::EPERM) if self.action == Action::MakeDevice => {
+                "it takes the right to make devices (CAP_MKNOD): leave them out with --no-devices"
+            }
             Cause::Errno(Errno::EACCES | Errno::EPERM) => {
                 "check its permissions, or run as its owner"
             }

@@ -59,6 +59,16 @@ pub enum Event<'a> {
         /// Why.
         errno: Errno,
     },
+    /// What was to be another name of a file becomes a copy, since there can be no link: the file has as many names as it can,
+    /// or the file system has no links, or not to there.
+    NotLinked {
+        /// Its path.
+        path: &'a [u8],
+        /// The path of the name that it should have been linked to.
+        to: &'a [u8],
+        /// What linking said.
+        errno: Errno,
+    },
     /// A temporary file was removed that a run before this one had left when it was killed.
     Cleaned(&'a [u8]),
     /// What arguments name is not there, and would be deleted at the destination; told by [`Sync::list`](crate::Sync::list).
@@ -87,7 +97,7 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Skip {
-    /// It is a device, a named pipe or a socket, or a symbolic link and links are not copied.
+    /// It is a symbolic link, a device, a named pipe or a socket, and such are not copied.
     NonRegular,
     /// It is a directory, and directories are not descended into.
     Directory,

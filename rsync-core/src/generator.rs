@@ -10,6 +10,7 @@ use crate::delete::Doomed;
 use crate::error::{Action, Cause};
 use crate::event::{Event, Rule};
 use crate::filter;
+use crate::group::Claim;
 use crate::io::{DIRECTORY, Held};
 use crate::item::{Differences, Update};
 use crate::list::{Attributes, DirList, Kind};
@@ -19,11 +20,13 @@ use crate::run::WINDOW;
 use crate::side::Side;
 use crate::target::{State, Target, more};
 use async_channel::Receiver;
+use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, select_biased};
 use libflexsc::Errno;
 use libflexsc::op::{Fchmod, Mkdirat, Unlinkat};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -63,7 +66,8 @@ impl<'a, 'o> Generator<'a, 'o> {
                 message = inbox.select_next_some() => match message {
                     ToGenerator::Directory(listing) => {
                         let target = self.target(&listing);
-                        directories.push(self.directory(target, listing));
+                        let claims = self.side.groups.claim(&listing.list, self.side.run.options);
+                        directories.push(self.directory(target, listing, claims));
                     }
                     ToGenerator::ListEnd { complete: all } => complete = Some(all),
                     ToGenerator::Again(file) => retries.push(self.side.again(file)),
@@ -96,7 +100,7 @@ impl<'a, 'o> Generator<'a, 'o> {
     }
 
     /// Brings one directory of the destination up to date, files aside, which are requested.
-    async fn directory(&self, target: Rc<Target>, listing: Listing) {
+    async fn directory(&self, target: Rc<Target>, listing: Listing, claims: Vec<Claim>) {
         let side = self.side;
         match &target.parent {
             None if listing.parent.is_none() => {
@@ -113,7 +117,7 @@ impl<'a, 'o> Generator<'a, 'o> {
             }
         }
         if matches!(target.state(), State::Ready | State::Absent) {
-            self.entries(&target, &listing).await;
+            self.entries(&target, &listing, claims).await;
         }
         side.release(&target).await;
         side.settle(&target).await;
@@ -256,10 +260,7 @@ impl<'a, 'o> Generator<'a, 'o> {
             Some(model) => self.side.differences_to_model(&want, &model),
             None => {
                 self.side.run.stats().created.add(Kind::Directory);
-                Differences {
-                    new: true,
-                    ..Differences::default()
-                }
+                Differences::NEW
             }
         };
         self.side.tell_directory(target, Update::Made, differences);
@@ -336,7 +337,7 @@ impl<'a, 'o> Generator<'a, 'o> {
     }
 
     /// Looks at every entry of a directory but the directories in it.
-    async fn entries(&self, target: &Rc<Target>, listing: &Listing) {
+    async fn entries(&self, target: &Rc<Target>, listing: &Listing, claims: Vec<Claim>) {
         let side = self.side;
         let options = side.run.options;
         let dir = match target.state() {
@@ -360,14 +361,15 @@ impl<'a, 'o> Generator<'a, 'o> {
         // In a new directory there is nothing to look at.
         let dir = dir.filter(|_| !target.fresh.get());
         let mut jobs = FuturesUnordered::new();
+        let mut grouped = HashMap::new();
         for start in (0..list.entries().len()).step_by(WINDOW) {
             let end = list.entries().len().min(start + WINDOW);
             let posted: Vec<_> = (start..end)
                 .map(|index| {
                     let entry = &list.entries()[index];
                     let absent = present.as_ref().is_some_and(|present| !present[index]);
-                    let looked_at =
-                        matches!(entry.attributes.kind, Kind::Regular | Kind::Symlink) && !absent;
+                    let kind = entry.attributes.kind;
+                    let looked_at = (kind == Kind::Symlink || options.copies(kind)) && !absent;
                     let dir = dir.as_ref().filter(|_| looked_at)?;
                     Some(side.run.io.stat(dir.at(), list.name(entry)))
                 })
@@ -398,6 +400,10 @@ impl<'a, 'o> Generator<'a, 'o> {
                     });
                     continue;
                 }
+                if options.groups(want) {
+                    grouped.insert(index as u32, found);
+                    continue;
+                }
                 if !side.prefers_alternates() && side.is_settled(want, found_here) {
                     side.tell_unchanged(target, list, entry);
                     side.done(target, index as u32, want, found_here).await;
@@ -409,8 +415,17 @@ impl<'a, 'o> Generator<'a, 'o> {
                 while jobs.len() >= ENTRIES {
                     let _: Option<()> = jobs.next().await;
                 }
-                jobs.push(side.update(target, list, index as u32, found));
+                jobs.push(Either::Left(side.update(target, list, index as u32, found)));
             }
+        }
+        for claim in claims {
+            let names = claim.names.iter();
+            let names = names.filter_map(|index| Some((*index, grouped.remove(index)?)));
+            let names = names.collect();
+            while jobs.len() >= ENTRIES {
+                let _: Option<()> = jobs.next().await;
+            }
+            jobs.push(Either::Right(side.group(target, list, claim, names)));
         }
         while let Some(()) = jobs.next().await {}
     }

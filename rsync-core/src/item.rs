@@ -11,9 +11,10 @@ use std::fmt;
 pub enum Update {
     /// Its contents were transferred.
     Transferred,
-    /// It was made, or made anew, without a transfer: a directory, a symbolic link.
+    /// It was made, or made anew, without a transfer: a directory, a symbolic link, a device.
     Made,
-    /// It was made a hard link to another file.
+    /// It was made another name of a file of the transfer, or is one (`--hard-links`); or of one of another tree
+    /// (`--link-dest`).
     Linked,
     /// At most its attributes were set.
     Kept,
@@ -24,7 +25,7 @@ pub enum Update {
 pub struct Differences {
     /// There was nothing of its name and kind. The others are then unset.
     pub new: bool,
-    /// Contents, as far as they were compared: by checksum, or where a symbolic link points to.
+    /// Contents, as far as they were compared: by checksum, where a symbolic link points to, or which device it is.
     pub contents: bool,
     /// Length of a regular file.
     pub size: bool,
@@ -41,6 +42,18 @@ pub struct Differences {
 }
 
 impl Differences {
+    /// There was nothing of its name and kind.
+    pub(crate) const NEW: Self = Self {
+        new: true,
+        contents: false,
+        size: false,
+        time: false,
+        time_of_transfer: false,
+        mode: false,
+        owner: false,
+        group: false,
+    };
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -87,6 +100,8 @@ pub struct Item<'a> {
     pub attributes: Attributes,
     /// Where a symbolic link points to; else empty.
     pub target: &'a [u8],
+    /// The path of the name that it was linked to; empty if it was not, or had been before.
+    pub hard_link: &'a [u8],
     /// The source's path, if [`origins`](crate::Options::origins) asks for it.
     pub origin: Option<&'a [u8]>,
     /// The bytes of contents and references to the old version that were sent for it.
@@ -109,7 +124,8 @@ impl fmt::Display for Item<'_> {
             Kind::Regular => "f",
             Kind::Directory => "d",
             Kind::Symlink => "L",
-            Kind::Special => "S",
+            Kind::CharDevice | Kind::BlockDevice => "D",
+            Kind::Fifo | Kind::Socket | Kind::Other => "S",
         })?;
         let differences = &self.differences;
         if differences.new {
@@ -156,9 +172,12 @@ mod tests {
                 gid: 0,
                 size: 0,
                 mtime: (0, 0),
+                links: 1,
                 inode: (0, 0),
+                rdev: 0,
             },
             target: b"",
+            hard_link: b"",
             origin: None,
             sent: 0,
             received: 0,
@@ -174,5 +193,10 @@ mod tests {
         assert_eq!(item.to_string(), ">f..T..g...");
         item.differences.new = true;
         assert_eq!(item.to_string(), ">f+++++++++");
+        item.update = Update::Linked;
+        item.differences = Differences::default();
+        assert_eq!(item.to_string(), "hf         ");
+        item.differences.size = true;
+        assert_eq!(item.to_string(), "hf.s.......");
     }
 }

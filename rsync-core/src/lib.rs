@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod chmod;
 pub mod error;
 pub mod escape;
 pub mod event;
@@ -44,6 +45,7 @@ mod delete;
 mod destination;
 mod engine;
 mod generator;
+mod group;
 mod guard;
 mod holding;
 mod io;
@@ -51,6 +53,7 @@ mod links;
 mod listing;
 mod message;
 mod names;
+mod node;
 mod receiver;
 mod run;
 mod select;

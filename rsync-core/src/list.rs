@@ -30,8 +30,35 @@ pub enum Kind {
     Directory,
     /// A symbolic link.
     Symlink,
-    /// A device, a named pipe, a socket.
-    Special,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// Something else, which is not copied.
+    Other,
+}
+
+impl Kind {
+    /// Whether it is a character or block device.
+    pub fn is_device(self) -> bool {
+        matches!(self, Self::CharDevice | Self::BlockDevice)
+    }
+
+    /// Whether it is a named pipe or a socket.
+    pub fn is_special(self) -> bool {
+        matches!(self, Self::Fifo | Self::Socket)
+    }
+
+    /// Whether rsync shows both as the same.
+    pub(crate) fn is_like(self, other: Self) -> bool {
+        self == other
+            || self.is_device() && other.is_device()
+            || self.is_special() && other.is_special()
+    }
 }
 
 impl From<FileType> for Kind {
@@ -40,7 +67,11 @@ impl From<FileType> for Kind {
             FileType::Regular => Self::Regular,
             FileType::Directory => Self::Directory,
             FileType::Symlink => Self::Symlink,
-            _ => Self::Special,
+            FileType::CharDevice => Self::CharDevice,
+            FileType::BlockDevice => Self::BlockDevice,
+            FileType::Fifo => Self::Fifo,
+            FileType::Socket => Self::Socket,
+            _ => Self::Other,
         }
     }
 }
@@ -60,8 +91,12 @@ pub struct Attributes {
     pub size: u64,
     /// The time of modification: seconds since 1970 and nanoseconds.
     pub mtime: (i64, u32),
+    /// How many names it has.
+    pub links: u32,
     /// Device and inode number.
     pub inode: (u64, u64),
+    /// The number of the device that it is; 0 for all that is none.
+    pub rdev: u64,
 }
 
 impl Attributes {
@@ -83,7 +118,9 @@ impl From<&Statx> for Attributes {
             gid: stat.gid(),
             size: stat.size(),
             mtime: (mtime.sec, mtime.nsec as u32),
+            links: stat.nlink(),
             inode: (dev, stat.ino()),
+            rdev: stat.rdev(),
         }
     }
 }
@@ -308,7 +345,9 @@ mod tests {
             gid: 0,
             size: 0,
             mtime: (0, 0),
+            links: 1,
             inode: (0, 0),
+            rdev: 0,
         }
     }
 

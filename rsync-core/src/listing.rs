@@ -137,6 +137,7 @@ fn tell(run: &Run<'_>, path: &[u8], attributes: Attributes, target: &[u8]) {
         differences: Differences::default(),
         attributes,
         target,
+        hard_link: b"",
         origin: None,
         sent: 0,
         received: 0,

@@ -2,7 +2,9 @@
 
 //! What a synchronisation is to do, in rsync's terms.
 
+use crate::chmod::Chmod;
 use crate::filter::Filters;
+use crate::list::{Attributes, Kind};
 use crate::strong::{Algorithm, BlockSum};
 
 /// The options of one synchronisation. Each is named and means what rsync's option of that name does.
@@ -38,8 +40,18 @@ pub struct Options {
     /// Take a symbolic link of the destination for the directory that it points to, where the source has a directory
     /// (`-K`, `--keep-dirlinks`): if that is below the destination, else it is an error.
     pub keep_dirlinks: bool,
+    /// Make entries of the file list that are one file one file at the destination (`-H`, `--hard-links`). Directories are
+    /// then read one after the other, so that it is the same in each run to which name others are linked.
+    pub hard_links: bool,
+    /// Copy devices as devices (`--devices`): only done for the superuser; else they are skipped.
+    pub devices: bool,
+    /// Copy named pipes and sockets as such (`--specials`); else they are skipped.
+    pub specials: bool,
     /// Give files and directories the source's mode bits (`-p`).
     pub perms: bool,
+    /// Changes of the source's mode bits (`--chmod`), which the destination gets as far as [`perms`](Self::perms) and the like
+    /// say.
+    pub chmod: Chmod,
     /// Without [`perms`](Self::perms), make a file that is there executable for whom it is readable, if the source's is for
     /// anybody, and for nobody if that is for nobody (`-E`, `--executability`).
     pub executability: bool,
@@ -166,7 +178,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// What `-a` sets, as far as it is supported: `-rlptgo`, and whole files.
+    /// What `-a` sets: `-rlptgoD`, and whole files.
     pub fn archive() -> Self {
         Self {
             recursive: true,
@@ -175,6 +187,8 @@ impl Options {
             times: true,
             group: true,
             owner: true,
+            devices: true,
+            specials: true,
             whole_file: true,
             ..Self::default()
         }
@@ -221,6 +235,30 @@ pub struct Backups {
 }
 
 impl Options {
+    /// Whether something of this kind is copied, directories aside.
+    pub(crate) fn copies(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Regular => true,
+            Kind::Symlink => self.links,
+            Kind::CharDevice | Kind::BlockDevice => self.devices && self.identity.is_root(),
+            Kind::Fifo | Kind::Socket => self.specials,
+            Kind::Directory | Kind::Other => false,
+        }
+    }
+
+    /// Whether a file may have other names in the file list which are to be names of it at the destination, too.
+    pub(crate) fn groups(&self, file: &Attributes) -> bool {
+        self.hard_links && file.links > 1 && self.copies(file.kind)
+    }
+
+    /// The attributes that a file of the source is sent with.
+    pub(crate) fn as_sent(&self, file: Attributes) -> Attributes {
+        Attributes {
+            mode: self.chmod.apply(file.kind, file.mode),
+            ..file
+        }
+    }
+
     /// How the blocks of a basis are summed up.
     pub(crate) fn block_sum(&self) -> BlockSum {
         BlockSum::new(self.transfer_sum, self.checksum_seed)
@@ -238,6 +276,10 @@ impl Options {
 
     /// Options of which one excludes the other.
     pub(crate) fn conflict(&self) -> Option<(&'static str, &'static str)> {
+        // What waits for the end has no name yet that others could be linked to.
+        if self.hard_links && self.delay_updates {
+            return Some(("--hard-links", "--delay-updates"));
+        }
         let one = match self.append {
             Some(_) => "--append",
             None if self.inplace => "--inplace",

@@ -452,6 +452,9 @@ impl<'a, 'o> Output<'a, 'o> {
             side.release_held(target, name).await;
         }
         target.dirty.set(true);
+        if let Some(lead) = self.transfer.lead.take() {
+            lead.settle(None);
+        }
         if let Some(entry) = self.transfer.list.get(self.transfer.id.index) {
             let moved = Moved {
                 sent: self.came,

@@ -108,7 +108,9 @@ impl Sync {
         for (number, window) in arguments.chunks(WINDOW).enumerate() {
             selection.add(window, (number * WINDOW) as u32).await;
         }
-        Ok(selection.sources)
+        let mut sources = selection.sources;
+        sources.root = sources.root.map(|root| run.options.as_sent(root));
+        Ok(sources)
     }
 
     async fn arguments(&self, run: &Run<'_>) -> Result<Vec<Argument>, Error> {

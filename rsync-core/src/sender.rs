@@ -159,7 +159,7 @@ impl Server<'_, '_> {
                 Ok(fresh) => {
                     source.size = fresh.size;
                     source.mtime = fresh.mtime;
-                    source.fresh = Some(fresh);
+                    source.fresh = Some(self.run.options.as_sent(fresh));
                 }
                 Err(errno) => return failed(Action::Stat, errno),
             }

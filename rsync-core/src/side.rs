@@ -4,6 +4,7 @@
 
 use crate::error::{Action, Cause};
 use crate::filter::Scope;
+use crate::group::Groups;
 use crate::guard::Inode;
 use crate::holding::Delayed;
 use crate::io::{DIRECTORY, Held, Links};
@@ -53,6 +54,10 @@ pub(crate) struct Side<'a, 'o> {
     pub(crate) held_back: OnceCell<HashSet<Vec<u8>>>,
     /// Complete files that wait for the end.
     pub(crate) delayed: RefCell<Vec<Delayed>>,
+    /// Files with several names.
+    pub(crate) groups: Groups,
+    /// The directory that a link was last made from to another one.
+    pub(crate) linked_from: RefCell<Option<(DirId, Rc<Held>)>>,
     /// Open directories.
     pub(crate) open: Cell<usize>,
     /// The directory that backups go to, once it was needed.

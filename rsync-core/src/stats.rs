@@ -14,7 +14,9 @@ pub struct Count {
     pub directories: u64,
     /// Symbolic links.
     pub links: u64,
-    /// Devices, named pipes and sockets.
+    /// Devices.
+    pub devices: u64,
+    /// Named pipes and sockets.
     pub special: u64,
 }
 
@@ -25,13 +27,14 @@ impl Count {
             Kind::Regular => &mut self.regular,
             Kind::Directory => &mut self.directories,
             Kind::Symlink => &mut self.links,
-            Kind::Special => &mut self.special,
+            Kind::CharDevice | Kind::BlockDevice => &mut self.devices,
+            Kind::Fifo | Kind::Socket | Kind::Other => &mut self.special,
         } += 1;
     }
 
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.regular + self.directories + self.links + self.special
+        self.regular + self.directories + self.links + self.devices + self.special
     }
 }
 

@@ -31,6 +31,16 @@ fn shown(path: &[u8], absolute: bool) -> Cow<'_, [u8]> {
     }
 }
 
+/// What was done about an entry.
+#[derive(Clone, Copy, Debug)]
+struct Told<'a> {
+    update: Update,
+    differences: Differences,
+    moved: Moved,
+    /// The path of the name that it was linked to, as it is shown.
+    hard_link: &'a [u8],
+}
+
 impl Side<'_, '_> {
     /// In what a file differs whose contents are `made` anew, or are not.
     pub(crate) fn differences(
@@ -41,10 +51,7 @@ impl Side<'_, '_> {
     ) -> Differences {
         let options = self.run.options;
         let Some(found) = found.filter(|found| !is_new(want, Some(found))) else {
-            return Differences {
-                new: true,
-                ..Differences::default()
-            };
+            return Differences::NEW;
         };
         let regular = want.kind == Kind::Regular;
         let mut differences = Differences {
@@ -69,24 +76,61 @@ impl Side<'_, '_> {
         differences: Differences,
         moved: Moved,
     ) {
-        let origin = list.origin(entry);
-        let name = list.name(entry);
+        let told = Told {
+            update,
+            differences,
+            moved,
+            hard_link: b"",
+        };
+        self.told(list, entry, path, told);
+    }
+
+    /// Tells of an entry that was made a link to the name that is shown as `hard_link`, or if that is empty is one.
+    pub(crate) fn tell_linked(
+        &self,
+        list: &DirList,
+        entry: &Entry,
+        path: &[u8],
+        differences: Differences,
+        hard_link: &[u8],
+    ) {
+        let told = Told {
+            update: Update::Linked,
+            differences,
+            moved: Moved::default(),
+            hard_link,
+        };
+        self.told(list, entry, path, told);
+    }
+
+    /// The path of an entry as it is shown.
+    pub(crate) fn shown_path<'a>(
+        &self,
+        list: &'a DirList,
+        entry: &'a Entry,
+        path: &'a [u8],
+    ) -> Cow<'a, [u8]> {
         let source_name = list.source_name(entry);
-        let path = if name == source_name {
+        if list.name(entry) == source_name {
             shown(path, entry.absolute)
         } else {
             Cow::Borrowed(source_name)
-        };
+        }
+    }
+
+    fn told(&self, list: &DirList, entry: &Entry, path: &[u8], told: Told<'_>) {
+        let origin = list.origin(entry);
         self.run.event(Event::Item(Item {
-            path: &path,
-            update,
-            differences,
+            path: &self.shown_path(list, entry, path),
+            update: told.update,
+            differences: told.differences,
             attributes: entry.attributes,
             target: list.target(entry),
+            hard_link: told.hard_link,
             origin: origin.as_deref(),
-            sent: moved.sent,
-            received: moved.received,
-            digest: list.digest_of(name).or(moved.digest),
+            sent: told.moved.sent,
+            received: told.moved.received,
+            digest: list.digest_of(list.name(entry)).or(told.moved.digest),
         }));
     }
 
@@ -113,6 +157,7 @@ impl Side<'_, '_> {
             differences,
             attributes,
             target: b"",
+            hard_link: b"",
             origin: target.origin.as_deref(),
             sent: 0,
             received: 0,

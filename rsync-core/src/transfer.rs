@@ -3,6 +3,7 @@
 //! A file in transfer, as the receiving side knows it.
 
 use crate::block::Layout;
+use crate::group::Lead;
 use crate::io::Held;
 use crate::list::{Attributes, DirList, FileId};
 use crate::target::Target;
@@ -27,6 +28,8 @@ pub(crate) struct Transfer {
     pub(crate) start: Cell<u64>,
     /// What blocks are taken from.
     pub(crate) basis: RefCell<Option<Rc<Basis>>>,
+    /// The right to lead, if other names are to be linked to it.
+    pub(crate) lead: RefCell<Option<Lead>>,
     /// Whether it was requested a second time.
     pub(crate) again: Cell<bool>,
     pub(crate) _permit: SemaphoreGuardArc,

@@ -1,26 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What is done about one entry of a directory: left alone, given attributes, linked, or requested.
+//! What is done about one entry of a directory: left alone, given attributes, made, or requested.
 
-use crate::alternates::{Likeness, Model};
-use crate::backup::Backup;
+use crate::alternates::Model;
 use crate::block::Layout;
 use crate::error::{Action, Cause};
 use crate::event::{Event, Rule, Skip};
+use crate::group::Lead;
 use crate::io::{CHUNK, Held, SOURCE, c_name};
-use crate::item::{Differences, Update};
+use crate::item::Update;
 use crate::links::is_unsafe;
 use crate::list::{Attributes, DirList, Entry, FileId, Kind};
 use crate::message::{Request, ToGenerator, ToSender};
 use crate::side::{Changes, Side, times};
 use crate::signature::{Builder, Signature};
 use crate::strong::Digest;
-use crate::target::{State, Target, more};
+use crate::target::{Target, more};
 use crate::tell::Moved;
 use crate::transfer::{Basis, Data, Transfer};
-use libflexsc::op::{
-    Fchmod, Fchmodat, Fchownat, Readlinkat, Renameat2, Symlinkat, Unlinkat, Utimensat,
-};
+use libflexsc::op::{Fchmod, Fchmodat, Fchownat, Utimensat};
 use libflexsc::{At, Errno};
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsRawFd as _;
@@ -28,7 +26,7 @@ use std::rc::Rc;
 
 /// Whether there was nothing of an entry's name and kind.
 pub(crate) fn is_new(want: &Attributes, found: Option<&Attributes>) -> bool {
-    found.is_none_or(|found| found.kind != want.kind)
+    found.is_none_or(|found| !found.kind.is_like(want.kind))
 }
 
 impl Side<'_, '_> {
@@ -96,41 +94,38 @@ impl Side<'_, '_> {
     ) {
         let Some(entry) = list.get(index) else { return };
         let path = target.join(list.name(entry));
-        match entry.attributes.kind {
-            Kind::Regular => self.regular(target, list, index, entry, &path, found).await,
-            Kind::Symlink
-                if self.run.options.links && self.leaves_out(target, list.target(entry)) =>
-            {
-                self.run.event(Event::UnsafeLink {
-                    path: &path,
-                    target: list.target(entry),
-                });
-            }
-            Kind::Symlink if self.run.options.links => {
-                if self.symlink(target, list, entry, &path, found).await {
-                    let want = &entry.attributes;
-                    self.done(target, index, want, found.as_ref()).await;
-                }
-            }
-            Kind::Directory => {}
-            Kind::Symlink | Kind::Special => self.run.event(Event::Skipped {
+        let want = &entry.attributes;
+        if !self.run.options.copies(want.kind) {
+            return self.run.event(Event::Skipped {
                 path: &path,
                 reason: Skip::NonRegular,
-            }),
+            });
+        }
+        if want.kind == Kind::Symlink && self.leaves_out(target, list.target(entry)) {
+            return self.run.event(Event::UnsafeLink {
+                path: &path,
+                target: list.target(entry),
+            });
+        }
+        if want.kind == Kind::Regular {
+            self.regular(target, list, index, found, None).await;
+        } else if self.node(target, list, entry, &path, found).await {
+            self.done(target, index, want, found.as_ref()).await;
         }
     }
 
-    async fn regular(
+    /// Brings a regular file up to date, which may lead others.
+    pub(crate) async fn regular(
         &self,
         target: &Rc<Target>,
         list: &Rc<DirList>,
         index: u32,
-        entry: &Entry,
-        path: &[u8],
         found: Option<Attributes>,
+        lead: Option<Lead>,
     ) {
-        let want = &entry.attributes;
-        let name = list.name(entry);
+        let Some(entry) = list.get(index) else { return };
+        let (name, want) = (list.name(entry), &entry.attributes);
+        let path = &target.join(name)[..];
         let blocking = found.filter(|found| found.kind == Kind::Directory);
         if let Some(found) = &blocking {
             if !self.make_way(target, name, path, found).await {
@@ -155,6 +150,9 @@ impl Side<'_, '_> {
                 )
                 .await
             {
+                if let Some(lead) = lead {
+                    lead.settle(None);
+                }
                 return self.release_held(target, name).await;
             }
         }
@@ -164,11 +162,17 @@ impl Side<'_, '_> {
                 if self.adjust(target, list, entry, path, found).await {
                     self.done(target, index, want, Some(found)).await;
                 }
+                if let Some(lead) = lead {
+                    lead.settle(Some(found.inode));
+                }
                 return self.release_held(target, name).await;
             }
         }
         let longer = |found: &Attributes| found.kind == Kind::Regular && found.size >= want.size;
         if self.run.options.append.is_some() && found.as_ref().is_some_and(longer) {
+            if let Some(lead) = lead {
+                lead.settle(found.map(|found| found.inode));
+            }
             return;
         }
         let compared = model.as_ref().map(|model| model.attributes).or(found);
@@ -176,9 +180,12 @@ impl Side<'_, '_> {
             self.run.stats().created.add(Kind::Regular);
         }
         if self.run.options.dry_run {
+            if let Some(lead) = lead {
+                lead.settle(None);
+            }
             return self.transferred(list, entry, path, compared.as_ref(), Moved::default());
         }
-        self.request(target, list, index, found, model).await;
+        self.request(target, list, index, found, model, lead).await;
     }
 
     /// Whether a file need not be transferred.
@@ -221,7 +228,7 @@ impl Side<'_, '_> {
     }
 
     /// Sets the attributes of a file whose contents stay; true if that went well.
-    async fn adjust(
+    pub(crate) async fn adjust(
         &self,
         target: &Target,
         list: &DirList,
@@ -257,11 +264,18 @@ impl Side<'_, '_> {
             // A change of owner clears set-user-ID and set-group-ID.
             changes.mode = Some(want.mode);
         }
-        self.set_named(&dir, name, path, changes).await
+        self.set_named(&dir, name, path, want.kind, changes).await
     }
 
-    /// Sets attributes of `name` in `dir`, never through a symbolic link.
-    async fn set_named(&self, dir: &Held, name: &[u8], path: &[u8], changes: Changes) -> bool {
+    /// Sets attributes of `name` in `dir`, which is of this kind, never through a symbolic link.
+    pub(crate) async fn set_named(
+        &self,
+        dir: &Held,
+        name: &[u8],
+        path: &[u8],
+        kind: Kind,
+        changes: Changes,
+    ) -> bool {
         const NOFOLLOW: i32 = libc::AT_SYMLINK_NOFOLLOW;
         let handle = &self.run.io.handle;
         let mut well = true;
@@ -270,7 +284,8 @@ impl Side<'_, '_> {
             well &= self.check(handle.submit(op).await, path, Action::SetOwner);
         }
         if let Some(mode) = changes.mode {
-            well &= self.check(self.set_mode(dir, name, mode).await, path, Action::SetMode);
+            let set = self.set_mode(dir, name, kind, mode).await;
+            well &= self.check(set, path, Action::SetMode);
         }
         if let Some(mtime) = changes.mtime {
             let op = Utimensat::new(dir.at(), c_name(name), times(mtime), NOFOLLOW);
@@ -280,9 +295,14 @@ impl Side<'_, '_> {
     }
 
     /// Sets the mode of a file by an open file, since the call that takes a name follows symbolic links.
-    async fn set_mode(&self, dir: &Held, name: &[u8], mode: u32) -> Result<(), Errno> {
+    async fn set_mode(&self, dir: &Held, name: &[u8], kind: Kind, mode: u32) -> Result<(), Errno> {
         let io = &self.run.io;
-        match io.open(dir.at(), name, SOURCE, 0).await {
+        let opened = match kind {
+            Kind::Regular => io.open(dir.at(), name, SOURCE, 0).await,
+            // To open a device can mean anything, and a socket cannot be opened.
+            _ => Err(Errno::EACCES),
+        };
+        match opened {
             Ok(file) => io.handle.submit(Fchmod::new(file.fd(), mode)).await,
             Err(Errno::EACCES) => {
                 // The owner may set the mode of a file that it may not read.
@@ -298,152 +318,6 @@ impl Side<'_, '_> {
         }
     }
 
-    /// Makes or corrects a symbolic link; true if that went well.
-    async fn symlink(
-        &self,
-        target: &Rc<Target>,
-        list: &DirList,
-        entry: &Entry,
-        path: &[u8],
-        found: Option<Attributes>,
-    ) -> bool {
-        let io = &self.run.io;
-        let (name, link, want) = (list.name(entry), list.target(entry), &entry.attributes);
-        let dir = match target.state() {
-            State::Ready => match self.directory(target).await {
-                Ok(dir) => Some(dir),
-                Err(errno) => {
-                    self.fail(&target.path, Action::OpenDirectory, errno);
-                    return false;
-                }
-            },
-            _ => None,
-        };
-        if let (Some(found), Some(dir)) = (&found, &dir) {
-            if found.kind == Kind::Symlink {
-                match io
-                    .handle
-                    .submit(Readlinkat::new(dir.at(), c_name(name)))
-                    .await
-                {
-                    Ok(old) if old == link => {
-                        return self.adjust(target, list, entry, path, found).await;
-                    }
-                    _ => {}
-                }
-            }
-        }
-        let model = match found {
-            None => self.model(target, list, entry, None).await,
-            Some(_) => None,
-        };
-        let exact = model
-            .as_ref()
-            .filter(|model| model.likeness == Likeness::All);
-        if let Some(exact) = exact {
-            if self.use_symlink(target, list, entry, path, exact).await {
-                return true;
-            }
-        }
-        let compared = model.as_ref().map(|model| model.attributes).or(found);
-        let created = is_new(want, compared.as_ref());
-        let blocking = found.filter(|found| found.kind == Kind::Directory);
-        if let Some(found) = &blocking {
-            if !self.make_way(target, name, path, found).await {
-                return false;
-            }
-        }
-        if let (Some(dir), false) = (&dir, self.run.options.dry_run) {
-            let free = blocking.is_some() || found.is_none();
-            if !free {
-                // What cannot be opened now was open before: the link itself will say.
-                let _ = self.workplace(target, list).await;
-            }
-            if !self
-                .make_symlink(target, dir, name, path, link, want, free)
-                .await
-            {
-                return false;
-            }
-        }
-        if created {
-            self.run.stats().created.add(Kind::Symlink);
-        }
-        let differences = match exact {
-            Some(_) if !self.run.options.unchanged => return true,
-            Some(_) => Differences::default(),
-            None => self.differences(want, compared.as_ref(), true),
-        };
-        self.tell_entry(
-            list,
-            entry,
-            path,
-            Update::Made,
-            differences,
-            Moved::default(),
-        );
-        true
-    }
-
-    /// Makes a symbolic link, beside what has its name and then in its place.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is a different thing, and there is one caller"
-    )]
-    async fn make_symlink(
-        &self,
-        target: &Target,
-        dir: &Held,
-        name: &[u8],
-        path: &[u8],
-        link: &[u8],
-        want: &Attributes,
-        free: bool,
-    ) -> bool {
-        let io = &self.run.io;
-        let place = if free {
-            name.to_vec()
-        } else {
-            self.run.temps.name(name)
-        };
-        let made = io
-            .handle
-            .submit(Symlinkat::new(c_name(link), dir.at(), c_name(&place)))
-            .await;
-        if !self.check(made, path, Action::MakeSymlink) {
-            return false;
-        }
-        target.dirty.set(true);
-        let (uid, gid) = self.new_owner(want, target);
-        let mtime = self.run.options.link_times().then_some(want.mtime);
-        self.set_named(
-            dir,
-            &place,
-            path,
-            Changes {
-                uid,
-                gid,
-                mode: None,
-                mtime,
-            },
-        )
-        .await;
-        if free {
-            return true;
-        }
-        let kept = self.back_up(dir, path, Backup::Link).await;
-        let op = Renameat2::new(dir.at(), c_name(&place), dir.at(), c_name(name), 0);
-        let renamed = self.check(kept, path, Action::BackUp)
-            && self.check(io.handle.submit(op).await, path, Action::Rename);
-        if !renamed {
-            let _ = io
-                .handle
-                .submit(Unlinkat::new(dir.at(), c_name(&place), 0))
-                .await;
-        }
-        renamed
-    }
-
     /// Asks the sender for a file.
     async fn request(
         &self,
@@ -452,6 +326,7 @@ impl Side<'_, '_> {
         index: u32,
         found: Option<Attributes>,
         model: Option<Model>,
+        lead: Option<Lead>,
     ) {
         let permit = self.run.files.acquire_arc().await;
         let id = FileId {
@@ -488,6 +363,7 @@ impl Side<'_, '_> {
             model: model.map(|model| model.attributes),
             start: Cell::new(start),
             basis: RefCell::new(basis.map(Rc::new)),
+            lead: RefCell::new(lead),
             again: Cell::new(false),
             _permit: permit,
         };
@@ -544,6 +420,8 @@ impl Side<'_, '_> {
     /// A file that was requested is dealt with.
     pub(crate) async fn finished(&self, transfer: &Transfer) {
         self.transfers.borrow_mut().remove(&transfer.id);
+        // If it is not there by now, another name leads.
+        drop(transfer.lead.take());
         let _ = self.to_generator.try_send(ToGenerator::Finished);
         self.release(&transfer.target).await;
         self.settle(&transfer.target).await;

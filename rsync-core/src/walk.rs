@@ -119,8 +119,13 @@ impl<'a, 'o> Walker<'a, 'o> {
             }),
         }];
         let mut readers = FuturesUnordered::new();
+        // With links, the order of the lists says which name of a file is made first.
+        let at_once = match self.run.options.hard_links {
+            true => 1,
+            false => READERS,
+        };
         loop {
-            while readers.len() < READERS {
+            while readers.len() < at_once {
                 let Some(work) = stack.pop() else { break };
                 readers.push(self.directory(work));
             }
@@ -305,6 +310,7 @@ impl<'a, 'o> Walker<'a, 'o> {
                 self.skip_destination(&reading.display(part, name));
                 continue;
             }
+            let attributes = self.run.options.as_sent(attributes);
             reading.list.push(name, attributes, part, &link);
             let absolute = reading.absolute(part);
             reading.list.describe(Extent::Whole, absolute, followed);

@@ -60,10 +60,10 @@ fn makers(dir: &Held) -> Makers {
     }
 }
 
-/// Whether something may be a temporary file: a file or, since those are replaced by renaming too, a symbolic link.
+/// Whether something may be a temporary file: all but directories are replaced by renaming.
 fn looks_temporary(name: &[u8], d_type: u8) -> bool {
     let file_type = FileType::from_d_type(d_type);
-    is_temporary(name) && matches!(file_type, FileType::Regular | FileType::Symlink)
+    is_temporary(name) && !matches!(file_type, FileType::Directory | FileType::Unknown)
 }
 
 impl Side<'_, '_> {

@@ -8,11 +8,13 @@
 mod common;
 
 use common::{
-    FLEXSYNC, Random, Run, Scratch, Times, assert_same, copy, flexsync, leftovers, snapshot,
+    FLEXSYNC, Random, Run, Scratch, Times, assert_same, copy, flexsync, leftovers, make_special,
+    snapshot,
 };
 use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
+use nix::sys::stat::SFlag;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,6 +150,19 @@ fn trees() -> Scratch {
     fs::write(scratch.join("src/way"), "a file where a directory was").unwrap();
     std::os::unix::fs::symlink("same", scratch.join("src/link")).unwrap();
     std::os::unix::fs::symlink("elsewhere", scratch.join("old/link")).unwrap();
+    make_special(&scratch.join("src/new/socket"), SFlag::S_IFSOCK, 0o640, 0);
+    make_special(&scratch.join("src/pipe"), SFlag::S_IFIFO, 0o604, 0);
+    make_special(&scratch.join("old/pipe"), SFlag::S_IFSOCK, 0o600, 0);
+    // Other names of files that are new, that change and that stay.
+    for (file, name) in [
+        ("src/new/file", "src/new/other"),
+        ("src/changed", "src/changed too"),
+        ("old/changed", "old/changed too"),
+        ("src/long", "src/new/long too"),
+    ] {
+        fs::hard_link(scratch.join(file), scratch.join(name)).unwrap();
+    }
+    scratch.write("old/new/long too", "another file");
     copy(&scratch.join("src/same"), &scratch.join("old/same"));
     scratch
 }
@@ -212,7 +227,7 @@ fn same(scratch: &Scratch, what: &str) {
 }
 
 const FORMS: [&[&str]; 3] = [
-    &["-a", "--delete"],
+    &["-aH", "--delete"],
     &["-a", "--delete", "--no-W", "-B700"],
     &["-a", "--delete", "--delay-updates", "--no-W"],
 ];
@@ -259,7 +274,10 @@ fn errnos(call: i64) -> &'static [Errno] {
         libc::SYS_read | libc::SYS_pread64 => &[EIO, EINTR],
         libc::SYS_write | libc::SYS_pwrite64 => &[ENOSPC, EDQUOT, EFBIG, EIO, EINTR],
         libc::SYS_close => &[EIO, EINTR],
-        libc::SYS_mkdirat | libc::SYS_symlinkat => &[EACCES, ENOSPC, EDQUOT, EMLINK, EROFS],
+        libc::SYS_mkdirat | libc::SYS_symlinkat | libc::SYS_mknodat => {
+            &[EACCES, ENOSPC, EDQUOT, EMLINK, EROFS]
+        }
+        libc::SYS_linkat => &[EMLINK, EXDEV, EACCES, ENOSPC, EIO],
         libc::SYS_renameat2 | libc::SYS_renameat => &[EACCES, ENOSPC, EIO, EROFS],
         libc::SYS_unlinkat => &[EACCES, EBUSY, EIO, EPERM],
         libc::SYS_readlinkat => &[EACCES, EIO],
@@ -297,6 +315,12 @@ fn a_call_that_fails_is_reported_and_loses_nothing() {
                     continue;
                 }
                 old_or_new(&scratch, &what);
+                if call == libc::SYS_linkat && errno == Errno::EMLINK {
+                    assert_eq!(
+                        run.status, 0,
+                        "what cannot be linked is copied: {what}: {run:?}"
+                    );
+                }
                 match run.status {
                     0 => {
                         // It was of no account.
@@ -319,6 +343,8 @@ fn a_call_that_fails_is_reported_and_loses_nothing() {
         libc::SYS_read,
         libc::SYS_getdents64,
         libc::SYS_unlinkat,
+        libc::SYS_mknodat,
+        libc::SYS_linkat,
         libc::SYS_close,
     ] {
         assert!(

@@ -99,6 +99,7 @@ impl Walker<'_, '_> {
                 match target {
                     Ok(Resolved::Link(target)) => {
                         let shown = self.rename.as_deref().unwrap_or(&name);
+                        let attributes = self.run.options.as_sent(attributes);
                         reading.list.push(shown, attributes, part, &target);
                         reading.list.describe(extent, absolute, followed);
                     }

@@ -11,7 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown, symlink};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{
@@ -21,8 +21,9 @@ use std::sync::{
 use std::time::{Duration, UNIX_EPOCH};
 
 use libflexsc::{Backend, backend};
+use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mknod, utimensat};
 use nix::sys::time::TimeSpec;
 
 /// The backends that a host without the module has; says so if io_uring is none of them. The harness
@@ -104,6 +105,16 @@ impl Run {
             self.stdout, self.stderr
         );
         self
+    }
+
+    /// Without the figures of `--stats`.
+    pub fn files(&self) -> Self {
+        let files = self.stdout.split("\nNumber of ").next();
+        Self {
+            status: self.status,
+            stdout: files.unwrap_or_default().to_owned(),
+            stderr: self.stderr.clone(),
+        }
     }
 
     /// A figure of `--stats`, without what follows the number.
@@ -235,8 +246,9 @@ pub fn set_time(path: &Path, random: &mut Random) {
                 )
         }
     };
-    let link = fs::symlink_metadata(path).unwrap().is_symlink();
-    if !link {
+    let metadata = fs::symlink_metadata(path).unwrap();
+    // Others cannot be opened for that.
+    if metadata.is_file() || metadata.is_dir() {
         fs::File::open(path).unwrap().set_modified(time).unwrap();
     }
 }
@@ -297,6 +309,54 @@ pub fn grow(root: &Path, random: &mut Random, entries: usize) {
         )
         .unwrap();
         set_time(directory, random);
+    }
+}
+
+/// Makes a named pipe, a socket or a device; false if that is not allowed here.
+pub fn make_special(path: &Path, kind: SFlag, mode: u32, device: u64) -> bool {
+    match mknod(path, kind, Mode::from_bits_truncate(mode), device) {
+        Ok(()) => {
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+            true
+        }
+        Err(Errno::EPERM) => false,
+        Err(errno) => panic!("mknod {}: {errno}", path.display()),
+    }
+}
+
+/// Whether devices may be made here; says so if not.
+pub fn may_make_devices(scratch: &Scratch) -> bool {
+    let path = scratch.join("device");
+    let made = make_special(&path, SFlag::S_IFCHR, 0o600, makedev(1, 3));
+    if made {
+        fs::remove_file(path).unwrap();
+    } else {
+        println!("SKIP: devices cannot be made here (CAP_MKNOD)");
+    }
+    made
+}
+
+/// Adds named pipes, sockets and, where that is allowed, devices to a random tree, some in place of what is there.
+pub fn grow_specials(root: &Path, random: &mut Random, entries: usize) {
+    let is_dir = |path: &PathBuf| fs::symlink_metadata(path).unwrap().is_dir();
+    let inner = paths(root).into_iter().filter(is_dir);
+    let directories: Vec<_> = inner.chain([root.to_owned()]).collect();
+    for _ in 0..entries {
+        let path = random.pick(&directories).join(name(random));
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => continue,
+            Ok(_) => fs::remove_file(&path).unwrap(),
+            Err(_) => {}
+        }
+        let number = random.below(3) as u64;
+        let (kind, device) = match random.below(4) {
+            0 => (SFlag::S_IFIFO, 0),
+            1 => (SFlag::S_IFSOCK, 0),
+            // rsync takes a character device and a block device of one number for the same.
+            2 => (SFlag::S_IFCHR, makedev(1, number)),
+            _ => (SFlag::S_IFBLK, makedev(7, 8 + number)),
+        };
+        make_special(&path, kind, *random.pick(&[0o644, 0o600, 0o4755]), device);
     }
 }
 
@@ -424,6 +484,9 @@ pub fn snapshot(root: &Path, times: Times) -> BTreeMap<PathBuf, Seen> {
         let contents = match metadata.file_type() {
             kind if kind.is_symlink() => fs::read_link(&path).unwrap().into_os_string().into_vec(),
             kind if kind.is_file() => fs::read(&path).unwrap(),
+            kind if kind.is_char_device() || kind.is_block_device() => {
+                metadata.rdev().to_string().into_bytes()
+            }
             _ => Vec::new(),
         };
         let mtime = match times {
@@ -526,6 +589,12 @@ pub fn whole_seconds(root: &Path) {
         let flags = UtimensatFlags::NoFollowSymlink;
         utimensat(AT_FDCWD, &path, &TimeSpec::UTIME_OMIT, &mtime, flags).unwrap();
     }
+}
+
+/// The figures about numbers of files, whole lines.
+pub fn numbers(run: &Run) -> Vec<&str> {
+    let is_number = |line: &&str| line.starts_with("Number of ");
+    run.stdout.lines().filter(is_number).collect()
 }
 
 /// The lines about files.

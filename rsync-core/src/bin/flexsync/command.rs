@@ -12,6 +12,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use libflexsc::backend::Kind;
+use nix::sys::stat::{Mode, umask};
+use rsync_core::chmod::Chmod;
 use rsync_core::error::exit;
 use rsync_core::{Alternate, Alternates, Backups, MountPoints, Options};
 use std::ffi::OsString;
@@ -100,6 +102,7 @@ impl Command {
         options.checksum_seed = matches.get_one("checksum-seed").copied().unwrap_or(0);
         options.filters =
             filters::from_matches(matches).map_err(|error| usage(&error.to_string()))?;
+        options.chmod = chmod(matches)?;
         options.max_size = matches.get_one("max-size").copied();
         options.min_size = matches.get_one("min-size").copied();
         options.max_delete = matches.get_one("max-delete").copied();
@@ -291,6 +294,21 @@ fn backups(matches: &ArgMatches, wanted: bool) -> Result<Option<Backups>, clap::
     Ok(Some(Backups { dir, suffix }))
 }
 
+/// The changes of modes.
+fn chmod(matches: &ArgMatches) -> Result<Chmod, clap::Error> {
+    let mut chmod = Chmod::default();
+    let given = matches.get_many::<String>("chmod").into_iter().flatten();
+    for changes in given {
+        // To ask is to set; no file is made meanwhile.
+        let mask = umask(Mode::empty());
+        umask(mask);
+        chmod
+            .add(changes, mask.bits())
+            .map_err(|error| usage(&format!("--chmod: {error}")))?;
+    }
+    Ok(chmod)
+}
+
 /// What is told of the inside.
 fn debug(matches: &ArgMatches) -> Result<Debug, clap::Error> {
     let mut debug = Debug::default();
@@ -363,12 +381,17 @@ pub(crate) fn parser() -> clap::Command {
         )
         .disable_help_flag(true);
     for switch in &SWITCHES {
+        // -D stands for two others and has no longer name.
+        let short_only = Some(switch.name) == switch.short.map(String::from).as_deref();
         let arg = |id: String| Arg::new(id.clone()).long(id);
         let once = |arg: Arg| {
             let id = arg.get_id().to_string();
             arg.overrides_with(id).action(ArgAction::SetTrue)
         };
         let mut on = arg(id(switch, true)).help(switch.help);
+        if short_only {
+            on = on.long(None);
+        }
         on = if matches!(switch.name, "verbose" | "itemize-changes") {
             // These mean more when given twice; an option with a value keeps each of its places.
             on.action(ArgAction::Append)
@@ -383,7 +406,9 @@ pub(crate) fn parser() -> clap::Command {
         let mut off = once(arg(id(switch, false)).hide(true));
         if let Some(short) = switch.short {
             on = on.short(short);
-            off = off.alias(format!("no-{short}"));
+            if !short_only {
+                off = off.alias(format!("no-{short}"));
+            }
         }
         parser = parser.arg(on).arg(off);
     }
@@ -422,6 +447,11 @@ pub(crate) fn parser() -> clap::Command {
             value("checksum-seed", "NUM", ValueParser::new(values::seed))
                 .allow_hyphen_values(true)
                 .help("Begin the checksum of each block with NUM"),
+            Arg::new("chmod")
+                .long("chmod")
+                .value_name("CHANGES")
+                .action(ArgAction::Append)
+                .help("Change the modes that files are copied with: as for chmod(1), with D for directories only, F for others; may be repeated"),
             Arg::new("debug")
                 .long("debug")
                 .value_name("NAMES")

@@ -314,6 +314,9 @@ impl Subject<'_> {
 
     fn link(&self) -> String {
         match self.item() {
+            Some(item) if !item.hard_link.is_empty() => {
+                format!(" => {}", Escaped(item.hard_link))
+            }
             Some(item) if item.attributes.kind == Kind::Symlink && !item.target.is_empty() => {
                 format!(" -> {}", Escaped(item.target))
             }

@@ -106,8 +106,9 @@ impl Reporter {
     }
 
     fn item(&mut self, item: &Item<'_>) {
+        let linked_now = item.update == Update::Linked && !item.hard_link.is_empty();
         let kept = item.update == Update::Kept;
-        let same = item.update != Update::Transferred && item.differences.is_empty();
+        let same = item.update != Update::Transferred && !linked_now && item.differences.is_empty();
         let directory = item.attributes.kind == Kind::Directory;
         if same && !self.format.itemizes() {
             if self.verbose > 1 && (!directory || !kept) {
@@ -139,7 +140,11 @@ impl Reporter {
             Kind::Regular => '-',
             Kind::Directory => 'd',
             Kind::Symlink => 'l',
-            Kind::Special => '?',
+            Kind::CharDevice => 'c',
+            Kind::BlockDevice => 'b',
+            Kind::Fifo => 'p',
+            Kind::Socket => 's',
+            Kind::Other => '?',
         };
         let name = if item.path.is_empty() {
             b"."
@@ -252,6 +257,11 @@ impl Observer for Reporter {
                     Escaped(&to)
                 ));
             }
+            Event::NotLinked { path, to, errno } if self.verbose > 0 => self.line(format_args!(
+                "copying {}, which cannot be linked to {}: {errno}",
+                Escaped(path),
+                Escaped(to)
+            )),
             Event::Cleaned(path) if self.verbose > 1 => self.line(format_args!(
                 "removing {}, which an interrupted run left",
                 Escaped(path)
@@ -323,6 +333,7 @@ impl std::fmt::Display for Kinds<'_> {
             regular,
             directories,
             links,
+            devices,
             special,
             ..
         } = *self.0;
@@ -331,6 +342,7 @@ impl std::fmt::Display for Kinds<'_> {
             ("reg", regular),
             ("dir", directories),
             ("link", links),
+            ("dev", devices),
             ("special", special),
         ];
         let mut separator = " (";

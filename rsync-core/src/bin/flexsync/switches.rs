@@ -13,11 +13,11 @@ pub(crate) struct Switch {
     pub(crate) set: fn(&mut Command, bool),
 }
 
-pub(crate) const SWITCHES: [Switch; 50] = [
+pub(crate) const SWITCHES: [Switch; 54] = [
     Switch {
         name: "archive",
         short: Some('a'),
-        help: "Archive mode, the same as -rlptgo",
+        help: "Archive mode, the same as -rlptgoD",
         set: |command, on| {
             let options = &mut command.options;
             command.only_archive |= !options.recursive;
@@ -28,6 +28,8 @@ pub(crate) const SWITCHES: [Switch; 50] = [
                 &mut options.times,
                 &mut options.group,
                 &mut options.owner,
+                &mut options.devices,
+                &mut options.specials,
             ] {
                 *option = on;
             }
@@ -107,6 +109,33 @@ pub(crate) const SWITCHES: [Switch; 50] = [
         short: Some('K'),
         help: "Take a symbolic link in DST for the directory in DST that it points to, where SRC has a directory",
         set: |command, on| command.options.keep_dirlinks = on,
+    },
+    Switch {
+        name: "hard-links",
+        short: Some('H'),
+        help: "Make files with several names files with several names",
+        set: |command, on| command.options.hard_links = on,
+    },
+    Switch {
+        name: "D",
+        short: Some('D'),
+        help: "The same as --devices --specials",
+        set: |command, on| {
+            command.options.devices = on;
+            command.options.specials = on;
+        },
+    },
+    Switch {
+        name: "devices",
+        short: None,
+        help: "Copy devices as devices (superuser only); without it they are skipped",
+        set: |command, on| command.options.devices = on,
+    },
+    Switch {
+        name: "specials",
+        short: None,
+        help: "Copy named pipes and sockets as such; without it they are skipped",
+        set: |command, on| command.options.specials = on,
     },
     Switch {
         name: "perms",

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Files with several names: which entries of the file list are one file, and the links that make them one.
+//!
+//! The first directory of the list that has names of a file brings one of them up to date, as it would any file: the *leader*.
+//! All others become links to that. Whoever has the group's lock decides: it is taken when the first list with one of
+//! the names comes, and given back when the leader is there, or has failed. Then whoever gets it next leads.
+
+use crate::error::Action;
+use crate::event::Event;
+use crate::guard::Inode;
+use crate::io::{Held, c_name};
+use crate::item::Differences;
+use crate::list::{Attributes, DirList, FileId, Kind};
+use crate::options::Options;
+use crate::side::Side;
+use crate::target::{State, Target};
+use crate::update::is_new;
+use async_lock::{Mutex, MutexGuardArc};
+use libflexsc::Errno;
+use libflexsc::op::Linkat;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The name of a file that others become links to.
+#[derive(Clone, Debug)]
+pub(crate) struct Leader {
+    file: FileId,
+    /// Its directory's path, and whether symbolic links lead to it.
+    path: Vec<u8>,
+    linked: bool,
+    name: Vec<u8>,
+    /// Its path as it is shown.
+    shown: Vec<u8>,
+    /// The file, if it is the one that was there before.
+    inode: Option<Inode>,
+}
+
+/// The leader of a group, once it is there.
+type Group = Mutex<Option<Leader>>;
+
+/// The right to lead a group, which passes on when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lead {
+    group: MutexGuardArc<Option<Leader>>,
+    leader: Leader,
+}
+
+impl Lead {
+    /// The leader is there: the old file, if `inode` is known.
+    pub(crate) fn settle(mut self, inode: Option<Inode>) {
+        *self.group = Some(Leader {
+            inode,
+            ..self.leader
+        });
+    }
+}
+
+/// The names of one file in one directory.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    group: Arc<Group>,
+    /// Held by the first directory.
+    lead: Option<MutexGuardArc<Option<Leader>>>,
+    /// Their places in the directory's list.
+    pub(crate) names: Vec<u32>,
+}
+
+/// Files of which not all names have been seen.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    groups: RefCell<HashMap<Inode, (Arc<Group>, u32)>>,
+}
+
+impl Groups {
+    /// The files with several names in a list, which comes after all those before it.
+    pub(crate) fn claim(&self, list: &DirList, options: &Options) -> Vec<Claim> {
+        let mut claims: Vec<Claim> = Vec::new();
+        if !options.hard_links {
+            return claims;
+        }
+        let mut known: HashMap<Inode, usize> = HashMap::new();
+        let mut groups = self.groups.borrow_mut();
+        for (index, entry) in list.entries().iter().enumerate() {
+            let Attributes { inode, links, .. } = entry.attributes;
+            if !options.groups(&entry.attributes) {
+                continue;
+            }
+            let mut group = match groups.entry(inode) {
+                hash_map::Entry::Occupied(group) => group,
+                hash_map::Entry::Vacant(place) => place.insert_entry((Arc::default(), 0)),
+            };
+            let (mutex, seen) = group.get_mut();
+            let at = *known.entry(inode).or_insert_with(|| {
+                claims.push(Claim {
+                    lead: (*seen == 0).then(|| mutex.try_lock_arc()).flatten(),
+                    group: mutex.clone(),
+                    names: Vec::new(),
+                });
+                claims.len() - 1
+            });
+            claims[at].names.push(index as u32);
+            *seen += 1;
+            // Whoever waits has the group; nobody else will ask for it.
+            if *seen >= links {
+                group.remove();
+                known.remove(&inode);
+            }
+        }
+        claims
+    }
+}
+
+/// What became of a link.
+enum Link {
+    /// It is there, or that it is not was reported.
+    Settled,
+    /// There can be none.
+    Impossible(Errno),
+}
+
+/// A name that is still to be dealt with, and what has it now.
+pub(crate) type Name = (u32, Option<Attributes>);
+
+/// Which of the names of a new leader's directory leads: of regular files the first that is there, else the last, as for rsync.
+fn first(list: &DirList, names: &[Name]) -> usize {
+    let entry = names.first().and_then(|(index, _)| list.get(*index));
+    if !entry.is_some_and(|entry| entry.attributes.kind == Kind::Regular) {
+        return 0;
+    }
+    let is_there = |(_, found): &Name| found.is_some_and(|found| found.kind == Kind::Regular);
+    names.iter().position(is_there).unwrap_or(names.len() - 1)
+}
+
+impl Side<'_, '_> {
+    /// Makes names in a directory the same file, and the same as those in other directories.
+    pub(crate) async fn group(
+        &self,
+        target: &Rc<Target>,
+        list: &Rc<DirList>,
+        claim: Claim,
+        mut names: Vec<Name>,
+    ) {
+        let Claim { group, lead, .. } = claim;
+        let mut lead = lead;
+        while !names.is_empty() {
+            let guard = match lead.take() {
+                Some(guard) => guard,
+                None => group.lock_arc().await,
+            };
+            let Some(leader) = guard.clone() else {
+                let name = names.remove(first(list, &names));
+                self.lead(target, list, name, guard).await;
+                continue;
+            };
+            drop(guard);
+            let name = names.remove(0);
+            let Link::Impossible(errno) = self.link(target, list, name, &leader).await else {
+                continue;
+            };
+            let mut guard = group.lock_arc().await;
+            if guard.as_ref().is_none_or(|now| now.file != leader.file) {
+                // There is another leader by now.
+                names.insert(0, name);
+                continue;
+            }
+            if let Some(entry) = list.get(name.0) {
+                let path = &target.join(list.name(entry));
+                let to = &leader.shown;
+                self.run.event(Event::NotLinked { path, to, errno });
+            }
+            *guard = None;
+            self.lead(target, list, name, guard).await;
+        }
+    }
+
+    /// Brings a name up to date that others become links to.
+    async fn lead(
+        &self,
+        target: &Rc<Target>,
+        list: &Rc<DirList>,
+        (index, found): Name,
+        group: MutexGuardArc<Option<Leader>>,
+    ) {
+        let Some(entry) = list.get(index) else { return };
+        let name = list.name(entry);
+        let path = target.join(name);
+        let leader = Leader {
+            file: FileId {
+                dir: target.id,
+                index,
+            },
+            path: target.path.clone(),
+            linked: target.linked.get(),
+            name: name.to_vec(),
+            shown: self.shown_path(list, entry, &path).into_owned(),
+            inode: None,
+        };
+        let lead = Lead { group, leader };
+        if entry.attributes.kind == Kind::Regular {
+            self.regular(target, list, index, found, Some(lead)).await;
+        } else if self.node(target, list, entry, &path, found).await {
+            let want = &entry.attributes;
+            self.done(target, index, want, found.as_ref()).await;
+            lead.settle(None);
+        }
+    }
+
+    /// Makes a name a link to the leader, unless it is one.
+    async fn link(
+        &self,
+        target: &Rc<Target>,
+        list: &DirList,
+        (index, found): Name,
+        leader: &Leader,
+    ) -> Link {
+        let Some(entry) = list.get(index) else {
+            return Link::Settled;
+        };
+        let (name, want) = (list.name(entry), &entry.attributes);
+        let path = target.join(name);
+        let dry_run = self.run.options.dry_run;
+        let dir = match target.state() {
+            State::Ready => match self.directory(target).await {
+                Ok(dir) => Some(dir),
+                Err(errno) => {
+                    self.fail(&target.path, Action::OpenDirectory, errno);
+                    return Link::Settled;
+                }
+            },
+            _ => None,
+        };
+        let source = match self.leader_directory(leader, target, dir.as_ref()).await {
+            Ok(source) => source,
+            Err(errno) => {
+                self.fail(&path, Action::Link, errno);
+                return Link::Settled;
+            }
+        };
+        if let (Some(source), Some(found)) = (&source, &found) {
+            if self.is_leader(source, leader, found).await {
+                // The leader's attributes were set, and they are this name's too.
+                let differences = match dry_run {
+                    true => self.differences(want, Some(found), false),
+                    false => Differences::default(),
+                };
+                if !differences.is_empty() || self.run.options.unchanged {
+                    self.tell_linked(list, entry, &path, differences, b"");
+                }
+                self.done(target, index, want, Some(found)).await;
+                return Link::Settled;
+            }
+        }
+        let blocking = found.filter(|found| found.kind == Kind::Directory);
+        if let Some(found) = &blocking {
+            if !self.make_way(target, name, &path, found).await {
+                return Link::Settled;
+            }
+        }
+        if let (Some(dir), Some(source), false) = (&dir, &source, dry_run) {
+            let free = found.is_none() || blocking.is_some();
+            if !free {
+                // What cannot be opened now was open before: the link itself will say.
+                let _ = self.workplace(target, list).await;
+            }
+            let place = match free {
+                true => name.to_vec(),
+                false => self.run.temps.name(name),
+            };
+            let (old, new) = (c_name(&leader.name), c_name(&place));
+            let op = Linkat::new(source.at(), old, dir.at(), new, 0);
+            match self.run.io.handle.submit(op).await {
+                Ok(()) => {}
+                // The file has as many names as it can, or the file system has no links, or not to there.
+                Err(errno @ (Errno::EMLINK | Errno::EXDEV | Errno::EPERM | Errno::EOPNOTSUPP)) => {
+                    return Link::Impossible(errno);
+                }
+                Err(errno) => {
+                    self.fail(&path, Action::Link, errno);
+                    return Link::Settled;
+                }
+            }
+            target.dirty.set(true);
+            if !free && !self.take_place(dir, &place, &path).await {
+                return Link::Settled;
+            }
+        }
+        if is_new(want, found.as_ref()) {
+            self.run.stats().created.add(want.kind);
+        }
+        let differences = Differences {
+            contents: false,
+            ..self.differences(want, found.as_ref(), true)
+        };
+        self.tell_linked(list, entry, &path, differences, &leader.shown);
+        self.done(target, index, want, found.as_ref()).await;
+        Link::Settled
+    }
+
+    /// The directory that the leader is in; none in a dry run that would have made it.
+    async fn leader_directory(
+        &self,
+        leader: &Leader,
+        target: &Target,
+        dir: Option<&Rc<Held>>,
+    ) -> Result<Option<Rc<Held>>, Errno> {
+        if leader.file.dir == target.id {
+            return Ok(dir.cloned());
+        }
+        if let Some((last, held)) = &*self.linked_from.borrow() {
+            if *last == leader.file.dir {
+                return Ok(Some(held.clone()));
+            }
+        }
+        let held = match self.open_path(&leader.path, leader.linked).await {
+            Ok(held) => Rc::new(held),
+            Err(_) if self.run.options.dry_run => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        self.linked_from
+            .replace(Some((leader.file.dir, held.clone())));
+        Ok(Some(held))
+    }
+
+    /// Whether what has a name is the leader's file.
+    async fn is_leader(&self, source: &Held, leader: &Leader, found: &Attributes) -> bool {
+        match leader.inode {
+            Some(inode) => inode == found.inode,
+            None => {
+                let now = self.run.io.stat(source.at(), &leader.name).await;
+                now.is_ok_and(|now| now.inode == found.inode)
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What is made without a transfer: symbolic links, devices, named pipes, sockets.
+
+use crate::alternates::Likeness;
+use crate::backup::Backup;
+use crate::error::Action;
+use crate::io::{Held, c_name};
+use crate::item::{Differences, Update};
+use crate::list::{Attributes, DirList, Entry, Kind};
+use crate::side::{Changes, Side};
+use crate::spec::split;
+use crate::target::{State, Target};
+use crate::tell::Moved;
+use crate::update::is_new;
+use libflexsc::op::{Mknodat, Readlinkat, Renameat2, Symlinkat, Unlinkat};
+use std::rc::Rc;
+
+/// What `mknod(2)` calls a kind; for one that it does not make, what it refuses.
+fn type_bits(kind: Kind) -> u32 {
+    match kind {
+        Kind::CharDevice => libc::S_IFCHR,
+        Kind::BlockDevice => libc::S_IFBLK,
+        Kind::Fifo => libc::S_IFIFO,
+        Kind::Socket => libc::S_IFSOCK,
+        _ => libc::S_IFMT,
+    }
+}
+
+impl Side<'_, '_> {
+    /// Makes or corrects an entry that takes no transfer; true if that went well.
+    pub(crate) async fn node(
+        &self,
+        target: &Rc<Target>,
+        list: &DirList,
+        entry: &Entry,
+        path: &[u8],
+        found: Option<Attributes>,
+    ) -> bool {
+        let (name, want) = (list.name(entry), &entry.attributes);
+        let dir = match target.state() {
+            State::Ready => match self.directory(target).await {
+                Ok(dir) => Some(dir),
+                Err(errno) => {
+                    self.fail(&target.path, Action::OpenDirectory, errno);
+                    return false;
+                }
+            },
+            _ => None,
+        };
+        if let (Some(found), Some(dir)) = (&found, &dir) {
+            if self.is_node(dir, list, entry, found).await {
+                return self.adjust(target, list, entry, path, found).await;
+            }
+        }
+        let model = match found {
+            None if want.kind == Kind::Symlink => self.model(target, list, entry, None).await,
+            _ => None,
+        };
+        let exact = model
+            .as_ref()
+            .filter(|model| model.likeness == Likeness::All);
+        if let Some(exact) = exact {
+            if self.use_symlink(target, list, entry, path, exact).await {
+                return true;
+            }
+        }
+        let compared = model.as_ref().map(|model| model.attributes).or(found);
+        let created = is_new(want, compared.as_ref());
+        let blocking = found.filter(|found| found.kind == Kind::Directory);
+        if let Some(found) = &blocking {
+            if !self.make_way(target, name, path, found).await {
+                return false;
+            }
+        }
+        if let (Some(dir), false) = (&dir, self.run.options.dry_run) {
+            let old = found.filter(|_| blocking.is_none());
+            if old.is_some() {
+                // What cannot be opened now was open before: the entry itself will say.
+                let _ = self.workplace(target, list).await;
+            }
+            if !self.make_node(target, dir, list, entry, path, old).await {
+                return false;
+            }
+        }
+        if created {
+            self.run.stats().created.add(want.kind);
+        }
+        let differences = match exact {
+            Some(_) if !self.run.options.unchanged => return true,
+            Some(_) => Differences::default(),
+            None => self.differences(want, compared.as_ref(), true),
+        };
+        self.tell_entry(
+            list,
+            entry,
+            path,
+            Update::Made,
+            differences,
+            Moved::default(),
+        );
+        true
+    }
+
+    /// Whether what is there is what an entry is to be, attributes aside.
+    async fn is_node(&self, dir: &Held, list: &DirList, entry: &Entry, found: &Attributes) -> bool {
+        let want = &entry.attributes;
+        if found.kind != want.kind || found.rdev != want.rdev {
+            return false;
+        }
+        if want.kind != Kind::Symlink {
+            return true;
+        }
+        let op = Readlinkat::new(dir.at(), c_name(list.name(entry)));
+        self.run.io.handle.submit(op).await.as_deref() == Ok(list.target(entry))
+    }
+
+    /// Makes an entry, beside what has its name and then in its place.
+    async fn make_node(
+        &self,
+        target: &Target,
+        dir: &Held,
+        list: &DirList,
+        entry: &Entry,
+        path: &[u8],
+        old: Option<Attributes>,
+    ) -> bool {
+        let (name, want) = (list.name(entry), &entry.attributes);
+        let (handle, options) = (&self.run.io.handle, self.run.options);
+        let place = match old {
+            None => name.to_vec(),
+            Some(_) => self.run.temps.name(name),
+        };
+        let (uid, gid) = self.new_owner(want, target);
+        let mut changes = Changes {
+            uid,
+            gid,
+            ..Changes::default()
+        };
+        let made = if want.kind == Kind::Symlink {
+            changes.mtime = options.link_times().then_some(want.mtime);
+            let op = Symlinkat::new(c_name(list.target(entry)), dir.at(), c_name(&place));
+            self.check(handle.submit(op).await, path, Action::MakeSymlink)
+        } else {
+            changes.mtime = options.times.then_some(want.mtime);
+            changes.mode = match old.filter(|old| old.kind != Kind::Symlink) {
+                _ if options.perms => Some(want.mode),
+                Some(old) => Some(self.kept_bits(want, &old)),
+                None => None,
+            };
+            // Until owner and mode are set only the owner may do anything, unless the kernel's default is what is asked for.
+            let mode = changes.mode.map_or(want.mode & 0o777, |mode| mode & 0o700);
+            let mode = type_bits(want.kind) | mode;
+            let op = Mknodat::new(dir.at(), c_name(&place), mode, want.rdev);
+            let action = match want.kind.is_device() {
+                true => Action::MakeDevice,
+                false => Action::MakeSpecial,
+            };
+            self.check(handle.submit(op).await, path, action)
+        };
+        if !made {
+            return false;
+        }
+        target.dirty.set(true);
+        self.set_named(dir, &place, path, want.kind, changes).await;
+        old.is_none() || self.take_place(dir, &place, path).await
+    }
+
+    /// Gives what was made as `place` in a directory the name at the end of `path`, and keeps what has it now, if that is
+    /// wanted.
+    pub(crate) async fn take_place(&self, dir: &Held, place: &[u8], path: &[u8]) -> bool {
+        let handle = &self.run.io.handle;
+        let (_, name) = split(path);
+        let kept = self.back_up(dir, path, Backup::Link).await;
+        let op = Renameat2::new(dir.at(), c_name(place), dir.at(), c_name(name), 0);
+        let renamed = self.check(kept, path, Action::BackUp)
+            && self.check(handle.submit(op).await, path, Action::Rename);
+        if !renamed {
+            let op = Unlinkat::new(dir.at(), c_name(place), 0);
+            let _ = handle.submit(op).await;
+        }
+        renamed
+    }
+}

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Files with several names: the same files, lines and figures as rsync's. Exceptions:
+//!
+//! - Of a new file with names in several directories, the first directory of the list gets the file and the others get links.
+//!   rsync looks ahead, as far as lists have come by then.
+//! - What cannot be linked is copied. rsync leaves it out.
+//! - `--delay-updates` is refused: what waits for the end cannot be linked to.
+//! - A link in the place of something of another kind is new. rsync mostly tells in what it differs from that.
+
+mod common;
+
+use common::{
+    BACKENDS, Random, Scratch, Times, assert_same, copy, flexsync, grow, grow_specials, leftovers,
+    numbers, paths, rsync, same_lines, set_time, snapshot, whole_seconds,
+};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The names of each file that has several.
+fn groups(root: &Path) -> Vec<Vec<PathBuf>> {
+    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for path in paths(root) {
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        if !metadata.is_dir() {
+            let path = path.strip_prefix(root).unwrap().to_owned();
+            groups.entry(metadata.ino()).or_default().push(path);
+        }
+    }
+    let mut groups: Vec<_> = groups
+        .into_values()
+        .filter(|group| group.len() > 1)
+        .collect();
+    groups.sort();
+    groups
+}
+
+/// Gives some files of a tree more names: in their own directories, or anywhere.
+fn link_some(root: &Path, random: &mut Random, entries: usize, anywhere: bool) {
+    for _ in 0..entries {
+        let all = paths(root);
+        let is_dir = |path: &PathBuf| fs::symlink_metadata(path).unwrap().is_dir();
+        let files: Vec<_> = all.iter().filter(|path| !is_dir(path)).collect();
+        let file = *random.pick(&files);
+        let directories: Vec<_> = all.iter().filter(|path| is_dir(path)).collect();
+        let directory = match anywhere && !directories.is_empty() {
+            true => *random.pick(&directories),
+            false => file.parent().unwrap(),
+        };
+        let name = directory.join(common::name(random));
+        // What has the name is linked elsewhere, or stays.
+        let _ = fs::hard_link(file, name);
+    }
+}
+
+/// Changes files of a tree, and which names are the same file.
+fn disturb(root: &Path, random: &mut Random) {
+    for path in paths(root) {
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        if metadata.is_dir() {
+            continue;
+        }
+        match random.below(12) {
+            0 | 1 => fs::remove_file(&path).unwrap(),
+            // The same file, but for being another one.
+            2 | 3 => {
+                let apart = root.join("apart");
+                copy(&path, &apart);
+                fs::rename(&apart, &path).unwrap();
+            }
+            4 if metadata.is_file() => {
+                let length = random.below(5000);
+                fs::write(&path, random.bytes(length)).unwrap();
+            }
+            5 => set_time(&path, random),
+            6 if metadata.is_file() => {
+                fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o711))
+                    .unwrap();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Both programs on copies of the same trees.
+fn as_rsync(backend: &str, seed: u64, options: &[&str], anywhere: bool) {
+    let what = format!("backend {backend}, seed {seed}, {options:?}");
+    let scratch = Scratch::new();
+    let mut random = Random::new(seed);
+    for side in ["mine", "theirs"] {
+        fs::create_dir(scratch.join(side)).unwrap();
+    }
+    let tree = scratch.join("mine/src");
+    grow(&tree, &mut random, 25);
+    grow_specials(&tree, &mut random, 8);
+    link_some(&tree, &mut random, 25, anywhere);
+    whole_seconds(&tree);
+    let old = scratch.join("mine/dst");
+    copy(&tree, &old);
+    disturb(&old, &mut random);
+    whole_seconds(&old);
+    copy(&tree, &scratch.join("theirs/src"));
+    copy(&old, &scratch.join("theirs/dst"));
+    for (round, dst) in ["dst", "dst", "new"].into_iter().enumerate() {
+        let what = format!("{what}, run {round} to {dst}");
+        let arguments = [&["-Hvi", "--stats"], options, &["src/", dst]].concat();
+        let Some(theirs) = rsync(&scratch.join("theirs"), &arguments) else {
+            return;
+        };
+        let mine = flexsync(&scratch.join("mine"), backend, &arguments);
+        let said = format!("{what}\n{}\n{}", mine.stdout, theirs.stdout);
+        if !anywhere {
+            same_lines(&mine.files(), &theirs.files(), &said);
+            assert_eq!(numbers(&mine), numbers(&theirs), "{said}");
+        }
+        assert_eq!(mine.status, theirs.status, "{said}");
+        for tree in ["src", dst] {
+            let [mine, theirs] = ["mine", "theirs"].map(|side| scratch.join(side).join(tree));
+            assert_eq!(mine.exists(), theirs.exists(), "{said}");
+            if mine.exists() {
+                let [my_tree, their_tree] =
+                    [&mine, &theirs].map(|tree| snapshot(tree, Times::Ignore));
+                assert_same(&my_tree, &their_tree, &said);
+                let source = scratch.join("mine/src");
+                let [mine_linked, theirs_linked] = [&mine, &theirs].map(|tree| {
+                    // What the source does not have may be linked to anything.
+                    let mut groups = groups(tree);
+                    for group in &mut groups {
+                        group.retain(|path| fs::symlink_metadata(source.join(path)).is_ok());
+                    }
+                    groups
+                });
+                assert_eq!(mine_linked, theirs_linked, "{said}");
+                assert!(leftovers(&mine).is_empty(), "{said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn names_in_one_directory_become_what_rsync_makes_of_them() {
+    const OPTIONS: [&[&str]; 15] = [
+        &["-a"],
+        &["-aii"],
+        &["-a", "--delete"],
+        &["-an", "--delete"],
+        &["-aiin"],
+        &["-ac"],
+        &["-a", "--no-W"],
+        &["-rl"],
+        &["-rltD", "--delete"],
+        &["-ab", "--exclude=nnn*"],
+        &["-a", "--existing"],
+        &["-a", "--ignore-existing"],
+        &["-a", "--max-size=1000"],
+        &["-aO", "--remove-source-files"],
+        &["-a", "--no-links", "--no-specials"],
+    ];
+    for (index, options) in OPTIONS.iter().enumerate() {
+        let backend = BACKENDS[index % BACKENDS.len()];
+        as_rsync(backend, 11_000 + index as u64, options, false);
+    }
+}
+
+#[test]
+fn names_anywhere_become_the_same_files_as_by_rsync() {
+    const OPTIONS: [&[&str]; 4] = [
+        &["-a"],
+        &["-a", "--delete"],
+        &["-ac", "--no-W"],
+        &["-ab", "--exclude=nnn*"],
+    ];
+    for (index, options) in OPTIONS.iter().enumerate() {
+        for round in 0..2 {
+            let backend = BACKENDS[(index + round) % BACKENDS.len()];
+            let seed = 12_000 + 10 * index as u64 + round as u64;
+            as_rsync(backend, seed, options, true);
+        }
+    }
+}
+
+#[test]
+fn names_that_are_one_file_already_are_left_alone() {
+    for &backend in BACKENDS.iter() {
+        let scratch = Scratch::new();
+        let one = scratch.write("src/one", "contents");
+        scratch.write("src/sub/other", "x");
+        for name in ["src/two", "src/sub/three"] {
+            fs::hard_link(&one, scratch.join(name)).unwrap();
+        }
+        let sync =
+            |options: &str| flexsync(scratch.path(), backend, &[options, "src/", "dst"]).expect(0);
+        sync("-aH");
+        let before = fs::metadata(scratch.join("dst/two")).unwrap();
+        assert_eq!(before.nlink(), 3, "{backend}");
+        let again = sync("-aHi");
+        assert_eq!(again.stdout, "", "{backend}");
+        let now = fs::metadata(scratch.join("dst/two")).unwrap();
+        assert_eq!(
+            (before.ino(), before.ctime_nsec()),
+            (now.ino(), now.ctime_nsec()),
+            "{backend}"
+        );
+        let shown = sync("-aHii");
+        let line = "hf          two\n";
+        assert!(shown.stdout.contains(line), "{}", shown.stdout);
+    }
+}
+
+#[test]
+fn without_the_option_names_become_files_of_their_own() {
+    let scratch = Scratch::new();
+    let one = scratch.write("src/one", "contents");
+    fs::hard_link(one, scratch.join("src/two")).unwrap();
+    flexsync(scratch.path(), "direct", &["-a", "src/", "dst"]).expect(0);
+    assert_eq!(groups(&scratch.join("dst")), Vec::<Vec<PathBuf>>::new());
+}
+
+#[test]
+fn when_one_name_fails_another_takes_its_place() {
+    for &backend in BACKENDS.iter() {
+        let scratch = Scratch::new();
+        let one = scratch.write("src/b", "contents");
+        for name in ["a", "c", "d"] {
+            fs::hard_link(&one, scratch.join("src").join(name)).unwrap();
+        }
+        // In the way of the one that would be first.
+        scratch.write("dst/a/inside", "stays");
+        let run = flexsync(scratch.path(), backend, &["-aH", "src/", "dst"]).expect(23);
+        assert!(run.stderr.contains("dst/a"), "{}", run.stderr);
+        let names = ["b", "c", "d"].map(PathBuf::from).to_vec();
+        assert_eq!(groups(&scratch.join("dst")), [names], "{backend}");
+        assert_eq!(fs::read(scratch.join("dst/c")).unwrap(), b"contents");
+        assert!(scratch.join("dst/a/inside").exists());
+    }
+}
+
+#[test]
+fn what_cannot_be_linked_to_another_file_system_is_copied() {
+    let scratch = Scratch::new();
+    let one = scratch.write("src/one", "contents");
+    fs::create_dir_all(scratch.join("src/sub")).unwrap();
+    for name in ["src/sub/two", "src/sub/three"] {
+        fs::hard_link(&one, scratch.join(name)).unwrap();
+    }
+    let inner = scratch.join("dst/sub");
+    fs::create_dir_all(&inner).unwrap();
+    let mut mount = Command::new("mount");
+    let mounted = mount
+        .args(["-t", "tmpfs", "flexsync-test"])
+        .arg(&inner)
+        .output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        println!("SKIP: no tmpfs can be mounted here");
+        return;
+    }
+    let run = flexsync(scratch.path(), "direct", &["-aHv", "src/", "dst"]);
+    let groups = groups(&scratch.join("dst"));
+    let contents = fs::read(inner.join("two"));
+    let left = leftovers(&scratch.join("dst"));
+    let _ = Command::new("umount").arg(&inner).status();
+    let run = run.expect(0);
+    let told = "copying sub/two, which cannot be linked to one: EXDEV";
+    assert!(
+        run.stdout.contains(told) || run.stdout.contains("copying sub/three"),
+        "{}",
+        run.stdout
+    );
+    let linked = ["sub/three", "sub/two"].map(PathBuf::from).to_vec();
+    assert_eq!(groups, [linked]);
+    assert_eq!(contents.unwrap(), b"contents");
+    assert_eq!(left, Vec::<PathBuf>::new());
+}
+
+/// Also where the first name is not transferred, or not under a temporary name.
+#[test]
+fn names_are_one_file_however_the_first_of_them_came() {
+    for options in [
+        &["--inplace"][..],
+        &["--append"],
+        &["--copy-dest=../old"],
+        &["--link-dest=../old"],
+        &["--temp-dir=../tmp"],
+        &["--partial-dir=.part"],
+    ] {
+        let scratch = Scratch::new();
+        scratch.write("src/one", "the same contents");
+        fs::create_dir(scratch.join("src/d")).unwrap();
+        for name in ["src/two", "src/d/three"] {
+            fs::hard_link(scratch.join("src/one"), scratch.join(name)).unwrap();
+        }
+        fs::create_dir(scratch.join("tmp")).unwrap();
+        copy(&scratch.join("src"), &scratch.join("old"));
+        let arguments = [&["-aH"], options, &["src/", "dst"]].concat();
+        for run in 0..2 {
+            flexsync(scratch.path(), "direct", &arguments).expect(0);
+            let names = ["d/three", "one", "two"].map(PathBuf::from).to_vec();
+            assert_eq!(
+                groups(&scratch.join("dst")),
+                [names],
+                "{options:?}, run {run}"
+            );
+        }
+    }
+}
+
+#[test]
+fn names_that_wait_for_the_end_are_refused() {
+    let scratch = Scratch::new();
+    scratch.write("src/one", "contents");
+    let arguments = ["-aH", "--delay-updates", "src/", "dst"];
+    let run = flexsync(scratch.path(), "direct", &arguments).expect(1);
+    assert!(
+        run.stderr
+            .contains("--hard-links cannot be used with --delay-updates"),
+        "{run:?}"
+    );
+    assert!(!scratch.join("dst").exists());
+}
