@@ -12,7 +12,7 @@ use crate::guard::Inode;
 use crate::io::{Held, c_name};
 use crate::item::Differences;
 use crate::list::{Attributes, DirList, FileId, Kind};
-use crate::options::Options;
+use crate::options::{Alternate, Options};
 use crate::side::Side;
 use crate::target::{State, Target};
 use crate::update::is_new;
@@ -205,6 +205,21 @@ impl Side<'_, '_> {
         } else if self.node(target, list, entry, &path, found).await {
             let want = &entry.attributes;
             self.done(target, index, want, found.as_ref()).await;
+            self.settle_made(target, name, lead).await;
+        }
+    }
+
+    /// Lets others become links to a leader if it has its name: another tree may have been enough, or it has failed.
+    pub(crate) async fn settle_made(&self, target: &Target, name: &[u8], lead: Lead) {
+        let made = match self.alternate() {
+            None => true,
+            Some(kind) if self.run.options.dry_run => kind != Alternate::Compare,
+            Some(_) => match self.directory(target).await {
+                Ok(dir) => self.run.io.stat(dir.at(), name).await.is_ok(),
+                Err(_) => false,
+            },
+        };
+        if made {
             lead.settle(None);
         }
     }

@@ -151,7 +151,7 @@ impl Side<'_, '_> {
                 .await
             {
                 if let Some(lead) = lead {
-                    lead.settle(None);
+                    self.settle_made(target, name, lead).await;
                 }
                 return self.release_held(target, name).await;
             }

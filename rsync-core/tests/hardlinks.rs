@@ -322,3 +322,27 @@ fn names_that_wait_for_the_end_are_refused() {
     );
     assert!(!scratch.join("dst").exists());
 }
+
+/// The first name is not made then, so that the others are no links to it.
+#[test]
+fn names_that_another_tree_has_are_left_to_it() {
+    let scratch = Scratch::new();
+    scratch.write("src/one", "the same contents");
+    fs::create_dir(scratch.join("src/d")).unwrap();
+    std::os::unix::fs::symlink("nowhere", scratch.join("src/link")).unwrap();
+    for (old, new) in [("one", "two"), ("one", "d/three"), ("link", "link too")] {
+        let [old, new] = [old, new].map(|name| scratch.join("src").join(name));
+        fs::hard_link(old, new).unwrap();
+    }
+    copy(&scratch.join("src"), &scratch.join("old"));
+    for options in [&["-aiH"][..], &["-aiHn"]] {
+        let arguments = [options, &["--compare-dest=../old", "src/", "dst"]].concat();
+        let run = flexsync(scratch.path(), "direct", &arguments).expect(0);
+        assert!(!run.stdout.contains("=>"), "{run:?}");
+        let files = paths(&scratch.join("dst"));
+        assert!(
+            files.iter().all(|path| path.is_dir()),
+            "{options:?}: {files:?}"
+        );
+    }
+}
