@@ -9,9 +9,6 @@ use common::{
     BACKENDS, Random, Run, Scratch, Times, assert_same, change, copy, does_as_rsync, flexsync,
     grow, leftovers, rsync, same_lines, snapshot, whole_seconds,
 };
-use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{UtimensatFlags, utimensat};
-use nix::sys::time::TimeSpec;
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -48,18 +45,7 @@ fn files(scratch: &Scratch) {
     fs::create_dir(scratch.join("dst/directory")).unwrap();
     fs::hard_link(scratch.join("dst/grown"), scratch.join("grown too")).unwrap();
     for (tree, time) in [("src", 1_000_000_000), ("dst", 1_100_000_000)] {
-        let root = scratch.join(tree);
-        for path in common::paths(&root).into_iter().chain([root]) {
-            let time = TimeSpec::new(time, 0);
-            utimensat(
-                AT_FDCWD,
-                &path,
-                &time,
-                &time,
-                UtimensatFlags::NoFollowSymlink,
-            )
-            .unwrap();
-        }
+        common::date(&scratch.join(tree), time);
     }
 }
 

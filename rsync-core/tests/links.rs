@@ -11,9 +11,6 @@ mod common;
 use common::{
     BACKENDS, Run, Scratch, Times, assert_same, copy, flexsync, rsync, same_lines, snapshot,
 };
-use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{UtimensatFlags, utimensat};
-use nix::sys::time::TimeSpec;
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -49,17 +46,7 @@ fn trees(scratch: &Scratch) {
     }
     scratch.write("dst/extra", "not in the source");
     symlink("elsewhere", scratch.join("dst/out file")).unwrap();
-    let time = TimeSpec::new(1_000_000_000, 0);
-    for path in common::paths(scratch.path()) {
-        utimensat(
-            AT_FDCWD,
-            &path,
-            &time,
-            &time,
-            UtimensatFlags::NoFollowSymlink,
-        )
-        .unwrap();
-    }
+    common::date(scratch.path(), 1_000_000_000);
 }
 
 /// What is said of links without a referent is said in other words.
@@ -155,17 +142,7 @@ fn outside(scratch: &Scratch) {
     symlink("../out/file", scratch.join("src/out file")).unwrap();
     symlink("../out/dir", scratch.join("src/out dir")).unwrap();
     fs::create_dir(scratch.join("dst")).unwrap();
-    let time = TimeSpec::new(1_000_000_000, 0);
-    for path in common::paths(scratch.path()) {
-        utimensat(
-            AT_FDCWD,
-            &path,
-            &time,
-            &time,
-            UtimensatFlags::NoFollowSymlink,
-        )
-        .unwrap();
-    }
+    common::date(scratch.path(), 1_000_000_000);
 }
 
 #[test]
@@ -195,17 +172,7 @@ fn linked(scratch: &Scratch) {
     symlink("real", scratch.join("dst/sub")).unwrap();
     symlink("file", scratch.join("dst/other")).unwrap();
     symlink("real", scratch.join("dst/plain")).unwrap();
-    let time = TimeSpec::new(1_000_000_000, 0);
-    for path in common::paths(scratch.path()) {
-        utimensat(
-            AT_FDCWD,
-            &path,
-            &time,
-            &time,
-            UtimensatFlags::NoFollowSymlink,
-        )
-        .unwrap();
-    }
+    common::date(scratch.path(), 1_000_000_000);
 }
 
 #[test]

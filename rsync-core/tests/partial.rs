@@ -9,9 +9,6 @@ use common::{
     BACKENDS, Random, Run, Scratch, Times, assert_same, change, copy, does_as_rsync, flexsync,
     grow, leftovers, rsync, same_lines, snapshot, whole_seconds,
 };
-use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{UtimensatFlags, utimensat};
-use nix::sys::time::TimeSpec;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
@@ -44,17 +41,7 @@ fn left(scratch: &Scratch) {
     }
     scratch.write("dst/.part/other", "nobody's");
     scratch.write("dst/sub/extra", "not in the source");
-    let time = TimeSpec::new(1_000_000_000, 0);
-    for path in common::paths(scratch.path()) {
-        utimensat(
-            AT_FDCWD,
-            &path,
-            &time,
-            &time,
-            UtimensatFlags::NoFollowSymlink,
-        )
-        .unwrap();
-    }
+    common::date(scratch.path(), 1_000_000_000);
 }
 
 #[test]

@@ -16,9 +16,6 @@ use common::{
     BACKENDS, Random, Scratch, Times, assert_same, change, copy, does_as_rsync_on, flexsync, grow,
     lines, paths, rsync, same_lines, snapshot, whole_seconds,
 };
-use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{UtimensatFlags, utimensat};
-use nix::sys::time::TimeSpec;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
@@ -27,21 +24,6 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-/// Gives everything in a tree one time.
-fn date(root: &Path, seconds: i64) {
-    for path in paths(root).into_iter().rev().chain([root.to_owned()]) {
-        let time = TimeSpec::new(seconds, 0);
-        utimensat(
-            AT_FDCWD,
-            &path,
-            &time,
-            &time,
-            UtimensatFlags::NoFollowSymlink,
-        )
-        .unwrap();
-    }
-}
 
 fn tree(scratch: &Scratch) {
     scratch.write("src/file", "file");
@@ -54,7 +36,7 @@ fn tree(scratch: &Scratch) {
     symlink("sub", scratch.join("src/way")).unwrap();
     symlink("nowhere", scratch.join("src/dangling")).unwrap();
     fs::set_permissions(scratch.join("src/sub"), Permissions::from_mode(0o2750)).unwrap();
-    date(scratch.path(), 1_000_000_000);
+    common::date(scratch.path(), 1_000_000_000);
 }
 
 fn with_destination(scratch: &Scratch) {
@@ -67,7 +49,7 @@ fn with_destination(scratch: &Scratch) {
     scratch.write("dst/gone/in/it", "not in the source");
     scratch.write("dst/sub/gone", "not in the source");
     fs::create_dir(scratch.join("dst/vacant")).unwrap();
-    date(&scratch.join("dst"), 1_100_000_000);
+    common::date(&scratch.join("dst"), 1_100_000_000);
 }
 
 fn words(form: &str) -> Vec<&str> {
@@ -175,7 +157,7 @@ fn directories_that_lead_to_a_source_can_be_left_alone() {
         fs::remove_dir_all(scratch.join("dst/src/sub")).unwrap();
         scratch.write("dst/real/inner", "was reached by a link");
         symlink("../real", scratch.join("dst/src/sub")).unwrap();
-        date(&scratch.join("dst"), 1_100_000_000);
+        common::date(&scratch.join("dst"), 1_100_000_000);
     };
     let forms = [
         "-aiR --no-implied-dirs src/sub/deep/file dst",
@@ -394,7 +376,7 @@ fn chains(scratch: &Scratch) {
     fs::create_dir_all(scratch.join("src/empty/empty")).unwrap();
     fs::create_dir(scratch.join("src/links")).unwrap();
     symlink("x", scratch.join("src/links/x")).unwrap();
-    date(scratch.path(), 1_000_000_000);
+    common::date(scratch.path(), 1_000_000_000);
 }
 
 #[test]
@@ -404,7 +386,7 @@ fn directories_without_files_are_pruned() {
         fs::create_dir_all(scratch.join("dst/a/b/c/x")).unwrap();
         fs::create_dir_all(scratch.join("dst/empty/x")).unwrap();
         scratch.write("dst/d/e/two", "old");
-        date(&scratch.join("dst"), 1_100_000_000);
+        common::date(&scratch.join("dst"), 1_100_000_000);
     };
     let forms = [
         "-aim src/ dst",

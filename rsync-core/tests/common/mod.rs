@@ -580,6 +580,15 @@ pub fn does_as_rsync_on(backend: &str, prepare: impl Fn(&Scratch), arguments: &[
     );
 }
 
+/// Gives everything below a directory, and the directory, one time.
+pub fn date(root: &Path, seconds: i64) {
+    let time = TimeSpec::new(seconds, 0);
+    for path in paths(root).into_iter().chain([root.to_owned()]) {
+        let flags = UtimensatFlags::NoFollowSymlink;
+        utimensat(AT_FDCWD, &path, &time, &time, flags).unwrap();
+    }
+}
+
 /// Cuts all times of modification to whole seconds.
 pub fn whole_seconds(root: &Path) {
     // From the leaves up; nothing is made here, so that order does not matter otherwise.
