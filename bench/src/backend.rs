@@ -128,11 +128,10 @@ impl Kind {
         }
     }
 
-    /// The name by which libflexsc knows it, if that executes the calls of whole programs by it; empty for
-    /// none.
-    fn of_programs(self) -> Option<&'static str> {
+    /// The backend of libflexsc that executes the calls of a whole program so, if there is one.
+    pub(crate) fn of_programs(self) -> Option<&'static str> {
         match self {
-            Self::Direct => Some(""),
+            Self::Direct => Some("direct"),
             Self::Module | Self::Caller => Some("module"),
             Self::Uring => Some("io_uring"),
             Self::Threads => Some("threads"),
@@ -140,22 +139,12 @@ impl Kind {
         }
     }
 
-    /// The backend of flexsync, if it has this one.
-    pub(crate) fn of_flexsync(self) -> Option<&'static str> {
-        self.of_programs().map(|name| match name {
-            "" => "direct",
-            name => name,
-        })
-    }
-
-    /// Lets it execute a program's calls, by the preload library. False if it cannot.
-    pub(crate) fn preload(self, library: &Path, command: &mut Command) -> bool {
-        let backend = self.of_programs();
-        if let Some(backend) = backend.filter(|name| !name.is_empty()) {
+    /// Lets it execute a program's calls, by the preload library; a program's own are plain calls.
+    pub(crate) fn preload(self, library: &Path, command: &mut Command) {
+        if let Some(backend) = self.of_programs().filter(|_| self != Self::Direct) {
             command.env("LD_PRELOAD", library);
             command.env("FLEXSC_BACKEND", backend);
         }
-        backend.is_some()
     }
 
     /// Sets it up for up to `batch` calls at a time, and binds this thread to its CPU.

@@ -30,6 +30,8 @@ pub(crate) struct Step {
     pub(crate) returns: RangeInclusive<i64>,
     /// Each takes the descriptor that the call in its place has returned in the step with this number.
     pub(crate) descriptor_of: Option<usize>,
+    /// A step before this one, and what the results in the same place have to add up to with it.
+    pub(crate) sum: Option<(usize, i64)>,
 }
 
 impl Step {
@@ -43,12 +45,19 @@ impl Step {
             calls: calls.into_iter().collect(),
             returns,
             descriptor_of: None,
+            sum: None,
         }
     }
 
     /// Opens a file each, which the steps that follow take by [`Self::on`].
     fn opening(calls: impl IntoIterator<Item = Call>) -> Self {
         Self::between(0..=i64::MAX, calls)
+    }
+
+    /// Each gives what the call in its place in the step with this number has left of so much.
+    fn rest_of(mut self, step: usize, all: i64) -> Self {
+        self.sum = Some((step, all));
+        self
     }
 
     /// Each on the descriptor that the step with this number has opened in its place.

@@ -129,6 +129,16 @@ impl Report {
         self.line(line)
     }
 
+    /// Rows that have no limit, written down at once: nothing is to be lost if a later one fails.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Report`].
+    pub(crate) fn rows(&mut self, rows: &[Row]) -> Result<(), Error> {
+        rows.iter().try_for_each(|row| self.row(row, None))?;
+        self.flush()
+    }
+
     /// A figure of group cost.
     ///
     /// # Errors

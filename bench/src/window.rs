@@ -115,17 +115,66 @@ impl Bench<'_> {
     }
 
     fn check(&self, results: &[Vec<i64>]) -> Result<(), Error> {
-        for (step, results) in self.case.steps.iter().zip(results) {
-            let wrong = results.iter().position(|ret| !step.returns.contains(ret));
+        for (step, own) in self.case.steps.iter().zip(results) {
+            let adds_up = |index: usize| match step.sum {
+                Some((before, all)) => results[before][index] + own[index] == all,
+                None => true,
+            };
+            let wrong = (0..own.len())
+                .find(|&index| !step.returns.contains(&own[index]) || !adds_up(index));
             if let Some(index) = wrong {
                 return Err(Error::Result {
                     case: self.case.name,
                     backend: self.kind.name(),
                     index,
-                    ret: results[index],
+                    ret: own[index],
                 });
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        case::{Places, Storm, storm},
+        cpu::Cpus,
+    };
+
+    fn listed(adjust: impl FnOnce(&mut Case)) -> Result<(Vec<Duration>, Vec<Counted>), Error> {
+        let places = Places {
+            tmpfs: std::env::temp_dir(),
+            disk: std::env::temp_dir(),
+            preload: Default::default(),
+        };
+        let mut case = storm(Storm::ReadDir, &places, 3, 2).unwrap();
+        adjust(&mut case);
+        let kind = Kind::Direct;
+        let mut bench = Bench {
+            backend: kind.open(Cpus::usable(), 2).unwrap(),
+            case: &mut case,
+            kind,
+            batch: 2,
+            work: None,
+        };
+        bench.run(2, None)
+    }
+
+    #[test]
+    fn a_list_in_two_parts_has_all_names() {
+        assert_eq!(listed(|_| {}).unwrap().0.len(), 2);
+        // One more than there are bytes.
+        let wrong =
+            listed(|case| case.steps[2].sum = case.steps[2].sum.map(|(of, all)| (of, all + 1)));
+        assert!(matches!(
+            wrong,
+            Err(Error::Result {
+                index: 0,
+                ret: 0,
+                ..
+            })
+        ));
     }
 }

@@ -170,7 +170,7 @@ fn read_dir(names: &[u64], held: &mut Held, batch: usize) -> Vec<Step> {
     vec![
         open(names, libc::O_DIRECTORY),
         Step::between(1..=all, calls()).on(0),
-        Step::between(0..=all - 1, calls()).on(0),
+        Step::between(0..=all - 1, calls()).on(0).rest_of(1, all),
         close(names.len()),
     ]
 }

@@ -15,8 +15,6 @@ const BATCH: usize = 64;
 /// Files of a storm, directories if they are read: many, and few.
 const FILES: usize = 20_000;
 const FEW_FILES: usize = 1024;
-/// A window is long here: so many of them are enough.
-const WINDOWS: usize = 3;
 
 /// The names of the storms.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
@@ -47,10 +45,7 @@ pub(crate) fn run(
         }
         let begin = rows.len();
         rows.extend(measured(storm, &kinds, files, plan)?);
-        for row in &rows[begin..] {
-            report.row(row, None)?;
-        }
-        report.flush()?;
+        report.rows(&rows[begin..])?;
     }
     println!("{files} files or directories, on tmpfs; batch {BATCH}");
     report.details(&rows, BATCH, |_| None);
@@ -87,9 +82,6 @@ fn measured(
         work: None,
         open: &Kind::open,
     };
-    let windows = core::mem::replace(&mut plan.windows, WINDOWS);
-    let result = plan.measure(&mut rows, &mut batches);
-    plan.windows = windows;
-    result?;
+    plan.measure_long(&mut rows, &mut batches)?;
     Ok(rows)
 }

@@ -103,10 +103,7 @@ pub(crate) fn run(
         for &count in counts {
             let begin = rows.len();
             rows.extend(measured(series, count, kinds, plan)?);
-            for row in &rows[begin..] {
-                report.row(row, None)?;
-            }
-            report.flush()?;
+            report.rows(&rows[begin..])?;
         }
         report.series(series.name, series.of, &rows, counts)?;
     }

@@ -95,10 +95,7 @@ pub(crate) fn run(
     for unit in units() {
         let begin = rows.len();
         rows.extend(measured(unit, &kinds, plan)?);
-        for row in &rows[begin..] {
-            report.row(row, None)?;
-        }
-        report.flush()?;
+        report.rows(&rows[begin..])?;
     }
     report.details(&rows, BATCH, |_| None);
     for unit in units().filter(|unit| unit.work.is_some() && unit.call.is_some()) {

@@ -11,9 +11,6 @@ use crate::{
     report::Report,
 };
 
-/// Each run writes a file first: so many of them are enough.
-const WINDOWS: usize = 3;
-
 /// Name, size of the file, and requests; the same of a first look.
 const ROWS: [(&str, [&str; 2], [usize; 2]); 3] = [
     ("ioping-10", ["64M", "4M"], [10, 10]),
@@ -40,7 +37,7 @@ pub(crate) fn run(
 ) -> Result<(), Error> {
     let mut kinds = plan.usable(kinds);
     let preload = plan.places.preload.clone();
-    kinds.retain(|kind| kind.preload(&preload, &mut Command::new("ioping")));
+    kinds.retain(|kind| kind.of_programs().is_some());
     let mut rows: Vec<Row> = Vec::new();
     let disk = plan.places.disk.clone();
     for (name, sizes, counts) in ROWS {
@@ -72,13 +69,8 @@ pub(crate) fn run(
                 .iter()
                 .map(|&kind| Row::new("ioping", name, 1, kind, 1)),
         );
-        let windows = core::mem::replace(&mut plan.windows, WINDOWS);
-        let measured = plan.measure(&mut rows[begin..], &mut program);
-        plan.windows = windows;
-        measured?;
-        for row in &rows[begin..] {
-            report.row(row, None)?;
-        }
+        plan.measure_long(&mut rows[begin..], &mut program)?;
+        report.rows(&rows[begin..])?;
         for &kind in &kinds {
             let of_kind = said.iter().filter(|(other, _)| *other == kind);
             let times: Vec<_> = of_kind.map(|(_, time)| *time).collect();

@@ -85,10 +85,7 @@ pub(crate) fn run(
                 row
             }));
             plan.measure(&mut rows[begin..], &mut echo)?;
-            for row in &rows[begin..] {
-                report.row(row, None)?;
-            }
-            report.flush()?;
+            report.rows(&rows[begin..])?;
         }
         if rows.is_empty() {
             continue;

@@ -17,9 +17,6 @@ use crate::{
     report::Report,
 };
 
-/// A run is long: so many of them are enough.
-const WINDOWS: usize = 3;
-
 /// Small files of the tree: many, and few. And bytes of its one large file.
 const FILES: [usize; 2] = [5000, 500];
 const LARGE: [usize; 2] = [16 << 20, 1 << 20];
@@ -76,7 +73,7 @@ pub(crate) fn run(
     report: &mut Report,
 ) -> Result<(), Error> {
     let mut kinds = plan.usable(kinds);
-    kinds.retain(|kind| kind.of_flexsync().is_some());
+    kinds.retain(|kind| kind.of_programs().is_some());
     let failed = |error| Error::Case("rsync", error);
     let files = FILES[usize::from(few)];
     let tree = Tree::make(&plan.places.disk, files, LARGE[usize::from(few)]).map_err(failed)?;
@@ -109,14 +106,8 @@ pub(crate) fn run(
             command: &command,
             printed: &mut |_, _| {},
         };
-        let windows = core::mem::replace(&mut plan.windows, WINDOWS);
-        let measured = plan.measure(&mut rows[begin..], &mut program);
-        plan.windows = windows;
-        measured?;
-        for row in &rows[begin..] {
-            report.row(row, None)?;
-        }
-        report.flush()?;
+        plan.measure_long(&mut rows[begin..], &mut program)?;
+        report.rows(&rows[begin..])?;
     }
     report.details(&rows, 1, |_| None);
     for (name, _, _, about) in CASES {
@@ -178,7 +169,7 @@ impl Tree {
 
     fn command(&self, sync: Sync, stock: bool, kind: Kind) -> Command {
         let mut command = Command::new(if stock { "rsync" } else { "flexsync" });
-        if let (false, Some(backend)) = (stock, kind.of_flexsync()) {
+        if let (false, Some(backend)) = (stock, kind.of_programs()) {
             command.arg(format!("--backend={backend}"));
         }
         command.arg("-a");
