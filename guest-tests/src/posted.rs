@@ -114,17 +114,20 @@ impl Poster {
         }
     }
 
-    /// Waits until the entry is taken, and not over at once.
+    /// Waits until the entry, and all that was posted before and after it, is taken and holds its files, and is not
+    /// over at once.
     ///
     /// # Errors
     /// When it never is; its completion when it is over.
     pub fn until_taken(&mut self, index: u32) -> Result<(), String> {
-        let status = self.context.status(index);
-        let mut seen = SUBMITTED;
+        let (head, tail) = (self.context.sub_head(), self.context.sub_tail());
+        let posted = tail.load(Ordering::Relaxed);
+        // An entry is BUSY a moment before it holds its files.
         until("the entry is taken", || {
-            seen = status.load(Ordering::Acquire);
-            seen != SUBMITTED
+            head.load(Ordering::Acquire) == posted
         })?;
+        let seen = self.context.status(index).load(Ordering::Acquire);
+        ensure(seen != SUBMITTED, "the entry was passed over")?;
         if seen == BUSY {
             return Ok(());
         }
