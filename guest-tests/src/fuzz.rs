@@ -189,8 +189,8 @@ fn round(dir: &Path, seed: u64, arena: &Arena) -> Result<(), String> {
         Err(_) => 1,
     })
     .map_err(|why| format!("fork: {why}"))?;
-    // Long calls of a slow machine are no hang.
-    let end = child.wait(4 * *PATIENCE);
+    // Long calls of a slow machine are no hang, such as an fsync behind others' writes.
+    let end = child.wait(10 * *PATIENCE);
     let state = tally.state();
     if end.is_none() {
         print_threads(child.pid());

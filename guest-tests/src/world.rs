@@ -610,14 +610,20 @@ pub fn become_user() -> io::Result<()> {
     Ok(())
 }
 
-/// Takes root's rights back after [`become_user`].
+/// Takes root's rights back after [`become_user`]. Tries again where allocations fail on purpose: what follows would
+/// say what another user may do.
+///
+/// # Panics
+/// When that is not possible.
 pub fn become_root() {
     CREDENTIALS.fetch_add(1, Ordering::Relaxed);
-    // SAFETY: neither takes memory.
-    unsafe {
-        libc::setresuid(0, 0, 0);
-        libc::setresgid(0, 0, 0);
+    for _ in 0..1000 {
+        // SAFETY: neither takes memory.
+        if unsafe { libc::setresuid(0, 0, 0) == 0 && libc::setresgid(0, 0, 0) == 0 } {
+            return;
+        }
     }
+    panic!("root's rights: {}", io::Error::last_os_error());
 }
 
 /// Makes `path` the working directory by a C path, for use after fork.
