@@ -8,7 +8,7 @@ use libflexsc::op::{Close, OpenHow, Openat, Openat2, Pread, Read, Statx, Write};
 use libflexsc::{At, Errno, Handle, IoBuf as _, Pending, SharedFd};
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
-use std::future::Future;
+use std::future::{self, Future};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{self, Waker};
@@ -56,6 +56,19 @@ const POOL: usize = 64;
 /// call accepts.
 pub(crate) fn c_name(name: &[u8]) -> CString {
     CString::new(name).unwrap_or_default()
+}
+
+/// Gives all other tasks a turn.
+pub(crate) async fn yield_now() {
+    let mut over = false;
+    future::poll_fn(|context| {
+        if std::mem::replace(&mut over, true) {
+            return task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        task::Poll::Pending
+    })
+    .await;
 }
 
 /// An open file that is closed by a posted call, also when it is merely dropped.

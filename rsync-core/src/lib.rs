@@ -28,6 +28,7 @@ pub mod filter;
 pub mod item;
 pub mod list;
 pub mod matcher;
+mod opened;
 pub mod options;
 pub mod patch;
 pub use rsync_rolling as rolling;

@@ -3,7 +3,8 @@
 //! The messages between sender, generator and receiver, one enumeration a direction.
 //!
 //! Nothing else passes between the sender and the receiving side, so that a pipe could stand between them:
-//! an `Rc` in a message is shared only because both ends are in one process, and holds plain data.
+//! an `Rc` in a message is shared only because both ends are in one process, and holds plain data. The exception is
+//! [`FromSender::Local`], which the sender makes only for a receiver in its process.
 //!
 //! ```text
 //!              FromSender: file list, tokens              ToGenerator
@@ -13,7 +14,9 @@
 //!                      ToSender: requests with signatures
 //! ```
 
+use crate::io::CHUNK;
 use crate::list::{Attributes, DirId, DirList, FileId};
+use crate::opened::Opened;
 use crate::signature::Signature;
 use crate::strong::Digest;
 use crate::token::OwnedToken;
@@ -31,6 +34,8 @@ pub(crate) enum FromSender {
     },
     /// A part of a file that was requested.
     Delta(Delta),
+    /// All of a file that was requested, where the receiver is in the same process.
+    Local(FileId, Local),
 }
 
 impl FromSender {
@@ -46,6 +51,7 @@ impl FromSender {
                 8 + delta.tokens.iter().map(OwnedToken::weight).sum::<u64>()
                     + if delta.end.is_some() { 20 } else { 0 }
             }
+            Self::Local(_, local) => 28 + local.weight(),
         }
     }
 }
@@ -80,6 +86,22 @@ pub(crate) struct Delta {
     pub(crate) tokens: Vec<OwnedToken>,
     /// Set when nothing follows.
     pub(crate) end: Option<End>,
+}
+
+/// A source file itself, for a receiver in the same process, which copies it and finds out how that ends.
+#[derive(Debug)]
+pub(crate) struct Local {
+    pub(crate) opened: Opened,
+    /// Its path in the source, to be shown.
+    pub(crate) path: Vec<u8>,
+}
+
+impl Local {
+    /// What its bytes would weigh as tokens.
+    pub(crate) fn weight(&self) -> u64 {
+        let size = self.opened.size;
+        size + 4 * size.div_ceil(CHUNK as u64)
+    }
 }
 
 /// The end of a file.
@@ -137,6 +159,13 @@ pub(crate) struct Request {
     pub(crate) start: u64,
     /// Whether a first attempt failed: the file's attributes are to be looked at anew.
     pub(crate) again: bool,
+}
+
+impl Request {
+    /// Whether all of the file is asked for, for the first time.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.signature.is_none() && self.start == 0 && !self.again
+    }
 }
 
 /// From the receiver to the generator, which run on the same side.

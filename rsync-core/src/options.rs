@@ -274,6 +274,11 @@ impl Options {
         self.inplace || self.append.is_some()
     }
 
+    /// Whether the checksum of a whole file is asked for that nobody has computed yet.
+    pub(crate) fn sums_whole_files(&self) -> bool {
+        self.digests && !self.checksum && self.append.is_none()
+    }
+
     /// Options of which one excludes the other.
     pub(crate) fn conflict(&self) -> Option<(&'static str, &'static str)> {
         // What waits for the end has no name yet that others could be linked to.

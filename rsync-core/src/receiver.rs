@@ -3,12 +3,14 @@
 //! The receiver: makes files of tokens, beside the old ones, and then puts them in their place.
 
 mod in_place;
+mod local;
+mod mode;
 
 use crate::error::{Action, Cause};
 use crate::holding::Delayed;
 use crate::io::{CHUNK, Held};
-use crate::list::{Attributes, FileId, Kind};
-use crate::message::{Delta, End, FromSender, ToGenerator};
+use crate::list::{Attributes, FileId};
+use crate::message::{Delta, End, FromSender, Local, ToGenerator};
 use crate::options::Append;
 use crate::patch::{self, PatchError};
 use crate::side::{Changes, Side};
@@ -18,6 +20,7 @@ use crate::token::OwnedToken;
 use crate::transfer::{Basis, Data, Transfer};
 use crate::unfinished::Unfinished;
 use async_channel::{Receiver, Sender};
+use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _, select_biased};
 use libflexsc::op::{Fsync, Pread};
@@ -25,6 +28,8 @@ use libflexsc::{Errno, IoBuf as _};
 use std::collections::HashMap;
 use std::pin::pin;
 use std::rc::Rc;
+
+pub(crate) use mode::MadeWith;
 
 /// How many messages of one file wait for it to be written.
 const BACKLOG: usize = 4;
@@ -43,6 +48,7 @@ pub(crate) async fn receive(side: &Side<'_, '_>, inbox: Receiver<FromSender>) {
                 FromSender::ListEnd { complete } => {
                     drop(side.to_generator.try_send(ToGenerator::ListEnd { complete }));
                 }
+                FromSender::Local(file, local) => files.push(Either::Left(side.copy(file, local))),
                 FromSender::Delta(delta) => {
                     let (file, ends) = (delta.file, delta.end.is_some());
                     match writing.get(&file) {
@@ -57,7 +63,7 @@ pub(crate) async fn receive(side: &Side<'_, '_>, inbox: Receiver<FromSender>) {
                         }
                         None => {
                             let (writer, rest) = async_channel::bounded(BACKLOG);
-                            files.push(side.receive(delta, rest));
+                            files.push(Either::Right(side.receive(delta, rest)));
                             if !ends {
                                 writing.insert(file, writer);
                             }
@@ -91,12 +97,27 @@ impl Side<'_, '_> {
                 },
             }
         };
+        self.end(&transfer, output, end).await;
+    }
+
+    /// Receives one file by copying it.
+    async fn copy(&self, file: FileId, local: Local) {
+        let transfer = self.transfers.borrow().get(&file).cloned();
+        let Some(transfer) = transfer else { return };
+        let mut output = Output::new(self, &transfer);
+        output.came = local.weight();
+        let end = output.copy(local).await;
+        self.end(&transfer, output, end).await;
+    }
+
+    /// Ends a file, or has it requested once more.
+    async fn end(&self, transfer: &Transfer, output: Output<'_, '_>, end: End) {
         let again = output.finish(end).await;
         if again && !transfer.again.replace(true) {
             transfer.basis.replace(None);
             let _ = self.to_generator.try_send(ToGenerator::Again(transfer.id));
         } else {
-            self.finished(&transfer).await;
+            self.finished(transfer).await;
         }
     }
 }
@@ -107,6 +128,8 @@ struct Output<'a, 'o> {
     transfer: &'a Transfer,
     basis: Option<Rc<Basis>>,
     temp: Option<Rc<Unfinished>>,
+    /// The mode that that was made with.
+    made_with: Option<u32>,
     /// Bytes that are still to be written.
     gathered: Vec<u8>,
     /// How far the file has come, what is gathered included.
@@ -123,13 +146,14 @@ impl<'a, 'o> Output<'a, 'o> {
         let basis = transfer.basis.borrow().clone();
         let options = side.run.options;
         let verified = transfer.start.get() > 0 && options.append == Some(Append::Verify);
-        let told = options.digests && !options.checksum && options.append.is_none();
-        let sum = (basis.is_some() || verified || told).then(|| FileSum::new(options.transfer_sum));
+        let sum = (basis.is_some() || verified || options.sums_whole_files())
+            .then(|| FileSum::new(options.transfer_sum));
         Self {
             side,
             transfer,
             basis,
             temp: None,
+            made_with: None,
             gathered: Vec::new(),
             at: transfer.start.get(),
             sum,
@@ -315,44 +339,10 @@ impl<'a, 'o> Output<'a, 'o> {
             }
         };
         let modes = (self.first_mode(), self.mode(&want));
+        self.made_with = Some(modes.0);
         side.run
             .begin(transfer.id, (dir, to), self.name(), modes)
             .await
-    }
-
-    /// The mode that the file is made with. Until owner and mode are set only the owner may do anything, unless the kernel's
-    /// default is what is asked for.
-    fn first_mode(&self) -> u32 {
-        let mode = self.want().map_or(0, |want| want.mode);
-        match self.has_default_mode() {
-            true => mode & 0o777,
-            false => mode & 0o700,
-        }
-    }
-
-    /// The mode that the file is to have, unless it is what the kernel gives.
-    fn mode(&self, want: &Attributes) -> Option<u32> {
-        match self.side.run.options.perms {
-            true => Some(want.mode),
-            false => self.old_mode(want),
-        }
-    }
-
-    /// Whether the file gets the mode that the kernel gives: the source's, less the umask.
-    fn has_default_mode(&self) -> bool {
-        !self.side.run.options.perms && self.old().is_none()
-    }
-
-    /// The old file.
-    fn old(&self) -> Option<Attributes> {
-        self.transfer
-            .found
-            .filter(|found| found.kind == Kind::Regular)
-    }
-
-    /// The mode of the old file, which stays unless the source's is to be copied.
-    fn old_mode(&self, want: &Attributes) -> Option<u32> {
-        self.old().map(|old| self.side.kept_bits(want, &old))
     }
 
     /// Ends the file; true if it is to be requested again.
@@ -418,7 +408,7 @@ impl<'a, 'o> Output<'a, 'o> {
             Some(old) => side.owner(&want, old.uid, Some(old.gid)),
             None => side.new_owner(&want, target),
         };
-        let changes = Changes {
+        let mut changes = Changes {
             uid,
             gid,
             mode: self.mode(&want),
@@ -427,6 +417,7 @@ impl<'a, 'o> Output<'a, 'o> {
         let file = temp
             .file()
             .map_err(|errno| Some((Action::Write, errno.into())))?;
+        changes.mode = self.mode_left(&file, &changes).await;
         self.cut(&file).await.map_err(Some)?;
         // A failure here is reported; the contents are good and stay.
         let well = side.set_open(&file, changes, &path).await;

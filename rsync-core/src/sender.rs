@@ -4,10 +4,11 @@
 
 use crate::error::{Action, Cause};
 use crate::event::Event;
-use crate::io::{Held, c_name, source_flags};
+use crate::io::{CHUNK, c_name, source_flags};
 use crate::list::{Attributes, FileId, Kind};
 use crate::matcher::Matcher;
-use crate::message::{Delta, End, FromSender, Request, ToSender};
+use crate::message::{Delta, End, FromSender, Local, Request, ToSender};
+use crate::opened::Opened;
 use crate::options::Append;
 use crate::run::Run;
 use crate::search::{Recorder, Search};
@@ -22,6 +23,7 @@ use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, select_biased};
 use libflexsc::Errno;
+use libflexsc::backend::Kind as Backend;
 use libflexsc::op::{Lseek, Unlinkat};
 use std::pin::pin;
 use std::rc::Rc;
@@ -78,9 +80,11 @@ impl Server<'_, '_> {
         let file = request.file;
         let last = match dir {
             Some(dir) => self.file(&dir, request).await,
-            None => Last::from(End::Failed),
+            None => Some(Last::from(End::Failed)),
         };
-        self.delta(file, last.tokens, Some(last.end)).await;
+        if let Some(last) = last {
+            self.delta(file, last.tokens, Some(last.end)).await;
+        }
     }
 
     /// Removes a file that the destination has, unless it is another one by now.
@@ -122,31 +126,35 @@ impl Server<'_, '_> {
         if tokens.is_empty() && end.is_none() {
             return;
         }
-        let message = FromSender::Delta(Delta { file, tokens, end });
+        self.tell(FromSender::Delta(Delta { file, tokens, end }))
+            .await;
+    }
+
+    async fn tell(&self, message: FromSender) {
         self.run.stats().sent += message.weight();
         // Fails only when the receiving side has gone, and then nobody wants the message.
         let _ = self.out.send(message).await;
     }
 
-    /// Sends all but the last message of a file.
-    async fn file(&self, dir: &Sent, request: Request) -> Last {
+    /// Sends all but the last message of a file, if there is one.
+    async fn file(&self, dir: &Sent, request: Request) -> Option<Last> {
         let io = &self.run.io;
         let (Some((held, name, path)), Some(entry)) = (
             dir.locate(request.file.index),
             dir.list.get(request.file.index),
         ) else {
-            return End::Failed.into();
+            return Some(End::Failed.into());
         };
         let failed = |action, errno| {
             self.run.fail_errno(path.clone(), action, errno);
-            Last::from(End::Failed)
+            Some(Last::from(End::Failed))
         };
         let flags = source_flags(entry.followed);
         let file = match io.open(held.at(), name, flags, 0).await {
             Ok(file) => file,
             Err(errno) => return failed(Action::Open, errno),
         };
-        let mut source = Source {
+        let mut source = Opened {
             file,
             size: entry.attributes.size,
             mtime: entry.attributes.mtime,
@@ -155,7 +163,7 @@ impl Server<'_, '_> {
         if request.again {
             match io.stat_held(&source.file).await {
                 // It may be something else by now.
-                Ok(fresh) if fresh.kind != Kind::Regular => return End::Changed.into(),
+                Ok(fresh) if fresh.kind != Kind::Regular => return Some(End::Changed.into()),
                 Ok(fresh) => {
                     source.size = fresh.size;
                     source.mtime = fresh.mtime;
@@ -163,6 +171,14 @@ impl Server<'_, '_> {
                 }
                 Err(errno) => return failed(Action::Stat, errno),
             }
+        }
+        if request.is_whole() && self.copies(&source) {
+            let local = Local {
+                opened: source,
+                path,
+            };
+            self.tell(FromSender::Local(request.file, local)).await;
+            return None;
         }
         let last = match request.signature {
             Some(signature) => {
@@ -173,11 +189,23 @@ impl Server<'_, '_> {
         };
         // What closing a file says that was only read does not matter.
         let _ = source.file.close().await;
-        last.unwrap_or_else(|errno| failed(Action::Read, errno))
+        last.map_or_else(|errno| failed(Action::Read, errno), Some)
+    }
+
+    /// Whether the receiver copies a whole file itself.
+    fn copies(&self, source: &Opened) -> bool {
+        let (io, options) = (&self.run.io, self.run.options);
+        // Files that the kernel makes up may say that they are empty. io_uring has no such call: a thread makes it, which
+        // a short file is not worth.
+        let least = match io.handle.choice().kind {
+            Backend::IoUring => CHUNK as u64,
+            _ => 1,
+        };
+        source.size >= least && !options.sums_whole_files()
     }
 
     /// Sends all of a file from the byte `start` on.
-    async fn whole(&self, source: &Source, file: FileId, start: u64) -> Result<Last, Errno> {
+    async fn whole(&self, source: &Opened, file: FileId, start: u64) -> Result<Last, Errno> {
         let io = &self.run.io;
         let mut sum = None;
         let mut read = start;
@@ -219,7 +247,7 @@ impl Server<'_, '_> {
                 vec![OwnedToken::Data(buf)]
             };
             if count == 0 || room && read == source.size {
-                if self.has_changed(source).await? {
+                if source.has_changed(io).await? {
                     return Ok(End::Changed.into());
                 }
                 return Ok(Last {
@@ -234,17 +262,10 @@ impl Server<'_, '_> {
         }
     }
 
-    /// Whether a file that was read to its end is no longer what the file list says, so that what was read may be of two
-    /// versions.
-    async fn has_changed(&self, source: &Source) -> Result<bool, Errno> {
-        let now = self.run.io.stat_held(&source.file).await?;
-        Ok(now.size != source.size || now.mtime != source.mtime)
-    }
-
     /// Sends a file as differences to a basis.
     async fn differences(
         &self,
-        source: &Source,
+        source: &Opened,
         file: FileId,
         path: &[u8],
         signature: Signature,
@@ -288,7 +309,7 @@ impl Server<'_, '_> {
                 stats: &stats,
             }));
         }
-        if read != source.size || self.has_changed(source).await? {
+        if read != source.size || source.has_changed(io).await? {
             return Ok(End::Changed.into());
         }
         let end = End::Complete {
@@ -315,15 +336,4 @@ impl From<End> for Last {
             end,
         }
     }
-}
-
-/// A source file that is being sent.
-struct Source {
-    file: Held,
-    /// The length that it should have.
-    size: u64,
-    /// The time of modification that it should have.
-    mtime: (i64, u32),
-    /// Its attributes, when they were looked at anew.
-    fresh: Option<Attributes>,
 }

@@ -6,6 +6,7 @@ use crate::filter::Scope;
 use crate::io::Held;
 use crate::list::{Attributes, DirId, Kind};
 use crate::message::Listing;
+use crate::receiver::MadeWith;
 use crate::spec::join;
 use async_lock::OnceCell;
 use std::cell::{Cell, RefCell};
@@ -56,6 +57,8 @@ pub(crate) struct Target {
     pub(crate) dirty: Cell<bool>,
     /// Its group, where known.
     pub(crate) gid: Cell<Option<u32>>,
+    /// What modes files have that are made in it.
+    pub(crate) made_with: MadeWith,
     /// The open directory. May be closed for a while, and opened again by its path.
     pub(crate) held: RefCell<Option<Rc<Held>>>,
     /// What still may change something in it: its own list, files in transfer, directories to be made, deletion.
@@ -98,6 +101,7 @@ impl Target {
             widened: Cell::default(),
             dirty: Cell::default(),
             gid: Cell::default(),
+            made_with: MadeWith::default(),
             held: RefCell::default(),
             items: Cell::new(1 + directories),
             files: Cell::new(1),

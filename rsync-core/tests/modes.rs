@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The modes that new files get, and how few calls that and their copying take.
+
+mod common;
+
+use common::{FLEXSYNC, Run, Scratch};
+use std::ffi::CString;
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::process::Command;
+
+const MODES: [u32; 10] = [
+    0o644, 0o755, 0o600, 0o666, 0o777, 0o440, 0o070, 0o4755, 0o2710, 0o1644,
+];
+
+/// How often each mode is there, so that what was learned of the first file is made use of.
+const EACH: usize = 3;
+
+fn source() -> Scratch {
+    let scratch = Scratch::new();
+    for turn in 0..EACH {
+        for mode in MODES {
+            let file = scratch.write(format!("src/{turn}-{mode:o}").as_str(), "contents");
+            fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
+        }
+    }
+    scratch
+}
+
+fn sync(scratch: &Scratch, umask: &str, more: &str) {
+    let script = format!("umask {umask} && exec {FLEXSYNC} --backend direct -a {more} src/ dst");
+    let mut command = Command::new("sh");
+    let run: Run = command
+        .current_dir(scratch.path())
+        .args(["-c", &script])
+        .output()
+        .unwrap()
+        .into();
+    run.expect(0);
+}
+
+#[track_caller]
+fn modes_are_kept(scratch: &Scratch, what: &str) {
+    for turn in 0..EACH {
+        for mode in MODES {
+            let copy = scratch.join(format!("dst/{turn}-{mode:o}"));
+            let has = fs::metadata(copy).unwrap().mode() & 0o7777;
+            assert_eq!(has, mode, "{what}: {has:o}, not {mode:o}");
+        }
+    }
+}
+
+#[test]
+fn modes_are_kept_whatever_the_umask_takes_away() {
+    for umask in ["000", "022", "027", "077", "777"] {
+        let scratch = source();
+        sync(&scratch, umask, "");
+        modes_are_kept(&scratch, umask);
+    }
+}
+
+/// Gives a directory a default ACL that leaves new files what the owner may read; false if it takes none.
+fn narrow(dir: &Path) -> bool {
+    // As in linux/posix_acl_xattr.h: version 2, then tag, rights and ID of owner, group and others.
+    let mut acl = 2u32.to_le_bytes().to_vec();
+    for (tag, rights) in [(0x01u16, 4u16), (0x04, 0), (0x20, 0)] {
+        acl.extend(tag.to_le_bytes());
+        acl.extend(rights.to_le_bytes());
+        acl.extend(u32::MAX.to_le_bytes());
+    }
+    let path = CString::new(dir.as_os_str().as_bytes()).unwrap();
+    let name = c"system.posix_acl_default";
+    // SAFETY: Two strings that end, and memory of the length that is given.
+    let set = unsafe {
+        libc::setxattr(
+            path.as_ptr(),
+            name.as_ptr(),
+            acl.as_ptr().cast(),
+            acl.len(),
+            0,
+        )
+    };
+    set == 0
+}
+
+#[test]
+fn modes_are_kept_whatever_a_default_acl_takes_away() {
+    let scratch = source();
+    fs::create_dir(scratch.join("dst")).unwrap();
+    if !narrow(&scratch.join("dst")) {
+        println!("SKIP: no ACLs here");
+        return;
+    }
+    fs::write(scratch.join("dst/probe"), "").unwrap();
+    let probe = fs::metadata(scratch.join("dst/probe")).unwrap().mode();
+    assert_eq!(probe & 0o777, 0o400, "the ACL is at work");
+    sync(&scratch, "022", "");
+    modes_are_kept(&scratch, "with a default ACL");
+}
+
+#[test]
+fn modes_are_kept_of_files_that_change_and_of_those_made_elsewhere() {
+    let scratch = source();
+    fs::create_dir_all(scratch.join("dst/tmp")).unwrap();
+    for turn in 0..EACH {
+        for mode in MODES {
+            scratch.write(format!("dst/{turn}-{mode:o}").as_str(), "old");
+        }
+    }
+    sync(&scratch, "022", "-T tmp");
+    modes_are_kept(&scratch, "by a directory for temporary files");
+    for turn in 0..EACH {
+        for mode in MODES {
+            scratch.write(format!("src/{turn}-{mode:o}").as_str(), "other contents");
+        }
+    }
+    sync(&scratch, "022", "--no-whole-file");
+    modes_are_kept(&scratch, "changed");
+}
+
+/// System calls of a first copy of this many files in one directory.
+fn calls(files: usize) -> Option<u64> {
+    let scratch = Scratch::new();
+    for number in 0..files {
+        let file = scratch.write(format!("src/{number}").as_str(), [b'x'; 1024]);
+        fs::set_permissions(file, Permissions::from_mode(0o644)).unwrap();
+    }
+    let run = Command::new("strace")
+        .current_dir(scratch.path())
+        .args(["-f", "-c", "-o", "calls", FLEXSYNC])
+        .args(["--backend", "direct", "-a", "src/", "dst"])
+        .output();
+    let Ok(run) = run else {
+        println!("SKIP: there is no strace");
+        return None;
+    };
+    if !run.status.success() {
+        println!("SKIP: {}", String::from_utf8_lossy(&run.stderr));
+        return None;
+    }
+    let summary = fs::read_to_string(scratch.join("calls")).unwrap();
+    let total = summary.lines().find(|line| line.ends_with(" total"));
+    let calls = total.and_then(|line| line.split_whitespace().nth(3));
+    Some(calls.and_then(|calls| calls.parse().ok()).unwrap())
+}
+
+#[test]
+fn a_new_file_takes_nine_calls() {
+    let (Some(few), Some(many)) = (calls(100), calls(600)) else {
+        return;
+    };
+    // To be looked at and read: statx, openat, copy_file_range, statx, close. To be made: openat, utimensat, close, renameat2.
+    assert_eq!((many - few) / 500, 9, "{few} and {many} calls");
+}
