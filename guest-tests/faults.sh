@@ -80,11 +80,13 @@ errno="$errno|os error (11|12|14|23|105)[^0-9]|code: (11|12|14|23|105),"
 errno="$errno|(^|[^0-9A-Za-z])-(11|12|14|23|105)([^0-9]|$)"
 # What the kernel says instead: a port without the memory for its entry is in use, a file of /proc without an inode is
 # not there, tmpfs without one has no space, a network namespace lacks what it was to have, an exec that fails when the
-# old program is gone kills, a program that cannot load its libraries ends with 127, and a send ends with what was sent
-# when there is no memory for the rest.
+# old program is gone kills, a program that cannot load its libraries ends with 127, a send ends with what was sent
+# when there is no memory for the rest, and the C library aborts when one thread of several changes its user and another
+# has no memory for that.
 errno="$errno|Address already in use|/proc/[^ ]*: No such file or directory|exec_[a-z_]*: ended by (Signal.11.|Exit.127.)"
 errno="$errno|a_posted_close_lets_unmount: (mount: No space left on device|openat gave -28$)"
 errno="$errno|unshare: (File exists|No such device|Invalid argument|Address family not supported by protocol)"
+errno="$errno|setuid_[a-z_]*: ended by Signal.6."
 errno="$errno|a_long_send_goes_on: (sendto|sendmsg|write): [1-9][0-9]*, not"
 
 # And of an entry that the module has no memory for: it is handed back, and a write that cannot wait for the rest of its

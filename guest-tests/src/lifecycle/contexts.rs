@@ -292,8 +292,14 @@ fn outlived_by_child(_: &Place) -> Result<(), String> {
             unsafe { libc::write(told.as_raw_fd(), (&raw const verdict).cast(), 1) };
             0
         });
-        // The grandchild is to outlive this process.
-        std::mem::forget(grandchild);
+        // It is to outlive this process.
+        match grandchild {
+            Ok(grandchild) => std::mem::forget(grandchild),
+            Err(why) => {
+                eprintln!("the grandchild: {why}");
+                return 2;
+            }
+        }
         std::mem::forget(poster);
         0
     })
