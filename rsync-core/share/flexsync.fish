@@ -3,6 +3,9 @@ complete -c flexsync -l include -d 'Do not leave out files that match PATTERN; t
 complete -c flexsync -l exclude-from -d 'Read patterns to exclude from FILE, one a line; - is the standard input' -r
 complete -c flexsync -l include-from -d 'Read patterns to include from FILE' -r
 complete -c flexsync -s f -l filter -d 'Add a filter rule of rsync\'s: - + H S P R, ". FILE" to merge one, ": NAME" for one in each directory' -r
+complete -c flexsync -l usermap -d 'Give files other owners: FROM:TO, divided by commas, each a name or a number; FROM may be a pattern or a range of numbers, too; implies --owner' -r
+complete -c flexsync -l groupmap -d 'The same for groups; implies --group' -r
+complete -c flexsync -l chown -d 'Give all files this owner and group, or one of them: the same as --usermap=*:USER --groupmap=*:GROUP' -r
 complete -c flexsync -s B -l block-size -d 'Use blocks of SIZE bytes (at most 131072; K for KiB) for the delta algorithm' -r
 complete -c flexsync -l out-format -d 'Show files as FORMAT says: %i changes, %n name, %L link, %l length, %o what is done, %f source, %b %c bytes, %C checksum, %M time, %B mode, %U %G owner, %t now, %p process' -r
 complete -c flexsync -l backup-dir -d 'Keep backups in DIR (below DST, unless it begins with a slash) and not beside the files; implies --backup' -r
@@ -73,7 +76,7 @@ complete -c flexsync -s g -l group -d 'Keep groups: any for the superuser, else 
 complete -c flexsync -l no-group
 complete -c flexsync -s o -l owner -d 'Keep owners (superuser only)'
 complete -c flexsync -l no-owner
-complete -c flexsync -l numeric-ids -d 'Keep owners and groups by their numbers, as is always done between local trees'
+complete -c flexsync -l numeric-ids -d 'Owners and groups have no names for --usermap and --groupmap; between local trees they are always copied as numbers'
 complete -c flexsync -l no-numeric-ids
 complete -c flexsync -s n -l dry-run -d 'Change nothing, show what would be done'
 complete -c flexsync -l no-dry-run

@@ -25,6 +25,7 @@ pub mod error;
 pub mod escape;
 pub mod event;
 pub mod filter;
+pub mod idmap;
 pub mod item;
 pub mod list;
 pub mod matcher;

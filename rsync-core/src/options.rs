@@ -4,6 +4,7 @@
 
 use crate::chmod::Chmod;
 use crate::filter::Filters;
+use crate::idmap::IdMap;
 use crate::list::{Attributes, Kind};
 use crate::strong::{Algorithm, BlockSum};
 
@@ -61,6 +62,13 @@ pub struct Options {
     pub group: bool,
     /// Give the source's owner (`-o`): only done for the superuser.
     pub owner: bool,
+    /// What owners of the source become (`--usermap`, `--chown`), with [`owner`](Self::owner).
+    pub usermap: IdMap,
+    /// What groups of the source become (`--groupmap`, `--chown`), with [`group`](Self::group).
+    pub groupmap: IdMap,
+    /// Owners and groups have no names for [`usermap`](Self::usermap) and [`groupmap`](Self::groupmap) (`--numeric-ids`).
+    /// They are always copied as numbers.
+    pub numeric_ids: bool,
     /// Change nothing, only say what would be done (`-n`).
     pub dry_run: bool,
     /// Leave files alone that are newer at the destination (`-u`).

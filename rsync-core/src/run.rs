@@ -4,8 +4,9 @@
 
 use crate::error::{Action, Cause, Failure};
 use crate::event::{Event, Observer};
+use crate::idmap::{IdMap, group_name, user_name};
 use crate::io::{Held, Io};
-use crate::list::FileId;
+use crate::list::{Attributes, FileId};
 use crate::options::Options;
 use crate::stats::Stats;
 use crate::temp::TempNames;
@@ -52,6 +53,9 @@ impl Limits {
 /// How many calls are posted at once for the entries of one directory.
 pub(crate) const WINDOW: usize = 256;
 
+/// Finds a name for a number.
+type Name = fn(u32) -> Option<String>;
+
 /// One synchronisation.
 pub(crate) struct Run<'o> {
     pub(crate) io: Io,
@@ -66,6 +70,9 @@ pub(crate) struct Run<'o> {
     pub(crate) unfinished: RefCell<HashMap<FileId, Rc<Unfinished>>>,
     /// The holding directory, if there is one for all, once it was needed.
     pub(crate) holding: RefCell<Option<Rc<Held>>>,
+    /// What owners and groups become, as far as it was asked for.
+    users: RefCell<HashMap<u32, u32>>,
+    groups: RefCell<HashMap<u32, u32>>,
     observer: RefCell<&'o mut dyn Observer>,
     stats: RefCell<Stats>,
 }
@@ -87,6 +94,8 @@ impl<'o> Run<'o> {
             temps: TempNames::new(),
             unfinished: RefCell::default(),
             holding: RefCell::default(),
+            users: RefCell::default(),
+            groups: RefCell::default(),
             observer: RefCell::new(observer),
             stats: RefCell::default(),
         }
@@ -117,6 +126,22 @@ impl<'o> Run<'o> {
     /// As [`fail`](Self::fail), for a system call's error.
     pub(crate) fn fail_errno(&self, path: Vec<u8>, action: Action, errno: Errno) {
         self.fail(path, action, Cause::Errno(errno));
+    }
+
+    /// The owner and the group that a file of the source is to have.
+    pub(crate) fn owner(&self, want: &Attributes) -> (u32, u32) {
+        let options = self.options;
+        let named = |map: &IdMap, known: &RefCell<HashMap<u32, u32>>, id, name: Name| {
+            if map.is_empty() {
+                return id;
+            }
+            let apply = || map.apply(id, name(id).filter(|_| !options.numeric_ids).as_deref());
+            *known.borrow_mut().entry(id).or_insert_with(apply)
+        };
+        (
+            named(&options.usermap, &self.users, want.uid, user_name),
+            named(&options.groupmap, &self.groups, want.gid, group_name),
+        )
     }
 
     /// The figures, to change.

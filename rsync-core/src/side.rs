@@ -133,9 +133,10 @@ impl Side<'_, '_> {
     ) -> (Option<u32>, Option<u32>) {
         let options = self.run.options;
         let identity = &options.identity;
-        let give_uid = options.owner && identity.is_root() && want.uid != uid;
-        let give_gid = options.group && identity.may_give(want.gid) && gid != Some(want.gid);
-        (give_uid.then_some(want.uid), give_gid.then_some(want.gid))
+        let (want_uid, want_gid) = self.run.owner(want);
+        let give_uid = options.owner && identity.is_root() && want_uid != uid;
+        let give_gid = options.group && identity.may_give(want_gid) && gid != Some(want_gid);
+        (give_uid.then_some(want_uid), give_gid.then_some(want_gid))
     }
 
     /// The owner and group to give to something just made in `target`.

@@ -4,11 +4,10 @@
 
 mod common;
 
+use common::child::{NOBODY, as_nobody};
 use common::{BACKENDS, Random, Run, Scratch, Times, assert_same, flexsync, leftovers, snapshot};
 use std::fs::{self, Permissions};
-use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -131,36 +130,9 @@ fn a_shifted_file_is_mostly_matched() {
     }
 }
 
-/// Runs the command as a user who owns nothing here; `None` if this user may not do that.
-fn as_nobody(scratch: &Scratch, arguments: &[&str]) -> Option<Run> {
-    const NOBODY: u32 = 65534;
-    if !common::is_root() {
-        println!("SKIP: only root can run the command as somebody else");
-        return None;
-    }
-    // The build's directory may be closed to others.
-    let program = scratch.join("flexsync");
-    fs::copy(common::FLEXSYNC, &program).unwrap();
-    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
-    let mut command = Command::new(program);
-    command
-        .current_dir(scratch.path())
-        .args(["--backend", "direct"])
-        .args(arguments)
-        .uid(NOBODY)
-        .gid(NOBODY);
-    loop {
-        match command.output() {
-            // Another test's thread has forked while the copy was written, and has not executed yet.
-            Err(why) if why.kind() == ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
-            output => return Some(output.unwrap().into()),
-        }
-    }
-}
-
 fn give_to_nobody(path: &Path) {
     if common::is_root() {
-        std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     }
 }
 

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Runs of the command that are met while they work.
+//! Runs of the command that are met while they work, or are not the test's own user's.
 
-use super::{FLEXSYNC, Run, Scratch};
+use super::{FLEXSYNC, Run, Scratch, is_root};
 pub use rustix::process::Signal;
 use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process, waitid};
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -45,4 +48,33 @@ pub fn temporary(child: &Child, dir: &Path, known: &[PathBuf]) -> Option<PathBuf
 
 pub fn end(child: Child) -> Run {
     child.wait_with_output().unwrap().into()
+}
+
+/// A user, and a group, that owns nothing.
+pub const NOBODY: u32 = 65534;
+
+/// Runs the command as a user who owns nothing here; `None` if this user may not do that.
+pub fn as_nobody(scratch: &Scratch, arguments: &[&str]) -> Option<Run> {
+    if !is_root() {
+        println!("SKIP: only root can run the command as somebody else");
+        return None;
+    }
+    // The build's directory may be closed to others.
+    let program = scratch.join("flexsync");
+    fs::copy(FLEXSYNC, &program).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(program);
+    command
+        .current_dir(scratch.path())
+        .args(["--backend", "direct"])
+        .args(arguments)
+        .uid(NOBODY)
+        .gid(NOBODY);
+    loop {
+        match command.output() {
+            // Another test's thread has forked while the copy was written, and has not executed yet.
+            Err(why) if why.kind() == ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+            output => return Some(output.unwrap().into()),
+        }
+    }
 }

@@ -6,7 +6,7 @@ use crate::debug::{Debug, Refused};
 use crate::format::{self, Format};
 use crate::switches::{SWITCHES, Switch};
 use crate::values::{self, Checksums};
-use crate::{filters, refused};
+use crate::{filters, owners, refused};
 use clap::builder::ValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -103,6 +103,8 @@ impl Command {
         options.filters =
             filters::from_matches(matches).map_err(|error| usage(&error.to_string()))?;
         options.chmod = chmod(matches)?;
+        (options.usermap, options.groupmap) =
+            owners::maps(matches).map_err(|error| usage(&error))?;
         options.max_size = matches.get_one("max-size").copied();
         options.min_size = matches.get_one("min-size").copied();
         options.max_delete = matches.get_one("max-delete").copied();
@@ -134,18 +136,19 @@ impl Command {
             sources: paths,
             destination,
         };
-        let mut given = Vec::new();
+        let mut given: Vec<Given> = Vec::new();
         for switch in &SWITCHES {
             for on in [true, false] {
                 let id = id(switch, on);
                 // One that was not given has an index too, that of its default.
                 let at = matches.indices_of(&id).filter(|_| is_given(matches, &id));
-                given.extend(at.into_iter().flatten().map(|at| (at, switch, on)));
+                given.extend(at.into_iter().flatten().map(|at| (at, switch.set, on)));
             }
         }
+        given.extend(owners::implied(matches));
         given.sort_by_key(|(at, ..)| *at);
-        for (_, switch, on) in given {
-            (switch.set)(&mut command, on);
+        for (_, set, on) in given {
+            set(&mut command, on);
         }
         command.format = command
             .format
@@ -204,6 +207,9 @@ impl Command {
         Ok(command)
     }
 }
+
+/// Where an option that is on or off was given, what it sets, and whether it is on.
+pub(crate) type Given = (usize, fn(&mut Command, bool), bool);
 
 fn id(switch: &Switch, on: bool) -> String {
     if on {
@@ -414,6 +420,7 @@ pub(crate) fn parser() -> clap::Command {
     }
     parser
         .args(filters::arguments())
+        .args(owners::arguments())
         .arg(
             Arg::new("block-size")
                 .short('B')

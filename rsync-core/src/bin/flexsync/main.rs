@@ -8,6 +8,7 @@ mod command;
 mod debug;
 mod filters;
 mod format;
+mod owners;
 mod refused;
 mod report;
 #[cfg(test)]

@@ -188,8 +188,8 @@ pub(crate) const SWITCHES: [Switch; 54] = [
     Switch {
         name: "numeric-ids",
         short: None,
-        help: "Keep owners and groups by their numbers, as is always done between local trees",
-        set: |_, _| {},
+        help: "Owners and groups have no names for --usermap and --groupmap; between local trees they are always copied as numbers",
+        set: |command, on| command.options.numeric_ids = on,
     },
     Switch {
         name: "dry-run",
