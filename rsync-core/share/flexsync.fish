@@ -66,6 +66,12 @@ complete -c flexsync -s E -l executability -d 'Keep executability, without --per
 complete -c flexsync -l no-executability
 complete -c flexsync -s t -l times -d 'Keep times of modification'
 complete -c flexsync -l no-times
+complete -c flexsync -s U -l atimes -d 'Keep times of last access; -UU is the same as -U --open-noatime'
+complete -c flexsync -l no-atimes
+complete -c flexsync -l open-noatime -d 'Do not change times of last access by reading'
+complete -c flexsync -l no-open-noatime
+complete -c flexsync -s N -l crtimes -d 'Is refused, as by rsync: no Linux file system lets a time of creation be set'
+complete -c flexsync -l no-crtimes
 complete -c flexsync -s O -l omit-dir-times -d 'Leave the times of directories alone'
 complete -c flexsync -l no-omit-dir-times
 complete -c flexsync -s J -l omit-link-times -d 'Leave the times of symbolic links alone'

@@ -118,6 +118,15 @@ impl Side<'_, '_> {
         differences
     }
 
+    /// Whether a file has all attributes that are wanted. As rsync has it, the time of last access does not count.
+    fn is_all(&self, want: &Attributes, found: &Attributes) -> bool {
+        let changes = Changes {
+            atime: None,
+            ..self.changes(want, found)
+        };
+        changes.is_empty()
+    }
+
     /// The file of another tree that is most like one of the list.
     pub(crate) async fn model(
         &self,
@@ -145,7 +154,7 @@ impl Side<'_, '_> {
                 _ => self.is_same_in(dir, name, want, &attributes, digest).await,
             };
             let likeness = match same {
-                true if self.changes(want, &attributes).is_empty() => Likeness::All,
+                true if self.is_all(want, &attributes) => Likeness::All,
                 true => Likeness::Contents,
                 false => Likeness::Name,
             };
@@ -217,6 +226,8 @@ impl Side<'_, '_> {
         }
         let mut differences: Differences = self.changes(want, &model.attributes).into();
         differences.time_of_transfer = update == Update::Made && !self.run.options.times;
+        // What is linked to belongs to the other tree, which stays as it is.
+        differences.access_time &= update != Update::Linked;
         if !differences.is_empty() || self.run.options.unchanged {
             self.tell_entry(list, entry, &path, update, differences, Moved::default());
         }
@@ -353,12 +364,13 @@ impl Side<'_, '_> {
             let copy = begun.file()?;
             run.copy_contents(&file, &copy).await?;
             let (uid, gid) = self.new_owner(want, target);
-            let mtime = run.options.times.then_some(want.mtime);
+            let options = run.options;
             let changes = Changes {
                 uid,
                 gid,
                 mode,
-                mtime,
+                mtime: options.times.then_some(want.mtime),
+                atime: options.access_times(want.kind).then_some(want.atime),
             };
             self.set_open(&copy, changes, &path).await;
             drop(copy);

@@ -186,6 +186,7 @@ impl Side<'_, '_> {
                 gid,
                 mode: Some(model.mode),
                 mtime: Some(model.mtime),
+                atime: None,
             };
             self.set_open(&copy, changes, new).await;
             let op = Renameat2::new(dir.at(), c_name(&temporary), place.at(), c_name(new), 0);
@@ -280,6 +281,7 @@ impl Side<'_, '_> {
             gid,
             mode: Some(model.mode | 0o700),
             mtime: None,
+            atime: None,
         };
         self.set_open(dir, changes, path).await;
         Ok(())

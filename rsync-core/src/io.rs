@@ -134,10 +134,13 @@ pub(crate) struct Io {
     pub(crate) handle: Handle,
     closer: Rc<Closer>,
     pool: RefCell<Vec<Vec<u8>>>,
+    /// Added to the flags of all that is opened to be read only.
+    reading: i32,
 }
 
 impl Io {
-    pub(crate) fn new(handle: &Handle) -> Self {
+    /// With `noatime`, reading leaves times of last access alone.
+    pub(crate) fn new(handle: &Handle, noatime: bool) -> Self {
         let closer = Closer {
             handle: handle.clone(),
             pending: RefCell::default(),
@@ -147,7 +150,14 @@ impl Io {
             handle: handle.clone(),
             closer: Rc::new(closer),
             pool: RefCell::default(),
+            reading: if noatime { libc::O_NOATIME } else { 0 },
         }
+    }
+
+    /// What is added to the flags of something that is opened.
+    fn added(&self, flags: i32) -> i32 {
+        let reads = flags & (libc::O_ACCMODE | libc::O_PATH) == libc::O_RDONLY;
+        libc::O_CLOEXEC | if reads { self.reading } else { 0 }
     }
 
     fn hold(&self, fd: SharedFd) -> Held {
@@ -174,11 +184,14 @@ impl Io {
         flags: i32,
         mode: u32,
     ) -> Result<Held, Errno> {
+        let mut added = self.added(flags);
         loop {
-            let op = Openat::new(dir.clone(), c_name(name), flags | libc::O_CLOEXEC, mode);
+            let op = Openat::new(dir.clone(), c_name(name), flags | added, mode);
             match self.handle.submit(op).await {
                 Ok(fd) => return Ok(self.hold(fd)),
                 Err(Errno::EINTR) => continue,
+                // Of files of others.
+                Err(Errno::EPERM) if added & libc::O_NOATIME != 0 => added = libc::O_CLOEXEC,
                 Err(errno) => return Err(errno),
             }
         }
@@ -202,13 +215,15 @@ impl Io {
             Links::Refuse => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
             Links::Within => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS,
         };
-        let how = OpenHow::new((flags | libc::O_CLOEXEC) as u64).resolve(resolve);
+        let mut added = self.added(flags);
         for _ in 0..BENEATH_TRIES {
+            let how = OpenHow::new((flags | added) as u64).resolve(resolve);
             let op = Openat2::new(root.at(), c_name(path), how);
             match self.handle.submit(op).await {
                 Ok(fd) => return Ok(self.hold(fd)),
                 // EAGAIN: a rename elsewhere raced with the walk.
                 Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Err(Errno::EPERM) if added & libc::O_NOATIME != 0 => added = libc::O_CLOEXEC,
                 // Before Linux 5.6, and in sandboxes that do not know the call.
                 Err(Errno::ENOSYS | Errno::EPERM) => break,
                 Err(errno) => return Err(errno),
@@ -417,7 +432,7 @@ mod tests {
         fs::create_dir_all(scratch.join("a/b")).unwrap();
         std::os::unix::fs::symlink("a", scratch.join("link")).unwrap();
         let path = scratch.as_os_str().as_encoded_bytes().to_vec();
-        let io = Io::new(&Handle::new(Context::direct()));
+        let io = Io::new(&Handle::new(Context::direct()), false);
         let opened = block_on(&io.handle, async {
             let root = io.open(At::Cwd, &path, DIRECTORY, 0).await.unwrap();
             let mut opened = Vec::new();

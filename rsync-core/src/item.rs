@@ -39,6 +39,8 @@ pub struct Differences {
     pub owner: bool,
     /// Group.
     pub group: bool,
+    /// Time of last access.
+    pub access_time: bool,
 }
 
 impl Differences {
@@ -52,6 +54,7 @@ impl Differences {
         mode: false,
         owner: false,
         group: false,
+        access_time: false,
     };
 
     /// Whether there are none.
@@ -146,12 +149,13 @@ impl fmt::Display for Item<'_> {
             ("p", differences.mode),
             ("o", differences.owner),
             ("g", differences.group),
+            ("u", differences.access_time),
         ];
         for (letter, set) in letters {
             f.write_str(if set { letter } else { "." })?;
         }
-        // Times of access and making, ACLs and extended attributes are not kept.
-        f.write_str("...")
+        // ACLs and extended attributes are not kept.
+        f.write_str("..")
     }
 }
 
@@ -172,6 +176,7 @@ mod tests {
                 gid: 0,
                 size: 0,
                 mtime: (0, 0),
+                atime: 0,
                 links: 1,
                 inode: (0, 0),
                 rdev: 0,
@@ -191,6 +196,8 @@ mod tests {
         item.update = Update::Transferred;
         item.differences.time_of_transfer = true;
         assert_eq!(item.to_string(), ">f..T..g...");
+        item.differences.access_time = true;
+        assert_eq!(item.to_string(), ">f..T..gu..");
         item.differences.new = true;
         assert_eq!(item.to_string(), ">f+++++++++");
         item.update = Update::Linked;

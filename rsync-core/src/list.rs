@@ -91,6 +91,8 @@ pub struct Attributes {
     pub size: u64,
     /// The time of modification: seconds since 1970 and nanoseconds.
     pub mtime: (i64, u32),
+    /// The time of last access in whole seconds since 1970, which is what rsync compares and sets.
+    pub atime: i64,
     /// How many names it has.
     pub links: u32,
     /// Device and inode number.
@@ -118,6 +120,7 @@ impl From<&Statx> for Attributes {
             gid: stat.gid(),
             size: stat.size(),
             mtime: (mtime.sec, mtime.nsec as u32),
+            atime: stat.atime().sec,
             links: stat.nlink(),
             inode: (dev, stat.ino()),
             rdev: stat.rdev(),
@@ -345,6 +348,7 @@ mod tests {
             gid: 0,
             size: 0,
             mtime: (0, 0),
+            atime: 0,
             links: 1,
             inode: (0, 0),
             rdev: 0,

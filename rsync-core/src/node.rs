@@ -143,6 +143,7 @@ impl Side<'_, '_> {
             self.check(handle.submit(op).await, path, Action::MakeSymlink)
         } else {
             changes.mtime = options.times.then_some(want.mtime);
+            changes.atime = options.access_times(want.kind).then_some(want.atime);
             changes.mode = match old.filter(|old| old.kind != Kind::Symlink) {
                 _ if options.perms => Some(want.mode),
                 Some(old) => Some(self.kept_bits(want, &old)),

@@ -58,6 +58,11 @@ pub struct Options {
     pub executability: bool,
     /// Give the source's times of modification (`-t`).
     pub times: bool,
+    /// Give the source's times of last access, in whole seconds, to all but directories and symbolic links (`-U`, `--atimes`).
+    pub atimes: bool,
+    /// Read without changing times of last access (`--open-noatime`): files of others, which only the superuser may read so, are
+    /// read as ever.
+    pub open_noatime: bool,
     /// Give the source's group (`-g`): any for the superuser, else those one is a member of.
     pub group: bool,
     /// Give the source's owner (`-o`): only done for the superuser.
@@ -327,6 +332,11 @@ impl Options {
             .as_ref()
             .is_some_and(|backups| backups.dir.is_none());
         self.times && !self.omit_dir_times && !beside
+    }
+
+    /// Whether times of last access are to be kept of such files.
+    pub(crate) fn access_times(&self, kind: Kind) -> bool {
+        self.atimes && !matches!(kind, Kind::Directory | Kind::Symlink)
     }
 
     /// Whether the times of symbolic links are to be kept.

@@ -413,6 +413,7 @@ impl<'a, 'o> Output<'a, 'o> {
             gid,
             mode: self.mode(&want),
             mtime: options.times.then_some(want.mtime),
+            atime: options.access_times(want.kind).then_some(want.atime),
         };
         let file = temp
             .file()

@@ -86,7 +86,7 @@ impl<'o> Run<'o> {
         let others = options.alternates.as_ref().map(|others| others.dirs.len());
         let limits = Limits::current(others.unwrap_or(0));
         Self {
-            io: Io::new(handle),
+            io: Io::new(handle, options.open_noatime),
             options,
             limits,
             directories: Arc::new(Semaphore::new(limits.directories)),

@@ -222,6 +222,20 @@ impl Server<'_, '_> {
             let op = Lseek::new(source.file.fd(), start as i64, libc::SEEK_SET);
             io.handle.submit(op).await?;
         }
+        let complete = |tokens, sum: Option<FileSum>| Last {
+            tokens,
+            end: End::Complete {
+                digest: sum.map(FileSum::finish),
+                fresh: source.fresh,
+            },
+        };
+        if start == source.size && self.run.options.atimes {
+            // To look whether there is something all the same would change the time of last access.
+            return match self.has_changed(source).await? {
+                true => Ok(End::Changed.into()),
+                false => Ok(complete(Vec::new(), sum)),
+            };
+        }
         loop {
             // Room for one byte too many: a read that leaves it empty has seen the end of the file.
             let (count, mut buf) = io
@@ -250,13 +264,7 @@ impl Server<'_, '_> {
                 if source.has_changed(io).await? {
                     return Ok(End::Changed.into());
                 }
-                return Ok(Last {
-                    tokens,
-                    end: End::Complete {
-                        digest: sum.map(FileSum::finish),
-                        fresh: source.fresh,
-                    },
-                });
+                return Ok(complete(tokens, sum));
             }
             self.delta(file, tokens, None).await;
         }

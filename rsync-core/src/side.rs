@@ -77,6 +77,7 @@ pub(crate) struct Changes {
     pub(crate) gid: Option<u32>,
     pub(crate) mode: Option<u32>,
     pub(crate) mtime: Option<(i64, u32)>,
+    pub(crate) atime: Option<i64>,
 }
 
 impl Changes {
@@ -87,6 +88,16 @@ impl Changes {
     pub(crate) fn owner(&self) -> bool {
         self.uid.is_some() || self.gid.is_some()
     }
+
+    /// For `utimensat(2)`, if a time is to be set.
+    pub(crate) fn times(&self) -> Option<[Timespec; 2]> {
+        let atime = self.atime.map(|atime| Timespec::new(atime, 0));
+        let mtime = self
+            .mtime
+            .map(|(sec, nsec)| Timespec::new(sec, i64::from(nsec)));
+        (atime.is_some() || mtime.is_some())
+            .then(|| [atime, mtime].map(|time| time.unwrap_or(Timespec::OMIT)))
+    }
 }
 
 impl From<Changes> for Differences {
@@ -96,14 +107,10 @@ impl From<Changes> for Differences {
             mode: changes.mode.is_some(),
             owner: changes.uid.is_some(),
             group: changes.gid.is_some(),
+            access_time: changes.atime.is_some(),
             ..Self::default()
         }
     }
-}
-
-/// Times for `utimensat(2)`: the time of access stays.
-pub(crate) fn times(mtime: (i64, u32)) -> [Timespec; 2] {
-    [Timespec::OMIT, Timespec::new(mtime.0, i64::from(mtime.1))]
 }
 
 impl Side<'_, '_> {
@@ -193,11 +200,14 @@ impl Side<'_, '_> {
             _ => options.times,
         };
         let mtime = times && !self.same_time(want, found);
+        let window = options.modify_window.unwrap_or(0).max(0) as u64;
+        let atime = options.access_times(want.kind) && want.atime.abs_diff(found.atime) > window;
         Changes {
             uid,
             gid,
             mode: (mode != found.mode).then_some(mode),
             mtime: mtime.then_some(want.mtime),
+            atime: atime.then_some(want.atime),
         }
     }
 
@@ -312,6 +322,7 @@ impl Side<'_, '_> {
                     gid,
                     mode,
                     mtime: options.directory_times().then_some(want.mtime),
+                    atime: None,
                 }
             }
         };
@@ -367,8 +378,8 @@ impl Side<'_, '_> {
             .mode
             .map(|mode| handle.submit(Fchmod::new(file.fd(), mode)));
         let time = changes
-            .mtime
-            .map(|mtime| handle.submit(Utimensat::of(file.fd(), times(mtime))));
+            .times()
+            .map(|times| handle.submit(Utimensat::of(file.fd(), times)));
         if let Some(mode) = mode {
             well &= self.check(mode.await, path, Action::SetMode);
         }

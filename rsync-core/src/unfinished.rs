@@ -5,9 +5,8 @@
 use crate::io::{CHUNK, Held, c_name};
 use crate::list::FileId;
 use crate::run::Run;
-use crate::side::times;
 use libflexsc::Errno;
-use libflexsc::op::{Fchmod, Pread, Renameat2, Unlinkat, Utimensat};
+use libflexsc::op::{Fchmod, Pread, Renameat2, Timespec, Unlinkat, Utimensat};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -180,7 +179,8 @@ impl Run<'_> {
             let _ = self.io.handle.submit(Fchmod::new(file.fd(), mode)).await;
         }
         if self.options.holding_dir().is_none() {
-            let op = Utimensat::of(file.fd(), times((0, 0)));
+            let times = [Timespec::OMIT, Timespec::new(0, 0)];
+            let op = Utimensat::of(file.fd(), times);
             let _ = self.io.handle.submit(op).await;
         }
     }

@@ -12,7 +12,7 @@ use crate::item::Update;
 use crate::links::is_unsafe;
 use crate::list::{Attributes, DirList, Entry, FileId, Kind};
 use crate::message::{Request, ToGenerator, ToSender};
-use crate::side::{Changes, Side, times};
+use crate::side::{Changes, Side};
 use crate::signature::{Builder, Signature};
 use crate::strong::Digest;
 use crate::target::{Target, more};
@@ -287,8 +287,8 @@ impl Side<'_, '_> {
             let set = self.set_mode(dir, name, kind, mode).await;
             well &= self.check(set, path, Action::SetMode);
         }
-        if let Some(mtime) = changes.mtime {
-            let op = Utimensat::new(dir.at(), c_name(name), times(mtime), NOFOLLOW);
+        if let Some(times) = changes.times() {
+            let op = Utimensat::new(dir.at(), c_name(name), times, NOFOLLOW);
             well &= self.check(handle.submit(op).await, path, Action::SetTimes);
         }
         well

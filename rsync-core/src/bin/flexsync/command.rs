@@ -39,6 +39,8 @@ pub(crate) struct Command {
     pub(crate) dirs: Option<bool>,
     /// Whether `-W` was given.
     pub(crate) whole_file: bool,
+    /// Whether `-N` was given.
+    pub(crate) crtimes: bool,
     /// Whether nothing but errors is shown.
     pub(crate) quiet: bool,
     /// Whether the sources are only listed.
@@ -124,6 +126,7 @@ impl Command {
             relative: None,
             dirs: None,
             whole_file: false,
+            crtimes: false,
             quiet: false,
             list_only: false,
             stats: false,
@@ -171,6 +174,11 @@ impl Command {
         } else if command.destination.is_none() {
             return Err(usage(
                 "a source and a destination are needed: name at least two files or directories",
+            ));
+        }
+        if command.crtimes {
+            return Err(usage(
+                "--crtimes (-N) cannot be had: no file system of Linux lets a time of creation be set",
             ));
         }
         if checksums.file.is_none() && command.options.checksum {
@@ -398,7 +406,7 @@ pub(crate) fn parser() -> clap::Command {
         if short_only {
             on = on.long(None);
         }
-        on = if matches!(switch.name, "verbose" | "itemize-changes") {
+        on = if matches!(switch.name, "verbose" | "itemize-changes" | "atimes") {
             // These mean more when given twice; an option with a value keeps each of its places.
             on.action(ArgAction::Append)
                 .num_args(0)

@@ -24,6 +24,8 @@ pub(crate) struct Reporter {
     format: Format,
     quiet: bool,
     list_only: bool,
+    /// Whether a list has times of last access.
+    atimes: bool,
     backup_dir: Option<Vec<u8>>,
     stats: bool,
     debug: Debug,
@@ -38,6 +40,7 @@ impl Reporter {
             named: command.verbose > 0 || command.format.is_some(),
             quiet: command.quiet,
             list_only: command.list_only,
+            atimes: command.options.atimes,
             backup_dir: command
                 .options
                 .backup
@@ -134,6 +137,7 @@ impl Reporter {
             mode,
             size,
             mtime,
+            atime,
             ..
         } = item.attributes;
         let letter = match kind {
@@ -151,9 +155,14 @@ impl Reporter {
         } else {
             item.path
         };
+        let used = match kind {
+            _ if !self.atimes => String::new(),
+            Kind::Directory => " ".repeat(20),
+            _ => time(atime, ' ') + " ",
+        };
         let arrow = if item.target.is_empty() { "" } else { " -> " };
         self.line(format_args!(
-            "{letter}{} {:>14} {} {}{arrow}{}",
+            "{letter}{} {:>14} {} {used}{}{arrow}{}",
             Permissions(mode),
             Grouped(size),
             time(mtime.0, ' '),

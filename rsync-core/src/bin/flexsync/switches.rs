@@ -13,7 +13,7 @@ pub(crate) struct Switch {
     pub(crate) set: fn(&mut Command, bool),
 }
 
-pub(crate) const SWITCHES: [Switch; 54] = [
+pub(crate) const SWITCHES: [Switch; 57] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -154,6 +154,27 @@ pub(crate) const SWITCHES: [Switch; 54] = [
         short: Some('t'),
         help: "Keep times of modification",
         set: |command, on| command.options.times = on,
+    },
+    Switch {
+        name: "atimes",
+        short: Some('U'),
+        help: "Keep times of last access; -UU is the same as -U --open-noatime",
+        set: |command, on| {
+            command.options.open_noatime |= on && command.options.atimes;
+            command.options.atimes = on;
+        },
+    },
+    Switch {
+        name: "open-noatime",
+        short: None,
+        help: "Do not change times of last access by reading",
+        set: |command, on| command.options.open_noatime = on,
+    },
+    Switch {
+        name: "crtimes",
+        short: Some('N'),
+        help: "Is refused, as by rsync: no Linux file system lets a time of creation be set",
+        set: |command, on| command.crtimes |= on,
     },
     Switch {
         name: "omit-dir-times",
