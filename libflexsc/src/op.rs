@@ -17,6 +17,7 @@
 //! | an open file | [`Lseek`] [`Fsync`] [`Fdatasync`] [`Ftruncate`] [`Fallocate`] [`Fadvise`] [`Close`] |
 //! | opening | [`Openat`] [`Openat2`] |
 //! | attributes | [`Fstat`] [`Newfstatat`] [`Statx`] [`Fchmod`] [`Fchmodat`] [`Fchown`] [`Fchownat`] [`Utimensat`] [`Faccessat`] |
+//! | extended attributes | [`Fgetxattr`] [`Fsetxattr`] [`Flistxattr`] [`Fremovexattr`] [`Lgetxattr`] [`Lsetxattr`] [`Llistxattr`] [`Lremovexattr`] |
 //! | names | [`Getdents64`] [`Readlinkat`] [`Mkdirat`] [`Mknodat`] [`Unlinkat`] [`Renameat2`] [`Symlinkat`] [`Linkat`] |
 //! | sockets | [`Socket`] [`Bind`] [`Listen`] [`Connect`] [`Accept4`] [`Shutdown`] [`Sendto`] [`Recvfrom`] [`Sendmsg`] [`Recvmsg`] [`Setsockopt`] [`Getsockopt`] |
 //! | waiting | [`Poll`]; any with a [`Timeout`] |
@@ -57,6 +58,7 @@ mod socket;
 mod stat;
 mod timeout;
 mod vectored;
+mod xattr;
 
 pub use attr::{Fchmod, Fchmodat, Fchown, Fchownat, Timespec, Utimensat};
 pub use chain::{Chain, ForChain};
@@ -74,6 +76,9 @@ pub use socket::{Accept4, Bind, Connect, Listen, Shutdown, Socket};
 pub use stat::{Fstat, Newfstatat, Statx};
 pub use timeout::Timeout;
 pub use vectored::{Preadv, Pwritev, Readv, Writev};
+pub use xattr::{
+    Fgetxattr, Flistxattr, Fremovexattr, Fsetxattr, Lgetxattr, Llistxattr, Lremovexattr, Lsetxattr,
+};
 
 pub(crate) use chain::ops_of;
 pub(crate) use private::{Access, Call, Role, Sealed};
