@@ -15,6 +15,7 @@ use crate::side::{Changes, Side};
 use crate::strong::Digest;
 use crate::target::Target;
 use crate::tell::Moved;
+use crate::xattrs::Whose;
 use libflexsc::Errno;
 use libflexsc::op::{Linkat, Readlinkat, Renameat2, Unlinkat};
 use std::rc::Rc;
@@ -37,6 +38,8 @@ pub(crate) struct Model {
     pub(crate) dir: Rc<Held>,
     pub(crate) attributes: Attributes,
     pub(crate) likeness: Likeness,
+    /// Whether it has other extended attributes.
+    pub(crate) xattrs: bool,
 }
 
 /// Opens the other trees, which may lie anywhere. One that cannot be opened is told of, and is left out.
@@ -89,10 +92,17 @@ impl Side<'_, '_> {
             let Ok(found) = self.run.io.stat_held(dir).await else {
                 continue;
             };
-            if self.is_like(&want, &found) {
+            let xattrs = target.xattrs.as_ref();
+            let xattrs = self.xattrs_differ(Some(dir), b".", xattrs, &target.path);
+            let xattrs = xattrs.await;
+            if self.is_like(&want, &found) && !xattrs {
+                target.model_xattrs.set(false);
                 return Some(found);
             }
-            first = first.or(Some(found));
+            if first.is_none() {
+                target.model_xattrs.set(xattrs);
+                first = Some(found);
+            }
         }
         first
     }
@@ -108,10 +118,12 @@ impl Side<'_, '_> {
         &self,
         want: &Attributes,
         model: &Attributes,
+        xattrs: bool,
     ) -> Differences {
         let options = self.run.options;
         let mut differences: Differences = self.changes(want, model).into();
-        if !self.is_like(want, model) {
+        differences.xattrs = xattrs;
+        if !self.is_like(want, model) || xattrs {
             differences.time |= options.times && !options.directory_times();
             differences.time_of_transfer |= !options.times;
         }
@@ -153,8 +165,10 @@ impl Side<'_, '_> {
                 }
                 _ => self.is_same_in(dir, name, want, &attributes, digest).await,
             };
+            let (wanted, path) = (list.xattrs_of(name), target.join(name));
+            let xattrs = self.xattrs_differ(Some(dir), name, wanted, &path).await;
             let likeness = match same {
-                true if self.is_all(want, &attributes) => Likeness::All,
+                true if !xattrs && self.is_all(want, &attributes) => Likeness::All,
                 true => Likeness::Contents,
                 false => Likeness::Name,
             };
@@ -163,6 +177,7 @@ impl Side<'_, '_> {
                     dir: dir.clone(),
                     attributes,
                     likeness,
+                    xattrs,
                 });
             }
             if likeness == Likeness::All {
@@ -225,6 +240,7 @@ impl Side<'_, '_> {
             return true;
         }
         let mut differences: Differences = self.changes(want, &model.attributes).into();
+        differences.xattrs = model.xattrs;
         differences.time_of_transfer = update == Update::Made && !self.run.options.times;
         // What is linked to belongs to the other tree, which stays as it is.
         differences.access_time &= update != Update::Linked;
@@ -372,7 +388,9 @@ impl Side<'_, '_> {
                 mtime: options.times.then_some(want.mtime),
                 atime: options.access_times(want.kind).then_some(want.atime),
             };
-            self.set_open(&copy, changes, &path).await;
+            let xattrs = list.xattrs_of(name);
+            let xattrs = self.xattr_changes(Whose::Open(&copy), xattrs, &path).await;
+            self.set_open(&copy, changes, &xattrs, &path).await;
             drop(copy);
             match begun.take() {
                 Some(copy) => copy.close().await,

@@ -10,6 +10,7 @@ use crate::list::{Attributes, Kind};
 use crate::options::{Backups, Options};
 use crate::side::{Changes, Side};
 use crate::spec::{join, split};
+use crate::xattrs::XattrChanges;
 use libflexsc::op::{Linkat, Mkdirat, Renameat2, Unlinkat};
 use libflexsc::{At, Errno};
 use std::borrow::Cow;
@@ -188,7 +189,9 @@ impl Side<'_, '_> {
                 mtime: Some(model.mtime),
                 atime: None,
             };
-            self.set_open(&copy, changes, new).await;
+            self.set_open(&copy, changes, &XattrChanges::default(), new)
+                .await;
+            self.copy_xattrs(file, &copy, new).await;
             let op = Renameat2::new(dir.at(), c_name(&temporary), place.at(), c_name(new), 0);
             run.io.handle.submit(op).await
         };
@@ -283,7 +286,8 @@ impl Side<'_, '_> {
             mtime: None,
             atime: None,
         };
-        self.set_open(dir, changes, path).await;
+        self.set_open(dir, changes, &XattrChanges::default(), path)
+            .await;
         Ok(())
     }
 }

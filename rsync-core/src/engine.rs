@@ -214,6 +214,7 @@ impl Sync {
         let rules = holding::protecting(options, backup::protecting(options));
         let filters = FilterList::read(&run.io, &rules, options.delete_excluded, options.from0);
         let filters = Rc::new(filters.await?);
+        let _ = run.filters.set(filters.clone());
         let mut sources = self.select(run, &filters).await?;
         // As for rsync, a slash makes the destination a directory even if nothing goes there.
         let nothing = sources.named.is_empty() && sources.root.is_none();

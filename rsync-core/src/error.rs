@@ -61,6 +61,10 @@ pub enum Action {
     SetOwner,
     /// Setting times.
     SetTimes,
+    /// Reading extended attributes.
+    ReadXattrs,
+    /// Setting or removing extended attributes.
+    SetXattrs,
     /// Removing what the source does not have.
     Delete,
     /// Removing what stands in the way of something of another kind.
@@ -96,6 +100,8 @@ impl Action {
             Self::SetMode => "set the mode of",
             Self::SetOwner => "set the owner of",
             Self::SetTimes => "set the times of",
+            Self::ReadXattrs => "read the extended attributes of",
+            Self::SetXattrs => "set the extended attributes of",
             Self::Delete => "delete",
             Self::MakeWay => "make way for",
             Self::Update => "update",

@@ -257,7 +257,10 @@ impl<'a, 'o> Generator<'a, 'o> {
     fn announce(&self, target: &Target) {
         let Some(want) = target.want else { return };
         let differences = match target.model.get() {
-            Some(model) => self.side.differences_to_model(&want, &model),
+            Some(model) => {
+                let xattrs = target.model_xattrs.get();
+                self.side.differences_to_model(&want, &model, xattrs)
+            }
             None => {
                 self.side.run.stats().created.add(Kind::Directory);
                 Differences::NEW

@@ -259,7 +259,10 @@ impl Side<'_, '_> {
             if self.is_leader(source, leader, found).await {
                 // The leader's attributes were set, and they are this name's too.
                 let differences = match dry_run {
-                    true => self.differences(want, Some(found), false),
+                    true => Differences {
+                        xattrs: self.has_other_xattrs(target, list, name).await,
+                        ..self.differences(want, Some(found), false)
+                    },
                     false => Differences::default(),
                 };
                 if !differences.is_empty() || self.run.options.unchanged {
@@ -269,6 +272,8 @@ impl Side<'_, '_> {
                 return Link::Settled;
             }
         }
+        let new = is_new(want, found.as_ref());
+        let xattrs = !new && self.has_other_xattrs(target, list, name).await;
         let blocking = found.filter(|found| found.kind == Kind::Directory);
         if let Some(found) = &blocking {
             if !self.make_way(target, name, &path, found).await {
@@ -303,11 +308,12 @@ impl Side<'_, '_> {
                 return Link::Settled;
             }
         }
-        if is_new(want, found.as_ref()) {
+        if new {
             self.run.stats().created.add(want.kind);
         }
         let differences = Differences {
             contents: false,
+            xattrs,
             ..self.differences(want, found.as_ref(), true)
         };
         self.tell_linked(list, entry, &path, differences, &leader.shown);

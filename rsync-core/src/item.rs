@@ -41,6 +41,8 @@ pub struct Differences {
     pub group: bool,
     /// Time of last access.
     pub access_time: bool,
+    /// Extended attributes.
+    pub xattrs: bool,
 }
 
 impl Differences {
@@ -55,6 +57,7 @@ impl Differences {
         owner: false,
         group: false,
         access_time: false,
+        xattrs: false,
     };
 
     /// Whether there are none.
@@ -154,8 +157,8 @@ impl fmt::Display for Item<'_> {
         for (letter, set) in letters {
             f.write_str(if set { letter } else { "." })?;
         }
-        // ACLs and extended attributes are not kept.
-        f.write_str("..")
+        // ACLs are not kept.
+        f.write_str(if differences.xattrs { ".x" } else { ".." })
     }
 }
 
@@ -198,6 +201,8 @@ mod tests {
         assert_eq!(item.to_string(), ">f..T..g...");
         item.differences.access_time = true;
         assert_eq!(item.to_string(), ">f..T..gu..");
+        item.differences.xattrs = true;
+        assert_eq!(item.to_string(), ">f..T..gu.x");
         item.differences.new = true;
         assert_eq!(item.to_string(), ">f+++++++++");
         item.update = Update::Linked;

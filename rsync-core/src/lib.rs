@@ -71,6 +71,7 @@ mod unfinished;
 mod update;
 mod walk;
 mod workplace;
+mod xattrs;
 
 pub use self::{
     engine::Sync,

@@ -4,6 +4,7 @@
 
 use crate::spec::join;
 use crate::strong::Digest;
+use crate::xattrs::Xattrs;
 use libflexsc::{FileType, Statx};
 
 /// Names a directory of the file list. The root of the transfer is [`ROOT`].
@@ -165,6 +166,8 @@ pub struct DirList {
     entries: Vec<Entry>,
     // With --checksum one for each entry, else empty.
     digests: Vec<Option<Digest>>,
+    // With --xattrs one for each entry, none where they are not known; else empty.
+    xattrs: Vec<Option<Xattrs>>,
     // The paths of the parts, if they are asked for.
     origins: Vec<Vec<u8>>,
     alias: Option<Vec<u8>>,
@@ -285,6 +288,8 @@ impl DirList {
         let kept: Vec<_> = self.entries.iter().map(&keep).collect();
         let mut keeps = kept.iter();
         self.digests.retain(|_| keeps.next() != Some(&false));
+        let mut keeps = kept.iter();
+        self.xattrs.retain(|_| keeps.next() != Some(&false));
         self.entries.retain(keep);
     }
 
@@ -304,6 +309,19 @@ impl DirList {
             return None;
         }
         self.digests.get(self.place(name)?).copied().flatten()
+    }
+
+    /// Keeps the extended attributes of the entries, in the entries' order.
+    pub(crate) fn set_xattrs(&mut self, xattrs: Vec<Option<Xattrs>>) {
+        self.xattrs = xattrs;
+    }
+
+    /// The extended attributes of the entry of this name in a sorted list, if they were read.
+    pub(crate) fn xattrs_of(&self, name: &[u8]) -> Option<&Xattrs> {
+        if self.xattrs.is_empty() {
+            return None;
+        }
+        self.xattrs.get(self.place(name)?)?.as_ref()
     }
 
     /// Keeps the paths of the source directories, and the source's name of the only entry, if it goes by another.
@@ -330,9 +348,11 @@ impl DirList {
 
     /// About how many bytes the list would take on a wire.
     pub fn weight(&self) -> u64 {
+        let xattrs = self.xattrs.iter().flatten().map(Xattrs::weight);
         (self.arena.len()
             + self.entries.len() * 20
             + self.digests.len() * size_of::<Option<Digest>>()) as u64
+            + xattrs.sum::<u64>()
     }
 }
 

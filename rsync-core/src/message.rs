@@ -20,6 +20,7 @@ use crate::opened::Opened;
 use crate::signature::Signature;
 use crate::strong::Digest;
 use crate::token::OwnedToken;
+use crate::xattrs::Xattrs;
 use std::rc::Rc;
 
 /// From the sender to the receiving side.
@@ -67,6 +68,8 @@ pub(crate) struct Listing {
     pub(crate) name: Vec<u8>,
     /// The attributes that it is to have. A directory that only leads to what arguments name may have none.
     pub(crate) attributes: Option<Attributes>,
+    /// Its extended attributes, if they are known.
+    pub(crate) xattrs: Option<Xattrs>,
     /// Whether its path is shown with a slash before it.
     pub(crate) absolute: bool,
     /// Its entries.

@@ -13,6 +13,7 @@ use crate::spec::split;
 use crate::target::{State, Target};
 use crate::tell::Moved;
 use crate::update::is_new;
+use crate::xattrs::{Whose, XattrChanges};
 use libflexsc::op::{Mknodat, Readlinkat, Renameat2, Symlinkat, Unlinkat};
 use std::rc::Rc;
 
@@ -67,6 +68,11 @@ impl Side<'_, '_> {
         }
         let compared = model.as_ref().map(|model| model.attributes).or(found);
         let created = is_new(want, compared.as_ref());
+        let xattrs = match &model {
+            _ if created => false,
+            Some(model) => model.xattrs,
+            None => self.has_other_xattrs(target, list, name).await,
+        };
         let blocking = found.filter(|found| found.kind == Kind::Directory);
         if let Some(found) = &blocking {
             if !self.make_way(target, name, path, found).await {
@@ -89,7 +95,10 @@ impl Side<'_, '_> {
         let differences = match exact {
             Some(_) if !self.run.options.unchanged => return true,
             Some(_) => Differences::default(),
-            None => self.differences(want, compared.as_ref(), true),
+            None => Differences {
+                xattrs,
+                ..self.differences(want, compared.as_ref(), true)
+            },
         };
         self.tell_entry(
             list,
@@ -163,6 +172,13 @@ impl Side<'_, '_> {
             return false;
         }
         target.dirty.set(true);
+        let mut xattrs = XattrChanges::default();
+        let want_xattrs = list.xattrs_of(name);
+        if want_xattrs.is_some() {
+            let whose = Whose::Named(dir, &place);
+            xattrs = self.xattr_changes(whose, want_xattrs, path).await;
+        }
+        let changes = (changes, &xattrs);
         self.set_named(dir, &place, path, want.kind, changes).await;
         old.is_none() || self.take_place(dir, &place, path).await
     }

@@ -63,6 +63,11 @@ pub struct Options {
     /// Read without changing times of last access (`--open-noatime`): files of others, which only the superuser may read so, are
     /// read as ever.
     pub open_noatime: bool,
+    /// Give the source's extended attributes (`-X`, `--xattrs`): for the superuser all but those of the system, for others those of
+    /// users.
+    pub xattrs: bool,
+    /// With [`xattrs`](Self::xattrs), send those that rsync keeps things in, too (`-XX`).
+    pub special_xattrs: bool,
     /// Give the source's group (`-g`): any for the superuser, else those one is a member of.
     pub group: bool,
     /// Give the source's owner (`-o`): only done for the superuser.

@@ -19,6 +19,7 @@ use crate::tell::Moved;
 use crate::token::OwnedToken;
 use crate::transfer::{Basis, Data, Transfer};
 use crate::unfinished::Unfinished;
+use crate::xattrs::Whose;
 use async_channel::{Receiver, Sender};
 use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
@@ -421,7 +422,10 @@ impl<'a, 'o> Output<'a, 'o> {
         changes.mode = self.mode_left(&file, &changes).await;
         self.cut(&file).await.map_err(Some)?;
         // A failure here is reported; the contents are good and stay.
-        let well = side.set_open(&file, changes, &path).await;
+        let want_xattrs = self.transfer.list.xattrs_of(name);
+        let xattrs = side.xattr_changes(Whose::Open(&file), want_xattrs, &path);
+        let xattrs = xattrs.await;
+        let well = side.set_open(&file, changes, &xattrs, &path).await;
         let synced = match options.fsync {
             true => side.run.io.handle.submit(Fsync::new(file.fd())).await,
             false => Ok(()),
@@ -457,6 +461,7 @@ impl<'a, 'o> Output<'a, 'o> {
             entry.attributes = want;
             let found = self.transfer.found.as_ref();
             let compared = self.transfer.model.as_ref().or(found);
+            let compared = (compared, self.transfer.xattrs);
             side.transferred(&self.transfer.list, &entry, &path, compared, moved);
             let index = id.index;
             if options.delay_updates {

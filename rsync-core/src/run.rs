@@ -4,6 +4,7 @@
 
 use crate::error::{Action, Cause, Failure};
 use crate::event::{Event, Observer};
+use crate::filter::FilterList;
 use crate::idmap::{IdMap, group_name, user_name};
 use crate::io::{Held, Io};
 use crate::list::{Attributes, FileId};
@@ -13,7 +14,7 @@ use crate::temp::TempNames;
 use crate::unfinished::Unfinished;
 use async_lock::Semaphore;
 use libflexsc::{Errno, Handle};
-use std::cell::{RefCell, RefMut};
+use std::cell::{OnceCell, RefCell, RefMut};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -70,6 +71,8 @@ pub(crate) struct Run<'o> {
     pub(crate) unfinished: RefCell<HashMap<FileId, Rc<Unfinished>>>,
     /// The holding directory, if there is one for all, once it was needed.
     pub(crate) holding: RefCell<Option<Rc<Held>>>,
+    /// The filter rules, once they were read.
+    pub(crate) filters: OnceCell<Rc<FilterList>>,
     /// What owners and groups become, as far as it was asked for.
     users: RefCell<HashMap<u32, u32>>,
     groups: RefCell<HashMap<u32, u32>>,
@@ -94,6 +97,7 @@ impl<'o> Run<'o> {
             temps: TempNames::new(),
             unfinished: RefCell::default(),
             holding: RefCell::default(),
+            filters: OnceCell::new(),
             users: RefCell::default(),
             groups: RefCell::default(),
             observer: RefCell::new(observer),

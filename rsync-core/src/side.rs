@@ -15,6 +15,7 @@ use crate::run::Run;
 use crate::spec::join;
 use crate::target::{State, Target, fewer};
 use crate::transfer::Transfer;
+use crate::xattrs::{Whose, XattrChanges};
 use async_channel::Sender;
 use async_lock::OnceCell;
 use libflexsc::Errno;
@@ -326,14 +327,28 @@ impl Side<'_, '_> {
                 }
             }
         };
+        let mut xattrs = XattrChanges::default();
+        if options.xattrs && target.xattrs.is_some() {
+            match self.directory(target).await {
+                Ok(dir) => {
+                    let (whose, want) = (Whose::Open(&dir), target.xattrs.as_ref());
+                    xattrs = self.xattr_changes(whose, want, &target.path).await;
+                }
+                Err(errno) => return self.fail(&target.path, Action::OpenDirectory, errno),
+            }
+        }
         if target.found.get().is_some() {
-            self.tell_directory(target, Update::Kept, changes.into());
+            let differences = Differences {
+                xattrs: !xattrs.is_empty(),
+                ..changes.into()
+            };
+            self.tell_directory(target, Update::Kept, differences);
         }
         if options.directory_times() && target.dirty.get() {
             changes.mtime = Some(want.mtime);
         }
         let restore = target.widened.get() || changes.owner() && options.perms;
-        if changes.is_empty() && !restore || options.dry_run {
+        if changes.is_empty() && xattrs.is_empty() && !restore || options.dry_run {
             return;
         }
         let dir = match self.directory(target).await {
@@ -343,7 +358,7 @@ impl Side<'_, '_> {
         if restore && changes.mode.is_none() {
             changes.mode = self.kept_mode(target, want, &dir).await;
         }
-        self.set_open(&dir, changes, &target.path).await;
+        self.set_open(&dir, changes, &xattrs, &target.path).await;
     }
 
     /// The mode that a directory is to have when the source's mode bits are not copied.
@@ -364,8 +379,15 @@ impl Side<'_, '_> {
         }
     }
 
-    /// Sets attributes of an open file: the owner first, which clears mode bits, then mode and time together.
-    pub(crate) async fn set_open(&self, file: &Held, changes: Changes, path: &[u8]) -> bool {
+    /// Sets attributes of an open file: the owner first, which clears mode bits and capabilities, then extended attributes, for
+    /// which the mode counts, then mode and time together.
+    pub(crate) async fn set_open(
+        &self,
+        file: &Held,
+        changes: Changes,
+        xattrs: &XattrChanges,
+        path: &[u8],
+    ) -> bool {
         let handle = &self.run.io.handle;
         let mut well = true;
         if changes.owner() {
@@ -374,6 +396,7 @@ impl Side<'_, '_> {
                 .await;
             well &= self.check(result, path, Action::SetOwner);
         }
+        well &= self.set_xattrs(Whose::Open(file), xattrs, path).await;
         let mode = changes
             .mode
             .map(|mode| handle.submit(Fchmod::new(file.fd(), mode)));

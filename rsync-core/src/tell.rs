@@ -193,7 +193,7 @@ impl Side<'_, '_> {
         list: &DirList,
         entry: &Entry,
         path: &[u8],
-        found: Option<&Attributes>,
+        (found, xattrs): (Option<&Attributes>, bool),
         moved: Moved,
     ) {
         let want = &entry.attributes;
@@ -201,7 +201,8 @@ impl Side<'_, '_> {
         stats.transferred += 1;
         stats.transferred_size += want.size;
         drop(stats);
-        let differences = self.differences(want, found, true);
+        let mut differences = self.differences(want, found, true);
+        differences.xattrs = xattrs;
         self.tell_entry(list, entry, path, Update::Transferred, differences, moved);
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Transfer {
     pub(crate) sums: u64,
     /// What it is compared with where nothing has its name: a file of another tree.
     pub(crate) model: Option<Attributes>,
+    /// Whether that, or what has its name, has other extended attributes than it is to have.
+    pub(crate) xattrs: bool,
     /// The bytes of the file that stay, and more are appended to.
     pub(crate) start: Cell<u64>,
     /// What blocks are taken from.

@@ -8,16 +8,17 @@ use crate::error::{Action, Cause};
 use crate::event::{Event, Rule, Skip};
 use crate::group::Lead;
 use crate::io::{CHUNK, Held, SOURCE, c_name};
-use crate::item::Update;
+use crate::item::{Differences, Update};
 use crate::links::is_unsafe;
 use crate::list::{Attributes, DirList, Entry, FileId, Kind};
 use crate::message::{Request, ToGenerator, ToSender};
 use crate::side::{Changes, Side};
 use crate::signature::{Builder, Signature};
 use crate::strong::Digest;
-use crate::target::{Target, more};
+use crate::target::{State, Target, more};
 use crate::tell::Moved;
 use crate::transfer::{Basis, Data, Transfer};
+use crate::xattrs::{Whose, XattrChanges};
 use libflexsc::op::{Fchmod, Fchmodat, Fchownat, Utimensat};
 use libflexsc::{At, Errno};
 use std::cell::{Cell, RefCell};
@@ -33,7 +34,9 @@ impl Side<'_, '_> {
     /// Whether nothing at all is to be done about an entry: the common case, told without another call.
     pub(crate) fn is_settled(&self, want: &Attributes, found: Option<&Attributes>) -> bool {
         let Some(found) = found else { return false };
-        let same = !self.run.options.checksum
+        let options = self.run.options;
+        let same = !options.checksum
+            && !options.xattrs
             && want.kind == Kind::Regular
             && self.looks_same(want, found);
         same && self.changes(want, found).is_empty()
@@ -176,16 +179,53 @@ impl Side<'_, '_> {
             return;
         }
         let compared = model.as_ref().map(|model| model.attributes).or(found);
-        if is_new(want, compared.as_ref()) {
+        let new = is_new(want, compared.as_ref());
+        if new {
             self.run.stats().created.add(Kind::Regular);
         }
+        let xattrs = !new
+            && self
+                .model_xattrs_differ(target, list, name, model.as_ref())
+                .await;
         if self.run.options.dry_run {
             if let Some(lead) = lead {
                 lead.settle(None);
             }
-            return self.transferred(list, entry, path, compared.as_ref(), Moved::default());
+            let moved = Moved::default();
+            return self.transferred(list, entry, path, (compared.as_ref(), xattrs), moved);
         }
-        self.request(target, list, index, found, model, lead).await;
+        self.request(target, list, index, found, (model, xattrs), lead)
+            .await;
+    }
+
+    /// Whether a regular file, that of another tree if it is compared with that, has other extended attributes than it is to have.
+    async fn model_xattrs_differ(
+        &self,
+        target: &Target,
+        list: &DirList,
+        name: &[u8],
+        model: Option<&Model>,
+    ) -> bool {
+        match model {
+            Some(model) => model.xattrs,
+            None => self.has_other_xattrs(target, list, name).await,
+        }
+    }
+
+    /// Whether what has the name of an entry has other extended attributes than it is to have.
+    pub(crate) async fn has_other_xattrs(
+        &self,
+        target: &Target,
+        list: &DirList,
+        name: &[u8],
+    ) -> bool {
+        let want = list.xattrs_of(name);
+        if want.is_none() || target.state() != State::Ready {
+            return false;
+        }
+        let dir = self.directory(target).await.ok();
+        self.xattrs_differ(dir.as_deref(), name, want, &target.join(name))
+            .await
     }
 
     /// Whether a file need not be transferred.
@@ -238,16 +278,31 @@ impl Side<'_, '_> {
     ) -> bool {
         let (name, want) = (list.name(entry), &entry.attributes);
         let mut changes = self.changes(want, found);
-        if changes.is_empty() {
+        let want_xattrs = list.xattrs_of(name);
+        let mut xattrs = XattrChanges::default();
+        if want_xattrs.is_some() {
+            if let Ok(dir) = self.directory(target).await {
+                let whose = Whose::Named(&dir, name);
+                xattrs = self.xattr_changes(whose, want_xattrs, path).await;
+            }
+            if changes.owner() && !self.run.options.dry_run {
+                xattrs.renew(want_xattrs);
+            }
+        }
+        if changes.is_empty() && xattrs.is_empty() {
             self.tell_unchanged(target, list, entry);
             return true;
         }
+        let differences = Differences {
+            xattrs: !xattrs.is_empty(),
+            ..changes.into()
+        };
         self.tell_entry(
             list,
             entry,
             path,
             Update::Kept,
-            changes.into(),
+            differences,
             Moved::default(),
         );
         if self.run.options.dry_run {
@@ -264,6 +319,7 @@ impl Side<'_, '_> {
             // A change of owner clears set-user-ID and set-group-ID.
             changes.mode = Some(want.mode);
         }
+        let changes = (changes, &xattrs);
         self.set_named(&dir, name, path, want.kind, changes).await
     }
 
@@ -274,7 +330,7 @@ impl Side<'_, '_> {
         name: &[u8],
         path: &[u8],
         kind: Kind,
-        changes: Changes,
+        (changes, xattrs): (Changes, &XattrChanges),
     ) -> bool {
         const NOFOLLOW: i32 = libc::AT_SYMLINK_NOFOLLOW;
         let handle = &self.run.io.handle;
@@ -283,6 +339,8 @@ impl Side<'_, '_> {
             let op = Fchownat::new(dir.at(), c_name(name), changes.uid, changes.gid, NOFOLLOW);
             well &= self.check(handle.submit(op).await, path, Action::SetOwner);
         }
+        let whose = Whose::Named(dir, name);
+        well &= self.set_xattrs(whose, xattrs, path).await;
         if let Some(mode) = changes.mode {
             let set = self.set_mode(dir, name, kind, mode).await;
             well &= self.check(set, path, Action::SetMode);
@@ -325,7 +383,7 @@ impl Side<'_, '_> {
         list: &Rc<DirList>,
         index: u32,
         found: Option<Attributes>,
-        model: Option<Model>,
+        (model, xattrs): (Option<Model>, bool),
         lead: Option<Lead>,
     ) {
         let permit = self.run.files.acquire_arc().await;
@@ -361,6 +419,7 @@ impl Side<'_, '_> {
             list: list.clone(),
             found,
             model: model.map(|model| model.attributes),
+            xattrs,
             start: Cell::new(start),
             basis: RefCell::new(basis.map(Rc::new)),
             lead: RefCell::new(lead),

@@ -25,6 +25,7 @@ use crate::sent::{Sent, SentMap};
 use crate::source::{Named, Part, Sources};
 use crate::spec::join;
 use crate::strong::Digest;
+use crate::xattrs::{Origin, Whose, Xattrs};
 use async_channel::Sender;
 use async_lock::SemaphoreGuardArc;
 use futures_util::StreamExt as _;
@@ -61,6 +62,7 @@ struct Place {
     parent: Option<DirId>,
     name: Vec<u8>,
     attributes: Option<Attributes>,
+    xattrs: Option<Xattrs>,
     absolute: bool,
 }
 
@@ -109,6 +111,7 @@ impl<'a, 'o> Walker<'a, 'o> {
                 parent: None,
                 name: Vec::new(),
                 attributes: sources.root,
+                xattrs: None,
                 absolute: false,
             },
             parts: Vec::new(),
@@ -231,6 +234,7 @@ impl<'a, 'o> Walker<'a, 'o> {
         }
         let shown = part.clone();
         let index = reading.part(part, Some(dir.clone()));
+        reading.first.get_or_insert_with(|| dir.clone());
         let mut names = Names::new();
         if let Err(errno) = names.read(&self.run.io, &dir).await {
             reading.complete = false;
@@ -341,7 +345,10 @@ impl<'a, 'o> Walker<'a, 'o> {
 
     /// Completes a list and sends it, or keeps it back, and returns the directories in it.
     async fn finish(&self, read: Read, leading: Leading, permit: SemaphoreGuardArc) -> Vec<Work> {
-        let Read { place, mut reading } = read;
+        let Read {
+            mut place,
+            mut reading,
+        } = read;
         let mut merged: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
         reading
             .list
@@ -351,6 +358,14 @@ impl<'a, 'o> Walker<'a, 'o> {
             path,
             scopes,
         } = leading;
+        let first = reading.first.take();
+        if self.run.options.xattrs {
+            let xattrs = self.xattrs(&reading).await;
+            reading.list.set_xattrs(xattrs);
+            if let Some(first) = first.filter(|_| place.parent.is_none()) {
+                place.xattrs = self.xattrs_of(&reading, 0, Whose::Open(&first), b"").await;
+            }
+        }
         let mut works = Vec::new();
         for index in 0..reading.list.entries().len() {
             let entry = reading.list.entries()[index];
@@ -379,6 +394,7 @@ impl<'a, 'o> Walker<'a, 'o> {
                     parent: Some(place.id),
                     name: name.to_vec(),
                     attributes: (entry.extent != Extent::Passed).then_some(entry.attributes),
+                    xattrs: reading.list.xattrs_of(name).cloned(),
                     absolute: entry.absolute,
                 },
                 parts,
@@ -439,12 +455,70 @@ impl<'a, 'o> Walker<'a, 'o> {
             parent: place.parent,
             name: place.name,
             attributes: place.attributes,
+            xattrs: place.xattrs,
             absolute: place.absolute,
             list,
             missing: reading.missing,
             complete: reading.contents && reading.complete && !reading.foreign,
         };
         self.send(FromSender::Directory(listing)).await;
+    }
+
+    /// The extended attributes of all entries of a list. Of one that they cannot be read of they are left alone.
+    async fn xattrs(&self, reading: &Reading) -> Vec<Option<Xattrs>> {
+        let list = &reading.list;
+        let mut xattrs = vec![None; list.entries().len()];
+        let copied = |entry: &Entry| {
+            let kind = entry.attributes.kind;
+            let copied = kind == Kind::Directory || self.run.options.copies(kind);
+            copied && entry.extent != Extent::Passed
+        };
+        let entries = list.entries().iter().enumerate();
+        let read = entries.filter(|(_, entry)| copied(entry));
+        let mut read = futures_util::stream::iter(read)
+            .map(|(index, entry)| async move {
+                let name = reading.alias.as_deref().unwrap_or_else(|| list.name(entry));
+                let part = reading.parts.get(entry.part as usize);
+                let Some(dir) = part.and_then(|(_, dir)| dir.as_deref()) else {
+                    return (index, None);
+                };
+                let opened;
+                let whose = if entry.followed {
+                    let flags = crate::io::source_flags(true);
+                    match self.run.io.open(dir.at(), name, flags, 0).await {
+                        Ok(file) => opened = file,
+                        // Whatever is wrong with it is said when it is read.
+                        Err(_) => return (index, None),
+                    }
+                    Whose::Open(&opened)
+                } else {
+                    Whose::Named(dir, name)
+                };
+                (
+                    index,
+                    self.xattrs_of(reading, entry.part, whose, name).await,
+                )
+            })
+            .buffer_unordered(SUMMERS);
+        while let Some((index, read)) = read.next().await {
+            xattrs[index] = read;
+        }
+        xattrs
+    }
+
+    async fn xattrs_of(
+        &self,
+        reading: &Reading,
+        part: u32,
+        whose: Whose<'_>,
+        name: &[u8],
+    ) -> Option<Xattrs> {
+        let read = whose.read(self.run, Origin::Source);
+        let failed = |errno| {
+            let path = reading.display(part, name);
+            self.run.fail_errno(path, Action::ReadXattrs, errno);
+        };
+        read.await.map_err(failed).ok()
     }
 
     /// The checksums of all regular files of a list. A file that cannot be read has none: it will be requested, and

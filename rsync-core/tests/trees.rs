@@ -128,7 +128,7 @@ fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
 
 #[test]
 fn any_set_of_options_does_what_rsync_does() {
-    const OPTIONS: [&[&str]; 32] = [
+    const OPTIONS: [&[&str]; 33] = [
         &["-r"],
         &["-rl"],
         &["-rt"],
@@ -160,6 +160,7 @@ fn any_set_of_options_does_what_rsync_does() {
         &["-rltE", "--no-W"],
         &["-a", "--numeric-ids", "--no-p", "-E"],
         &["-a", "--usermap=0:7,3001:bin", "--groupmap=:9,3000-3001:8"],
+        &["-aX", "--delete"],
         &["-aU", "--chown=:9", "--open-noatime"],
     ];
     for (index, options) in OPTIONS.iter().enumerate() {

@@ -32,6 +32,8 @@ pub(crate) enum Item {
 pub(crate) struct FilterList {
     pub(crate) items: Vec<Item>,
     pub(crate) merges: Vec<DirMerge>,
+    /// Rules for names of extended attributes.
+    xattrs: Vec<Rule>,
     /// The side of rules that name none.
     both: Option<Sides>,
     from0: bool,
@@ -71,6 +73,20 @@ impl FilterList {
         self.items.is_empty()
     }
 
+    /// Whether an extended attribute takes part; none if no rule is about them.
+    pub(crate) fn keeps_xattr(&self, name: &[u8], sender: bool) -> Option<bool> {
+        let side = |sides: Sides| match sender {
+            true => sides.sender,
+            false => sides.receiver,
+        };
+        let counts = |rule: &&Rule| {
+            rule.sides.is_none_or(side) && rule.pattern.matches(name, false) != rule.negated
+        };
+        let found = self.xattrs.iter().find(counts);
+        let kept = found.is_none_or(|rule| rule.include);
+        (!self.xattrs.is_empty()).then_some(kept)
+    }
+
     /// Whether paths from the root directory on are needed.
     pub(crate) fn is_absolute(&self) -> bool {
         let rule = |item: &Item| matches!(item, Item::Rule(rule) if rule.absolute);
@@ -96,7 +112,9 @@ impl FilterList {
                 Parsed::Clear => {
                     self.items.clear();
                     self.merges.clear();
+                    self.xattrs.clear();
                 }
+                Parsed::Xattr(rule) => self.xattrs.push(self.sided(rule)),
                 // As for rsync, a file's rules have one place, that of the first rule that names it.
                 Parsed::DirMerge(merge)
                     if self.merges.iter().any(|known| known.name == merge.name) => {}
@@ -198,6 +216,7 @@ impl FilterList {
                         found.clear();
                         cleared = true;
                     }
+                    Parsed::Xattr(_) => return Err((line, Reason::Xattr)),
                     _ => return Err((line, Reason::Nested)),
                 }
             }

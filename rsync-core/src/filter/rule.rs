@@ -101,6 +101,8 @@ pub(crate) struct DirMerge {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
     Rule(Rule),
+    /// It is about names of extended attributes.
+    Xattr(Rule),
     /// The rules of a file go here.
     Merge {
         path: Vec<u8>,
@@ -131,6 +133,8 @@ pub enum Reason {
     MergeName,
     /// A per-directory file is to merge another file.
     Nested,
+    /// A per-directory file has a rule for extended attributes.
+    Xattr,
     /// Files of rules that merge one another.
     TooDeep,
 }
@@ -153,6 +157,9 @@ impl fmt::Display for Reason {
                 "a per-directory file is given by its name only, with a slash before it to search above the source too",
             ),
             Self::Nested => f.write_str("a per-directory file cannot merge another file"),
+            Self::Xattr => f.write_str(
+                "rules for extended attributes (x) hold everywhere: give it on the command line, or in a file that is merged there",
+            ),
             Self::TooDeep => f.write_str("files of rules merge one another without end"),
         }
     }
@@ -305,18 +312,18 @@ fn pattern_rule(
     }
     let pattern = cut.argument.and_then(Pattern::new);
     let pattern = pattern.ok_or(Reason::NoArgument)?;
-    // A rule for names of extended attributes says nothing of files.
-    if xattr {
-        return Ok(Vec::new());
-    }
-    Ok(vec![Parsed::Rule(Rule {
+    let rule = Rule {
         pattern,
         include,
         sides,
         negated,
         perishable,
         absolute,
-    })])
+    };
+    Ok(vec![match xattr {
+        true => Parsed::Xattr(rule),
+        false => Parsed::Rule(rule),
+    }])
 }
 
 fn merge_rule(cut: &Cut<'_>, defaults: Defaults) -> Result<Vec<Parsed>, Reason> {

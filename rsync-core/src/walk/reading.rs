@@ -14,6 +14,8 @@ use std::rc::Rc;
 pub(super) struct Reading {
     pub(super) list: DirList,
     pub(super) parts: Vec<(Part, Option<Rc<Held>>)>,
+    /// The first of the directories whose contents take part.
+    pub(super) first: Option<Rc<Held>>,
     pub(super) alias: Option<Vec<u8>>,
     pub(super) complete: bool,
     /// A part of it is on another file system, and so was not read.
@@ -29,6 +31,7 @@ impl Default for Reading {
         Self {
             list: DirList::new(),
             parts: Vec::new(),
+            first: None,
             alias: None,
             complete: true,
             foreign: false,

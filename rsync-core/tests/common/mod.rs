@@ -5,6 +5,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
 pub mod child;
+pub mod xattr;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -450,6 +451,7 @@ pub struct Seen {
     pub owner: (u32, u32),
     pub mtime: (i64, i64),
     pub contents: Vec<u8>,
+    pub xattrs: xattr::Xattrs,
 }
 
 impl std::fmt::Debug for Seen {
@@ -463,7 +465,12 @@ impl std::fmt::Debug for Seen {
             self.mtime,
             self.contents.len()
         )?;
-        write!(f, "\"{}\"", shown.escape_ascii())
+        write!(f, "\"{}\"", shown.escape_ascii())?;
+        for (name, value) in &self.xattrs {
+            let shown = value[..value.len().min(20)].escape_ascii();
+            write!(f, " {name}={} bytes \"{shown}\"", value.len())?;
+        }
+        Ok(())
     }
 }
 
@@ -499,6 +506,7 @@ pub fn snapshot(root: &Path, times: Times) -> BTreeMap<PathBuf, Seen> {
             owner: (metadata.uid(), metadata.gid()),
             mtime,
             contents,
+            xattrs: xattr::read(&path),
         };
         table.insert(path.strip_prefix(root).unwrap().to_owned(), seen);
     }

@@ -406,7 +406,10 @@ pub(crate) fn parser() -> clap::Command {
         if short_only {
             on = on.long(None);
         }
-        on = if matches!(switch.name, "verbose" | "itemize-changes" | "atimes") {
+        on = if matches!(
+            switch.name,
+            "verbose" | "itemize-changes" | "atimes" | "xattrs"
+        ) {
             // These mean more when given twice; an option with a value keeps each of its places.
             on.action(ArgAction::Append)
                 .num_args(0)

@@ -13,7 +13,7 @@ pub(crate) struct Switch {
     pub(crate) set: fn(&mut Command, bool),
 }
 
-pub(crate) const SWITCHES: [Switch; 57] = [
+pub(crate) const SWITCHES: [Switch; 58] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -175,6 +175,16 @@ pub(crate) const SWITCHES: [Switch; 57] = [
         short: Some('N'),
         help: "Is refused, as by rsync: no Linux file system lets a time of creation be set",
         set: |command, on| command.crtimes |= on,
+    },
+    Switch {
+        name: "xattrs",
+        short: Some('X'),
+        help: "Keep extended attributes, those of users or, for the superuser, all but the system's; -XX sends those that rsync keeps things in, too",
+        set: |command, on| {
+            let options = &mut command.options;
+            options.special_xattrs = on && options.xattrs;
+            options.xattrs = on;
+        },
     },
     Switch {
         name: "omit-dir-times",
