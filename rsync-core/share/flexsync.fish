@@ -128,6 +128,10 @@ complete -c flexsync -l mkpath -d 'Make what is missing of DST\'s path'
 complete -c flexsync -l no-mkpath
 complete -c flexsync -l inplace -d 'Write changes into the files themselves; one whose transfer ends early is neither old nor new'
 complete -c flexsync -l no-inplace
+complete -c flexsync -s S -l sparse -d 'Leave holes where a file has zeros'
+complete -c flexsync -l no-sparse
+complete -c flexsync -l preallocate -d 'Have room for all of a file on the disk before it is written'
+complete -c flexsync -l no-preallocate
 complete -c flexsync -l append -d 'Append to shorter files what the source has more, and leave others alone that are there'
 complete -c flexsync -l no-append
 complete -c flexsync -l append-verify -d 'Like --append, and transfer a file anew if what was there differs from the source'

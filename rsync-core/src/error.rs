@@ -61,6 +61,8 @@ pub enum Action {
     SetOwner,
     /// Setting times.
     SetTimes,
+    /// Having room for a file on the disk.
+    Allocate,
     /// Reading extended attributes.
     ReadXattrs,
     /// Setting or removing extended attributes.
@@ -100,6 +102,7 @@ impl Action {
             Self::SetMode => "set the mode of",
             Self::SetOwner => "set the owner of",
             Self::SetTimes => "set the times of",
+            Self::Allocate => "have room on the disk for",
             Self::ReadXattrs => "read the extended attributes of",
             Self::SetXattrs => "set the extended attributes of",
             Self::Delete => "delete",

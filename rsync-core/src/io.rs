@@ -9,6 +9,7 @@ use libflexsc::{At, Errno, Handle, IoBuf as _, Pending, SharedFd};
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::future::{self, Future};
+use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{self, Waker};
@@ -380,12 +381,23 @@ impl Io {
 
     /// Writes all of `buf` at the file's position.
     pub(crate) async fn write(&self, file: &Held, buf: Vec<u8>) -> (Result<(), Errno>, Vec<u8>) {
+        let length = buf.len();
+        self.write_part(file, buf, 0..length).await
+    }
+
+    /// As [`write`](Self::write), a part of `buf`.
+    pub(crate) async fn write_part(
+        &self,
+        file: &Held,
+        buf: Vec<u8>,
+        part: Range<usize>,
+    ) -> (Result<(), Errno>, Vec<u8>) {
         let mut buf = buf;
-        let mut written = 0;
-        while written < buf.len() {
+        let mut written = part.start;
+        while written < part.end {
             let (result, back) = self
                 .handle
-                .submit(Write::new(file.fd(), buf.slice(written..)))
+                .submit(Write::new(file.fd(), buf.slice(written..part.end)))
                 .await;
             buf = back.into_inner();
             match result {

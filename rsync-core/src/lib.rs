@@ -63,6 +63,7 @@ mod sender;
 mod sent;
 mod side;
 mod source;
+mod sparse;
 mod target;
 mod tell;
 mod temp;

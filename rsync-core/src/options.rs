@@ -169,6 +169,10 @@ pub struct Options {
     /// Write changes into the files themselves (`--inplace`): no second copy of a file is made, other names of it change with it,
     /// and one whose transfer ends early is neither the old one nor the new.
     pub inplace: bool,
+    /// Leave holes where a file has zeros, also in files that are written in place (`-S`, `--sparse`).
+    pub sparse: bool,
+    /// Have room for all of a file on the disk before it is written, if the file system can (`--preallocate`).
+    pub preallocate: bool,
     /// Only append what a longer source has more, to the files themselves, and leave others alone that are there
     /// (`--append`, `--append-verify`).
     pub append: Option<Append>,

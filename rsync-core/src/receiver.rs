@@ -14,6 +14,7 @@ use crate::message::{Delta, End, FromSender, Local, ToGenerator};
 use crate::options::Append;
 use crate::patch::{self, PatchError};
 use crate::side::{Changes, Side};
+use crate::sparse::Punch;
 use crate::strong::{Digest, FileSum};
 use crate::tell::Moved;
 use crate::token::OwnedToken;
@@ -135,6 +136,9 @@ struct Output<'a, 'o> {
     gathered: Vec<u8>,
     /// How far the file has come, what is gathered included.
     at: u64,
+    /// How far it is written, and where the hole begins that it has there.
+    position: u64,
+    hole: Option<u64>,
     /// Where somebody asks for it.
     sum: Option<FileSum>,
     /// Bytes that came for it.
@@ -157,6 +161,8 @@ impl<'a, 'o> Output<'a, 'o> {
             made_with: None,
             gathered: Vec::new(),
             at: transfer.start.get(),
+            position: transfer.start.get(),
+            hole: None,
             sum,
             came: 0,
             failed: None,
@@ -305,10 +311,36 @@ impl<'a, 'o> Output<'a, 'o> {
         let failed = |errno: Errno| (Action::Write, errno.into());
         let file = temp.file().map_err(failed)?;
         let length = data.len() as u64;
-        let (result, buf) = self.side.run.io.write(&file, data).await;
+        let io = &self.side.run.io;
+        let (result, buf) = match self.side.run.options.sparse {
+            true => io.write_sparse(&file, data, self.punch()).await,
+            false => io.write(&file, data).await,
+        };
         result.map_err(failed)?;
+        self.position += length;
+        if self.side.run.options.sparse {
+            let zeros = buf.iter().rev().take_while(|byte| **byte == 0).count() as u64;
+            let all = self.hole.filter(|_| zeros == length);
+            self.hole = all.or((zeros > 0).then_some(self.position - zeros));
+        }
         temp.written.set(temp.written.get() + length);
         Ok(buf)
+    }
+
+    /// What may be where the file is written: the old version, or room for it.
+    fn punch(&self) -> Option<Punch> {
+        let options = self.side.run.options;
+        let old = self.old().filter(|_| options.in_place());
+        let again = options.in_place() && self.transfer.again.get();
+        let there = options.preallocate || old.is_some() || again;
+        there.then_some(Punch {
+            position: self.position,
+            // What a first attempt has made of it is not known.
+            length: match again {
+                true => u64::MAX,
+                false => self.position.max(old.map_or(0, |old| old.size)),
+            },
+        })
     }
 
     /// The temporary file, made on first use.
@@ -323,6 +355,12 @@ impl<'a, 'o> Output<'a, 'o> {
         let made = self.make_temp().await;
         let temp = made.map_err(|errno| (action, errno.into()))?;
         self.temp = Some(temp.clone());
+        if self.side.run.options.preallocate {
+            let length = self.want().map_or(0, |want| want.size);
+            let file = temp.file().map_err(|errno| (Action::Write, errno.into()))?;
+            let allocated = self.side.run.io.preallocate(&file, length).await;
+            allocated.map_err(|errno| (Action::Allocate, errno.into()))?;
+        }
         Ok(temp)
     }
 

@@ -244,7 +244,7 @@ impl Run<'_> {
 
     /// Writes all that is in a file, whose position stays, to another.
     pub(crate) async fn copy_contents(&self, file: &Held, copy: &Held) -> Result<(), Errno> {
-        let mut offset = 0;
+        let (mut offset, mut hole) = (0, false);
         let mut buf = self.io.buffer(CHUNK as u64);
         loop {
             let (count, back) = self
@@ -262,13 +262,20 @@ impl Run<'_> {
                 Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(errno),
             }
-            let (written, back) = self.io.write(copy, buf).await;
+            let (written, back) = match self.options.sparse {
+                true => self.io.write_sparse(copy, buf, None).await,
+                false => self.io.write(copy, buf).await,
+            };
             written?;
             buf = back;
+            hole = self.options.sparse && buf.last() == Some(&0);
             buf.resize(CHUNK, 0);
         }
         self.io.recycle(buf);
-        Ok(())
+        match hole {
+            true => self.io.set_length(copy, offset).await,
+            false => Ok(()),
+        }
     }
 
     /// Copies a complete file, whose attributes are not set yet, to the file system that it goes to, if it is on another one:

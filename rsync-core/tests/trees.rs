@@ -128,7 +128,7 @@ fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
 
 #[test]
 fn any_set_of_options_does_what_rsync_does() {
-    const OPTIONS: [&[&str]; 33] = [
+    const OPTIONS: [&[&str]; 35] = [
         &["-r"],
         &["-rl"],
         &["-rt"],
@@ -161,6 +161,8 @@ fn any_set_of_options_does_what_rsync_does() {
         &["-a", "--numeric-ids", "--no-p", "-E"],
         &["-a", "--usermap=0:7,3001:bin", "--groupmap=:9,3000-3001:8"],
         &["-aX", "--delete"],
+        &["-aS", "--no-W"],
+        &["-aS", "--inplace", "--preallocate"],
         &["-aU", "--chown=:9", "--open-noatime"],
     ];
     for (index, options) in OPTIONS.iter().enumerate() {

@@ -9,7 +9,7 @@ use crate::io::{Held, c_name};
 use crate::list::{Attributes, Kind};
 use crate::unfinished::Unfinished;
 use libflexsc::Errno;
-use libflexsc::op::{Ftruncate, Lseek, Unlinkat};
+use libflexsc::op::{Lseek, Unlinkat};
 use std::rc::Rc;
 
 /// How a file is opened that is there: not through a symbolic link, and never waiting for a peer of a named pipe.
@@ -90,18 +90,28 @@ impl Output<'_, '_> {
         let failed = |errno: Errno| (Action::Write, errno.into());
         let file = temp.file().map_err(failed)?;
         let result = seek(self, &file, length as i64, libc::SEEK_CUR).await;
+        self.position += length;
+        self.hole = None;
         result.map_err(failed)
     }
 
-    /// Cuts off what the old version had more.
+    /// Cuts off what the old version had more, or ends the file in a hole.
     pub(super) async fn cut(&self, file: &Held) -> Result<(), (Action, Cause)> {
         let again = self.transfer.again.get();
         let longer = self.old().is_some_and(|old| old.size > self.at);
-        if !self.side.run.options.in_place() || !longer && !again {
+        let cuts = self.side.run.options.in_place() && (longer || again);
+        if !cuts && self.hole.is_none() {
             return Ok(());
         }
-        let op = Ftruncate::new(file.fd(), self.at);
-        let cut = self.side.run.io.handle.submit(op).await;
+        let io = &self.side.run.io;
+        let cut = async {
+            if let Some(hole) = self.hole.filter(|_| self.punch().is_some()) {
+                // Only that frees the block that the file ends in.
+                io.set_length(file, hole).await?;
+            }
+            io.set_length(file, self.at).await
+        };
+        let cut: Result<(), Errno> = cut.await;
         cut.map_err(|errno| (Action::Write, errno.into()))
     }
 }

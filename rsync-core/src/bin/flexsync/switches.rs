@@ -13,7 +13,7 @@ pub(crate) struct Switch {
     pub(crate) set: fn(&mut Command, bool),
 }
 
-pub(crate) const SWITCHES: [Switch; 58] = [
+pub(crate) const SWITCHES: [Switch; 60] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -365,6 +365,18 @@ pub(crate) const SWITCHES: [Switch; 58] = [
         short: None,
         help: "Write changes into the files themselves; one whose transfer ends early is neither old nor new",
         set: |command, on| command.options.inplace = on,
+    },
+    Switch {
+        name: "sparse",
+        short: Some('S'),
+        help: "Leave holes where a file has zeros",
+        set: |command, on| command.options.sparse = on,
+    },
+    Switch {
+        name: "preallocate",
+        short: None,
+        help: "Have room for all of a file on the disk before it is written",
+        set: |command, on| command.options.preallocate = on,
     },
     Switch {
         name: "append",
