@@ -74,6 +74,7 @@ impl Output<'_, '_> {
                 Ok(count) => {
                     left -= count as u64;
                     self.copied(count as u64);
+                    self.position += count as u64;
                     temp.written.set(temp.written.get() + count as u64);
                     // A plain call is over at once: others would not get a turn, nor a stop.
                     if left > 0 {
