@@ -112,6 +112,14 @@ complete -c flexsync -s W -l whole-file -d 'Copy whole files (the default betwee
 complete -c flexsync -l no-whole-file
 complete -c flexsync -l delete -d 'Delete what the source\'s directories do not have; nothing is deleted after a read error'
 complete -c flexsync -l no-delete
+complete -c flexsync -l delete-before -d '--delete, before anything is transferred'
+complete -c flexsync -l no-delete-before
+complete -c flexsync -l delete-during -l del -d '--delete, while files are transferred (the default)'
+complete -c flexsync -l no-delete-during
+complete -c flexsync -l delete-delay -d '--delete, after all transfers, what is found meanwhile'
+complete -c flexsync -l no-delete-delay
+complete -c flexsync -l delete-after -d '--delete, after all transfers, what is found then'
+complete -c flexsync -l no-delete-after
 complete -c flexsync -l delete-excluded -d 'With what --delete deletes, delete what is excluded too'
 complete -c flexsync -l no-delete-excluded
 complete -c flexsync -l force -d 'Delete a directory, with all in it, where a file takes its place'

@@ -15,14 +15,9 @@ use crate::run::WINDOW;
 use crate::side::Side;
 use crate::spec::join;
 use crate::target::Target;
-use futures_util::StreamExt as _;
-use futures_util::stream;
 use libflexsc::op::{Fchmod, Unlinkat};
 use libflexsc::{Errno, FileType};
 use std::rc::Rc;
-
-/// In how many directories things are deleted at once.
-const DIRECTORIES: usize = 16;
 
 /// How many directories, one in another, are held open in one of them.
 const OPEN_LEVELS: usize = 4;
@@ -32,8 +27,10 @@ struct Frame {
     /// Its path below the root of the transfer.
     path: Vec<u8>,
     dir: Option<Rc<Held>>,
-    /// The directories in it that are still to be deleted, the first one last.
+    /// The directories in it that are still to be deleted, which go first. The last one is the next.
     directories: Vec<Vec<u8>>,
+    /// What else is to be deleted in it.
+    files: Vec<(Vec<u8>, Kind)>,
     /// Whether all else in it could be deleted.
     well: bool,
     /// Whether something in it is to stay: a filter rule protects it, it is mounted, or enough was deleted.
@@ -50,6 +47,7 @@ impl Frame {
             path: path.to_vec(),
             dir: Some(dir),
             directories: Vec::new(),
+            files: Vec::new(),
             well: true,
             kept: false,
             scope,
@@ -83,25 +81,37 @@ pub(crate) struct Doomed {
 
 impl Side<'_, '_> {
     /// Deletes what is doomed, unless the source could not be read as a whole.
+    ///
+    /// One directory follows the other, as for rsync, so that what is told and what `--max-delete` leaves is the same in each
+    /// run.
     pub(crate) async fn delete(&self, mut doomed: Vec<Doomed>, complete: bool) {
-        if doomed.is_empty() {
-            return;
+        // A slash behind the path makes that rsync's order.
+        doomed.sort_by_cached_key(|doomed| match &doomed.target.path[..] {
+            b"" => Vec::new(),
+            path => [path, b"/"].concat(),
+        });
+        for doomed in doomed {
+            if complete {
+                self.delete_in(&doomed).await;
+            } else {
+                self.suppress();
+            }
+            if self.open.get() > self.run.limits.open_directories {
+                self.shut(&doomed.target).await;
+            }
+            self.settle(&doomed.target).await;
         }
-        if !complete {
-            self.run.event(Event::DeletionSuppressed);
-        }
-        doomed.sort_by(|a, b| a.target.path.cmp(&b.target.path));
-        stream::iter(doomed)
-            .for_each_concurrent(DIRECTORIES, |doomed| async move {
-                if complete {
-                    self.delete_in(&doomed).await;
-                }
-                self.settle(&doomed.target).await;
-            })
-            .await;
     }
 
-    async fn delete_in(&self, doomed: &Doomed) {
+    /// Tells once that something is not deleted for what could not be read.
+    pub(crate) fn suppress(&self) {
+        if !self.suppressed.replace(true) {
+            self.run.event(Event::DeletionSuppressed);
+        }
+    }
+
+    /// Deletes what is doomed in one directory.
+    pub(crate) async fn delete_in(&self, doomed: &Doomed) {
         let target = &doomed.target;
         let dir = match self.directory(target).await {
             Ok(dir) => dir,
@@ -112,8 +122,8 @@ impl Side<'_, '_> {
             target.dirty.set(true);
         }
         let frame = Frame::of(target, dir, scope.clone());
-        let frame = self.delete_files(frame, names).await;
-        self.delete_directories(frame).await;
+        let frame = self.sort_out(frame, names).await;
+        self.delete_frame(frame).await;
     }
 
     /// Deletes what arguments name that is not in the source, in a directory that is there.
@@ -153,7 +163,7 @@ impl Side<'_, '_> {
             target.dirty.set(true);
         }
         let frame = Frame::of(target, dir.clone(), scope);
-        let mut frame = self.delete_files(frame, &names).await;
+        let mut frame = self.sort_out(frame, &names).await;
         if !options.delete && !options.force {
             let directories = std::mem::take(&mut frame.directories);
             for name in directories {
@@ -166,16 +176,15 @@ impl Side<'_, '_> {
                 }
             }
         }
-        self.delete_directories(frame).await;
+        self.delete_frame(frame).await;
     }
 
-    /// Deletes the names in a frame's directory that are no directories; those are left for the frame that is returned.
-    async fn delete_files(&self, mut frame: Frame, names: &[(Vec<u8>, u8)]) -> Frame {
+    /// Takes the names in a frame's directory in, in rsync's order: backwards, and directories before all else.
+    async fn sort_out(&self, mut frame: Frame, names: &[(Vec<u8>, u8)]) -> Frame {
         let path = &frame.path.clone()[..];
         let Some(dir) = frame.dir.clone() else {
             return frame;
         };
-        let mut files = Vec::new();
         for (name, d_type) in names {
             let kind = match FileType::from_d_type(*d_type) {
                 FileType::Unknown => match self.run.io.stat(dir.at(), name).await {
@@ -191,26 +200,47 @@ impl Side<'_, '_> {
             match kind {
                 Kind::Directory => frame.directories.push(name.clone()),
                 _ if self.new_backups.borrow().contains(&join(path, name)) => frame.kept = true,
-                kind => files.push((&name[..], kind)),
+                kind => frame.files.push((name.clone(), kind)),
             }
         }
+        // As if their names ended in slashes, like everywhere in rsync's lists.
+        frame
+            .directories
+            .sort_by_cached_key(|name| [name, &b"/"[..]].concat());
+        frame.files.sort_by(|(a, _), (b, _)| b.cmp(a));
         if self.keeps_beside() {
-            // A window must not end between a file and its older backup, which sorts behind it.
-            files.sort_by_key(|(name, _)| self.keeps(name));
+            // An older backup goes before the file that gets its name.
+            frame.files.sort_by_key(|(name, _)| self.keeps(name));
         }
-        // The last one is taken first.
-        frame.directories.reverse();
+        frame
+    }
+
+    /// Deletes the files of a frame.
+    async fn delete_files(&self, frame: &mut Frame) {
+        let files = std::mem::take(&mut frame.files);
+        if files.is_empty() {
+            return;
+        }
+        let dir = match self.frame_directory(frame).await {
+            Ok(dir) => dir,
+            Err(errno) => {
+                self.fail(&frame.path, Action::OpenDirectory, errno);
+                frame.well = false;
+                return;
+            }
+        };
+        let path = &frame.path.clone()[..];
         let dry_run = self.run.options.dry_run;
         for window in files.chunks(WINDOW) {
             let allowed = window.iter().filter(|_| self.may_delete()).count();
             frame.kept |= allowed < window.len();
             let posted: Vec<_> = window[..allowed]
                 .iter()
-                .map(|&(name, kind)| {
+                .map(|(name, kind)| {
                     let op = || Unlinkat::new(dir.at(), c_name(name), 0);
                     let unlink =
                         (!dry_run && !self.keeps(name)).then(|| self.run.io.handle.submit(op()));
-                    (name, kind, unlink)
+                    (name, *kind, unlink)
                 })
                 .collect();
             let mut to_keep = Vec::new();
@@ -233,7 +263,6 @@ impl Side<'_, '_> {
                 frame.well &= self.deleted(file, kind, result);
             }
         }
-        frame
     }
 
     /// Whether one more may be deleted, which then counts.
@@ -289,10 +318,10 @@ impl Side<'_, '_> {
         names.len() < all
     }
 
-    /// Deletes the directories that a frame has left, with all that is in them. Gives back what that frame has come to.
+    /// Deletes what a frame has, directories with all that is in them. Gives back what that frame has come to.
     ///
     /// Only the innermost directories are held open, so that depth costs no open files.
-    async fn delete_directories(&self, top: Frame) -> Left {
+    async fn delete_frame(&self, top: Frame) -> Left {
         let mut stack = vec![top];
         loop {
             let depth = stack.len();
@@ -309,6 +338,7 @@ impl Side<'_, '_> {
                 }
                 continue;
             }
+            self.delete_files(frame).await;
             let Some(Frame {
                 path,
                 dir,
@@ -399,7 +429,7 @@ impl Side<'_, '_> {
             .spare(&scope, filter::Side::Removing, &dir, path, &mut names)
             .await;
         let frame = Frame::new(path, dir, scope, outer.linked);
-        let mut frame = self.delete_files(frame, &names).await;
+        let mut frame = self.sort_out(frame, &names).await;
         frame.kept |= kept;
         Some(frame)
     }
@@ -459,7 +489,7 @@ impl Side<'_, '_> {
         let mut outer = Frame::of(target, parent.clone(), scope);
         let path = join(&target.path, name);
         match self.enter(&mut outer, name, &path).await {
-            Some(frame) => self.delete_directories(frame).await,
+            Some(frame) => self.delete_frame(frame).await,
             None => Left {
                 failed: !outer.well,
                 kept: outer.kept,

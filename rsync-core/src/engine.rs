@@ -294,6 +294,7 @@ impl Sync {
             backups: OnceCell::new(),
             backup_dir: RefCell::default(),
             new_backups: RefCell::default(),
+            suppressed: Cell::default(),
             deletions: Cell::default(),
         };
         let generator = Generator::new(&side);

@@ -3,47 +3,47 @@
 //! The generator: compares the file list with the destination, makes directories and links, requests files.
 //!
 //! Each directory of the file list is a task, and many of them run at once; a directory's task waits until its parent is
-//! there. When the whole list is dealt with and all files have arrived, it deletes.
+//! there. It also says when something is deleted ([`DeleteWhen`]).
 
 use crate::backup::Backup;
-use crate::delete::Doomed;
+use crate::deletions::Deletions;
 use crate::error::{Action, Cause};
 use crate::event::{Event, Rule};
-use crate::filter;
 use crate::group::Claim;
 use crate::io::{DIRECTORY, Held};
 use crate::item::{Differences, Update};
-use crate::list::{Attributes, DirList, Kind};
+use crate::list::{Attributes, Kind};
 use crate::message::{Listing, ToGenerator};
-use crate::names::Names;
 use crate::run::WINDOW;
 use crate::side::Side;
-use crate::target::{State, Target, more};
+use crate::target::{State, Target};
 use async_channel::Receiver;
 use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, select_biased};
 use libflexsc::Errno;
 use libflexsc::op::{Fchmod, Mkdirat, Unlinkat};
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 use std::rc::Rc;
 
 /// How many entries of one directory are worked on at once.
 const ENTRIES: usize = 64;
 
+/// In how many directories things are deleted at once while files are transferred.
+const DELETERS: usize = 16;
+
 /// The generator.
 pub(crate) struct Generator<'a, 'o> {
     side: &'a Side<'a, 'o>,
-    doomed: RefCell<Vec<Doomed>>,
+    deletions: Deletions<'a, 'o>,
 }
 
 impl<'a, 'o> Generator<'a, 'o> {
     pub(crate) fn new(side: &'a Side<'a, 'o>) -> Self {
         Self {
             side,
-            doomed: RefCell::default(),
+            deletions: Deletions::new(side),
         }
     }
 
@@ -52,34 +52,57 @@ impl<'a, 'o> Generator<'a, 'o> {
         let mut inbox = pin!(inbox);
         let mut directories = FuturesUnordered::new();
         let mut retries = FuturesUnordered::new();
-        let mut complete = None;
+        let mut deleters = FuturesUnordered::new();
+        let mut waiting = VecDeque::new();
+        let mut ended = false;
         loop {
+            if ended {
+                // Nobody bounds them when all are known at once.
+                let room = self.side.run.limits.directories - directories.len();
+                let next = waiting.drain(..room.min(waiting.len()));
+                directories.extend(next.map(|(target, listing)| self.begin(target, listing)));
+            }
+            while deleters.len() < DELETERS {
+                let Some(due) = self.deletions.due() else {
+                    break;
+                };
+                deleters.push(self.deletions.carry_out(due));
+            }
             let idle = directories.is_empty()
                 && retries.is_empty()
+                && deleters.is_empty()
                 && self.side.transfers.borrow().is_empty();
-            if complete.is_some() && idle {
+            if ended && idle {
                 break;
             }
             select_biased! {
                 () = retries.select_next_some() => {}
                 () = directories.select_next_some() => {}
+                () = deleters.select_next_some() => {}
                 message = inbox.select_next_some() => match message {
                     ToGenerator::Directory(listing) => {
                         let target = self.target(&listing);
-                        let claims = self.side.groups.claim(&listing.list, self.side.run.options);
-                        directories.push(self.directory(target, listing, claims));
+                        self.deletions.listed(&listing);
+                        if self.side.run.options.lists_first() {
+                            waiting.push_back((target, listing));
+                        } else {
+                            directories.push(self.begin(target, listing));
+                        }
                     }
-                    ToGenerator::ListEnd { complete: all } => complete = Some(all),
+                    ToGenerator::ListEnd { complete } => {
+                        ended = true;
+                        self.deletions.ended(complete);
+                        if self.side.run.options.lists_first() {
+                            self.deletions.before(waiting.make_contiguous()).await;
+                        }
+                    }
                     ToGenerator::Again(file) => retries.push(self.side.again(file)),
                     ToGenerator::Finished => {}
                 }
             }
         }
         self.side.place_delayed().await;
-        let errors_ignored = self.side.run.options.ignore_errors;
-        self.side
-            .delete(self.doomed.take(), complete == Some(true) || errors_ignored)
-            .await;
+        self.deletions.after().await;
         self.side.to_sender.close();
     }
 
@@ -100,6 +123,16 @@ impl<'a, 'o> Generator<'a, 'o> {
     }
 
     /// Brings one directory of the destination up to date, files aside, which are requested.
+    fn begin(
+        &self,
+        target: Rc<Target>,
+        listing: Listing,
+    ) -> impl Future<Output = ()> + use<'_, 'a, 'o> {
+        let side = self.side;
+        let claims = side.groups.claim(&listing.list, side.run.options);
+        self.directory(target, listing, claims)
+    }
+
     async fn directory(&self, target: Rc<Target>, listing: Listing, claims: Vec<Claim>) {
         let side = self.side;
         match &target.parent {
@@ -118,6 +151,7 @@ impl<'a, 'o> Generator<'a, 'o> {
         }
         if matches!(target.state(), State::Ready | State::Absent) {
             self.entries(&target, &listing, claims).await;
+            self.deletions.keep(&target, listing);
         }
         side.release(&target).await;
         side.settle(&target).await;
@@ -354,13 +388,10 @@ impl<'a, 'o> Generator<'a, 'o> {
         if let (Some(dir), false) = (&dir, listing.missing.is_empty() || target.fresh.get()) {
             side.delete_missing(target, dir, listing).await;
         }
-        let mut present = None;
-        if let (Some(dir), true) = (
-            &dir,
-            options.delete && !target.fresh.get() && listing.attributes.is_some(),
-        ) {
-            present = self.compare_names(target, dir, listing).await;
-        }
+        let present = match &dir {
+            Some(dir) => self.deletions.meanwhile(target, dir, listing).await,
+            None => None,
+        };
         // In a new directory there is nothing to look at.
         let dir = dir.filter(|_| !target.fresh.get());
         let mut jobs = FuturesUnordered::new();
@@ -432,66 +463,4 @@ impl<'a, 'o> Generator<'a, 'o> {
         }
         while let Some(()) = jobs.next().await {}
     }
-
-    /// Reads the names in a directory of the destination: tells which entries of the list are there, and dooms what the
-    /// list does not have.
-    async fn compare_names(
-        &self,
-        target: &Rc<Target>,
-        dir: &Held,
-        listing: &Listing,
-    ) -> Option<Vec<bool>> {
-        let side = self.side;
-        let mut names = Names::new();
-        if let Err(errno) = names.read(&side.run.io, dir).await {
-            side.fail(&target.path, Action::ReadDirectory, errno);
-            return None;
-        }
-        let (present, mut extra) = merge(&listing.list, &names);
-        // These are dealt with.
-        extra.retain(|(name, _)| !listing.missing.contains(name));
-        self.side.clean_extra(target, dir, &mut extra).await;
-        // Read before the directory's files of rules are updated.
-        let Some(scope) = side.scope(target).await else {
-            return Some(present);
-        };
-        side.spare(
-            &scope,
-            filter::Side::Receiver,
-            dir,
-            &target.path,
-            &mut extra,
-        )
-        .await;
-        if !extra.is_empty() && listing.complete {
-            more(&target.items);
-            self.doomed.borrow_mut().push(Doomed {
-                target: target.clone(),
-                names: extra,
-                scope,
-            });
-        }
-        Some(present)
-    }
-}
-
-/// Which entries of a list are among the names, and the names that are not in the list.
-fn merge(list: &DirList, names: &Names) -> (Vec<bool>, Vec<(Vec<u8>, u8)>) {
-    let mut present = vec![false; list.entries().len()];
-    let mut extra = Vec::new();
-    let mut index = 0;
-    for (name, d_type) in names.sorted() {
-        while list
-            .entries()
-            .get(index)
-            .is_some_and(|entry| list.name(entry) < name)
-        {
-            index += 1;
-        }
-        match list.entries().get(index) {
-            Some(entry) if list.name(entry) == name => present[index] = true,
-            _ => extra.push((name.to_vec(), d_type)),
-        }
-    }
-    (present, extra)
 }

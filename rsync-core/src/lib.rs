@@ -44,6 +44,7 @@ pub mod token;
 mod alternates;
 mod backup;
 mod delete;
+mod deletions;
 mod destination;
 mod engine;
 mod generator;
@@ -79,6 +80,6 @@ pub use self::{
     error::{Error, Failure},
     event::{Event, Observer},
     item::Item,
-    options::{Alternate, Alternates, Append, Backups, Identity, MountPoints, Options},
+    options::{Alternate, Alternates, Append, Backups, DeleteWhen, Identity, MountPoints, Options},
     stats::Stats,
 };

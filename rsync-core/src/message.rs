@@ -78,6 +78,8 @@ pub(crate) struct Listing {
     pub(crate) missing: Vec<Vec<u8>>,
     /// Whether these are all.
     pub(crate) complete: bool,
+    /// Whether all of the source could be read so far.
+    pub(crate) faultless: bool,
 }
 
 /// A part of a file.

@@ -115,6 +115,8 @@ pub struct Options {
     /// Delete what the destination's directories have and the source's do not (`--delete`). Nothing is deleted when a
     /// part of the source could not be read.
     pub delete: bool,
+    /// When that is done.
+    pub delete_when: DeleteWhen,
     /// Delete a directory with all that is in it where a file takes its place, without [`delete`](Self::delete) too
     /// (`--force`).
     pub force: bool,
@@ -217,6 +219,24 @@ impl Options {
     }
 }
 
+/// When the destination loses what the source does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeleteWhen {
+    /// While files are transferred, in each directory when its turn comes (`--delete-during`, `--del`). The sender has then
+    /// listed at least a thousand files more: what cannot be read among those stops it, and so does all that comes
+    /// later. With [`keep_dirlinks`](Options::keep_dirlinks) or [`no_implied_dirs`](Options::no_implied_dirs) it is the same as
+    /// [`Delay`](Self::Delay), since a symbolic link may yet lead to what would be deleted.
+    #[default]
+    During,
+    /// Before anything is transferred (`--delete-before`). Memory then grows with the file list.
+    Before,
+    /// After all transfers, of what was there when each directory's turn came (`--delete-delay`).
+    Delay,
+    /// After all transfers, of what is there then; files of filter rules that were transferred count (`--delete-after`). Memory
+    /// then grows with the file list.
+    After,
+}
+
 /// Other trees to look for files in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alternates {
@@ -279,6 +299,21 @@ impl Options {
             mode: self.chmod.apply(file.kind, file.mode),
             ..file
         }
+    }
+
+    /// When something is deleted, if anything is.
+    pub(crate) fn deletes(&self) -> Option<DeleteWhen> {
+        let follows = self.keep_dirlinks || self.no_implied_dirs;
+        let when = match self.delete_when {
+            DeleteWhen::During if follows => DeleteWhen::Delay,
+            when => when,
+        };
+        self.delete.then_some(when)
+    }
+
+    /// Whether the sender reads the whole source before anything is done.
+    pub(crate) fn lists_first(&self) -> bool {
+        self.deletes() == Some(DeleteWhen::Before)
     }
 
     /// How the blocks of a basis are summed up.

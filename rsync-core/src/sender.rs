@@ -90,8 +90,12 @@ impl Server<'_, '_> {
     /// Removes a file that the destination has, unless it is another one by now.
     async fn remove(&self, dir: Option<Rc<Sent>>, file: FileId, read: Attributes) {
         let Some(dir) = dir else { return };
-        let Some((held, name, path)) = dir.locate(file.index) else {
+        let Some((held, name, path)) = dir.locate(&self.run.io, file.index).await else {
             return;
+        };
+        let held = match held {
+            Ok(held) => held,
+            Err(errno) => return self.run.fail_errno(path, Action::RemoveSource, errno),
         };
         let same = |now: &Attributes| {
             (now.kind, now.inode, now.size, now.mtime)
@@ -140,7 +144,7 @@ impl Server<'_, '_> {
     async fn file(&self, dir: &Sent, request: Request) -> Option<Last> {
         let io = &self.run.io;
         let (Some((held, name, path)), Some(entry)) = (
-            dir.locate(request.file.index),
+            dir.locate(io, request.file.index).await,
             dir.list.get(request.file.index),
         ) else {
             return Some(End::Failed.into());
@@ -150,7 +154,11 @@ impl Server<'_, '_> {
             Some(Last::from(End::Failed))
         };
         let flags = source_flags(entry.followed);
-        let file = match io.open(held.at(), name, flags, 0).await {
+        let opened = match held {
+            Ok(held) => io.open(held.at(), name, flags, 0).await,
+            Err(errno) => Err(errno),
+        };
+        let file = match opened {
             Ok(file) => file,
             Err(errno) => return failed(Action::Open, errno),
         };

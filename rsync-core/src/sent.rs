@@ -2,10 +2,11 @@
 
 //! What the sender remembers of the lists that it has sent.
 
-use crate::io::Held;
+use crate::io::{Held, Io, WAY};
 use crate::list::{DirId, DirList};
 use crate::source::Part;
 use async_lock::SemaphoreGuardArc;
+use libflexsc::Errno;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -17,8 +18,12 @@ pub(crate) struct Sent {
     pub(crate) parts: Vec<(Part, Option<Rc<Held>>)>,
     // The source's name of the only entry, if it goes by another.
     pub(crate) alias: Option<Vec<u8>>,
-    pub(crate) _permit: SemaphoreGuardArc,
+    // None where the whole list is kept, without open directories.
+    pub(crate) permit: Option<SemaphoreGuardArc>,
 }
+
+/// A directory, a name in it and that one's path to be shown.
+type Located<'a> = (Result<Rc<Held>, Errno>, &'a [u8], Vec<u8>);
 
 impl Sent {
     /// Whether symbolic links lead to the directory of the entry at a place.
@@ -28,15 +33,21 @@ impl Sent {
         part.is_some_and(|(part, _)| !part.root.links.is_empty())
     }
 
-    /// Where the entry at a place is: its directory, its name, its path to be shown.
-    pub(crate) fn locate(&self, index: u32) -> Option<(Rc<Held>, &[u8], Vec<u8>)> {
+    /// Where the entry at a place is: its directory, which may have to be opened, its name, its path to be shown. None for a
+    /// directory of which it was reported that it cannot be read.
+    pub(crate) async fn locate(&self, io: &Io, index: u32) -> Option<Located<'_>> {
         let entry = self.list.get(index)?;
         let (part, dir) = self.parts.get(entry.part as usize)?;
         let name = self
             .alias
             .as_deref()
             .unwrap_or_else(|| self.list.name(entry));
-        Some((dir.clone()?, name, part.display(name)))
+        let dir = match (dir, &self.permit) {
+            (Some(dir), _) => Ok(dir.clone()),
+            (None, Some(_)) => return None,
+            (None, None) => part.open(io, WAY).await,
+        };
+        Some((dir, name, part.display(name)))
     }
 }
 

@@ -67,6 +67,8 @@ pub(crate) struct Side<'a, 'o> {
     pub(crate) backup_dir: RefCell<Option<Rc<Held>>>,
     /// Backups that were made beside files, which are not to be deleted as what was there before.
     pub(crate) new_backups: RefCell<HashSet<Vec<u8>>>,
+    /// Whether it was told that nothing is deleted for what could not be read.
+    pub(crate) suppressed: Cell<bool>,
     /// Deletions that were begun.
     pub(crate) deletions: Cell<u64>,
 }
@@ -243,7 +245,7 @@ impl Side<'_, '_> {
         let mut next = Some(target);
         let mut scope = self.scope.clone()?;
         while let Some(target) = next {
-            if let Some(known) = target.scope.get() {
+            if let Some(known) = target.scope.borrow().get() {
                 scope = known.clone()?;
                 break;
             }
@@ -254,7 +256,8 @@ impl Side<'_, '_> {
             next = target.parent.as_deref();
         }
         while let Some(target) = inner.pop() {
-            let read = target.scope.get_or_init(|| self.read_scope(target, scope));
+            let rules = target.scope.borrow().clone();
+            let read = rules.get_or_init(|| self.read_scope(target, scope));
             scope = read.await.clone()?;
         }
         Some(scope)
@@ -281,9 +284,22 @@ impl Side<'_, '_> {
     }
 
     fn close(&self, target: &Target) {
+        drop(self.let_go(target));
+    }
+
+    fn let_go(&self, target: &Target) -> Option<Rc<Held>> {
         target.alternates.replace(None);
-        if target.held.borrow_mut().take().is_some() {
-            self.open.set(self.open.get().saturating_sub(1));
+        let held = target.held.borrow_mut().take()?;
+        self.open.set(self.open.get().saturating_sub(1));
+        Some(held)
+    }
+
+    /// Closes a directory until it is needed again, and waits for that: who goes through many at full speed might else have too
+    /// many open.
+    pub(crate) async fn shut(&self, target: &Target) {
+        if let Some(held) = self.let_go(target).and_then(Rc::into_inner) {
+            // Nothing was written to it.
+            let _ = held.close().await;
         }
     }
 

@@ -29,6 +29,9 @@ pub(crate) enum State {
     Failed,
 }
 
+/// The filter rules in a directory, once they were asked for; none if they cannot be read.
+pub(crate) type Rules = OnceCell<Option<Rc<Scope>>>;
+
 /// A directory of the destination.
 #[derive(Debug)]
 pub(crate) struct Target {
@@ -77,7 +80,7 @@ pub(crate) struct Target {
     /// The names of what its holding directory had at first.
     pub(crate) held_back: OnceCell<HashSet<Vec<u8>>>,
     /// The filter rules in it, once they were asked for; none if they cannot be read.
-    pub(crate) scope: OnceCell<Option<Rc<Scope>>>,
+    pub(crate) scope: RefCell<Rc<Rules>>,
     state: Cell<State>,
     wakers: RefCell<Vec<Waker>>,
 }
@@ -115,7 +118,7 @@ impl Target {
             clean: Cell::default(),
             claimed: OnceCell::new(),
             held_back: OnceCell::new(),
-            scope: OnceCell::new(),
+            scope: RefCell::default(),
             state: Cell::new(State::Waiting),
             wakers: RefCell::default(),
         }

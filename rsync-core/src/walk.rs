@@ -415,17 +415,21 @@ impl<'a, 'o> Walker<'a, 'o> {
             Vec::new()
         };
         reading.list.set_origins(origins, reading.alias.clone());
-        let read = Read { place, reading };
+        let mut read = Read { place, reading };
         if self.run.options.prune_empty_dirs {
             self.keep_back(read);
         } else {
+            let permit = (!self.run.options.lists_first()).then_some(permit);
+            if permit.is_none() {
+                read.reading.close();
+            }
             self.deliver(read, permit).await;
         }
         works
     }
 
     /// Sends a list.
-    async fn deliver(&self, read: Read, permit: SemaphoreGuardArc) {
+    async fn deliver(&self, read: Read, permit: Option<SemaphoreGuardArc>) {
         let Read { place, reading } = read;
         let list = Rc::new(reading.list);
         {
@@ -447,7 +451,7 @@ impl<'a, 'o> Walker<'a, 'o> {
             list: list.clone(),
             parts: reading.parts,
             alias: reading.alias,
-            _permit: permit,
+            permit,
         };
         self.sent.borrow_mut().insert(place.id, Rc::new(sent));
         let listing = Listing {
@@ -460,6 +464,7 @@ impl<'a, 'o> Walker<'a, 'o> {
             list,
             missing: reading.missing,
             complete: reading.contents && reading.complete && !reading.foreign,
+            faultless: self.complete.get(),
         };
         self.send(FromSender::Directory(listing)).await;
     }

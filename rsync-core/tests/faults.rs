@@ -173,16 +173,23 @@ fn an_unreadable_directory_suppresses_all_deletion() {
     scratch.write("dst/extra", "not in the source");
     give_to_nobody(&scratch.join("dst"));
     give_to_nobody(&scratch.join("dst/extra"));
-    let Some(run) = as_nobody(&scratch, &["-rlt", "--delete", "src/", "dst"]) else {
-        return;
-    };
-    let run = run.expect(23);
-    assert!(
-        run.stderr.contains("src/closed") && run.stderr.contains("nothing is deleted"),
-        "{}",
-        run.stderr
-    );
-    assert!(scratch.join("dst/extra").exists() && scratch.join("dst/file").exists());
+    for when in [
+        "--delete",
+        "--delete-before",
+        "--delete-delay",
+        "--delete-after",
+    ] {
+        let Some(run) = as_nobody(&scratch, &["-rlt", when, "src/", "dst"]) else {
+            return;
+        };
+        let run = run.expect(23);
+        assert!(
+            run.stderr.contains("src/closed") && run.stderr.contains("nothing is deleted"),
+            "{when} {}",
+            run.stderr
+        );
+        assert!(scratch.join("dst/extra").exists() && scratch.join("dst/file").exists());
+    }
 }
 
 #[test]

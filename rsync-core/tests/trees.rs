@@ -128,7 +128,7 @@ fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
 
 #[test]
 fn any_set_of_options_does_what_rsync_does() {
-    const OPTIONS: [&[&str]; 35] = [
+    const OPTIONS: [&[&str]; 39] = [
         &["-r"],
         &["-rl"],
         &["-rt"],
@@ -139,6 +139,10 @@ fn any_set_of_options_does_what_rsync_does() {
         &["-an"],
         &["-a", "--delete"],
         &["-rl", "--delete"],
+        &["-a", "--delete-before"],
+        &["-rlc", "--delete-before"],
+        &["-a", "--delete-delay", "--no-W"],
+        &["-rltI", "--delete-after"],
         &["-ac"],
         &["-a", "--no-W"],
         &["-rlc", "--no-W", "--delete"],

@@ -10,9 +10,7 @@ use std::collections::{HashMap, HashSet};
 impl Walker<'_, '_> {
     /// Keeps a list for later, without the open directories.
     pub(super) fn keep_back(&self, mut read: Read) {
-        for (_, dir) in &mut read.reading.parts {
-            *dir = None;
-        }
+        read.reading.close();
         self.kept_back.borrow_mut().push(read);
     }
 
@@ -39,16 +37,20 @@ impl Walker<'_, '_> {
             if !kept.contains(&read.place.id) {
                 continue;
             }
-            let permit = self.run.directories.acquire_arc().await;
             let reading = &mut read.reading;
             reading.list.retain(|entry| {
                 entry.attributes.kind != Kind::Directory || kept.contains(&entry.dir)
             });
+            if self.run.options.lists_first() {
+                self.deliver(read, None).await;
+                continue;
+            }
+            let permit = self.run.directories.acquire_arc().await;
             for (part, dir) in &mut reading.parts {
                 // What cannot be opened any more is said of each file in it that is asked for.
                 *dir = part.open(&self.run.io, WAY).await.ok();
             }
-            self.deliver(read, permit).await;
+            self.deliver(read, Some(permit)).await;
         }
     }
 }

@@ -56,6 +56,13 @@ impl Reading {
         (self.parts.len() - 1) as u32
     }
 
+    /// Closes its directories.
+    pub(super) fn close(&mut self) {
+        for (_, dir) in &mut self.parts {
+            *dir = None;
+        }
+    }
+
     /// Where a part is in the transfer.
     pub(super) fn place(&self, part: u32) -> Vec<u8> {
         let part = self.parts.get(part as usize);

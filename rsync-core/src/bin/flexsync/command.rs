@@ -15,7 +15,7 @@ use libflexsc::backend::Kind;
 use nix::sys::stat::{Mode, umask};
 use rsync_core::chmod::Chmod;
 use rsync_core::error::exit;
-use rsync_core::{Alternate, Alternates, Backups, MountPoints, Options};
+use rsync_core::{Alternate, Alternates, Backups, DeleteWhen, MountPoints, Options};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -29,6 +29,8 @@ pub(crate) struct Command {
     pub(crate) format: Option<Format>,
     /// How often `-i` was given.
     pub(crate) itemized: u8,
+    /// When deletion is asked for, each time.
+    pub(crate) delete_when: Vec<DeleteWhen>,
     /// Whether `-b` was.
     pub(crate) backup: bool,
     /// Whether only `-a` asks for recursion.
@@ -121,6 +123,7 @@ impl Command {
             verbose: 0,
             format: matches.get_one("out-format").cloned(),
             itemized: 0,
+            delete_when: Vec::new(),
             backup: false,
             only_archive: false,
             relative: None,
@@ -156,6 +159,7 @@ impl Command {
         command.format = command
             .format
             .or_else(|| (command.itemized > 0).then(Format::itemized));
+        command.options.delete_when = delete_when(&command.delete_when)?;
         command.options.backup = backups(matches, command.backup)?;
         let options = &mut command.options;
         options.alternates = alternates(matches)?;
@@ -234,6 +238,21 @@ fn is_given(matches: &ArgMatches, id: &str) -> bool {
 fn bytes(matches: &ArgMatches, id: &str) -> Option<Vec<u8>> {
     let value = matches.get_one::<OsString>(id);
     value.map(|text| text.as_bytes().to_vec())
+}
+
+/// When something is deleted. As for rsync, a delay of what is found meanwhile is no contradiction.
+fn delete_when(given: &[DeleteWhen]) -> Result<DeleteWhen, clap::Error> {
+    use DeleteWhen::{After, Before, Delay, During};
+    let has = |when| given.contains(&when);
+    match (has(Before), has(During) || has(Delay), has(After)) {
+        (false, false, false) => Ok(DeleteWhen::default()),
+        (true, false, false) => Ok(Before),
+        (false, true, false) => Ok(if has(Delay) { Delay } else { During }),
+        (false, false, true) => Ok(After),
+        _ => Err(usage(
+            "only one of --delete-before, --delete-during, --delete-delay and --delete-after can be used: leave the others out",
+        )),
+    }
 }
 
 /// As many directories as rsync takes.
@@ -417,10 +436,14 @@ pub(crate) fn parser() -> clap::Command {
         } else {
             once(on)
         };
+        let mut off = once(arg(id(switch, false)).hide(true));
+        if switch.name == "delete-during" {
+            on = on.visible_alias("del");
+            off = off.alias("no-del");
+        }
         if switch.name == "existing" {
             on = on.visible_alias("ignore-non-existing");
         }
-        let mut off = once(arg(id(switch, false)).hide(true));
         if let Some(short) = switch.short {
             on = on.short(short);
             if !short_only {

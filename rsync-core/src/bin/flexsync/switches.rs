@@ -3,7 +3,7 @@
 //! The options that are on or off.
 
 use crate::command::Command;
-use rsync_core::Append;
+use rsync_core::{Append, DeleteWhen};
 
 /// An option that is switched on, and off by its `--no-` form. The last one given counts.
 pub(crate) struct Switch {
@@ -13,7 +13,15 @@ pub(crate) struct Switch {
     pub(crate) set: fn(&mut Command, bool),
 }
 
-pub(crate) const SWITCHES: [Switch; 60] = [
+fn delete(command: &mut Command, on: bool, when: DeleteWhen) {
+    command.options.delete |= on;
+    command.delete_when.retain(|given| *given != when);
+    if on {
+        command.delete_when.push(when);
+    }
+}
+
+pub(crate) const SWITCHES: [Switch; 64] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -314,6 +322,30 @@ pub(crate) const SWITCHES: [Switch; 60] = [
         short: None,
         help: "Delete what the source's directories do not have; nothing is deleted after a read error",
         set: |command, on| command.options.delete = on,
+    },
+    Switch {
+        name: "delete-before",
+        short: None,
+        help: "--delete, before anything is transferred",
+        set: |command, on| delete(command, on, DeleteWhen::Before),
+    },
+    Switch {
+        name: "delete-during",
+        short: None,
+        help: "--delete, while files are transferred (the default)",
+        set: |command, on| delete(command, on, DeleteWhen::During),
+    },
+    Switch {
+        name: "delete-delay",
+        short: None,
+        help: "--delete, after all transfers, what is found meanwhile",
+        set: |command, on| delete(command, on, DeleteWhen::Delay),
+    },
+    Switch {
+        name: "delete-after",
+        short: None,
+        help: "--delete, after all transfers, what is found then",
+        set: |command, on| delete(command, on, DeleteWhen::After),
     },
     Switch {
         name: "delete-excluded",

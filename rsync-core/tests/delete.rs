@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! When something is deleted. Exceptions to what rsync does:
+//!
+//! - With `--delete-during` many directories are worked on at once: the order within each is rsync's, not that of the
+//!   directories. What cannot be read among the next thousand files prevents deletion; rsync looks less far ahead.
+
+mod common;
+
+use common::{
+    BACKENDS, FLEXSYNC, Random, Run, Scratch, Times, assert_same, change, copy, does_as_rsync,
+    flexsync, grow, rsync, snapshot,
+};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+
+/// What is deleted, in this order, as rsync shows it.
+fn deleted(run: &Run) -> Vec<&str> {
+    let lines = run.stdout.lines();
+    lines
+        .filter_map(|line| line.strip_prefix("*deleting   "))
+        .collect()
+}
+
+/// What is deleted in each directory that stays, and where something else takes a directory's place.
+fn by_directory<'a>(run: &'a Run, scratch: &Scratch) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for path in deleted(run) {
+        let parents = path.match_indices('/').rev().map(|(at, _)| &path[..at]);
+        let around = parents.filter(|parent| *parent != path.trim_end_matches('/'));
+        let stays = |parent: &&str| {
+            let there =
+                fs::symlink_metadata(scratch.join("src").join(parent.replace("\\#012", "\n")));
+            there.is_ok()
+        };
+        let around = around.into_iter().find(stays).unwrap_or_default();
+        found.entry(around).or_default().push(path);
+    }
+    found
+}
+
+/// Both programs on copies of the same random trees.
+fn both(backend: &str, seed: u64, options: &[&str]) -> Option<(Scratch, Run, Run)> {
+    let scratch = Scratch::new();
+    let mut random = Random::new(seed);
+    grow(&scratch.join("src"), &mut random, 60);
+    copy(&scratch.join("src"), &scratch.join("mine"));
+    change(&scratch.join("mine"), &mut random);
+    grow(&scratch.join("mine/gone"), &mut random, 20);
+    copy(&scratch.join("mine"), &scratch.join("theirs"));
+    let arguments = |to| [&["-ai"], options, &["src/", to]].concat();
+    let theirs = rsync(scratch.path(), &arguments("theirs"))?;
+    let mine = flexsync(scratch.path(), backend, &arguments("mine"));
+    assert_eq!(mine.status, theirs.status, "{mine:?}\n{theirs:?}");
+    // What stays for a limit of deletions has the time of the last one in it.
+    let limited = options
+        .iter()
+        .any(|option| option.starts_with("--max-delete"));
+    let times = if limited {
+        Times::Ignore
+    } else {
+        Times::Seconds
+    };
+    assert_same(
+        &snapshot(&scratch.join("mine"), times),
+        &snapshot(&scratch.join("theirs"), times),
+        &format!("{seed} {options:?}"),
+    );
+    Some((scratch, mine, theirs))
+}
+
+#[test]
+fn before_and_after_delete_in_the_order_of_rsync() {
+    const OPTIONS: [&[&str]; 7] = [
+        &["--delete-before"],
+        &["--delete-before", "-m"],
+        &["--delete-delay"],
+        &["--delete-after"],
+        &["--delete-before", "-n"],
+        &["--delete-after", "--no-W", "-H"],
+        &["--delete-before", "-c", "--max-delete=5"],
+    ];
+    for (index, options) in OPTIONS.iter().enumerate() {
+        for round in 0..3 {
+            let backend = BACKENDS[(index + round) % BACKENDS.len()];
+            let seed = 9000 + 10 * index as u64 + round as u64;
+            let Some((_, mine, theirs)) = both(backend, seed, options) else {
+                return;
+            };
+            // What makes way is deleted when that is done.
+            let way = |run: &Run| -> Vec<String> {
+                let (mine, theirs) = (deleted(&mine), deleted(&theirs));
+                let both = |path: &&&str| mine.contains(path) && theirs.contains(path);
+                let paths = deleted(run);
+                paths
+                    .iter()
+                    .filter(both)
+                    .map(|path| (*path).to_owned())
+                    .collect()
+            };
+            assert_eq!(way(&mine), way(&theirs), "{backend} {seed} {options:?}");
+            assert_eq!(
+                deleted(&mine).len(),
+                deleted(&theirs).len(),
+                "{backend} {seed} {options:?}\n{mine:?}\n{theirs:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn each_directory_is_cleaned_in_the_order_of_rsync_meanwhile() {
+    for (seed, options) in (9100..).zip([["--delete"], ["--del"], ["--delete-during"]]) {
+        for &backend in BACKENDS.iter() {
+            let Some((scratch, mine, theirs)) = both(backend, seed, &options) else {
+                return;
+            };
+            let mine = by_directory(&mine, &scratch);
+            assert_eq!(mine, by_directory(&theirs, &scratch), "{backend} {seed}");
+        }
+    }
+}
+
+#[test]
+fn rules_that_come_with_the_transfer_count_only_afterwards() {
+    for when in [
+        "--delete",
+        "--delete-before",
+        "--delete-during",
+        "--delete-delay",
+        "--delete-after",
+    ] {
+        let prepare = |scratch: &Scratch| {
+            scratch.write("src/sub/.rules", "P *.kept\n");
+            scratch.write("dst/sub/a.kept", "protected by what comes");
+            scratch.write("dst/sub/b", "protected by nothing");
+            scratch.write("dst/top.kept", "protected by nothing");
+        };
+        does_as_rsync(prepare, &["-a", "-f: .rules", when, "src/", "dst"]);
+    }
+}
+
+#[test]
+fn links_to_directories_are_not_deleted_where_they_lead() {
+    for when in [
+        "--delete-before",
+        "--del",
+        "--delete-delay",
+        "--delete-after",
+    ] {
+        for &backend in BACKENDS.iter() {
+            let scratch = Scratch::new();
+            scratch.write("src/link/file", "newer");
+            scratch.write("dst/real/file", "old");
+            scratch.write("dst/real/extra", "not in the source");
+            symlink("real", scratch.join("dst/link")).unwrap();
+            let run = flexsync(scratch.path(), backend, &["-aK", when, "src/", "dst"]).expect(0);
+            assert_eq!(
+                fs::read(scratch.join("dst/real/file")).unwrap(),
+                b"newer",
+                "{when} {run:?}"
+            );
+            assert!(!scratch.join("dst/real/extra").exists(), "{when}");
+        }
+    }
+}
+
+#[test]
+fn only_one_time_can_be_asked_for() {
+    let scratch = Scratch::new();
+    scratch.write("src/file", "x");
+    let times = ["before", "during", "delay", "after"].map(|when| format!("--delete-{when}"));
+    for one in &times {
+        for other in &times {
+            let arguments = ["-a", "--delete", one, other, "src/", "dst"];
+            let Some(theirs) = rsync(scratch.path(), &arguments) else {
+                return;
+            };
+            let mine = flexsync(scratch.path(), "direct", &arguments);
+            assert_eq!(mine.status, theirs.status, "{one} {other} {mine:?}");
+        }
+    }
+}
+
+#[test]
+fn more_directories_than_can_be_open_are_cleaned_before_all_else() {
+    for &backend in BACKENDS.iter() {
+        let scratch = Scratch::new();
+        for number in 0..400 {
+            scratch.write(&format!("src/{number}/file"), "new");
+            scratch.write(&format!("dst/{number}/extra"), "old");
+        }
+        let mut command = std::process::Command::new("sh");
+        let line = "ulimit -n 80; exec \"$@\"";
+        let arguments = ["-c", line, "sh", FLEXSYNC, "--backend", backend];
+        let command = command.current_dir(scratch.path()).args(arguments);
+        let command = command.args(["-ai", "--delete-before", "src/", "dst"]);
+        let run = Run::from(command.output().unwrap()).expect(0);
+        let first = run.stdout.lines().take(400);
+        assert!(
+            first.clone().all(|line| line.starts_with("*deleting ")),
+            "{}",
+            run.stdout
+        );
+        assert_same(
+            &snapshot(&scratch.join("src"), Times::Compare),
+            &snapshot(&scratch.join("dst"), Times::Compare),
+            backend,
+        );
+    }
+}
