@@ -18,7 +18,8 @@ complete -c flexsync -s T -l temp-dir -d 'Make temporary files in DIR (below DST
 complete -c flexsync -l checksum-choice -l cc -d 'Use the checksum NAME: auto, xxh128, xxh3, xxh64, md5, md4, sha1, or none, which transfers whole files; or NAME,NAME for transfers and for -c' -r
 complete -c flexsync -l checksum-seed -d 'Begin the checksum of each block with NUM' -r
 complete -c flexsync -l chmod -d 'Change the modes that files are copied with: as for chmod(1), with D for directories only, F for others; may be repeated' -r
-complete -c flexsync -l debug -d 'Show how it is done: deltasum (figures of the delta algorithm), deltasum2 (with what is found), deltasum3 (with each block\'s checksum)' -r
+complete -c flexsync -l info -d 'Show, or with a 0 behind the name do not show, what NAMES say, with commas between them: name, del, skip, stats2, progress2 and more, which help lists' -r
+complete -c flexsync -l debug -d 'Show how it is done: deltasum (figures of the delta algorithm), deltasum2 (with what is found), deltasum3 (with each block\'s checksum), or help' -r
 complete -c flexsync -l files-from -d 'Copy of SRC what FILE names, one a line (- is the standard input); implies -R and -d, and -a does not imply -r' -r
 complete -c flexsync -l max-size -d 'Leave files alone that are longer than SIZE bytes (K, M, G, T, P; KB and so on for 1000)' -r
 complete -c flexsync -l min-size -d 'Leave files alone that are shorter than SIZE' -r
@@ -152,6 +153,12 @@ complete -c flexsync -l fsync -d 'Have each file on the disk before it gets its 
 complete -c flexsync -l no-fsync
 complete -c flexsync -s 0 -l from0 -d 'Files of filter rules and of names have NUL bytes instead of line ends'
 complete -c flexsync -l no-from0
+complete -c flexsync -s h -l human-readable -d 'Show numbers with units, of 1000 and given twice of 1024; --no-h shows digits only'
+complete -c flexsync -l no-human-readable
+complete -c flexsync -l progress -d 'Show how far it has come after each file; --info=progress2 shows it for all'
+complete -c flexsync -l no-progress
+complete -c flexsync -s P -d 'The same as --partial --progress'
+complete -c flexsync -l no-P
 complete -c flexsync -l stats -d 'Show figures at the end'
 complete -c flexsync -l no-stats
 complete -c flexsync -s F -d 'Read rules from .rsync-filter in each directory; -FF leaves those files out'

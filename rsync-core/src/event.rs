@@ -4,6 +4,7 @@
 
 use crate::error::Failure;
 use crate::item::Item;
+use crate::progress::Progress;
 use crate::search::Search;
 use libflexsc::Errno;
 
@@ -24,6 +25,8 @@ pub enum Event<'a> {
     RemovedSource(&'a [u8]),
     /// Something was done about a file of the source.
     Item(Item<'a>),
+    /// It has come further; told only if [`progress`](crate::Options::progress) asks for it.
+    Progress(Progress),
     /// The source was searched for the blocks of a basis.
     Searched(Search<'a>),
     /// A file of the source was left alone, because of an option.

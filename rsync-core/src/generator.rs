@@ -12,7 +12,7 @@ use crate::event::{Event, Rule};
 use crate::group::Claim;
 use crate::io::{DIRECTORY, Held};
 use crate::item::{Differences, Update};
-use crate::list::{Attributes, Kind};
+use crate::list::{Attributes, Extent, Kind};
 use crate::message::{Listing, ToGenerator};
 use crate::run::WINDOW;
 use crate::side::Side;
@@ -159,6 +159,9 @@ impl<'a, 'o> Generator<'a, 'o> {
 
     fn establish_root(&self, target: &Target) {
         let side = self.side;
+        if target.want.is_some() {
+            side.run.advance(|progress| progress.checked += 1);
+        }
         if let (None, Some(want)) = (side.found, target.want) {
             // As rsync does, the destination itself is made in any case, but a dry run with --existing shows none.
             if side.root.is_some() || !side.run.options.existing {
@@ -410,6 +413,9 @@ impl<'a, 'o> Generator<'a, 'o> {
                 .collect();
             for (index, stat) in (start..end).zip(posted) {
                 let entry = &list.entries()[index];
+                if entry.extent != Extent::Passed {
+                    side.run.advance(|progress| progress.checked += 1);
+                }
                 let found = match stat {
                     Some(stat) => match stat.await {
                         Ok(found) => Some(found),
@@ -432,6 +438,7 @@ impl<'a, 'o> Generator<'a, 'o> {
                         directory: false,
                         rule,
                     });
+                    side.needs_none(want);
                     continue;
                 }
                 if options.groups(want) {
@@ -440,6 +447,7 @@ impl<'a, 'o> Generator<'a, 'o> {
                 }
                 if !side.prefers_alternates() && side.is_settled(want, found_here) {
                     side.tell_unchanged(target, list, entry);
+                    side.needs_none(want);
                     side.done(target, index as u32, want, found_here).await;
                     if want.kind == Kind::Regular {
                         side.release_held(target, list.name(entry)).await;

@@ -32,6 +32,7 @@ pub mod matcher;
 mod opened;
 pub mod options;
 pub mod patch;
+mod progress;
 pub use rsync_rolling as rolling;
 pub mod search;
 pub mod signature;
@@ -81,5 +82,6 @@ pub use self::{
     event::{Event, Observer},
     item::Item,
     options::{Alternate, Alternates, Append, Backups, DeleteWhen, Identity, MountPoints, Options},
+    progress::Progress,
     stats::Stats,
 };

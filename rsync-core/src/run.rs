@@ -9,12 +9,13 @@ use crate::idmap::{IdMap, group_name, user_name};
 use crate::io::{Held, Io};
 use crate::list::{Attributes, FileId};
 use crate::options::Options;
+use crate::progress::Progress;
 use crate::stats::Stats;
 use crate::temp::TempNames;
 use crate::unfinished::Unfinished;
 use async_lock::Semaphore;
 use libflexsc::{Errno, Handle};
-use std::cell::{OnceCell, RefCell, RefMut};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -78,6 +79,7 @@ pub(crate) struct Run<'o> {
     groups: RefCell<HashMap<u32, u32>>,
     observer: RefCell<&'o mut dyn Observer>,
     stats: RefCell<Stats>,
+    progress: Cell<Progress>,
 }
 
 impl<'o> Run<'o> {
@@ -102,6 +104,7 @@ impl<'o> Run<'o> {
             groups: RefCell::default(),
             observer: RefCell::new(observer),
             stats: RefCell::default(),
+            progress: Cell::default(),
         }
     }
 
@@ -146,6 +149,17 @@ impl<'o> Run<'o> {
             named(&options.usermap, &self.users, want.uid, user_name),
             named(&options.groupmap, &self.groups, want.gid, group_name),
         )
+    }
+
+    /// Tells that it has come further, if that is wanted.
+    pub(crate) fn advance(&self, change: impl FnOnce(&mut Progress)) {
+        if !self.options.progress {
+            return;
+        }
+        let mut progress = self.progress.get();
+        change(&mut progress);
+        self.progress.set(progress);
+        self.event(Event::Progress(progress));
     }
 
     /// The figures, to change.

@@ -260,6 +260,7 @@ impl Server<'_, '_> {
                 sum.update(&buf);
             }
             self.run.stats().matching.literal += count as u64;
+            self.run.advance(|progress| progress.moved += count as u64);
             if read > source.size || count == 0 && read < source.size {
                 return Ok(End::Changed.into());
             }
@@ -307,6 +308,7 @@ impl Server<'_, '_> {
             buf = back;
             let count = count?;
             read += count as u64;
+            self.run.advance(|progress| progress.moved += count as u64);
             matcher.push(&buf[..count], &mut |token| take(&mut collector, token));
             if count == 0 || read > source.size || count < buf.len() && read == source.size {
                 break;

@@ -42,6 +42,13 @@ impl Side<'_, '_> {
         same && self.changes(want, found).is_empty()
     }
 
+    /// The contents of a file need not be transferred.
+    pub(crate) fn needs_none(&self, want: &Attributes) {
+        if want.kind == Kind::Regular {
+            self.run.advance(|progress| progress.kept += want.size);
+        }
+    }
+
     /// rsync's quick check.
     fn looks_same(&self, want: &Attributes, found: &Attributes) -> bool {
         let options = self.run.options;
@@ -165,6 +172,7 @@ impl Side<'_, '_> {
                 if self.adjust(target, list, entry, path, found).await {
                     self.done(target, index, want, Some(found)).await;
                 }
+                self.needs_none(want);
                 if let Some(lead) = lead {
                     lead.settle(Some(found.inode));
                 }

@@ -140,6 +140,7 @@ impl<'a, 'o> Walker<'a, 'o> {
         }
         drop(readers);
         self.send_pruned().await;
+        self.run.advance(|progress| progress.complete = true);
         self.send(FromSender::ListEnd {
             complete: self.complete.get(),
         })
@@ -447,6 +448,10 @@ impl<'a, 'o> Walker<'a, 'o> {
             }
             stats.list_size += list.weight();
         }
+        self.run.advance(|progress| {
+            let stats = self.run.stats();
+            (progress.files, progress.bytes) = (stats.files.total(), stats.total_size);
+        });
         let sent = Sent {
             list: list.clone(),
             parts: reading.parts,

@@ -2,8 +2,10 @@
 
 //! The command line, with rsync's names and meanings.
 
-use crate::debug::{Debug, Refused};
+use crate::debug::Debug;
 use crate::format::{self, Format};
+use crate::levels::{self, Levels, Refused};
+use crate::progress::Shown;
 use crate::switches::{SWITCHES, Switch};
 use crate::values::{self, Checksums};
 use crate::{filters, owners, refused};
@@ -23,8 +25,14 @@ use std::os::unix::ffi::OsStrExt as _;
 #[derive(Debug)]
 pub(crate) struct Command {
     pub(crate) options: Options,
-    /// How much to say: 0 is errors only.
+    /// How often `-v` was given.
     pub(crate) verbose: u8,
+    /// What is said of the work.
+    pub(crate) info: Levels,
+    /// How numbers are shown: 0 as digits, 1 in groups of three, 2 and 3 with units of 1000 and 1024.
+    pub(crate) human: u8,
+    /// Whether `--progress` was given.
+    pub(crate) progress: bool,
     /// How a file is shown, if files are.
     pub(crate) format: Option<Format>,
     /// How often `-i` was given.
@@ -63,6 +71,13 @@ impl Command {
     /// What is wrong with it, or the help that it asks for, is printed; the exit status comes back.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, u8> {
         let mut parser = parser();
+        let mut arguments: Vec<_> = arguments.into_iter().collect();
+        // As for rsync: alone it asks for help.
+        if let [_, only] = &mut arguments[..] {
+            if only == "-h" {
+                *only = "--help".into();
+            }
+        }
         let result = parser.try_get_matches_from_mut(arguments);
         let result = result.and_then(|matches| {
             Self::from_matches(&matches).map_err(|error| error.format(&mut parser))
@@ -80,6 +95,11 @@ impl Command {
                 _ => exit::USAGE,
             }
         })
+    }
+
+    /// How it is shown how far it has come.
+    pub(crate) fn shown_progress(&self) -> Shown {
+        Shown::new(self.info.of("PROGRESS"), self.quiet)
     }
 
     fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
@@ -121,6 +141,9 @@ impl Command {
         let mut command = Self {
             options,
             verbose: 0,
+            info: Levels::new(&levels::INFO, 0),
+            human: 1,
+            progress: false,
             format: matches.get_one("out-format").cloned(),
             itemized: 0,
             delete_when: Vec::new(),
@@ -133,7 +156,7 @@ impl Command {
             quiet: false,
             list_only: false,
             stats: false,
-            debug: debug(matches)?,
+            debug: Debug::default(),
             stats_json: matches.get_one("stats-json").cloned(),
             backend: matches
                 .get_one::<Option<Kind>>("backend")
@@ -156,6 +179,17 @@ impl Command {
         for (_, set, on) in given {
             set(&mut command, on);
         }
+        command.info = levels(
+            matches,
+            &levels::INFO,
+            command.verbose,
+            &[
+                ("flist2,name,progress", command.progress),
+                ("stats2", command.stats),
+            ],
+        )?;
+        let debug = levels(matches, &levels::DEBUG, command.verbose, &[])?;
+        command.debug.deltasum = debug.of("DELTASUM");
         command.format = command
             .format
             .or_else(|| (command.itemized > 0).then(Format::itemized));
@@ -206,11 +240,12 @@ impl Command {
             format.set_checksum(shown);
         }
         let format = command.format.as_ref();
+        command.options.progress = command.shown_progress() != Shown::Nothing;
         command.options.searches = command.debug.deltasum > 1;
         command.options.digests = format.is_some_and(Format::needs_digests);
         command.options.origins = format.is_some_and(Format::needs_origins);
         command.options.unchanged =
-            format::wants_unchanged(format, command.itemized, command.verbose);
+            format::wants_unchanged(format, command.itemized, command.info.of("NAME"));
         if command.options.delete && !command.options.recursive && !command.options.dirs {
             return Err(usage(
                 "--delete does not work without --recursive (-r) or --dirs (-d): add one of them, or -a",
@@ -342,16 +377,24 @@ fn chmod(matches: &ArgMatches) -> Result<Chmod, clap::Error> {
     Ok(chmod)
 }
 
-/// What is told of the inside.
-fn debug(matches: &ArgMatches) -> Result<Debug, clap::Error> {
-    let mut debug = Debug::default();
-    for names in matches.get_many::<String>("debug").into_iter().flatten() {
-        debug.add(names).map_err(|refused| match refused {
-            Refused::Unknown(_) => usage(&refused.to_string()),
-            Refused::Unsupported(_) => unsupported(&refused.to_string()),
+/// What is told: by `-v`, by other options if they were given, and most of all by `--info` or `--debug`.
+fn levels(
+    matches: &ArgMatches,
+    kind: &'static levels::Kind,
+    verbose: u8,
+    others: &[(&str, bool)],
+) -> Result<Levels, clap::Error> {
+    let mut levels = Levels::new(kind, verbose);
+    let given = matches.get_many::<String>(kind.option()).into_iter();
+    let others = others.iter().filter(|(_, given)| *given);
+    let names = others.map(|(names, _)| *names);
+    for names in names.chain(given.flatten().map(String::as_str)) {
+        levels.add(names).map_err(|refused| match refused {
+            Refused::Unknown(_) => usage(&format!("--{}: {refused}", kind.option())),
+            Refused::Help(text) => clap::Error::raw(ErrorKind::DisplayHelp, text),
         })?;
     }
-    Ok(debug)
+    Ok(levels)
 }
 
 /// The kind of error that means that rsync's meaning cannot be had. There are no subcommands otherwise.
@@ -427,7 +470,7 @@ pub(crate) fn parser() -> clap::Command {
         }
         on = if matches!(
             switch.name,
-            "verbose" | "itemize-changes" | "atimes" | "xattrs"
+            "verbose" | "itemize-changes" | "atimes" | "xattrs" | "human-readable"
         ) {
             // These mean more when given twice; an option with a value keeps each of its places.
             on.action(ArgAction::Append)
@@ -493,12 +536,18 @@ pub(crate) fn parser() -> clap::Command {
                 .value_name("CHANGES")
                 .action(ArgAction::Append)
                 .help("Change the modes that files are copied with: as for chmod(1), with D for directories only, F for others; may be repeated"),
+            Arg::new("info")
+                .long("info")
+                .value_name("NAMES")
+                .action(ArgAction::Append)
+                .help("Show, or with a 0 behind the name do not show, what NAMES say, with commas between them: name, del, skip, \
+                       stats2, progress2 and more, which help lists"),
             Arg::new("debug")
                 .long("debug")
                 .value_name("NAMES")
                 .action(ArgAction::Append)
                 .help("Show how it is done: deltasum (figures of the delta algorithm), deltasum2 (with what is found), \
-                       deltasum3 (with each block's checksum)"),
+                       deltasum3 (with each block's checksum), or help"),
             value("files-from", "FILE", clap::value_parser!(OsString))
                 .help("Copy of SRC what FILE names, one a line (- is the standard input); implies -R and -d, and -a does not imply -r"),
             value("max-size", "SIZE", ValueParser::new(values::size))

@@ -2,7 +2,7 @@
 
 //! A line for each file: `--out-format` and `--itemize-changes`.
 
-use crate::shown::{Grouped, Permissions, now, time, with_unit};
+use crate::shown::{Permissions, now, time};
 use rsync_core::escape::Escaped;
 use rsync_core::item::{Item, Update};
 use rsync_core::list::{Attributes, Kind};
@@ -240,12 +240,7 @@ impl Field {
     }
 
     fn number(&self, number: u64) -> String {
-        match self.human {
-            0 => number.to_string(),
-            1 => Grouped(number).to_string(),
-            2 => with_unit(number, 1000.0),
-            _ => with_unit(number, 1024.0),
-        }
+        crate::shown::number(number, self.human)
     }
 }
 
@@ -341,8 +336,8 @@ impl Subject<'_> {
 }
 
 /// Whether anything is to be told of files that are as they should be.
-pub(crate) fn wants_unchanged(format: Option<&Format>, itemized: u8, verbose: u8) -> bool {
-    verbose > 1 || itemized > 1 && format.is_some_and(Format::itemizes)
+pub(crate) fn wants_unchanged(format: Option<&Format>, itemized: u8, names: u8) -> bool {
+    names > 1 || itemized > 1 && format.is_some_and(Format::itemizes)
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ mod command;
 mod debug;
 mod filters;
 mod format;
+mod levels;
 mod owners;
+mod progress;
 mod refused;
 mod report;
 #[cfg(test)]

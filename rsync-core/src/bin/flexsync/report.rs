@@ -5,7 +5,9 @@
 use crate::command::Command;
 use crate::debug::Debug;
 use crate::format::Format;
-use crate::shown::{Grouped, Permissions, time};
+use crate::levels::Levels;
+use crate::progress::Follower;
+use crate::shown::{Permissions, number, rounded, time};
 use libflexsc::backend::Choice;
 use rsync_core::escape::Escaped;
 use rsync_core::event::{Rule, Skip};
@@ -18,7 +20,9 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 /// Prints events and figures. That the reader of the output has gone does not stop the synchronisation.
 pub(crate) struct Reporter {
     out: BufWriter<StdoutLock<'static>>,
-    verbose: u8,
+    info: Levels,
+    human: u8,
+    progress: Follower,
     /// Whether files are named at all.
     named: bool,
     format: Format,
@@ -27,7 +31,6 @@ pub(crate) struct Reporter {
     /// Whether a list has times of last access.
     atimes: bool,
     backup_dir: Option<Vec<u8>>,
-    stats: bool,
     debug: Debug,
     dry_run: bool,
 }
@@ -36,8 +39,10 @@ impl Reporter {
     pub(crate) fn new(command: &Command) -> Self {
         Self {
             out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
-            verbose: command.verbose,
-            named: command.verbose > 0 || command.format.is_some(),
+            info: command.info.clone(),
+            human: command.human,
+            progress: Follower::new(command.shown_progress(), command.human),
+            named: command.info.of("NAME") > 0 || command.format.is_some(),
             quiet: command.quiet,
             list_only: command.list_only,
             atimes: command.options.atimes,
@@ -47,7 +52,6 @@ impl Reporter {
                 .as_ref()
                 .and_then(|backups| backups.dir.clone()),
             format: command.format.clone().unwrap_or_default(),
-            stats: command.stats,
             debug: command.debug,
             dry_run: command.options.dry_run,
         }
@@ -55,7 +59,7 @@ impl Reporter {
 
     /// Says that it begins.
     pub(crate) fn start(&mut self) {
-        if self.verbose > 0 {
+        if self.info.of("FLIST") > 0 {
             self.line(format_args!("sending incremental file list"));
         }
     }
@@ -68,25 +72,28 @@ impl Reporter {
         choice: &Choice,
         seconds: f64,
     ) {
+        let last = self.progress.finish();
+        self.text(last);
         if let Some(total) = self.debug.total(stats) {
             self.line(format_args!("{total}"));
         }
-        if self.stats {
+        let level = self.info.of("STATS");
+        if level > 1 {
             self.figures(stats, backend, choice);
         }
-        if self.verbose > 0 || self.stats {
-            let moved = stats.sent + stats.received;
+        if level > 0 {
+            let (moved, human) = (stats.sent + stats.received, self.human);
             self.line(format_args!(
-                "\nsent {} bytes  received {} bytes  {:.2} bytes/sec",
-                Grouped(stats.sent),
-                Grouped(stats.received),
-                moved as f64 / seconds.max(1e-3)
+                "\nsent {} bytes  received {} bytes  {} bytes/sec",
+                number(stats.sent, human),
+                number(stats.received, human),
+                rounded(moved as f64 / seconds.max(1e-3), human)
             ));
             let dry_run = if self.dry_run { " (DRY RUN)" } else { "" };
-            let total = Grouped(stats.total_size);
             self.line(format_args!(
-                "total size is {total}  speedup is {:.2}{dry_run}",
-                stats.speedup()
+                "total size is {}  speedup is {}{dry_run}",
+                number(stats.total_size, human),
+                rounded(stats.speedup(), human.min(1))
             ));
         }
         self.flush();
@@ -100,12 +107,28 @@ impl Reporter {
         if self.quiet {
             return;
         }
-        let _ = writeln!(self.out, "{line}");
+        let write = || {
+            let _ = writeln!(self.out, "{line}");
+            if self.progress.has_bar() {
+                let _ = self.out.flush();
+            }
+        };
+        self.progress.aside(write);
+    }
+
+    /// Shows how far it has come, at once.
+    fn text(&mut self, text: Option<String>) {
+        if let Some(text) = text {
+            let _ = self.out.write_all(text.as_bytes());
+            self.flush();
+        }
     }
 
     fn error(&mut self, line: std::fmt::Arguments<'_>) {
         self.flush();
-        let _ = writeln!(io::stderr(), "flexsync: {line}");
+        self.progress.aside(|| {
+            let _ = writeln!(io::stderr(), "flexsync: {line}");
+        });
     }
 
     fn item(&mut self, item: &Item<'_>) {
@@ -114,7 +137,7 @@ impl Reporter {
         let same = item.update != Update::Transferred && !linked_now && item.differences.is_empty();
         let directory = item.attributes.kind == Kind::Directory;
         if same && !self.format.itemizes() {
-            if self.verbose > 1 && (!directory || !kept) {
+            if self.info.of("NAME") > 1 && (!directory || !kept) {
                 let slash = if directory { "/" } else { "" };
                 self.line(format_args!("{}{slash} is uptodate", Escaped(item.path)));
             }
@@ -122,13 +145,22 @@ impl Reporter {
         }
         // Attributes alone are worth a line where one can see that it is only them.
         if kept && !directory && !self.format.itemizes() {
-            if self.verbose > 1 {
+            if self.info.of("NAME") > 1 {
                 self.line(format_args!("{}", Escaped(item.path)));
             }
         } else if self.named {
             let line = self.format.item(item);
             self.line(format_args!("{line}"));
         }
+        if item.update == Update::Transferred && !self.dry_run {
+            let text = self.progress.transferred(item.attributes.size);
+            self.text(text);
+        }
+    }
+
+    /// Whether it is told what of the destination's path was made.
+    fn tells_making(&self) -> bool {
+        self.info.of("NAME") > 0 || self.format.itemizes()
     }
 
     fn listed(&mut self, item: &Item<'_>) {
@@ -160,11 +192,12 @@ impl Reporter {
             Kind::Directory => " ".repeat(20),
             _ => time(atime, ' ') + " ",
         };
+        let width = if self.human == 0 { 11 } else { 14 };
         let arrow = if item.target.is_empty() { "" } else { " -> " };
         self.line(format_args!(
-            "{letter}{} {:>14} {} {used}{}{arrow}{}",
+            "{letter}{} {:>width$} {} {used}{}{arrow}{}",
             Permissions(mode),
-            Grouped(size),
+            number(size, self.human),
             time(mtime.0, ' '),
             Escaped(name),
             Escaped(item.target)
@@ -188,39 +221,48 @@ impl Reporter {
 
     fn figures(&mut self, stats: &Stats, backend: libflexsc::Stats, choice: &Choice) {
         let matching = &stats.matching;
-        let bytes = |name: &str, bytes: u64| format!("{name}: {} bytes", Grouped(bytes));
+        let human = self.human;
+        let count = |count| number(count, human.min(1));
+        let kinds = |count| {
+            Kinds {
+                count,
+                human: human.min(1),
+            }
+            .to_string()
+        };
+        let bytes = |name: &str, bytes: u64| format!("{name}: {} bytes", number(bytes, human));
         let lines = [
             String::new(),
-            format!("Number of files: {}", Kinds(&stats.files)),
-            format!("Number of created files: {}", Kinds(&stats.created)),
-            format!("Number of deleted files: {}", Kinds(&stats.deleted)),
+            format!("Number of files: {}", kinds(&stats.files)),
+            format!("Number of created files: {}", kinds(&stats.created)),
+            format!("Number of deleted files: {}", kinds(&stats.deleted)),
             format!(
                 "Number of regular files transferred: {}",
-                Grouped(stats.transferred)
+                count(stats.transferred)
             ),
             bytes("Total file size", stats.total_size),
             bytes("Total transferred file size", stats.transferred_size),
             bytes("Literal data", matching.literal),
             bytes("Matched data", matching.matched),
-            format!("Matches: {}", Grouped(matching.matches)),
-            format!("Hash hits: {}", Grouped(matching.hash_hits)),
-            format!("False alarms: {}", Grouped(matching.false_alarms)),
-            format!("Files transferred twice: {}", Grouped(stats.redone)),
-            format!("File list size: {}", Grouped(stats.list_size)),
-            format!("Total bytes sent: {}", Grouped(stats.sent)),
-            format!("Total bytes received: {}", Grouped(stats.received)),
+            format!("Matches: {}", count(matching.matches)),
+            format!("Hash hits: {}", count(matching.hash_hits)),
+            format!("False alarms: {}", count(matching.false_alarms)),
+            format!("Files transferred twice: {}", count(stats.redone)),
+            format!("File list size: {}", number(stats.list_size, human)),
+            format!("Total bytes sent: {}", number(stats.sent, human)),
+            format!("Total bytes received: {}", number(stats.received, human)),
             format!("Backend: {choice}"),
             format!(
                 "Calls executed: {} by page workers, {} by threads, {} by the caller, {} handed back",
-                Grouped(backend.entries_w),
-                Grouped(backend.entries_t),
-                Grouped(backend.entries_c),
-                Grouped(backend.handed_back)
+                count(backend.entries_w),
+                count(backend.entries_t),
+                count(backend.entries_c),
+                count(backend.handed_back)
             ),
             format!(
                 "Kicks: {}, waits: {}",
-                Grouped(backend.kicks),
-                Grouped(backend.waits)
+                count(backend.kicks),
+                count(backend.waits)
             ),
         ];
         for line in lines {
@@ -246,16 +288,17 @@ impl Observer for Reporter {
                         Escaped(path)
                     ));
                 }
-                _ => self.line(format_args!(
+                _ if self.info.of("NONREG") > 0 => self.line(format_args!(
                     "skipping non-regular file \"{}\"",
                     Escaped(path)
                 )),
+                _ => {}
             },
             Event::NotEmpty(path) => self.line(format_args!(
                 "cannot delete non-empty directory: {}",
                 Escaped(path)
             )),
-            Event::BackedUp { path, to } if self.verbose > 1 => {
+            Event::BackedUp { path, to } if self.info.of("BACKUP") > 0 => {
                 let to = match &self.backup_dir {
                     Some(dir) => [dir, &b"/"[..], to].concat(),
                     None => to.to_vec(),
@@ -266,12 +309,14 @@ impl Observer for Reporter {
                     Escaped(&to)
                 ));
             }
-            Event::NotLinked { path, to, errno } if self.verbose > 0 => self.line(format_args!(
-                "copying {}, which cannot be linked to {}: {errno}",
-                Escaped(path),
-                Escaped(to)
-            )),
-            Event::Cleaned(path) if self.verbose > 1 => self.line(format_args!(
+            Event::NotLinked { path, to, errno } if self.info.of("MISC") > 0 => {
+                self.line(format_args!(
+                    "copying {}, which cannot be linked to {}: {errno}",
+                    Escaped(path),
+                    Escaped(to)
+                ))
+            }
+            Event::Cleaned(path) if self.info.of("MISC") > 1 => self.line(format_args!(
                 "removing {}, which an interrupted run left",
                 Escaped(path)
             )),
@@ -279,12 +324,12 @@ impl Observer for Reporter {
                 path,
                 directory,
                 rule,
-            } if self.verbose > 1 => self.left_alone(path, directory, rule),
-            Event::MadeDestination(path) if self.verbose > 0 || self.format.itemizes() => {
+            } if self.info.of("SKIP") > 0 => self.left_alone(path, directory, rule),
+            Event::MadeDestination(path) if self.tells_making() => {
                 let path = path.strip_suffix(b"/").unwrap_or(path);
                 self.line(format_args!("created directory {}", Escaped(path)))
             }
-            Event::MadePath { path, made } if self.verbose > 0 || self.format.itemizes() => {
+            Event::MadePath { path, made } if self.tells_making() => {
                 let directories = if made == 1 {
                     "directory"
                 } else {
@@ -295,22 +340,28 @@ impl Observer for Reporter {
                     Escaped(path)
                 ));
             }
-            Event::UnsafeLink { path, target } if self.verbose > 1 => self.line(format_args!(
-                "ignoring unsafe symlink \"{}\" -> \"{}\"",
-                Escaped(path),
-                Escaped(target)
-            )),
+            Event::UnsafeLink { path, target } if self.info.of("NAME") > 0 => {
+                self.line(format_args!(
+                    "ignoring unsafe symlink \"{}\" -> \"{}\"",
+                    Escaped(path),
+                    Escaped(target)
+                ))
+            }
             Event::NoAlternate { path, errno } => self.error(format_args!(
                 "cannot look for files in \"{}\", and goes on without: {errno}",
                 Escaped(path)
             )),
-            Event::RemovedSource(path) if self.verbose > 1 => {
+            Event::RemovedSource(path) if self.info.of("REMOVE") > 0 => {
                 self.line(format_args!("sender removed {}", Escaped(path)));
             }
             Event::Searched(search) => {
                 for line in self.debug.search(&search) {
                     self.line(format_args!("{line}"));
                 }
+            }
+            Event::Progress(progress) => {
+                let text = self.progress.progress(progress);
+                self.text(text);
             }
             Event::Missing(path) => {
                 self.line(format_args!("{:<46}{}", "*missing", Escaped(path)));
@@ -321,7 +372,7 @@ impl Observer for Reporter {
                 let line = self.format.deletion(path, directory);
                 self.line(format_args!("{line}"));
             }
-            Event::Deleted { path, directory } if self.named => {
+            Event::Deleted { path, directory } if self.named || self.info.of("DEL") > 0 => {
                 self.line(format_args!(
                     "deleting {}{}",
                     Escaped(path),
@@ -334,7 +385,10 @@ impl Observer for Reporter {
 }
 
 /// Numbers of files by kind.
-struct Kinds<'a>(&'a Count);
+struct Kinds<'a> {
+    count: &'a Count,
+    human: u8,
+}
 
 impl std::fmt::Display for Kinds<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -345,8 +399,9 @@ impl std::fmt::Display for Kinds<'_> {
             devices,
             special,
             ..
-        } = *self.0;
-        write!(f, "{}", Grouped(self.0.total()))?;
+        } = *self.count;
+        let shown = |count| number(count, self.human);
+        f.write_str(&shown(self.count.total()))?;
         let kinds = [
             ("reg", regular),
             ("dir", directories),
@@ -356,7 +411,7 @@ impl std::fmt::Display for Kinds<'_> {
         ];
         let mut separator = " (";
         for (name, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
-            write!(f, "{separator}{name}: {}", Grouped(count))?;
+            write!(f, "{separator}{name}: {}", shown(count))?;
             separator = ", ";
         }
         f.write_str(if separator == ", " { ")" } else { "" })
@@ -410,9 +465,10 @@ mod tests {
     #[test]
     fn kinds_that_do_not_occur_are_left_out() {
         let mut count = Count::default();
-        assert_eq!(Kinds(&count).to_string(), "0");
+        let shown = |count: &Count| Kinds { count, human: 1 }.to_string();
+        assert_eq!(shown(&count), "0");
         count.add(Kind::Regular);
         count.add(Kind::Symlink);
-        assert_eq!(Kinds(&count).to_string(), "2 (reg: 1, link: 1)");
+        assert_eq!(shown(&count), "2 (reg: 1, link: 1)");
     }
 }

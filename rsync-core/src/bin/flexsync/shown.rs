@@ -74,7 +74,7 @@ impl fmt::Display for Grouped {
 pub(crate) fn with_unit(number: u64, unit: f64) -> String {
     let mut value = number as f64;
     if value < unit {
-        return number.to_string();
+        return Grouped(number).to_string();
     }
     let mut letters = "KMGTPE".chars();
     let mut letter = None;
@@ -83,6 +83,31 @@ pub(crate) fn with_unit(number: u64, unit: f64) -> String {
         letter = letters.next();
     }
     format!("{value:.2}{}", letter.unwrap_or(' '))
+}
+
+/// A number: 0 shows digits only, 1 groups of three, 2 and 3 units of 1000 and 1024.
+pub(crate) fn number(number: u64, human: u8) -> String {
+    match human {
+        0 => number.to_string(),
+        1 => Grouped(number).to_string(),
+        2 => with_unit(number, 1000.0),
+        _ => with_unit(number, 1024.0),
+    }
+}
+
+/// As [`number`], with two digits behind the point.
+pub(crate) fn rounded(value: f64, human: u8) -> String {
+    let unit = if human == 2 { 1000.0 } else { 1024.0 };
+    if human > 1 && value >= unit {
+        return with_unit(value as u64, unit);
+    }
+    let text = format!("{value:.2}");
+    match text.split_once('.') {
+        Some((whole, rest)) if human > 0 => {
+            format!("{}.{rest}", Grouped(whole.parse().unwrap_or(u64::MAX)))
+        }
+        _ => text,
+    }
 }
 
 #[cfg(test)]
@@ -96,6 +121,9 @@ mod tests {
         assert_eq!(with_unit(4096, 1000.0), "4.10K");
         assert_eq!(with_unit(999, 1000.0), "999");
         assert_eq!(with_unit(u64::MAX, 1024.0), "16.00E");
+        let shown = [0, 1, 2, 3].map(|human| rounded(1_234_567.125, human));
+        assert_eq!(shown, ["1234567.12", "1,234,567.12", "1.23M", "1.18M"]);
+        assert_eq!([1, 2].map(|human| rounded(0.5, human)), ["0.50", "0.50"]);
     }
 
     #[test]

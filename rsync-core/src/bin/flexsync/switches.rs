@@ -21,7 +21,7 @@ fn delete(command: &mut Command, on: bool, when: DeleteWhen) {
     }
 }
 
-pub(crate) const SWITCHES: [Switch; 64] = [
+pub(crate) const SWITCHES: [Switch; 67] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -445,6 +445,29 @@ pub(crate) const SWITCHES: [Switch; 64] = [
         short: Some('0'),
         help: "Files of filter rules and of names have NUL bytes instead of line ends",
         set: |command, on| command.options.from0 = on,
+    },
+    Switch {
+        name: "human-readable",
+        short: Some('h'),
+        help: "Show numbers with units, of 1000 and given twice of 1024; --no-h shows digits only",
+        set: |command, on| {
+            command.human = if on { (command.human + 1).min(3) } else { 0 };
+        },
+    },
+    Switch {
+        name: "progress",
+        short: None,
+        help: "Show how far it has come after each file; --info=progress2 shows it for all",
+        set: |command, on| command.progress = on,
+    },
+    Switch {
+        name: "P",
+        short: Some('P'),
+        help: "The same as --partial --progress",
+        set: |command, on| {
+            command.options.partial = on;
+            command.progress = on;
+        },
     },
     Switch {
         name: "stats",
