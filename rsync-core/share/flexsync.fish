@@ -8,6 +8,8 @@ complete -c flexsync -l groupmap -d 'The same for groups; implies --group' -r
 complete -c flexsync -l chown -d 'Give all files this owner and group, or one of them: the same as --usermap=*:USER --groupmap=*:GROUP' -r
 complete -c flexsync -s B -l block-size -d 'Use blocks of SIZE bytes (at most 131072; K for KiB) for the delta algorithm' -r
 complete -c flexsync -l out-format -d 'Show files as FORMAT says: %i changes, %n name, %L link, %l length, %o what is done, %f source, %b %c bytes, %C checksum, %M time, %B mode, %U %G owner, %t now, %p process' -r
+complete -c flexsync -l log-file -d 'Append what is done to FILE, line by line with the time' -r
+complete -c flexsync -l log-file-format -d 'Show files in the --log-file as FORMAT says, as with --out-format; not at all if it is empty' -r
 complete -c flexsync -l backup-dir -d 'Keep backups in DIR (below DST, unless it begins with a slash) and not beside the files; implies --backup' -r
 complete -c flexsync -l suffix -d 'Append SUFFIX to the names of backups: ~ unless there is a --backup-dir' -r
 complete -c flexsync -l partial-dir -d 'Keep such files in DIR (of each directory, unless it begins with a slash) instead, and make use of them the next time; implies --partial' -r

@@ -4,6 +4,7 @@
 //!
 //! - Rates, times and the bytes of messages are not rsync's.
 //! - The progress of a file is shown when it is there, since many are on their way at once; rsync also shows parts of it.
+//! - The log of a dry run has all that would be done; rsync's leaves transfers and deletions out.
 
 mod common;
 
@@ -188,7 +189,11 @@ fn progress(run: &Run) -> Vec<String> {
     let mut lines: Vec<_> = shown
         .map(|line| {
             let fields = words(line);
-            format!("{:?} {}", &fields[..2], line.find("(xfr#").unwrap_or_default())
+            format!(
+                "{:?} {}",
+                &fields[..2],
+                line.find("(xfr#").unwrap_or_default()
+            )
         })
         .collect();
     lines.sort();
@@ -275,4 +280,79 @@ fn a_terminal_gets_a_bar_that_ends_full() {
         percents.push(number.parse::<u32>().unwrap());
     }
     assert!(percents.is_sorted(), "{percents:?}");
+}
+
+/// The lines of a log without times, processes and what the programs say of themselves.
+fn log(path: &std::path::Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    let lines = text.lines().map(|line| {
+        let (_, line) = line.split_once("] ").unwrap();
+        line.split("  received ").next().unwrap().to_owned()
+    });
+    let own = |line: &String| {
+        ["sent ", "flexsync: ", "rsync"]
+            .iter()
+            .any(|own| line.starts_with(own))
+    };
+    let mut lines: Vec<_> = lines.filter(|line| !own(line)).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn a_log_has_the_lines_of_rsync() {
+    let scratch = tree();
+    for options in [
+        "",
+        "-v",
+        "-q",
+        "-i",
+        "--log-file-format=%o|%n|%''l",
+        "--log-file-format=%n%L",
+        "--log-file-format=",
+    ] {
+        let run = |program: &dyn Fn(&[&str]) -> Option<Run>| {
+            let _ = fs::remove_dir_all(scratch.join("dst"));
+            common::copy(&scratch.join("old"), &scratch.join("dst"));
+            let _ = fs::remove_file(scratch.join("log"));
+            let line = format!("-rlt --delete --log-file=log {options} src/ dst");
+            program(&words(&line))?.expect(0);
+            Some(log(&scratch.join("log")))
+        };
+        let Some(theirs) = run(&|arguments| rsync(scratch.path(), arguments)) else {
+            return;
+        };
+        let mine = run(&|arguments| Some(flexsync(scratch.path(), "direct", arguments))).unwrap();
+        let totals = |line: &&String| !line.starts_with("total size is ");
+        let (mine, theirs): (Vec<_>, Vec<_>) = (
+            mine.iter().filter(totals).collect(),
+            theirs.iter().filter(totals).collect(),
+        );
+        assert_eq!(mine, theirs, "{options}");
+    }
+}
+
+#[test]
+fn a_log_is_appended_to_and_has_errors() {
+    let scratch = tree();
+    scratch.write("log", "what was there\n");
+    for _ in 0..2 {
+        let arguments = ["-a", "--log-file=log", "src/", "missing", "dst"];
+        flexsync(scratch.path(), "direct", &arguments).expect(23);
+    }
+    let text = fs::read_to_string(scratch.join("log")).unwrap();
+    assert!(text.starts_with("what was there\n"));
+    assert_eq!(
+        text.matches("] flexsync: cannot find \"missing\"").count(),
+        2,
+        "{text}"
+    );
+    assert_eq!(text.matches("exit status 23").count(), 2, "{text}");
+    let arguments = ["-a", "--log-file=src", "src/", "dst"];
+    let run = flexsync(scratch.path(), "direct", &arguments).expect(0);
+    assert!(
+        run.stderr.contains("cannot write the log \"src\""),
+        "{}",
+        run.stderr
+    );
 }

@@ -35,6 +35,10 @@ pub(crate) struct Command {
     pub(crate) progress: bool,
     /// How a file is shown, if files are.
     pub(crate) format: Option<Format>,
+    /// A file that is told what was done.
+    pub(crate) log_file: Option<OsString>,
+    /// How a file is shown there, if files are.
+    pub(crate) log_format: Option<Format>,
     /// How often `-i` was given.
     pub(crate) itemized: u8,
     /// When deletion is asked for, each time.
@@ -145,6 +149,8 @@ impl Command {
             human: 1,
             progress: false,
             format: matches.get_one("out-format").cloned(),
+            log_file: matches.get_one("log-file").cloned(),
+            log_format: log_format(matches),
             itemized: 0,
             delete_when: Vec::new(),
             backup: false,
@@ -236,14 +242,17 @@ impl Command {
         } else {
             checksums.transfer
         };
-        if let Some(format) = &mut command.format {
+        let formats = [&mut command.format, &mut command.log_format];
+        for format in formats.into_iter().flatten() {
             format.set_checksum(shown);
         }
+        let formats = [&command.format, &command.log_format];
+        let needs = |what: fn(&Format) -> bool| formats.into_iter().flatten().any(what);
+        command.options.digests = needs(Format::needs_digests);
+        command.options.origins = needs(Format::needs_origins);
         let format = command.format.as_ref();
         command.options.progress = command.shown_progress() != Shown::Nothing;
         command.options.searches = command.debug.deltasum > 1;
-        command.options.digests = format.is_some_and(Format::needs_digests);
-        command.options.origins = format.is_some_and(Format::needs_origins);
         command.options.unchanged =
             format::wants_unchanged(format, command.itemized, command.info.of("NAME"));
         if command.options.delete && !command.options.recursive && !command.options.dirs {
@@ -377,6 +386,15 @@ fn chmod(matches: &ArgMatches) -> Result<Chmod, clap::Error> {
     Ok(chmod)
 }
 
+/// How a file is shown in the log, if there is one and it is to name files.
+fn log_format(matches: &ArgMatches) -> Option<Format> {
+    matches.get_one::<OsString>("log-file")?;
+    match matches.get_one::<Format>("log-file-format") {
+        Some(format) => Some(format.clone()).filter(|format| !format.is_empty()),
+        None => Some(Format::itemized()),
+    }
+}
+
 /// What is told: by `-v`, by other options if they were given, and most of all by `--info` or `--debug`.
 fn levels(
     matches: &ArgMatches,
@@ -408,7 +426,7 @@ fn usage(message: &str) -> clap::Error {
     clap::Error::raw(ErrorKind::MissingRequiredArgument, format!("{message}\n"))
 }
 
-/// Reads `--out-format`.
+/// Reads `--out-format` and `--log-file-format`.
 #[derive(Clone)]
 struct OutFormat;
 
@@ -418,10 +436,11 @@ impl clap::builder::TypedValueParser for OutFormat {
     fn parse_ref(
         &self,
         _: &clap::Command,
-        _: Option<&Arg>,
+        arg: Option<&Arg>,
         value: &std::ffi::OsStr,
     ) -> Result<Format, clap::Error> {
-        Format::parse(value).map_err(|error| usage(&format!("--out-format: {error}")))
+        let option = arg.map_or("out-format", |arg| arg.get_id().as_str());
+        Format::parse(value).map_err(|error| usage(&format!("--{option}: {error}")))
     }
 }
 
@@ -511,6 +530,10 @@ pub(crate) fn parser() -> clap::Command {
         .args([
             value("out-format", "FORMAT", ValueParser::new(OutFormat))
                 .help("Show files as FORMAT says: %i changes, %n name, %L link, %l length, %o what is done, %f source, %b %c bytes, %C checksum, %M time, %B mode, %U %G owner, %t now, %p process"),
+            value("log-file", "FILE", clap::value_parser!(OsString))
+                .help("Append what is done to FILE, line by line with the time"),
+            value("log-file-format", "FORMAT", ValueParser::new(OutFormat))
+                .help("Show files in the --log-file as FORMAT says, as with --out-format; not at all if it is empty"),
             value("backup-dir", "DIR", clap::value_parser!(OsString))
                 .help("Keep backups in DIR (below DST, unless it begins with a slash) and not beside the files; implies --backup"),
             value("suffix", "SUFFIX", clap::value_parser!(OsString))

@@ -105,6 +105,11 @@ impl Format {
             .any(|piece| matches!(piece, Piece::Field(field) if field.letter == letter))
     }
 
+    /// Whether there is nothing in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
     /// Whether a line says what was done.
     pub(crate) fn itemizes(&self) -> bool {
         self.has('i')

@@ -9,6 +9,7 @@ mod debug;
 mod filters;
 mod format;
 mod levels;
+mod log;
 mod owners;
 mod progress;
 mod refused;
@@ -87,11 +88,9 @@ fn run(command: &Command) -> Result<ExitCode, Refusal> {
     let stats = match result {
         Ok(stats) => stats,
         Err(error) => {
+            reporter.error(format_args!("{error}"));
             reporter.flush();
-            return Err(Refusal {
-                status: error.exit_status(),
-                message: error.to_string(),
-            });
+            return Ok(error.exit_status().into());
         }
     };
     reporter.finish(&stats, handle.stats(), handle.choice(), seconds);
@@ -105,10 +104,12 @@ fn run(command: &Command) -> Result<ExitCode, Refusal> {
             ),
         })?;
     }
-    Ok(status(&stats).into())
+    let status = status(&stats, &mut reporter);
+    reporter.flush();
+    Ok(status.into())
 }
 
-fn status(stats: &Stats) -> u8 {
+fn status(stats: &Stats, reporter: &mut Reporter) -> u8 {
     let status = stats.exit_status();
     let files = |count: u64| {
         if count == 1 {
@@ -117,21 +118,20 @@ fn status(stats: &Stats) -> u8 {
             format!("{count} files")
         }
     };
-    if status == exit::PARTIAL {
-        eprintln!(
-            "flexsync: {} could not be dealt with, see above (exit status {status})",
+    match status {
+        exit::PARTIAL => reporter.error(format_args!(
+            "{} could not be dealt with, see above (exit status {status})",
             files(stats.failures)
-        );
-    } else if status == exit::MAX_DELETE {
-        eprintln!(
-            "flexsync: {} should have been deleted too, but --max-delete allows no more (exit status {status})",
+        )),
+        exit::MAX_DELETE => reporter.error(format_args!(
+            "{} should have been deleted too, but --max-delete allows no more (exit status {status})",
             files(stats.undeleted)
-        );
-    } else if status == exit::VANISHED {
-        eprintln!(
-            "flexsync: {} vanished before they were read (exit status {status})",
+        )),
+        exit::VANISHED => reporter.error(format_args!(
+            "{} vanished before they were read (exit status {status})",
             files(stats.vanished)
-        );
+        )),
+        _ => {}
     }
     status
 }

@@ -29,8 +29,6 @@ const OPTIONS: &[&str] = &[
     "--insecure-links",
     "--ipv4",
     "--ipv6",
-    "--log-file",
-    "--log-file-format",
     "--max-alloc",
     "--no-motd",
     "--old-args",

@@ -6,6 +6,7 @@ use crate::command::Command;
 use crate::debug::Debug;
 use crate::format::Format;
 use crate::levels::Levels;
+use crate::log::Log;
 use crate::progress::Follower;
 use crate::shown::{Permissions, number, rounded, time};
 use libflexsc::backend::Choice;
@@ -33,11 +34,12 @@ pub(crate) struct Reporter {
     backup_dir: Option<Vec<u8>>,
     debug: Debug,
     dry_run: bool,
+    log: Option<Log>,
 }
 
 impl Reporter {
     pub(crate) fn new(command: &Command) -> Self {
-        Self {
+        let mut reporter = Self {
             out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
             info: command.info.clone(),
             human: command.human,
@@ -54,13 +56,25 @@ impl Reporter {
             format: command.format.clone().unwrap_or_default(),
             debug: command.debug,
             dry_run: command.options.dry_run,
+            log: None,
+        };
+        if let Some(path) = &command.log_file {
+            match Log::open(path, command.log_format.clone()) {
+                Ok(log) => reporter.log = Some(log),
+                Err(error) => reporter.error(format_args!(
+                    "cannot write the log \"{}\", and goes on without: {error}",
+                    std::path::Path::new(path).display()
+                )),
+            }
         }
+        reporter
     }
 
     /// Says that it begins.
     pub(crate) fn start(&mut self) {
+        self.note(format_args!("building file list"));
         if self.info.of("FLIST") > 0 {
-            self.line(format_args!("sending incremental file list"));
+            self.show(format_args!("sending incremental file list"));
         }
     }
 
@@ -96,14 +110,36 @@ impl Reporter {
                 rounded(stats.speedup(), human.min(1))
             ));
         }
+        if level == 0 {
+            self.note(format_args!(
+                "sent {} bytes  received {} bytes  total size {}",
+                stats.sent, stats.received, stats.total_size
+            ));
+        }
         self.flush();
     }
 
     pub(crate) fn flush(&mut self) {
         let _ = self.out.flush();
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
     }
 
+    /// Adds to the log.
+    fn note(&mut self, line: std::fmt::Arguments<'_>) {
+        if let Some(log) = &mut self.log {
+            log.add(&line.to_string());
+        }
+    }
+
+    /// Shows a line, also in the log.
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        self.note(line);
+        self.show(line);
+    }
+
+    fn show(&mut self, line: std::fmt::Arguments<'_>) {
         if self.quiet {
             return;
         }
@@ -124,7 +160,8 @@ impl Reporter {
         }
     }
 
-    fn error(&mut self, line: std::fmt::Arguments<'_>) {
+    pub(crate) fn error(&mut self, line: std::fmt::Arguments<'_>) {
+        self.note(format_args!("flexsync: {line}"));
         self.flush();
         self.progress.aside(|| {
             let _ = writeln!(io::stderr(), "flexsync: {line}");
@@ -136,25 +173,45 @@ impl Reporter {
         let kept = item.update == Update::Kept;
         let same = item.update != Update::Transferred && !linked_now && item.differences.is_empty();
         let directory = item.attributes.kind == Kind::Directory;
+        if let Some(log) = self.log.as_mut().filter(|_| !same) {
+            let line = log.format.as_ref().map(|format| format.item(item));
+            log.add(&line.unwrap_or_default());
+        }
         if same && !self.format.itemizes() {
             if self.info.of("NAME") > 1 && (!directory || !kept) {
                 let slash = if directory { "/" } else { "" };
-                self.line(format_args!("{}{slash} is uptodate", Escaped(item.path)));
+                self.show(format_args!("{}{slash} is uptodate", Escaped(item.path)));
             }
             return;
         }
         // Attributes alone are worth a line where one can see that it is only them.
         if kept && !directory && !self.format.itemizes() {
             if self.info.of("NAME") > 1 {
-                self.line(format_args!("{}", Escaped(item.path)));
+                self.show(format_args!("{}", Escaped(item.path)));
             }
         } else if self.named {
             let line = self.format.item(item);
-            self.line(format_args!("{line}"));
+            self.show(format_args!("{line}"));
         }
         if item.update == Update::Transferred && !self.dry_run {
             let text = self.progress.transferred(item.attributes.size);
             self.text(text);
+        }
+    }
+
+    fn deleted(&mut self, path: &[u8], directory: bool) {
+        let slash = if directory { "/" } else { "" };
+        let line = |format: Option<&Format>| match format {
+            Some(format) if format.tells_deletions() => format.deletion(path, directory),
+            _ => format!("deleting {}{slash}", Escaped(path)),
+        };
+        if let Some(log) = &mut self.log {
+            let noted = line(log.format.as_ref());
+            log.add(&noted);
+        }
+        if self.named || self.info.of("DEL") > 0 {
+            let line = line(Some(&self.format));
+            self.show(format_args!("{line}"));
         }
     }
 
@@ -368,17 +425,7 @@ impl Observer for Reporter {
             }
             Event::Item(item) if self.list_only => self.listed(&item),
             Event::Item(item) => self.item(&item),
-            Event::Deleted { path, directory } if self.format.tells_deletions() => {
-                let line = self.format.deletion(path, directory);
-                self.line(format_args!("{line}"));
-            }
-            Event::Deleted { path, directory } if self.named || self.info.of("DEL") > 0 => {
-                self.line(format_args!(
-                    "deleting {}{}",
-                    Escaped(path),
-                    if directory { "/" } else { "" }
-                ));
-            }
+            Event::Deleted { path, directory } => self.deleted(path, directory),
             _ => {}
         }
     }
