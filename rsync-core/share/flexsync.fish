@@ -10,6 +10,7 @@ complete -c flexsync -s B -l block-size -d 'Use blocks of SIZE bytes (at most 13
 complete -c flexsync -l out-format -d 'Show files as FORMAT says: %i changes, %n name, %L link, %l length, %o what is done, %f source, %b %c bytes, %C checksum, %M time, %B mode, %U %G owner, %t now, %p process' -r
 complete -c flexsync -l log-file -d 'Append what is done to FILE, line by line with the time' -r
 complete -c flexsync -l log-file-format -d 'Show files in the --log-file as FORMAT says, as with --out-format; not at all if it is empty' -r
+complete -c flexsync -l explain -d 'Say why FILE, as it is called in SRC or below DST, would be transferred or would not be, and change nothing' -r
 complete -c flexsync -l backup-dir -d 'Keep backups in DIR (below DST, unless it begins with a slash) and not beside the files; implies --backup' -r
 complete -c flexsync -l suffix -d 'Append SUFFIX to the names of backups: ~ unless there is a --backup-dir' -r
 complete -c flexsync -l partial-dir -d 'Keep such files in DIR (of each directory, unless it begins with a slash) instead, and make use of them the next time; implies --partial' -r
@@ -161,6 +162,8 @@ complete -c flexsync -l progress -d 'Show how far it has come after each file; -
 complete -c flexsync -l no-progress
 complete -c flexsync -s P -d 'The same as --partial --progress'
 complete -c flexsync -l no-P
+complete -c flexsync -l json -d 'Show each event as a JSON object on a line, for programs, and nothing else; with --info=progress also how far it has come'
+complete -c flexsync -l no-json
 complete -c flexsync -l stats -d 'Show figures at the end'
 complete -c flexsync -l no-stats
 complete -c flexsync -s F -d 'Read rules from .rsync-filter in each directory; -FF leaves those files out'

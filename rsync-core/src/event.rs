@@ -76,6 +76,13 @@ pub enum Event<'a> {
     Cleaned(&'a [u8]),
     /// What arguments name is not there, and would be deleted at the destination; told by [`Sync::list`](crate::Sync::list).
     Missing(&'a [u8]),
+    /// A filter rule leaves out a file of the source; told only if [`hidden`](crate::Options::hidden) asks for it.
+    Hidden {
+        /// Its path.
+        path: &'a [u8],
+        /// Whether it is a directory, all of which is left out.
+        directory: bool,
+    },
     /// A symbolic link was left out that leads out of the transfer.
     UnsafeLink {
         /// Its path.

@@ -195,6 +195,8 @@ pub struct Options {
     pub digests: bool,
     /// Tell what the delta algorithm finds: [`Event::Searched`](crate::Event::Searched).
     pub searches: bool,
+    /// Tell what a filter rule leaves out: [`Event::Hidden`](crate::Event::Hidden).
+    pub hidden: bool,
     /// Tell how far it has come: [`Event::Progress`](crate::Event::Progress).
     pub progress: bool,
     /// Tell where in the source each file is: [`Item::origin`](crate::Item::origin).

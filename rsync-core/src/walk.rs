@@ -245,7 +245,14 @@ impl<'a, 'o> Walker<'a, 'o> {
         let open = |d_type| {
             d_type == libc::DT_UNKNOWN || d_type == libc::DT_LNK && self.run.options.follows_links()
         };
-        let hidden = |name, d_type| !open(d_type) && shown.hides(name, d_type == libc::DT_DIR);
+        let hidden = |name, d_type| {
+            let directory = d_type == libc::DT_DIR;
+            let hidden = !open(d_type) && shown.hides(name, directory);
+            if hidden {
+                self.hidden(&shown.place(), name, directory);
+            }
+            hidden
+        };
         let names: Vec<_> = names
             .iter()
             .filter(|(name, d_type)| !hidden(name, *d_type))
@@ -302,7 +309,9 @@ impl<'a, 'o> Walker<'a, 'o> {
                 }
             }
             let known = *d_type != libc::DT_UNKNOWN && !(*d_type == libc::DT_LNK && follows);
-            if !known && reading.hides(part, name, attributes.kind == Kind::Directory) {
+            let directory = attributes.kind == Kind::Directory;
+            if !known && reading.hides(part, name, directory) {
+                self.hidden(&reading.place(part), name, directory);
                 continue;
             }
             if self.run.options.mount_points == MountPoints::Omit
@@ -319,6 +328,16 @@ impl<'a, 'o> Walker<'a, 'o> {
             reading.list.push(name, attributes, part, &link);
             let absolute = reading.absolute(part);
             reading.list.describe(Extent::Whole, absolute, followed);
+        }
+    }
+
+    /// Tells that a filter rule leaves something out, if that is wanted.
+    fn hidden(&self, place: &[u8], name: &[u8], directory: bool) {
+        if self.run.options.hidden {
+            self.run.event(Event::Hidden {
+                path: &join(place, name),
+                directory,
+            });
         }
     }
 

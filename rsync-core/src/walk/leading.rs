@@ -83,7 +83,9 @@ impl Walker<'_, '_> {
                     ..part
                 };
                 if extent == Extent::Whole {
-                    if part.hides(&name, attributes.kind == Kind::Directory) {
+                    let directory = attributes.kind == Kind::Directory;
+                    if part.hides(&name, directory) {
+                        self.hidden(&part.place(), &name, directory);
                         return;
                     }
                     if self.is_destination(&attributes) {

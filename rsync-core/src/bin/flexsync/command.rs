@@ -8,7 +8,7 @@ use crate::levels::{self, Levels, Refused};
 use crate::progress::Shown;
 use crate::switches::{SWITCHES, Switch};
 use crate::values::{self, Checksums};
-use crate::{filters, owners, refused};
+use crate::{explain, filters, owners, refused};
 use clap::builder::ValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -35,6 +35,10 @@ pub(crate) struct Command {
     pub(crate) progress: bool,
     /// How a file is shown, if files are.
     pub(crate) format: Option<Format>,
+    /// Whether events are shown for programs.
+    pub(crate) json: bool,
+    /// A file of which it is to be said why it would be transferred.
+    pub(crate) explain: Option<OsString>,
     /// A file that is told what was done.
     pub(crate) log_file: Option<OsString>,
     /// How a file is shown there, if files are.
@@ -103,7 +107,8 @@ impl Command {
 
     /// How it is shown how far it has come.
     pub(crate) fn shown_progress(&self) -> Shown {
-        Shown::new(self.info.of("PROGRESS"), self.quiet)
+        let quiet = self.quiet || self.json || self.explain.is_some();
+        Shown::new(self.info.of("PROGRESS"), quiet)
     }
 
     fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
@@ -151,6 +156,8 @@ impl Command {
             format: matches.get_one("out-format").cloned(),
             log_file: matches.get_one("log-file").cloned(),
             log_format: log_format(matches),
+            json: false,
+            explain: matches.get_one("explain").cloned(),
             itemized: 0,
             delete_when: Vec::new(),
             backup: false,
@@ -252,9 +259,13 @@ impl Command {
         command.options.origins = needs(Format::needs_origins);
         let format = command.format.as_ref();
         command.options.progress = command.shown_progress() != Shown::Nothing;
+        command.options.progress |= command.json && command.info.of("PROGRESS") > 0;
         command.options.searches = command.debug.deltasum > 1;
         command.options.unchanged =
             format::wants_unchanged(format, command.itemized, command.info.of("NAME"));
+        if command.explain.is_some() {
+            explain::prepare(&mut command.options);
+        }
         if command.options.delete && !command.options.recursive && !command.options.dirs {
             return Err(usage(
                 "--delete does not work without --recursive (-r) or --dirs (-d): add one of them, or -a",
@@ -534,6 +545,8 @@ pub(crate) fn parser() -> clap::Command {
                 .help("Append what is done to FILE, line by line with the time"),
             value("log-file-format", "FORMAT", ValueParser::new(OutFormat))
                 .help("Show files in the --log-file as FORMAT says, as with --out-format; not at all if it is empty"),
+            value("explain", "FILE", clap::value_parser!(OsString))
+                .help("Say why FILE, as it is called in SRC or below DST, would be transferred or would not be, and change nothing"),
             value("backup-dir", "DIR", clap::value_parser!(OsString))
                 .help("Keep backups in DIR (below DST, unless it begins with a slash) and not beside the files; implies --backup"),
             value("suffix", "SUFFIX", clap::value_parser!(OsString))

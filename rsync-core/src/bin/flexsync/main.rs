@@ -6,8 +6,10 @@
 
 mod command;
 mod debug;
+mod explain;
 mod filters;
 mod format;
+mod json;
 mod levels;
 mod log;
 mod owners;
@@ -88,14 +90,13 @@ fn run(command: &Command) -> Result<ExitCode, Refusal> {
     let stats = match result {
         Ok(stats) => stats,
         Err(error) => {
-            reporter.error(format_args!("{error}"));
-            reporter.flush();
+            reporter.refused(&error);
             return Ok(error.exit_status().into());
         }
     };
     reporter.finish(&stats, handle.stats(), handle.choice(), seconds);
     if let Some(path) = &command.stats_json {
-        let json = report::json(&stats, handle.stats(), handle.choice(), seconds);
+        let json = report::figures_json(&stats, handle.stats(), handle.choice(), seconds);
         write_file(&handle, path.as_bytes(), json).map_err(|errno| Refusal {
             status: exit::FILE_IO,
             message: format!(
@@ -105,7 +106,7 @@ fn run(command: &Command) -> Result<ExitCode, Refusal> {
         })?;
     }
     let status = status(&stats, &mut reporter);
-    reporter.flush();
+    reporter.end(&stats, status);
     Ok(status.into())
 }
 

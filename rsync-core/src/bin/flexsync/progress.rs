@@ -9,7 +9,7 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 /// How often all of it is shown at most.
-const INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 
 /// The parts of a bar.
 const PARTS: u64 = 1000;
@@ -114,6 +114,11 @@ impl Follower {
             Some(bar) => bar.suspend(f),
             None => f(),
         }
+    }
+
+    /// How far it has come.
+    pub(crate) fn last(&self) -> Progress {
+        self.last
     }
 
     pub(crate) fn has_bar(&self) -> bool {

@@ -4,10 +4,12 @@
 
 use crate::command::Command;
 use crate::debug::Debug;
+use crate::explain::Explainer;
 use crate::format::Format;
+use crate::json;
 use crate::levels::Levels;
 use crate::log::Log;
-use crate::progress::Follower;
+use crate::progress::{Follower, INTERVAL};
 use crate::shown::{Permissions, number, rounded, time};
 use libflexsc::backend::Choice;
 use rsync_core::escape::Escaped;
@@ -17,6 +19,8 @@ use rsync_core::list::{Attributes, Kind};
 use rsync_core::stats::Count;
 use rsync_core::{Event, Observer, Stats};
 use std::io::{self, BufWriter, StdoutLock, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::Instant;
 
 /// Prints events and figures. That the reader of the output has gone does not stop the synchronisation.
 pub(crate) struct Reporter {
@@ -35,6 +39,9 @@ pub(crate) struct Reporter {
     debug: Debug,
     dry_run: bool,
     log: Option<Log>,
+    json: bool,
+    explainer: Option<Explainer>,
+    progress_told: Option<Instant>,
 }
 
 impl Reporter {
@@ -45,7 +52,7 @@ impl Reporter {
             human: command.human,
             progress: Follower::new(command.shown_progress(), command.human),
             named: command.info.of("NAME") > 0 || command.format.is_some(),
-            quiet: command.quiet,
+            quiet: command.quiet || command.json || command.explain.is_some(),
             list_only: command.list_only,
             atimes: command.options.atimes,
             backup_dir: command
@@ -57,6 +64,12 @@ impl Reporter {
             debug: command.debug,
             dry_run: command.options.dry_run,
             log: None,
+            json: command.json,
+            explainer: command
+                .explain
+                .as_ref()
+                .map(|path| Explainer::new(path.as_bytes(), &command.options)),
+            progress_told: None,
         };
         if let Some(path) = &command.log_file {
             match Log::open(path, command.log_format.clone()) {
@@ -124,6 +137,37 @@ impl Reporter {
         if let Some(log) = &mut self.log {
             log.flush();
         }
+    }
+
+    /// Says that nothing was done, and why.
+    pub(crate) fn refused(&mut self, error: &rsync_core::Error) {
+        self.error(format_args!("{error}"));
+        if self.json {
+            self.object(&json::refused(&error.to_string(), error.exit_status()));
+        }
+        self.flush();
+    }
+
+    /// Says what all came to.
+    pub(crate) fn end(&mut self, stats: &Stats, status: u8) {
+        if let Some(explainer) = self.explainer.take() {
+            for line in explainer.finish() {
+                let _ = writeln!(self.out, "{line}");
+            }
+        } else if self.json {
+            if self.info.of("PROGRESS") > 0 {
+                let last = json::event(&Event::Progress(self.progress.last()));
+                self.object(&last.unwrap_or_default());
+            }
+            self.object(&json::end(stats, status));
+        }
+        self.flush();
+    }
+
+    /// Shows an object at once: a program may wait for it.
+    fn object(&mut self, object: &serde_json::Value) {
+        let _ = writeln!(self.out, "{object}");
+        self.flush();
     }
 
     /// Adds to the log.
@@ -197,6 +241,20 @@ impl Reporter {
             let text = self.progress.transferred(item.attributes.size);
             self.text(text);
         }
+    }
+
+    /// Whether an event is to be told to a program by now.
+    fn is_due(&mut self, event: &Event<'_>) -> bool {
+        if !matches!(event, Event::Progress(_)) {
+            return true;
+        }
+        let due = self
+            .progress_told
+            .is_none_or(|told| told.elapsed() >= INTERVAL);
+        if due {
+            self.progress_told = Some(Instant::now());
+        }
+        due
     }
 
     fn deleted(&mut self, path: &[u8], directory: bool) {
@@ -330,6 +388,13 @@ impl Reporter {
 
 impl Observer for Reporter {
     fn event(&mut self, event: Event<'_>) {
+        if let Some(explainer) = &mut self.explainer {
+            explainer.event(&event);
+        } else if self.json && self.is_due(&event) {
+            if let Some(object) = json::event(&event) {
+                self.object(&object);
+            }
+        }
         match event {
             Event::Failed(failure) => self.error(format_args!("{failure}")),
             Event::DeletionSuppressed => {
@@ -466,7 +531,7 @@ impl std::fmt::Display for Kinds<'_> {
 }
 
 /// The figures as one JSON object on a line.
-pub(crate) fn json(
+pub(crate) fn figures_json(
     stats: &Stats,
     backend: libflexsc::Stats,
     choice: &Choice,

@@ -16,6 +16,26 @@ As rsync's: 0 all was done, 1 wrong usage, 3 a path cannot be used as it is mean
 written, 20 it was stopped by a signal, 23 some files could not be dealt with, 24 some files
 of the source have vanished meanwhile, 25 \fB\-\-max\-delete\fR has stopped deletions. What could not be dealt with is named
 on the standard error, with its cause.
+.SH JSON
+With \fB\-\-json\fR each line of the standard output is an object. Its "event" says what it is about, "path" which file, below DST
+except for failures; a name that is not UTF\-8 is in "path_hex" instead, as hexadecimal digits, and so are other names.
+.TP
+\fBitem\fR
+Something was done about a file: "update" is transferred, made, linked or kept, "differences" is why (new, contents, size, time,
+time_of_transfer, mode, owner, group), "itemized" is \fB\-i\fR's; with "kind", "size", "mode", "uid", "gid", "mtime", "mtime_nsec",
+"sent", "received" and, where there are such, "target", "hard_link" and "digest".
+.TP
+\fBdeleted\fR, \fBleft_alone\fR, \fBskipped\fR, \fBunsafe_link\fR, \fBnot_empty\fR, \fBbacked_up\fR, \fBnot_linked\fR, \fBremoved_source\fR, \fBcleaned\fR, \fBmissing\fR, \fBmade_destination\fR, \fBmade_path\fR, \fBno_alternate\fR
+What the names say, with "directory", "rule", "reason", "to", "target", "made" or "error".
+.TP
+\fBfailed\fR, \fBdeletion_suppressed\fR
+Something failed for a file, with "message"; nothing is deleted for what could not be read.
+.TP
+\fBprogress\fR
+With \fB\-\-progress\fR: "files" and "bytes" that were listed, and whether that is "complete"; "checked" files; bytes "kept" and "moved".
+.TP
+\fBend\fR
+The last one: "exit_status", with "message" if nothing was done, else with the figures.
 .SH ENVIRONMENT
 .TP
 \fBFLEXSC_BACKEND\fR

@@ -21,7 +21,7 @@ fn delete(command: &mut Command, on: bool, when: DeleteWhen) {
     }
 }
 
-pub(crate) const SWITCHES: [Switch; 67] = [
+pub(crate) const SWITCHES: [Switch; 68] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -468,6 +468,12 @@ pub(crate) const SWITCHES: [Switch; 67] = [
             command.options.partial = on;
             command.progress = on;
         },
+    },
+    Switch {
+        name: "json",
+        short: None,
+        help: "Show each event as a JSON object on a line, for programs, and nothing else; with --info=progress also how far it has come",
+        set: |command, on| command.json = on,
     },
     Switch {
         name: "stats",
