@@ -23,7 +23,7 @@ _flexsync() {
 
     case "${cmd}" in
         flexsync)
-            opts="-a -r -d -R -m -l -L -k -K -H -D -p -E -t -O -J -b -g -o -n -v -q -i -c -u -I -W -0 -h -P -f -F -C -B -T -@ -x -V --archive --no-archive --recursive --no-recursive --dirs --no-dirs --relative --no-relative --implied-dirs --no-implied-dirs --prune-empty-dirs --no-prune-empty-dirs --links --no-links --copy-links --no-copy-links --copy-unsafe-links --no-copy-unsafe-links --safe-links --no-safe-links --munge-links --no-munge-links --copy-dirlinks --no-copy-dirlinks --keep-dirlinks --no-keep-dirlinks --hard-links --no-hard-links --no-D --devices --no-devices --specials --no-specials --perms --no-perms --executability --no-executability --times --no-times --omit-dir-times --no-omit-dir-times --omit-link-times --no-omit-link-times --backup --no-backup --group --no-group --owner --no-owner --numeric-ids --no-numeric-ids --dry-run --no-dry-run --verbose --no-verbose --quiet --no-quiet --list-only --no-list-only --itemize-changes --no-itemize-changes --checksum --no-checksum --update --no-update --ignore-times --no-ignore-times --size-only --no-size-only --ignore-non-existing --existing --no-existing --ignore-existing --no-ignore-existing --whole-file --no-whole-file --delete --no-delete --delete-before --no-delete-before --del --delete-during --no-delete-during --delete-delay --no-delete-delay --delete-after --no-delete-after --delete-excluded --no-delete-excluded --force --no-force --ignore-errors --no-ignore-errors --remove-source-files --no-remove-source-files --ignore-missing-args --no-ignore-missing-args --delete-missing-args --no-delete-missing-args --mkpath --no-mkpath --inplace --no-inplace --append --no-append --append-verify --no-append-verify --partial --no-partial --delay-updates --no-delay-updates --fsync --no-fsync --from0 --no-from0 --human-readable --no-human-readable --progress --no-progress --no-P --json --no-json --stats --no-stats --exclude --include --exclude-from --include-from --filter --cvs-exclude --block-size --out-format --log-file --log-file-format --explain --backup-dir --suffix --partial-dir --link-dest --copy-dest --compare-dest --temp-dir --cc --checksum-choice --checksum-seed --chmod --info --debug --files-from --max-size --min-size --max-delete --modify-window --one-file-system --backend --stats-json --help --version"
+            opts="-a -r -d -R -m -l -L -k -K -H -D -p -E -t -O -J -b -g -o -n -v -q -i -c -u -I -W -0 -h -P -f -F -C -B -T -@ -x -V --archive --no-archive --recursive --no-recursive --dirs --no-dirs --relative --no-relative --implied-dirs --no-implied-dirs --prune-empty-dirs --no-prune-empty-dirs --links --no-links --copy-links --no-copy-links --copy-unsafe-links --no-copy-unsafe-links --safe-links --no-safe-links --munge-links --no-munge-links --copy-dirlinks --no-copy-dirlinks --keep-dirlinks --no-keep-dirlinks --hard-links --no-hard-links --no-D --devices --no-devices --specials --no-specials --perms --no-perms --executability --no-executability --times --no-times --omit-dir-times --no-omit-dir-times --omit-link-times --no-omit-link-times --backup --no-backup --group --no-group --owner --no-owner --numeric-ids --no-numeric-ids --dry-run --no-dry-run --verbose --no-verbose --quiet --no-quiet --list-only --no-list-only --itemize-changes --no-itemize-changes --checksum --no-checksum --update --no-update --ignore-times --no-ignore-times --size-only --no-size-only --ignore-non-existing --existing --no-existing --ignore-existing --no-ignore-existing --whole-file --no-whole-file --delete --no-delete --delete-before --no-delete-before --del --delete-during --no-delete-during --delete-delay --no-delete-delay --delete-after --no-delete-after --delete-excluded --no-delete-excluded --force --no-force --ignore-errors --no-ignore-errors --remove-source-files --no-remove-source-files --ignore-missing-args --no-ignore-missing-args --delete-missing-args --no-delete-missing-args --mkpath --no-mkpath --inplace --no-inplace --append --no-append --append-verify --no-append-verify --partial --no-partial --delay-updates --no-delay-updates --fsync --no-fsync --from0 --no-from0 --human-readable --no-human-readable --progress --no-progress --no-P --json --no-json --stats --no-stats --exclude --include --exclude-from --include-from --filter --cvs-exclude --block-size --out-format --log-file --log-file-format --explain --backup-dir --suffix --partial-dir --link-dest --copy-dest --compare-dest --temp-dir --cc --checksum-choice --checksum-seed --chmod --info --debug --files-from --bwlimit --no-bwlimit --time-limit --stop-after --stop-at --timeout --no-timeout --max-size --min-size --max-delete --modify-window --one-file-system --backend --stats-json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -134,6 +134,26 @@ _flexsync() {
                     return 0
                     ;;
                 --files-from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bwlimit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stop-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --time-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stop-at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -24,6 +24,10 @@ complete -c flexsync -l chmod -d 'Change the modes that files are copied with: a
 complete -c flexsync -l info -d 'Show, or with a 0 behind the name do not show, what NAMES say, with commas between them: name, del, skip, stats2, progress2 and more, which help lists' -r
 complete -c flexsync -l debug -d 'Show how it is done: deltasum (figures of the delta algorithm), deltasum2 (with what is found), deltasum3 (with each block\'s checksum), or help' -r
 complete -c flexsync -l files-from -d 'Copy of SRC what FILE names, one a line (- is the standard input); implies -R and -d, and -a does not imply -r' -r
+complete -c flexsync -l bwlimit -d 'Send no more than RATE KiB a second (or M, G and so on), on average; 0 is no limit' -r
+complete -c flexsync -l stop-after -l time-limit -d 'Stop after MINS minutes in good order, with exit status 30; another run completes it' -r
+complete -c flexsync -l stop-at -d 'Stop at TIME, y-m-dTh:m or a part of it like 23:59' -r
+complete -c flexsync -l timeout -d 'Accepted as rsync does: between local trees there is nobody to wait for' -r
 complete -c flexsync -l max-size -d 'Leave files alone that are longer than SIZE bytes (K, M, G, T, P; KB and so on for 1000)' -r
 complete -c flexsync -l min-size -d 'Leave files alone that are shorter than SIZE' -r
 complete -c flexsync -l max-delete -d 'Delete no more than NUM files and directories; exit with 25 if there were more' -r
@@ -168,6 +172,8 @@ complete -c flexsync -l stats -d 'Show figures at the end'
 complete -c flexsync -l no-stats
 complete -c flexsync -s F -d 'Read rules from .rsync-filter in each directory; -FF leaves those files out'
 complete -c flexsync -s C -l cvs-exclude -d 'Leave out what CVS leaves out, .cvsignore in each directory included'
+complete -c flexsync -l no-bwlimit
+complete -c flexsync -l no-timeout
 complete -c flexsync -s x -l one-file-system -d 'Do not go into other file systems below a SRC; -xx leaves out their directories too'
 complete -c flexsync -l help -d 'Show this help'
 complete -c flexsync -s V -l version -d 'Print version'

@@ -31,6 +31,7 @@ pub mod list;
 pub mod matcher;
 mod opened;
 pub mod options;
+mod pace;
 pub mod patch;
 mod progress;
 pub use rsync_rolling as rolling;

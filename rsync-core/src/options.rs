@@ -188,6 +188,8 @@ pub struct Options {
     pub fsync: bool,
     /// Files of filter rules and of names are divided at NUL bytes instead of line ends (`-0`, `--from0`).
     pub from0: bool,
+    /// Send no more than so many bytes a second, on average (`--bwlimit`); 0 for no limit.
+    pub bandwidth: Option<u64>,
     /// Tell of files, too, about which nothing was to be done.
     pub unchanged: bool,
     /// Compute the checksum of each file that is transferred, for [`Item::digest`](crate::Item::digest): by

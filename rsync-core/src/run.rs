@@ -9,6 +9,7 @@ use crate::idmap::{IdMap, group_name, user_name};
 use crate::io::{Held, Io};
 use crate::list::{Attributes, FileId};
 use crate::options::Options;
+use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::stats::Stats;
 use crate::temp::TempNames;
@@ -80,6 +81,7 @@ pub(crate) struct Run<'o> {
     observer: RefCell<&'o mut dyn Observer>,
     stats: RefCell<Stats>,
     progress: Cell<Progress>,
+    pub(crate) pace: Pace,
 }
 
 impl<'o> Run<'o> {
@@ -105,6 +107,7 @@ impl<'o> Run<'o> {
             observer: RefCell::new(observer),
             stats: RefCell::default(),
             progress: Cell::default(),
+            pace: Pace::new(options.bandwidth),
         }
     }
 

@@ -135,7 +135,9 @@ impl Server<'_, '_> {
     }
 
     async fn tell(&self, message: FromSender) {
-        self.run.stats().sent += message.weight();
+        let weight = message.weight();
+        self.run.stats().sent += weight;
+        self.run.pace.keep(&self.run.io.handle, weight).await;
         // Fails only when the receiving side has gone, and then nobody wants the message.
         let _ = self.out.send(message).await;
     }
@@ -203,13 +205,17 @@ impl Server<'_, '_> {
     /// Whether the receiver copies a whole file itself.
     fn copies(&self, source: &Opened) -> bool {
         let (io, options) = (&self.run.io, self.run.options);
-        // Files that the kernel makes up may say that they are empty, and zeros are to be seen. io_uring has no such call: a thread makes it, which
+        // Files that the kernel makes up may say that they are empty, and zeros
+        // or pieces are to be seen. io_uring has no such call: a thread makes it, which
         // a short file is not worth.
         let least = match io.handle.choice().kind {
             Backend::IoUring => CHUNK as u64,
             _ => 1,
         };
-        source.size >= least && !options.sparse && !options.sums_whole_files()
+        source.size >= least
+            && !options.sparse
+            && options.bandwidth.is_none()
+            && !options.sums_whole_files()
     }
 
     /// Sends all of a file from the byte `start` on.

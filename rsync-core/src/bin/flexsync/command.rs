@@ -5,10 +5,11 @@
 use crate::debug::Debug;
 use crate::format::{self, Format};
 use crate::levels::{self, Levels, Refused};
+use crate::limit;
 use crate::progress::Shown;
 use crate::switches::{SWITCHES, Switch};
 use crate::values::{self, Checksums};
-use crate::{explain, filters, owners, refused};
+use crate::{explain, filters, log, owners, refused};
 use clap::builder::ValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -20,6 +21,7 @@ use rsync_core::error::exit;
 use rsync_core::{Alternate, Alternates, Backups, DeleteWhen, MountPoints, Options};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
 
 /// What the user asked for.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(crate) struct Command {
     pub(crate) progress: bool,
     /// How a file is shown, if files are.
     pub(crate) format: Option<Format>,
+    /// How long it may take.
+    pub(crate) time_limit: Option<Duration>,
     /// Whether events are shown for programs.
     pub(crate) json: bool,
     /// A file of which it is to be said why it would be transferred.
@@ -138,6 +142,7 @@ impl Command {
         options.chmod = chmod(matches)?;
         (options.usermap, options.groupmap) =
             owners::maps(matches).map_err(|error| usage(&error))?;
+        options.bandwidth = matches.get_one("bwlimit").copied();
         options.max_size = matches.get_one("max-size").copied();
         options.min_size = matches.get_one("min-size").copied();
         options.max_delete = matches.get_one("max-delete").copied();
@@ -155,7 +160,8 @@ impl Command {
             progress: false,
             format: matches.get_one("out-format").cloned(),
             log_file: matches.get_one("log-file").cloned(),
-            log_format: log_format(matches),
+            log_format: log::format(matches),
+            time_limit: limit::time(matches),
             json: false,
             explain: matches.get_one("explain").cloned(),
             itemized: 0,
@@ -397,15 +403,6 @@ fn chmod(matches: &ArgMatches) -> Result<Chmod, clap::Error> {
     Ok(chmod)
 }
 
-/// How a file is shown in the log, if there is one and it is to name files.
-fn log_format(matches: &ArgMatches) -> Option<Format> {
-    matches.get_one::<OsString>("log-file")?;
-    match matches.get_one::<Format>("log-file-format") {
-        Some(format) => Some(format.clone()).filter(|format| !format.is_empty()),
-        None => Some(Format::itemized()),
-    }
-}
-
 /// What is told: by `-v`, by other options if they were given, and most of all by `--info` or `--debug`.
 fn levels(
     matches: &ArgMatches,
@@ -462,6 +459,15 @@ fn value(name: &'static str, value: &'static str, parser: ValueParser) -> Arg {
         .value_name(value)
         .value_parser(parser)
         .overrides_with(name)
+}
+
+/// An option that takes another back.
+fn off(name: &'static str, other: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .hide(true)
+        .action(ArgAction::SetTrue)
+        .overrides_with_all([name, other])
 }
 
 /// An option that names directories, one each time.
@@ -586,6 +592,18 @@ pub(crate) fn parser() -> clap::Command {
                        deltasum3 (with each block's checksum), or help"),
             value("files-from", "FILE", clap::value_parser!(OsString))
                 .help("Copy of SRC what FILE names, one a line (- is the standard input); implies -R and -d, and -a does not imply -r"),
+            value("bwlimit", "RATE", ValueParser::new(limit::rate))
+                .help("Send no more than RATE KiB a second (or M, G and so on), on average; 0 is no limit"),
+            off("no-bwlimit", "bwlimit"),
+            value("stop-after", "MINS", ValueParser::new(limit::minutes))
+                .visible_alias("time-limit")
+                .help("Stop after MINS minutes in good order, with exit status 30; another run completes it"),
+            value("stop-at", "TIME", ValueParser::new(limit::point))
+                .help("Stop at TIME, y-m-dTh:m or a part of it like 23:59"),
+            value("timeout", "SECONDS", clap::value_parser!(i32).into())
+                .allow_hyphen_values(true)
+                .help("Accepted as rsync does: between local trees there is nobody to wait for"),
+            off("no-timeout", "timeout"),
             value("max-size", "SIZE", ValueParser::new(values::size))
                 .help("Leave files alone that are longer than SIZE bytes (K, M, G, T, P; KB and so on for 1000)"),
             value("min-size", "SIZE", ValueParser::new(values::size))

@@ -4,7 +4,8 @@
 
 use crate::format::Format;
 use crate::shown::{now, time};
-use std::ffi::OsStr;
+use clap::ArgMatches;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
 
@@ -13,6 +14,15 @@ pub(crate) struct Log {
     file: BufWriter<File>,
     /// How a file is shown; none says nothing of files.
     pub(crate) format: Option<Format>,
+}
+
+/// How a file is shown in the log, if there is one and it is to name files.
+pub(crate) fn format(matches: &ArgMatches) -> Option<Format> {
+    matches.get_one::<OsString>("log-file")?;
+    match matches.get_one::<Format>("log-file-format") {
+        Some(format) => Some(format.clone()).filter(|format| !format.is_empty()),
+        None => Some(Format::itemized()),
+    }
 }
 
 impl Log {

@@ -11,6 +11,7 @@ mod filters;
 mod format;
 mod json;
 mod levels;
+mod limit;
 mod log;
 mod owners;
 mod progress;
@@ -24,17 +25,23 @@ mod switches;
 mod values;
 
 use command::Command;
+use futures_util::future::{Either, select};
 use libflexsc::op::{Openat, Write};
 use libflexsc::task::block_on;
 use libflexsc::{At, Backend, Context, Handle, backend};
 use report::Reporter;
 use rsync_core::error::exit;
-use rsync_core::{Stats, Sync};
+use rsync_core::{Error, Stats, Sync};
 use signals::Stopping;
+use std::cell::Cell;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Instant;
+
+/// The exit status when the time is over.
+const TIME_LIMIT: u8 = 30;
 
 /// Entries of the page: enough for what the engine posts at once.
 const ENTRIES: u32 = 1024;
@@ -79,19 +86,38 @@ fn run(command: &Command) -> Result<ExitCode, Refusal> {
         sync = sync.source(source);
     }
     let mut reporter = Reporter::new(command);
+    let late_first = Cell::new(false);
     let result = if command.list_only {
         block_on(&handle, sync.list(&handle, &mut reporter))
     } else {
         reporter.start();
-        let stop = stopping.arrived();
+        let limit = command.time_limit.map(|limit| start + limit);
+        let stop = async {
+            match limit {
+                Some(limit) => {
+                    let late = pin!(handle.sleep_until(limit));
+                    let signal = pin!(stopping.arrived());
+                    late_first.set(matches!(select(signal, late).await, Either::Right(_)));
+                }
+                None => stopping.arrived().await,
+            }
+        };
         block_on(&handle, sync.run_until(&handle, &mut reporter, stop))
     };
     let seconds = start.elapsed().as_secs_f64();
     let stats = match result {
         Ok(stats) => stats,
         Err(error) => {
-            reporter.refused(&error);
-            return Ok(error.exit_status().into());
+            let (message, status) = match error {
+                Error::Stopped if late_first.get() => (
+                    "stopped before the end, since its time is over: run again to complete it"
+                        .to_owned(),
+                    TIME_LIMIT,
+                ),
+                error => (error.to_string(), error.exit_status()),
+            };
+            reporter.refused(&message, status);
+            return Ok(status.into());
         }
     };
     reporter.finish(&stats, handle.stats(), handle.choice(), seconds);

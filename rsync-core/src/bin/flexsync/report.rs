@@ -140,10 +140,10 @@ impl Reporter {
     }
 
     /// Says that nothing was done, and why.
-    pub(crate) fn refused(&mut self, error: &rsync_core::Error) {
-        self.error(format_args!("{error}"));
+    pub(crate) fn refused(&mut self, message: &str, status: u8) {
+        self.error(format_args!("{message}"));
         if self.json {
-            self.object(&json::refused(&error.to_string(), error.exit_status()));
+            self.object(&json::refused(message, status));
         }
         self.flush();
     }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const MORE: &str = r#".SH "EXIT STATUS"
 As rsync's: 0 all was done, 1 wrong usage, 3 a path cannot be used as it is meant, 4 rsync can do it and flexsync cannot yet,
 11 the destination cannot be made, or a file that an option names cannot be read or
-written, 20 it was stopped by a signal, 23 some files could not be dealt with, 24 some files
+written, 20 it was stopped by a signal, 30 its time was over (\fB\-\-stop\-after\fR), 23 some files could not be dealt with, 24 some files
 of the source have vanished meanwhile, 25 \fB\-\-max\-delete\fR has stopped deletions. What could not be dealt with is named
 on the standard error, with its cause.
 .SH JSON

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! How fast and how long: `--bwlimit`, `--timeout`, `--stop-after`, `--stop-at`.
+
+mod common;
+
+use common::{BACKENDS, Scratch, flexsync, rsync};
+use std::time::{Duration, Instant};
+
+#[test]
+fn values_are_taken_and_refused_as_by_rsync() {
+    let scratch = Scratch::new();
+    scratch.write("src/file", "x");
+    let values = [
+        "--bwlimit=100",
+        "--bwlimit=1.5m",
+        "--bwlimit=0",
+        "--bwlimit=",
+        "--bwlimit=x",
+        "--bwlimit=100b",
+        "--bwlimit=600b",
+        "--no-bwlimit",
+        "--timeout=10",
+        "--timeout=0",
+        "--timeout=-1",
+        "--timeout=x",
+        "--no-timeout",
+        "--stop-after=1",
+        "--time-limit=1",
+        "--stop-after=0",
+        "--stop-after=-1",
+        "--stop-after=x",
+        "--stop-at=2130-01-01T00:00",
+        "--stop-at=2130/1/1",
+        "--stop-at=23:59",
+        "--stop-at=:59",
+        "--stop-at=31",
+        "--stop-at=1-30",
+        "--stop-at=2020-01-01T00:00",
+        "--stop-at=x",
+        "--stop-at=25:00",
+    ];
+    for value in values {
+        let arguments = ["-a", value, "src/", "dst"];
+        let Some(theirs) = rsync(scratch.path(), &arguments) else {
+            return;
+        };
+        let mine = flexsync(scratch.path(), "direct", &arguments);
+        assert_eq!(mine.status, theirs.status, "{value} {mine:?}");
+    }
+}
+
+#[test]
+fn a_rate_takes_its_time() {
+    for &backend in BACKENDS.iter() {
+        let scratch = Scratch::new();
+        scratch.write("src/a", vec![1; 200_000]);
+        scratch.write("src/b", vec![2; 200_000]);
+        let start = Instant::now();
+        let arguments = ["-a", "--bwlimit=800", "src/", "dst"];
+        flexsync(scratch.path(), backend, &arguments).expect(0);
+        assert!(start.elapsed() >= Duration::from_millis(488), "{backend}");
+    }
+}
