@@ -92,6 +92,8 @@ complete -c flexsync -s g -l group -d 'Keep groups: any for the superuser, else 
 complete -c flexsync -l no-group
 complete -c flexsync -s o -l owner -d 'Keep owners (superuser only)'
 complete -c flexsync -l no-owner
+complete -c flexsync -l super -d 'Try what only the superuser may do: owners, any groups, devices, extended attributes of all kinds; --no-super does not, and is for the superuser'
+complete -c flexsync -l no-super
 complete -c flexsync -l numeric-ids -d 'Owners and groups have no names for --usermap and --groupmap; between local trees they are always copied as numbers'
 complete -c flexsync -l no-numeric-ids
 complete -c flexsync -s n -l dry-run -d 'Change nothing, show what would be done'

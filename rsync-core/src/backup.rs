@@ -205,9 +205,9 @@ impl Side<'_, '_> {
 
     /// The owner and group of `model` that differ from those of what was `made`, as far as they may be given.
     fn given(&self, model: &Attributes, made: &Attributes) -> (Option<u32>, Option<u32>) {
-        let identity = &self.run.options.identity;
-        let uid = identity.is_root() && model.uid != made.uid;
-        let gid = identity.may_give(model.gid) && model.gid != made.gid;
+        let options = self.run.options;
+        let uid = options.acts_as_root() && model.uid != made.uid;
+        let gid = options.identity.may_give(model.gid) && model.gid != made.gid;
         (uid.then_some(model.uid), gid.then_some(model.gid))
     }
 

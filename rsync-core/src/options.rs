@@ -79,6 +79,9 @@ pub struct Options {
     /// Owners and groups have no names for [`usermap`](Self::usermap) and [`groupmap`](Self::groupmap) (`--numeric-ids`).
     /// They are always copied as numbers.
     pub numeric_ids: bool,
+    /// Whether the receiving side does what only the superuser may (`--super`): give owners and any groups, make devices, keep
+    /// extended attributes that are not those of users. `None` if it does so for the superuser.
+    pub super_user: Option<bool>,
     /// Change nothing, only say what would be done (`-n`).
     pub dry_run: bool,
     /// Leave files alone that are newer at the destination (`-u`).
@@ -288,10 +291,20 @@ impl Options {
         match kind {
             Kind::Regular => true,
             Kind::Symlink => self.links,
-            Kind::CharDevice | Kind::BlockDevice => self.devices && self.identity.is_root(),
+            Kind::CharDevice | Kind::BlockDevice => self.devices && self.acts_as_root(),
             Kind::Fifo | Kind::Socket => self.specials,
             Kind::Directory | Kind::Other => false,
         }
+    }
+
+    /// Whether what only the superuser may do is tried.
+    pub(crate) fn acts_as_root(&self) -> bool {
+        self.super_user.unwrap_or_else(|| self.identity.is_root())
+    }
+
+    /// Whether files are given to `group`, if it is to be kept.
+    pub(crate) fn gives(&self, group: u32) -> bool {
+        self.acts_as_root() || self.identity.is_member(group)
     }
 
     /// Whether a file may have other names in the file list which are to be names of it at the destination, too.
@@ -439,7 +452,11 @@ impl Identity {
 
     /// Whether files may be given to `group`.
     pub fn may_give(&self, group: u32) -> bool {
-        self.is_root() || self.gid == group || self.groups.contains(&group)
+        self.is_root() || self.is_member(group)
+    }
+
+    fn is_member(&self, group: u32) -> bool {
+        self.gid == group || self.groups.contains(&group)
     }
 }
 

@@ -142,10 +142,9 @@ impl Side<'_, '_> {
         gid: Option<u32>,
     ) -> (Option<u32>, Option<u32>) {
         let options = self.run.options;
-        let identity = &options.identity;
         let (want_uid, want_gid) = self.run.owner(want);
-        let give_uid = options.owner && identity.is_root() && want_uid != uid;
-        let give_gid = options.group && identity.may_give(want_gid) && gid != Some(want_gid);
+        let give_uid = options.owner && options.acts_as_root() && want_uid != uid;
+        let give_gid = options.group && options.gives(want_gid) && gid != Some(want_gid);
         (give_uid.then_some(want_uid), give_gid.then_some(want_gid))
     }
 

@@ -98,7 +98,7 @@ fn takes_part(name: &CStr, options: &Options, origin: Origin, rules: Option<&Fil
     let own = name.starts_with(b"user.rsync.%");
     let hidden = own && sender && !options.special_xattrs;
     let decided = rules.and_then(|rules| rules.keeps_xattr(name, sender));
-    let allowed = decided.unwrap_or_else(|| match options.identity.is_root() {
+    let allowed = decided.unwrap_or_else(|| match options.acts_as_root() {
         true => !name.starts_with(b"system."),
         false => name.starts_with(b"user."),
     });

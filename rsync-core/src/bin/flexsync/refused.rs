@@ -45,7 +45,6 @@ const OPTIONS: &[&str] = &[
     "--skip-compress",
     "--sockopts",
     "--stderr",
-    "--super",
     "--trust-sender",
     "--write-batch",
     "--write-devices",

@@ -21,7 +21,7 @@ fn delete(command: &mut Command, on: bool, when: DeleteWhen) {
     }
 }
 
-pub(crate) const SWITCHES: [Switch; 68] = [
+pub(crate) const SWITCHES: [Switch; 69] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -223,6 +223,12 @@ pub(crate) const SWITCHES: [Switch; 68] = [
         short: Some('o'),
         help: "Keep owners (superuser only)",
         set: |command, on| command.options.owner = on,
+    },
+    Switch {
+        name: "super",
+        short: None,
+        help: "Try what only the superuser may do: owners, any groups, devices, extended attributes of all kinds; --no-super does not, and is for the superuser",
+        set: |command, on| command.options.super_user = Some(on),
     },
     Switch {
         name: "numeric-ids",
