@@ -58,7 +58,8 @@ impl<'a, 'o> Generator<'a, 'o> {
         loop {
             if ended {
                 // Nobody bounds them when all are known at once.
-                let room = self.side.run.limits.directories - directories.len();
+                let room = self.side.run.limits.directories;
+                let room = room.saturating_sub(directories.len());
                 let next = waiting.drain(..room.min(waiting.len()));
                 directories.extend(next.map(|(target, listing)| self.begin(target, listing)));
             }

@@ -233,8 +233,10 @@ impl Options {
 pub enum DeleteWhen {
     /// While files are transferred, in each directory when its turn comes (`--delete-during`, `--del`). The sender has then
     /// listed at least a thousand files more: what cannot be read among those stops it, and so does all that comes
-    /// later. With [`keep_dirlinks`](Options::keep_dirlinks) or [`no_implied_dirs`](Options::no_implied_dirs) it is the same as
-    /// [`Delay`](Self::Delay), since a symbolic link may yet lead to what would be deleted.
+    /// later. It is the same as [`Delay`](Self::Delay) where what would be deleted may yet be of use: with
+    /// [`keep_dirlinks`](Options::keep_dirlinks) and [`no_implied_dirs`](Options::no_implied_dirs), since a symbolic link may lead to
+    /// it, with [`backup`](Options::backup), [`alternates`](Options::alternates), [`temp_dir`](Options::temp_dir), and a
+    /// [`partial_dir`](Options::partial_dir) that begins with a slash, since all of those may be in the destination.
     #[default]
     During,
     /// Before anything is transferred (`--delete-before`). Memory then grows with the file list.
@@ -322,9 +324,15 @@ impl Options {
 
     /// When something is deleted, if anything is.
     pub(crate) fn deletes(&self) -> Option<DeleteWhen> {
-        let follows = self.keep_dirlinks || self.no_implied_dirs;
+        let holding = self.holding_dir();
+        let in_use = self.keep_dirlinks
+            || self.no_implied_dirs
+            || self.backup.is_some()
+            || self.alternates.is_some()
+            || self.temp_dir.is_some()
+            || holding.is_some_and(|dir| dir.starts_with(b"/"));
         let when = match self.delete_when {
-            DeleteWhen::During if follows => DeleteWhen::Delay,
+            DeleteWhen::During if in_use => DeleteWhen::Delay,
             when => when,
         };
         self.delete.then_some(when)

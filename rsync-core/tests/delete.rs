@@ -210,3 +210,27 @@ fn more_directories_than_can_be_open_are_cleaned_before_all_else() {
         );
     }
 }
+
+#[test]
+fn what_is_in_use_is_deleted_last() {
+    for options in ["--link-dest=extra", "--copy-dest=extra", "--temp-dir=extra"] {
+        for &backend in BACKENDS.iter() {
+            let scratch = Scratch::new();
+            for number in 0..50 {
+                scratch.write(&format!("src/{number}/file"), "contents");
+                scratch.write(&format!("dst/extra/{number}/file"), "contents");
+            }
+            common::date(scratch.path(), 1_000_000_000);
+            let arguments = ["-a", "--delete", options, "--stats", "src/", "dst"];
+            let run = flexsync(scratch.path(), backend, &arguments).expect(0);
+            let transferred = run.figure("Number of regular files transferred");
+            let found = options != "--temp-dir=extra";
+            assert_eq!(transferred, if found { 0 } else { 50 }, "{options}");
+            assert_same(
+                &snapshot(&scratch.join("src"), Times::Compare),
+                &snapshot(&scratch.join("dst"), Times::Compare),
+                options,
+            );
+        }
+    }
+}
