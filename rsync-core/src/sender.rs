@@ -245,7 +245,7 @@ impl Server<'_, '_> {
         };
         if start == source.size && self.run.options.atimes {
             // To look whether there is something all the same would change the time of last access.
-            return match self.has_changed(source).await? {
+            return match source.has_changed(io).await? {
                 true => Ok(End::Changed.into()),
                 false => Ok(complete(Vec::new(), sum)),
             };

@@ -112,6 +112,8 @@ impl Output<'_, '_> {
 
     fn copied(&mut self, count: u64) {
         self.at += count;
-        self.side.run.stats().matching.literal += count;
+        let run = self.side.run;
+        run.stats().matching.literal += count;
+        run.advance(|progress| progress.moved += count);
     }
 }
