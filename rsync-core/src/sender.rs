@@ -205,17 +205,16 @@ impl Server<'_, '_> {
     /// Whether the receiver copies a whole file itself.
     fn copies(&self, source: &Opened) -> bool {
         let (io, options) = (&self.run.io, self.run.options);
-        // Files that the kernel makes up may say that they are empty, and zeros
-        // or pieces are to be seen. io_uring has no such call: a thread makes it, which
+        // Files that the kernel makes up may say that they are empty. io_uring has no such call: a thread makes it, which
         // a short file is not worth.
         let least = match io.handle.choice().kind {
             Backend::IoUring => CHUNK as u64,
             _ => 1,
         };
-        source.size >= least
-            && !options.sparse
-            && options.bandwidth.is_none()
-            && !options.sums_whole_files()
+        // What is to be slow goes in small messages, and what is to have holes is looked at.
+        let looked_at = options.sparse || options.sums_whole_files();
+        let slow = options.bandwidth.is_some_and(|rate| rate > 0);
+        source.size >= least && !looked_at && !slow
     }
 
     /// Sends all of a file from the byte `start` on.
