@@ -462,7 +462,10 @@ impl<'a, 'o> Output<'a, 'o> {
         // A failure here is reported; the contents are good and stay.
         let want_xattrs = self.transfer.list.xattrs_of(name);
         let xattrs = side.xattr_changes(Whose::Open(&file), want_xattrs, &path);
-        let xattrs = xattrs.await;
+        let mut xattrs = xattrs.await;
+        if changes.owner() {
+            xattrs.renew(want_xattrs);
+        }
         let well = side.set_open(&file, changes, &xattrs, &path).await;
         let synced = match options.fsync {
             true => side.run.io.handle.submit(Fsync::new(file.fd())).await,

@@ -8,7 +8,8 @@
 
 use crate::error::Action;
 use crate::filter::FilterList;
-use crate::io::{Held, Io, c_name};
+use crate::io::{Held, Io, SOURCE, c_name};
+use crate::list::Kind;
 use crate::options::Options;
 use crate::run::Run;
 use crate::side::Side;
@@ -280,7 +281,12 @@ impl Side<'_, '_> {
         let file = match whose {
             Whose::Open(file) => file,
             Whose::Named(dir, name) => {
-                opened = io.open(dir.at(), name, crate::io::SOURCE, 0).await?;
+                // To open a device can mean anything.
+                match io.stat(dir.at(), name).await?.kind {
+                    Kind::Regular | Kind::Directory => {}
+                    _ => return Err(Errno::EACCES),
+                }
+                opened = io.open(dir.at(), name, SOURCE, 0).await?;
                 &opened
             }
         };

@@ -260,6 +260,19 @@ fn capabilities_survive_what_takes_them_away() {
     ] {
         does_as_rsync(prepare, &[options, &["src/", "dst"]].concat());
     }
+    // Nothing is written, so that only the change of owner takes them away.
+    let scratch = Scratch::new();
+    prepare(&scratch);
+    let arguments = ["-aXI", "--inplace", "--no-W", "src/", "dst"];
+    flexsync(scratch.path(), "direct", &arguments).expect(0);
+    for name in ["same", "longer", "mode"] {
+        let xattrs = xattr::read(&scratch.join("dst").join(name));
+        assert_eq!(
+            xattrs.get("security.capability").map(Vec::len),
+            Some(CAPABILITY.len()),
+            "{name}"
+        );
+    }
 }
 
 fn give(path: &Path) {
