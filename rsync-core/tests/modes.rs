@@ -153,5 +153,6 @@ fn a_new_file_takes_nine_calls() {
         return;
     };
     // To be looked at and read: statx, openat, copy_file_range, statx, close. To be made: openat, utimensat, close, renameat2.
-    assert_eq!((many - few) / 500, 9, "{few} and {many} calls");
+    let each = (many - few) as f64 / 500.0;
+    assert!((each - 9.0).abs() < 0.2, "{few} and {many} calls");
 }
