@@ -124,9 +124,9 @@ complete -c flexsync -l delete -d 'Delete what the source\'s directories do not 
 complete -c flexsync -l no-delete
 complete -c flexsync -l delete-before -d '--delete, before anything is transferred'
 complete -c flexsync -l no-delete-before
-complete -c flexsync -l delete-during -l del -d '--delete, while files are transferred (the default)'
+complete -c flexsync -l delete-during -l del -d '--delete, while files are transferred: a read error that comes later stops only what comes later'
 complete -c flexsync -l no-delete-during
-complete -c flexsync -l delete-delay -d '--delete, after all transfers, what is found meanwhile'
+complete -c flexsync -l delete-delay -d '--delete, after all transfers, what is found meanwhile (the default)'
 complete -c flexsync -l no-delete-delay
 complete -c flexsync -l delete-after -d '--delete, after all transfers, what is found then'
 complete -c flexsync -l no-delete-after

@@ -237,11 +237,12 @@ pub enum DeleteWhen {
     /// [`keep_dirlinks`](Options::keep_dirlinks) and [`no_implied_dirs`](Options::no_implied_dirs), since a symbolic link may lead to
     /// it, with [`backup`](Options::backup), [`alternates`](Options::alternates), [`temp_dir`](Options::temp_dir), and a
     /// [`partial_dir`](Options::partial_dir) that begins with a slash, since all of those may be in the destination.
-    #[default]
     During,
     /// Before anything is transferred (`--delete-before`). Memory then grows with the file list.
     Before,
-    /// After all transfers, of what was there when each directory's turn came (`--delete-delay`).
+    /// After all transfers, of what was there when each directory's turn came (`--delete-delay`). As with
+    /// [`Before`](Self::Before) and [`After`](Self::After), nothing is deleted when any of the source could not be read.
+    #[default]
     Delay,
     /// After all transfers, of what is there then; files of filter rules that were transferred count (`--delete-after`). Memory
     /// then grows with the file list.

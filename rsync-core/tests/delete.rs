@@ -111,7 +111,7 @@ fn before_and_after_delete_in_the_order_of_rsync() {
 
 #[test]
 fn each_directory_is_cleaned_in_the_order_of_rsync_meanwhile() {
-    for (seed, options) in (9100..).zip([["--delete"], ["--del"], ["--delete-during"]]) {
+    for (seed, options) in (9100..).zip([["--del"], ["--delete-during"]]) {
         for &backend in BACKENDS.iter() {
             let Some((scratch, mine, theirs)) = both(backend, seed, &options) else {
                 return;

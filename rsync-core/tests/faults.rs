@@ -193,6 +193,32 @@ fn an_unreadable_directory_suppresses_all_deletion() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_read_after_thousands_of_files_suppresses_all_deletion() {
+    let scratch = tree();
+    for number in 0..2500 {
+        scratch.write(&format!("src/a/{number}"), "");
+    }
+    scratch.write("src/z/secret", "secret");
+    scratch.write("dst/a/extra", "extra");
+    for name in ["dst", "dst/a"] {
+        give_to_nobody(&scratch.join(name));
+    }
+    fs::set_permissions(scratch.join("src/z"), Permissions::from_mode(0o000)).unwrap();
+    for when in [
+        "--delete",
+        "--delete-before",
+        "--delete-delay",
+        "--delete-after",
+    ] {
+        let Some(run) = as_nobody(&scratch, &["-rlt", when, "src/", "dst"]) else {
+            return;
+        };
+        run.expect(23);
+        assert!(scratch.join("dst/a/extra").exists(), "{when}");
+    }
+}
+
+#[test]
 fn a_directory_without_rights_is_filled_and_gets_its_mode_in_the_end() {
     let scratch = tree();
     for name in ["src", "src/sub", "src/sub/inner", "src/file"] {

@@ -338,13 +338,13 @@ pub(crate) const SWITCHES: [Switch; 69] = [
     Switch {
         name: "delete-during",
         short: None,
-        help: "--delete, while files are transferred (the default)",
+        help: "--delete, while files are transferred: a read error that comes later stops only what comes later",
         set: |command, on| delete(command, on, DeleteWhen::During),
     },
     Switch {
         name: "delete-delay",
         short: None,
-        help: "--delete, after all transfers, what is found meanwhile",
+        help: "--delete, after all transfers, what is found meanwhile (the default)",
         set: |command, on| delete(command, on, DeleteWhen::Delay),
     },
     Switch {
