@@ -214,7 +214,9 @@ impl Server<'_, '_> {
         // What is to be slow goes in small messages, and what is to have holes is looked at.
         let looked_at = options.sparse || options.sums_whole_files();
         let slow = options.bandwidth.is_some_and(|rate| rate > 0);
-        source.size >= least && !looked_at && !slow
+        // A piece under way cannot be called back, and would change the time of a part that is kept.
+        let kept = options.keeps_partial();
+        source.size >= least && !looked_at && !slow && !kept
     }
 
     /// Sends all of a file from the byte `start` on.

@@ -18,7 +18,7 @@ fn length(backend: &str) -> usize {
     if backend == "direct" {
         192 << 20
     } else {
-        24 << 20
+        96 << 20
     }
 }
 
@@ -153,7 +153,8 @@ fn stopped(scratch: &Scratch, backend: &str, options: &[&str]) -> Run {
         let child = start(scratch, backend, &arguments);
         let seen = |path| fs::metadata(path).map_or(0, |found| found.len() as usize);
         let mut met = 0;
-        while met < 1 << 20 {
+        // More than the piece that is under way, which does not count yet.
+        while met < 4 << 20 {
             match temporary(&child, &scratch.join("dst"), &[]) {
                 Some(path) => met = seen(path),
                 None => break,
@@ -161,7 +162,9 @@ fn stopped(scratch: &Scratch, backend: &str, options: &[&str]) -> Run {
         }
         signal(&child, Signal::TERM);
         let run = end(child);
-        if (1 << 20..length / 2).contains(&met) && run.status != 0 {
+        // It may have been complete before the signal was seen.
+        let complete = seen(scratch.join("dst/big")) == length;
+        if (4 << 20..length / 2).contains(&met) && run.status != 0 && !complete {
             return run.expect(20);
         }
     }
