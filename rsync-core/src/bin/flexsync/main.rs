@@ -14,6 +14,7 @@ mod levels;
 mod limit;
 mod log;
 mod owners;
+mod parser;
 mod progress;
 mod refused;
 mod report;
@@ -91,7 +92,10 @@ fn run(command: &Command) -> Result<ExitCode, Refusal> {
         block_on(&handle, sync.list(&handle, &mut reporter))
     } else {
         reporter.start();
-        let limit = command.time_limit.map(|limit| start + limit);
+        // A time that no clock will tell is none.
+        let limit = command
+            .time_limit
+            .and_then(|limit| start.checked_add(limit));
         let stop = async {
             match limit {
                 Some(limit) => {

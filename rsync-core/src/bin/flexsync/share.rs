@@ -3,7 +3,7 @@
 //! The manual page and the shells' completions in `share/`, which are made of the command line's description.
 //! `FLEXSC_BLESS=1 cargo test -p rsync-core share` makes them anew.
 
-use crate::command::parser;
+use crate::parser::parser;
 use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 use std::fs;
