@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{BACKENDS, Run, Scratch, Times, assert_same, flexsync, rsync, snapshot};
+use common::{
+    BACKENDS, Run, Scratch, Times, assert_same, flexsync, flexsync_under, rsync, snapshot,
+};
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStringExt as _;
@@ -610,17 +612,7 @@ fn modes_without_perms_follow_the_umask_and_keep_what_is_there() {
     scratch.write("src/old", "new contents");
     scratch.write("dst/old", "old");
     fs::set_permissions(scratch.join("dst/old"), Permissions::from_mode(0o640)).unwrap();
-    let script = format!(
-        "umask 027 && exec {} --backend direct -rlt src/ dst",
-        common::FLEXSYNC
-    );
-    let run: Run = Command::new("sh")
-        .current_dir(scratch.path())
-        .args(["-c", &script])
-        .output()
-        .unwrap()
-        .into();
-    run.expect(0);
+    flexsync_under(scratch.path(), "027", "-rlt src/ dst").expect(0);
     let mode = |name: &str| fs::metadata(scratch.join("dst").join(name)).unwrap().mode() & 0o7777;
     assert_eq!((mode("file"), mode("old")), (0o750, 0o640));
     assert_eq!(mode("sub"), 0o550);

@@ -51,6 +51,15 @@ fn values_are_taken_and_refused_as_by_rsync() {
 }
 
 #[test]
+fn a_time_that_no_clock_will_tell_is_no_limit() {
+    let scratch = Scratch::new();
+    scratch.write("src/file", "x");
+    let arguments = ["-a", "--stop-after=300000000000000000", "src/", "dst"];
+    flexsync(scratch.path(), "direct", &arguments).expect(0);
+    assert!(scratch.join("dst/file").exists());
+}
+
+#[test]
 fn a_rate_takes_its_time() {
     for &backend in BACKENDS.iter() {
         let scratch = Scratch::new();

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{FLEXSYNC, Run, Scratch};
+use common::{FLEXSYNC, Scratch, flexsync_under};
 use std::ffi::CString;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt as _;
@@ -31,15 +31,7 @@ fn source() -> Scratch {
 }
 
 fn sync(scratch: &Scratch, umask: &str, more: &str) {
-    let script = format!("umask {umask} && exec {FLEXSYNC} --backend direct -a {more} src/ dst");
-    let mut command = Command::new("sh");
-    let run: Run = command
-        .current_dir(scratch.path())
-        .args(["-c", &script])
-        .output()
-        .unwrap()
-        .into();
-    run.expect(0);
+    flexsync_under(scratch.path(), umask, &format!("-a {more} src/ dst")).expect(0);
 }
 
 #[track_caller]

@@ -147,6 +147,14 @@ pub fn flexsync<S: AsRef<OsStr>>(dir: &Path, backend: &str, arguments: &[S]) -> 
     command.output().unwrap().into()
 }
 
+/// Runs flexsync in `dir` by plain calls, under a umask.
+pub fn flexsync_under(dir: &Path, umask: &str, arguments: &str) -> Run {
+    let script = format!("umask {umask} && exec {FLEXSYNC} --backend direct {arguments}");
+    let mut command = Command::new("sh");
+    let output = command.current_dir(dir).args(["-c", &script]).output();
+    output.unwrap().into()
+}
+
 /// Runs rsync in `dir`; `None` if there is none.
 pub fn rsync<S: AsRef<OsStr>>(dir: &Path, arguments: &[S]) -> Option<Run> {
     match Command::new("rsync")
