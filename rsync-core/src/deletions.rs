@@ -201,6 +201,8 @@ impl<'a, 'o> Deletions<'a, 'o> {
         listing: &Listing,
     ) -> Option<Vec<bool>> {
         let side = self.side;
+        // One that only leads to something loses nothing.
+        listing.attributes?;
         let mut names = Names::new();
         if let Err(errno) = names.read(&side.run.io, dir).await {
             side.fail(&target.path, Action::ReadDirectory, errno);

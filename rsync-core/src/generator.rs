@@ -123,7 +123,7 @@ impl<'a, 'o> Generator<'a, 'o> {
         target
     }
 
-    /// Brings one directory of the destination up to date, files aside, which are requested.
+    /// Claims what a directory's files with several names are made by, before another one does, and begins with it.
     fn begin(
         &self,
         target: Rc<Target>,
@@ -134,6 +134,7 @@ impl<'a, 'o> Generator<'a, 'o> {
         self.directory(target, listing, claims)
     }
 
+    /// Brings one directory of the destination up to date, files aside, which are requested.
     async fn directory(&self, target: Rc<Target>, listing: Listing, claims: Vec<Claim>) {
         let side = self.side;
         match &target.parent {
