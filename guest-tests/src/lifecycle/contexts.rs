@@ -382,20 +382,26 @@ fn own_descriptor(_: &Place) -> Result<(), String> {
     Ok(())
 }
 
+/// What can be had, with the free pages that each processor keeps for itself: there are the more of these the more are
+/// given back at once.
 fn available_kib() -> Result<i64, String> {
     // Pages on their way back to the allocator count as used.
     let _ = fs::write("/proc/sys/vm/drop_caches", "3");
-    let table = fs::read_to_string("/proc/meminfo").map_err(|why| why.to_string())?;
-    table
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("MemAvailable:")?
-                .split_whitespace()
-                .next()?
-                .parse()
-                .ok()
-        })
-        .ok_or_else(|| "no MemAvailable in /proc/meminfo".into())
+    let read = |name: &str| fs::read_to_string(name).map_err(|why| why.to_string());
+    let numbers = |text: &str, name: &str| -> Vec<i64> {
+        let values = text
+            .lines()
+            .filter_map(|line| line.trim_start().strip_prefix(name));
+        let numbers = values.filter_map(|value| value.split_whitespace().next()?.parse().ok());
+        numbers.collect()
+    };
+    let available = numbers(&read("/proc/meminfo")?, "MemAvailable:");
+    let kept = numbers(&read("/proc/zoneinfo")?, "count:");
+    match (&available[..], &kept[..]) {
+        ([], _) => Err("no MemAvailable in /proc/meminfo".into()),
+        (_, []) => Err("no count in /proc/zoneinfo".into()),
+        ([available, ..], kept) => Ok(available + 4 * kept.iter().sum::<i64>()),
+    }
 }
 
 /// Whether the kernel keeps what was freed from being used again, to see who still touches it:
