@@ -341,12 +341,12 @@ impl Context {
         // Nothing of this context will end it; perhaps another thread. What it rang for before is
         // seen here, else it rings again.
         bell.silence();
-        if !stop() {
-            match time {
-                None => bell.event.wait(stop),
-                Some(time) => {
-                    bell.event.wait_timeout(time, stop);
-                }
+        // One that rings late, of something that was seen before, ends it as well: rung, the bell would not ring again.
+        let over = || stop() || bell.is_rung();
+        match time {
+            None => bell.event.wait(over),
+            Some(time) => {
+                bell.event.wait_timeout(time, over);
             }
         }
     }

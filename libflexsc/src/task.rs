@@ -124,7 +124,8 @@ pub fn block_on<F: Future>(handle: &Handle, future: F) -> F::Output {
         handle.turn(timers.left(), || woken.flag.load(Ordering::Acquire));
         timers.fire();
         handle.tasks.waits.look(handle);
-        woken.flag.store(false, Ordering::Release);
+        // Who finds it still true does not ring: what that one has done before is seen from here on.
+        woken.flag.swap(false, Ordering::AcqRel);
     }
 }
 

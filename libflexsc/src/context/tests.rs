@@ -4,6 +4,13 @@
 use std::{
     fs::File,
     os::fd::{FromRawFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
 };
 
 use super::*;
@@ -365,4 +372,33 @@ fn limit_of_a_call_that_is_handed_back_is_kept() {
     assert_ne!(read.cancel(), Cancel::Over);
     assert_eq!(block_on(&handle, read).0, Err(Errno::ECANCELED));
     drop(writer);
+}
+
+/// A pool rings at each completion, perhaps after that was reaped and its thread has gone to sleep again. If it slept on, the
+/// bell would stay rung, and who wakes the thread then would ring in vain.
+#[test]
+fn ring_that_comes_late_ends_an_idle_wait() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (tell_bell, bell) = mpsc::channel();
+    let (tell_end, end) = mpsc::channel();
+    let sleeper = thread::spawn({
+        let stop = stop.clone();
+        move || {
+            let context = Context::direct();
+            tell_bell.send(context.bell()).unwrap();
+            context.turn(None, || stop.load(Ordering::Acquire));
+            tell_end.send(()).unwrap();
+        }
+    });
+    let bell = bell.recv().unwrap();
+    while !bell.event.has_sleepers() {
+        thread::yield_now();
+    }
+    bell.ring();
+    let ended = end.recv_timeout(Duration::from_secs(60));
+    // So that a failure is no hang.
+    stop.store(true, Ordering::Release);
+    bell.event.notify();
+    sleeper.join().unwrap();
+    assert_eq!(ended, Ok(()));
 }

@@ -60,6 +60,12 @@ impl Event {
         }
     }
 
+    /// Whether anybody sleeps, or is about to.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn has_sleepers(&self) -> bool {
+        self.sleepers.load(Ordering::Relaxed) != 0
+    }
+
     /// Sleeps until the condition is true.
     pub fn wait(&self, mut ready: impl FnMut() -> bool) {
         let Ok(mut guard) = self.lock.lock() else {
