@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a context has done.
 
+use core::ops::AddAssign;
+
 /// Counts since a context was made.
 ///
 /// The `entries_*` say who executed: with the module its lanes, with io_uring itself `entries_w` and
@@ -39,4 +41,42 @@ pub struct Stats {
     pub queued: u64,
     /// Waits that ended while spinning in user space, without a system call.
     pub spun: u64,
+}
+
+/// For what several contexts have done together.
+impl AddAssign for Stats {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            entries_w,
+            entries_t,
+            entries_c,
+            handed_back,
+            rejected,
+            kicks,
+            waits,
+            wait_sleeps,
+            drains,
+            idle_sleeps,
+            threads,
+            thread_wakes,
+            submitted,
+            queued,
+            spun,
+        } = other;
+        self.entries_w += entries_w;
+        self.entries_t += entries_t;
+        self.entries_c += entries_c;
+        self.handed_back += handed_back;
+        self.rejected += rejected;
+        self.kicks += kicks;
+        self.waits += waits;
+        self.wait_sleeps += wait_sleeps;
+        self.drains += drains;
+        self.idle_sleeps += idle_sleeps;
+        self.threads += threads;
+        self.thread_wakes += thread_wakes;
+        self.submitted += submitted;
+        self.queued += queued;
+        self.spun += spun;
+    }
 }

@@ -4,14 +4,15 @@
 
 use crate::error::{Action, Cause, Error, Failure};
 use crate::event::Event;
+use crate::guard::Inode;
 use crate::io::{Held, c_name};
 use crate::list::{Attributes, Kind};
 use crate::run::Run;
 use crate::source::Sources;
 use crate::spec::Source;
 use libflexsc::op::Mkdirat;
-use libflexsc::{At, Errno};
-use std::rc::Rc;
+use libflexsc::{At, Errno, SharedFd};
+use std::collections::HashSet;
 
 /// How a directory is opened that an argument names: symbolic links are followed there.
 const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY;
@@ -27,13 +28,29 @@ pub(crate) fn failure(path: &[u8], action: Action, errno: Errno) -> Error {
 /// The destination, opened.
 pub(crate) struct Destination {
     /// The directory that files go to; none in a dry run that would have made it.
-    pub(crate) root: Option<Rc<Held>>,
+    pub(crate) root: Option<Held>,
     /// Its attributes, unless it was made.
     pub(crate) found: Option<Attributes>,
     /// Its path as given.
     pub(crate) shown: Vec<u8>,
     /// What the only file is to be called there, if the destination names the file itself.
     pub(crate) rename: Option<Vec<u8>>,
+}
+
+/// The destination, and what was found out about it before it is worked on.
+pub(crate) struct Place {
+    /// The directory that files go to; none in a dry run that would have made it.
+    pub(crate) root: Option<SharedFd>,
+    /// Its attributes, unless it was made.
+    pub(crate) found: Option<Attributes>,
+    /// Its group.
+    pub(crate) gid: Option<u32>,
+    /// Its path as given.
+    pub(crate) shown: Vec<u8>,
+    /// The sources themselves, which are never deleted.
+    pub(crate) sources: HashSet<Inode>,
+    /// Whether it only takes entries, and is not a part of the transfer itself.
+    pub(crate) takes_entries: bool,
 }
 
 /// Opens the destination, and makes it if it is missing and its parent is there.
@@ -162,9 +179,7 @@ async fn make_destination(
     })
 }
 
-async fn open_directory(run: &Run<'_>, path: &[u8]) -> Result<Rc<Held>, Error> {
+async fn open_directory(run: &Run<'_>, path: &[u8]) -> Result<Held, Error> {
     let opened = run.io.open(At::Cwd, path, DIRECTORY, 0).await;
-    opened
-        .map(Rc::new)
-        .map_err(|errno| failure(path, Action::OpenDirectory, errno))
+    opened.map_err(|errno| failure(path, Action::OpenDirectory, errno))
 }

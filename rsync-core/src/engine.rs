@@ -2,42 +2,38 @@
 
 //! One synchronisation from its arguments to its figures.
 
-use crate::alternates;
 use crate::backup;
 use crate::block::Layout;
-use crate::destination::{self, Destination, failure};
-use crate::error::{Action, Error, Failure};
+use crate::destination::{self, Destination, Place, failure};
+use crate::error::{Action, Error};
 use crate::event::Observer;
-use crate::filter::{FilterList, Scope};
-use crate::generator::Generator;
-use crate::group::Groups;
+use crate::filter::FilterList;
 use crate::guard;
 use crate::holding;
 use crate::io::Held;
 use crate::links;
 use crate::list::Kind;
 use crate::options::{Backups, Options};
-use crate::receiver;
+use crate::receiving::Receiving;
 use crate::run::Run;
 use crate::sender;
-use crate::side::Side;
+use crate::source::Sources;
 use crate::spec;
 use crate::stats::Stats;
-use async_lock::OnceCell;
+use crate::teller::Teller;
 use futures_util::future::{Either, select};
 use libflexsc::{At, Handle};
-use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::pin::pin;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Messages that wait for the receiving side. Each may hold a buffer.
-const TO_RECEIVER: usize = 64;
+pub(crate) const TO_RECEIVER: usize = 64;
 
 /// Messages that wait for the sender.
-const TO_SENDER: usize = 256;
+pub(crate) const TO_SENDER: usize = 256;
 
 /// A synchronisation of local trees: sources, a destination, options.
 ///
@@ -141,7 +137,8 @@ impl Sync {
         stop: impl Future<Output = ()>,
     ) -> Result<Stats, Error> {
         let destination = self.check()?;
-        let run = Run::new(handle, &self.options, observer);
+        let teller = Teller::new(observer);
+        let run = Run::new(handle, &self.options, &teller);
         let result = match select(pin!(stop), pin!(self.synchronise(&run, destination))).await {
             Either::Left(((), _)) => Err(Error::Stopped),
             Either::Right((result, _)) => result,
@@ -152,7 +149,7 @@ impl Sync {
     }
 
     /// Looks at the arguments themselves.
-    fn check(&self) -> Result<&[u8], Error> {
+    pub(crate) fn check(&self) -> Result<&[u8], Error> {
         let destination = self.destination.as_deref().ok_or(Error::NoDestination)?;
         self.check_sources()?;
         check_name(destination)?;
@@ -203,7 +200,26 @@ impl Sync {
         &self.sources
     }
 
-    async fn synchronise(&self, run: &Run<'_>, destination: &[u8]) -> Result<(), Error> {
+    pub(crate) async fn synchronise(&self, run: &Run<'_>, destination: &[u8]) -> Result<(), Error> {
+        let Some((sources, place, _)) = self.prepare(run, destination).await? else {
+            return Ok(());
+        };
+        let (to_receiver, from_sender) = async_channel::bounded(TO_RECEIVER);
+        let (to_sender, requests) = async_channel::bounded(TO_SENDER);
+        let receiving = Receiving::open(run, place, to_sender).await?;
+        futures_util::join!(
+            sender::send(run, sources, requests, to_receiver),
+            receiving.work(from_sender),
+        );
+        Ok(())
+    }
+
+    /// Looks at sources and destination, and makes the latter if it is missing. `None` if there is nothing to do.
+    pub(crate) async fn prepare(
+        &self,
+        run: &Run<'_>,
+        destination: &[u8],
+    ) -> Result<Option<(Sources, Place, Arc<FilterList>)>, Error> {
         let options = &self.options;
         if options.munge_links {
             let found = run.io.stat_follow(At::Cwd, links::MUNGED_DIR).await;
@@ -213,13 +229,13 @@ impl Sync {
         }
         let rules = holding::protecting(options, backup::protecting(options));
         let filters = FilterList::read(&run.io, &rules, options.delete_excluded, options.from0);
-        let filters = Rc::new(filters.await?);
+        let filters = Arc::new(filters.await?);
         let _ = run.filters.set(filters.clone());
         let mut sources = self.select(run, &filters).await?;
         // As for rsync, a slash makes the destination a directory even if nothing goes there.
         let nothing = sources.named.is_empty() && sources.root.is_none();
         if nothing && !destination.ends_with(b"/") {
-            return Ok(());
+            return Ok(None);
         }
         let Destination {
             root,
@@ -228,7 +244,7 @@ impl Sync {
             rename,
         } = destination::open(run, destination, &sources).await?;
         sources.rename = rename;
-        let (mut gid, mut scope) = (None, None);
+        let mut gid = None;
         let mut inodes = HashSet::new();
         if let Some(root) = &root {
             let attributes = match found {
@@ -248,73 +264,17 @@ impl Sync {
                 shown: &shown,
             };
             inodes = guard::check(run, &sources, &place).await?;
-            if options.delete || options.force || options.delete_missing_args {
-                let around = Scope::around(&run.io, &filters, root, sources.root.is_none()).await;
-                scope = Some(around.map_err(|(path, cause)| {
-                    Error::Destination(Failure {
-                        path,
-                        action: Action::ReadFilter,
-                        cause,
-                    })
-                })?);
-            }
         }
-        let temp_dir = match (&options.temp_dir, &root) {
-            (Some(path), Some(root)) => Some(Rc::new(open_temp_dir(run, root, path).await?)),
-            _ => None,
-        };
-        let alternates = match &root {
-            Some(root) => alternates::open(run, root).await,
-            None => Vec::new(),
-        };
-        let (to_receiver, from_sender) = async_channel::bounded(TO_RECEIVER);
-        let (to_sender, requests) = async_channel::bounded(TO_SENDER);
-        let (to_generator, inbox) = async_channel::unbounded();
-        let side = Side {
-            run,
-            shown,
-            root,
+        let place = Place {
+            root: root.map(Held::into_fd),
             found,
             gid,
-            scope,
+            shown,
             sources: inodes,
-            to_sender,
-            to_generator,
-            targets: RefCell::default(),
-            transfers: RefCell::default(),
-            linked: RefCell::default(),
-            alternates,
-            temp_dir,
-            temp_dir_claimed: OnceCell::new(),
-            held_back: OnceCell::new(),
-            delayed: RefCell::default(),
-            groups: Groups::default(),
-            linked_from: RefCell::default(),
-            open: Cell::default(),
-            backups: OnceCell::new(),
-            backup_dir: RefCell::default(),
-            new_backups: RefCell::default(),
-            suppressed: Cell::default(),
-            deletions: Cell::default(),
+            takes_entries: sources.root.is_none(),
         };
-        let generator = Generator::new(&side);
-        futures_util::join!(
-            sender::send(run, sources, requests, to_receiver),
-            generator.generate(inbox),
-            receiver::receive(&side, from_sender),
-        );
-        Ok(())
+        Ok(Some((sources, place, filters)))
     }
-}
-
-/// Opens the directory for temporary files. It is an argument: symbolic links in it are followed.
-async fn open_temp_dir(run: &Run<'_>, root: &Held, path: &[u8]) -> Result<Held, Error> {
-    const FLAGS: i32 = libc::O_RDONLY | libc::O_DIRECTORY;
-    let opened = run.io.open(root.at(), path, FLAGS, 0).await;
-    opened.map_err(|errno| Error::TempDir {
-        path: path.to_vec(),
-        errno,
-    })
 }
 
 fn check_name(name: &[u8]) -> Result<(), Error> {

@@ -140,7 +140,7 @@ impl Side<'_, '_> {
     pub(crate) async fn group(
         &self,
         target: &Rc<Target>,
-        list: &Rc<DirList>,
+        list: &Arc<DirList>,
         claim: Claim,
         mut names: Vec<Name>,
     ) {
@@ -181,7 +181,7 @@ impl Side<'_, '_> {
     async fn lead(
         &self,
         target: &Rc<Target>,
-        list: &Rc<DirList>,
+        list: &Arc<DirList>,
         (index, found): Name,
         group: MutexGuardArc<Option<Leader>>,
     ) {

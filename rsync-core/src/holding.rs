@@ -20,6 +20,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The filter rules of a synchronisation, with the one after all others that has such directories neither sent nor deleted.
 pub(crate) fn protecting<'a>(options: &Options, filters: Cow<'a, Filters>) -> Cow<'a, Filters> {
@@ -107,7 +108,7 @@ async fn above_holding(io: &Io, dir: &Held, above: &[u8]) -> Result<Option<Held>
 #[derive(Debug)]
 pub(crate) struct Delayed {
     pub(crate) target: Rc<Target>,
-    pub(crate) list: Rc<DirList>,
+    pub(crate) list: Arc<DirList>,
     pub(crate) index: u32,
     /// What has its name now.
     pub(crate) found: Option<Attributes>,

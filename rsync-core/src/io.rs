@@ -91,6 +91,11 @@ impl Held {
         At::Fd(self.fd())
     }
 
+    /// The file itself, to be [held](Io::hold) by somebody else.
+    pub(crate) fn into_fd(mut self) -> SharedFd {
+        self.fd.take().expect("a file is held until it is closed")
+    }
+
     /// Closes the file and waits for what that says.
     pub(crate) async fn close(mut self) -> Result<(), Errno> {
         match self.fd.take() {
@@ -161,7 +166,8 @@ impl Io {
         libc::O_CLOEXEC | if reads { self.reading } else { 0 }
     }
 
-    fn hold(&self, fd: SharedFd) -> Held {
+    /// Holds a file that was opened here or elsewhere.
+    pub(crate) fn hold(&self, fd: SharedFd) -> Held {
         Held {
             fd: Some(fd),
             closer: self.closer.clone(),

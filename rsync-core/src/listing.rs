@@ -13,10 +13,11 @@ use crate::run::Run;
 use crate::sender;
 use crate::spec::join;
 use crate::stats::Stats;
+use crate::teller::Teller;
 use async_channel::{Receiver, Sender};
 use libflexsc::Handle;
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Messages that wait for either side.
 const WAITING: usize = 64;
@@ -53,7 +54,8 @@ impl Sync {
     /// ```
     pub async fn list(&self, handle: &Handle, observer: &mut dyn Observer) -> Result<Stats, Error> {
         self.check_sources()?;
-        let run = Run::new(handle, self.options(), observer);
+        let teller = Teller::new(observer);
+        let run = Run::new(handle, self.options(), &teller);
         let result = self.list_sources(&run).await;
         run.io.settle().await;
         result.map(|()| *run.stats())
@@ -62,7 +64,7 @@ impl Sync {
     async fn list_sources(&self, run: &Run<'_>) -> Result<(), Error> {
         let options = run.options;
         let filters = FilterList::read(&run.io, &options.filters, false, options.from0);
-        let sources = self.select(run, &Rc::new(filters.await?)).await?;
+        let sources = self.select(run, &Arc::new(filters.await?)).await?;
         let (to_lister, inbox) = async_channel::bounded(WAITING);
         let (to_sender, requests) = async_channel::bounded(WAITING);
         let ((), listings) = futures_util::join!(
@@ -96,7 +98,7 @@ async fn collect(
                 to_sender.close();
             }
             // Nothing was asked for.
-            FromSender::Delta(_) | FromSender::Local(..) => {}
+            FromSender::Delta(_) => {}
         }
     }
     listings

@@ -3,8 +3,8 @@
 //! The messages between sender, generator and receiver, one enumeration a direction.
 //!
 //! Nothing else passes between the sender and the receiving side, so that a pipe could stand between them:
-//! an `Rc` in a message is shared only because both ends are in one process, and holds plain data. The exception is
-//! [`FromSender::Local`], which the sender makes only for a receiver in its process.
+//! an `Arc` in a message is shared only because both ends are in one process, and holds plain data. The exception is
+//! [`Request::into`], which only a receiving side in the sender's process gives.
 //!
 //! ```text
 //!              FromSender: file list, tokens              ToGenerator
@@ -16,12 +16,12 @@
 
 use crate::io::CHUNK;
 use crate::list::{Attributes, DirId, DirList, FileId};
-use crate::opened::Opened;
 use crate::signature::Signature;
 use crate::strong::Digest;
 use crate::token::OwnedToken;
 use crate::xattrs::Xattrs;
-use std::rc::Rc;
+use libflexsc::{Errno, SharedFd};
+use std::sync::Arc;
 
 /// From the sender to the receiving side.
 #[derive(Debug)]
@@ -35,8 +35,6 @@ pub(crate) enum FromSender {
     },
     /// A part of a file that was requested.
     Delta(Delta),
-    /// All of a file that was requested, where the receiver is in the same process.
-    Local(FileId, Local),
 }
 
 impl FromSender {
@@ -50,9 +48,8 @@ impl FromSender {
             Self::ListEnd { .. } => 1,
             Self::Delta(delta) => {
                 8 + delta.tokens.iter().map(OwnedToken::weight).sum::<u64>()
-                    + if delta.end.is_some() { 20 } else { 0 }
+                    + delta.end.as_ref().map_or(0, End::weight)
             }
-            Self::Local(_, local) => 28 + local.weight(),
         }
     }
 }
@@ -73,7 +70,7 @@ pub(crate) struct Listing {
     /// Whether its path is shown with a slash before it.
     pub(crate) absolute: bool,
     /// Its entries.
-    pub(crate) list: Rc<DirList>,
+    pub(crate) list: Arc<DirList>,
     /// Names that are to be deleted in it.
     pub(crate) missing: Vec<Vec<u8>>,
     /// Whether these are all.
@@ -93,20 +90,9 @@ pub(crate) struct Delta {
     pub(crate) end: Option<End>,
 }
 
-/// A source file itself, for a receiver in the same process, which copies it and finds out how that ends.
-#[derive(Debug)]
-pub(crate) struct Local {
-    pub(crate) opened: Opened,
-    /// Its path in the source, to be shown.
-    pub(crate) path: Vec<u8>,
-}
-
-impl Local {
-    /// What its bytes would weigh as tokens.
-    pub(crate) fn weight(&self) -> u64 {
-        let size = self.opened.size;
-        size + 4 * size.div_ceil(CHUNK as u64)
-    }
+/// What the bytes of a whole file of that length would weigh as tokens.
+pub(crate) fn whole_weight(size: u64) -> u64 {
+    size + 4 * size.div_ceil(CHUNK as u64)
 }
 
 /// The end of a file.
@@ -120,10 +106,26 @@ pub(crate) enum End {
         /// Its attributes, when they are no longer those of the file list.
         fresh: Option<Attributes>,
     },
+    /// All of it was written to the file that the request names.
+    Filled {
+        /// Its length in bytes.
+        size: u64,
+    },
+    /// That could not be written.
+    NotFilled(Errno),
     /// It did not have the length that it should have: it changes.
     Changed,
     /// It could not be read. The sender has reported it.
     Failed,
+}
+
+impl End {
+    fn weight(&self) -> u64 {
+        match self {
+            Self::Filled { size } => 20 + whole_weight(*size),
+            _ => 20,
+        }
+    }
 }
 
 /// From the generator to the sender.
@@ -164,13 +166,8 @@ pub(crate) struct Request {
     pub(crate) start: u64,
     /// Whether a first attempt failed: the file's attributes are to be looked at anew.
     pub(crate) again: bool,
-}
-
-impl Request {
-    /// Whether all of the file is asked for, for the first time.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.signature.is_none() && self.start == 0 && !self.again
-    }
+    /// The file that a sender in the same process is to write all of it to.
+    pub(crate) into: Option<SharedFd>,
 }
 
 /// From the receiver to the generator, which run on the same side.

@@ -3,14 +3,13 @@
 //! The receiver: makes files of tokens, beside the old ones, and then puts them in their place.
 
 mod in_place;
-mod local;
 mod mode;
 
 use crate::error::{Action, Cause};
 use crate::holding::Delayed;
 use crate::io::{CHUNK, Held};
 use crate::list::{Attributes, FileId};
-use crate::message::{Delta, End, FromSender, Local, ToGenerator};
+use crate::message::{Delta, End, FromSender, ToGenerator, whole_weight};
 use crate::options::Append;
 use crate::patch::{self, PatchError};
 use crate::side::{Changes, Side};
@@ -22,11 +21,10 @@ use crate::transfer::{Basis, Data, Transfer};
 use crate::unfinished::Unfinished;
 use crate::xattrs::Whose;
 use async_channel::{Receiver, Sender};
-use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _, select_biased};
 use libflexsc::op::{Fsync, Pread};
-use libflexsc::{Errno, IoBuf as _};
+use libflexsc::{Errno, IoBuf as _, SharedFd};
 use std::collections::HashMap;
 use std::pin::pin;
 use std::rc::Rc;
@@ -38,7 +36,8 @@ const BACKLOG: usize = 4;
 
 /// Passes the file list on and receives files, until the sender stops.
 pub(crate) async fn receive(side: &Side<'_, '_>, inbox: Receiver<FromSender>) {
-    let mut inbox = pin!(inbox);
+    // It may be closed by another thread, after it was seen to be open.
+    let mut inbox = pin!(inbox.fuse());
     let mut writing: HashMap<FileId, Sender<Delta>> = HashMap::new();
     let mut files = FuturesUnordered::new();
     loop {
@@ -50,7 +49,6 @@ pub(crate) async fn receive(side: &Side<'_, '_>, inbox: Receiver<FromSender>) {
                 FromSender::ListEnd { complete } => {
                     drop(side.to_generator.try_send(ToGenerator::ListEnd { complete }));
                 }
-                FromSender::Local(file, local) => files.push(Either::Left(side.copy(file, local))),
                 FromSender::Delta(delta) => {
                     let (file, ends) = (delta.file, delta.end.is_some());
                     match writing.get(&file) {
@@ -65,7 +63,7 @@ pub(crate) async fn receive(side: &Side<'_, '_>, inbox: Receiver<FromSender>) {
                         }
                         None => {
                             let (writer, rest) = async_channel::bounded(BACKLOG);
-                            files.push(Either::Right(side.receive(delta, rest)));
+                            files.push(side.receive(delta, rest));
                             if !ends {
                                 writing.insert(file, writer);
                             }
@@ -102,14 +100,20 @@ impl Side<'_, '_> {
         self.end(&transfer, output, end).await;
     }
 
-    /// Receives one file by copying it.
-    async fn copy(&self, file: FileId, local: Local) {
-        let transfer = self.transfers.borrow().get(&file).cloned();
-        let Some(transfer) = transfer else { return };
-        let mut output = Output::new(self, &transfer);
-        output.came = local.weight();
-        let end = output.copy(local).await;
-        self.end(&transfer, output, end).await;
+    /// Makes the file that the sender is to fill; `None` if that fails, of which it is told at the end.
+    pub(crate) async fn begin(&self, transfer: &Transfer) -> Option<SharedFd> {
+        let mut output = Output::new(self, transfer);
+        let made = match output.temp().await {
+            Ok(temp) => temp.file().map_err(|errno| (Action::Write, errno.into())),
+            Err(failure) => Err(failure),
+        };
+        let file = made.map_err(|failure| output.failed = Some(failure)).ok();
+        transfer.begun.replace(Begun {
+            temp: output.temp,
+            made_with: output.made_with,
+            failed: output.failed,
+        });
+        file.map(|file| file.fd())
     }
 
     /// Ends a file, or has it requested once more.
@@ -122,6 +126,14 @@ impl Side<'_, '_> {
             self.finished(transfer).await;
         }
     }
+}
+
+/// What was done for a file before it came.
+#[derive(Debug, Default)]
+pub(crate) struct Begun {
+    temp: Option<Rc<Unfinished>>,
+    made_with: Option<u32>,
+    failed: Option<(Action, Cause)>,
 }
 
 /// A file that is being written.
@@ -149,6 +161,7 @@ struct Output<'a, 'o> {
 impl<'a, 'o> Output<'a, 'o> {
     fn new(side: &'a Side<'a, 'o>, transfer: &'a Transfer) -> Self {
         let basis = transfer.basis.borrow().clone();
+        let begun = transfer.begun.take();
         let options = side.run.options;
         let verified = transfer.start.get() > 0 && options.append == Some(Append::Verify);
         let sum = (basis.is_some() || verified || options.sums_whole_files())
@@ -157,15 +170,15 @@ impl<'a, 'o> Output<'a, 'o> {
             side,
             transfer,
             basis,
-            temp: None,
-            made_with: None,
+            temp: begun.temp,
+            made_with: begun.made_with,
             gathered: Vec::new(),
             at: transfer.start.get(),
             position: transfer.start.get(),
             hole: None,
             sum,
             came: 0,
-            failed: None,
+            failed: begun.failed,
         }
     }
 
@@ -384,6 +397,16 @@ impl<'a, 'o> Output<'a, 'o> {
             .await
     }
 
+    /// Takes note of a file that the sender has written.
+    fn filled(&mut self, size: u64) {
+        self.came += whole_weight(size);
+        self.at = size;
+        self.position = size;
+        if let Some(temp) = &self.temp {
+            temp.written.set(size);
+        }
+    }
+
     /// Ends the file; true if it is to be requested again.
     async fn finish(mut self, end: End) -> bool {
         let result = match end {
@@ -391,6 +414,11 @@ impl<'a, 'o> Output<'a, 'o> {
                 None => self.complete(digest, fresh).await,
                 Some(failure) => Err(Some(failure)),
             },
+            End::Filled { size } => {
+                self.filled(size);
+                self.complete(None, None).await
+            }
+            End::NotFilled(errno) => Err(Some((Action::Write, errno.into()))),
             End::Changed => Err(Some((Action::Update, Cause::Changed))),
             End::Failed => Err(None),
         };

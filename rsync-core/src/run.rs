@@ -3,7 +3,7 @@
 //! What the three roles of one synchronisation share: options, observer, figures, limits.
 
 use crate::error::{Action, Cause, Failure};
-use crate::event::{Event, Observer};
+use crate::event::Event;
 use crate::filter::FilterList;
 use crate::idmap::{IdMap, group_name, user_name};
 use crate::io::{Held, Io};
@@ -12,11 +12,12 @@ use crate::options::Options;
 use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::stats::Stats;
+use crate::teller::Tell;
 use crate::temp::TempNames;
 use crate::unfinished::Unfinished;
 use async_lock::Semaphore;
 use libflexsc::{Errno, Handle};
-use std::cell::{Cell, OnceCell, RefCell, RefMut};
+use std::cell::{OnceCell, RefCell, RefMut};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -74,22 +75,17 @@ pub(crate) struct Run<'o> {
     /// The holding directory, if there is one for all, once it was needed.
     pub(crate) holding: RefCell<Option<Rc<Held>>>,
     /// The filter rules, once they were read.
-    pub(crate) filters: OnceCell<Rc<FilterList>>,
+    pub(crate) filters: OnceCell<Arc<FilterList>>,
     /// What owners and groups become, as far as it was asked for.
     users: RefCell<HashMap<u32, u32>>,
     groups: RefCell<HashMap<u32, u32>>,
-    observer: RefCell<&'o mut dyn Observer>,
+    teller: &'o dyn Tell,
     stats: RefCell<Stats>,
-    progress: Cell<Progress>,
     pub(crate) pace: Pace,
 }
 
 impl<'o> Run<'o> {
-    pub(crate) fn new(
-        handle: &Handle,
-        options: &'o Options,
-        observer: &'o mut dyn Observer,
-    ) -> Self {
+    pub(crate) fn new(handle: &Handle, options: &'o Options, teller: &'o dyn Tell) -> Self {
         let others = options.alternates.as_ref().map(|others| others.dirs.len());
         let limits = Limits::current(others.unwrap_or(0));
         Self {
@@ -104,16 +100,15 @@ impl<'o> Run<'o> {
             filters: OnceCell::new(),
             users: RefCell::default(),
             groups: RefCell::default(),
-            observer: RefCell::new(observer),
+            teller,
             stats: RefCell::default(),
-            progress: Cell::default(),
             pace: Pace::new(options.bandwidth),
         }
     }
 
     /// Tells the observer.
     pub(crate) fn event(&self, event: Event<'_>) {
-        self.observer.borrow_mut().event(event);
+        self.teller.event(event);
     }
 
     /// Counts a failure and tells the observer. The file may have a name or, if that is empty, be the root.
@@ -155,14 +150,10 @@ impl<'o> Run<'o> {
     }
 
     /// Tells that it has come further, if that is wanted.
-    pub(crate) fn advance(&self, change: impl FnOnce(&mut Progress)) {
-        if !self.options.progress {
-            return;
+    pub(crate) fn advance(&self, mut change: impl FnMut(&mut Progress)) {
+        if self.options.progress {
+            self.teller.advance(&mut change);
         }
-        let mut progress = self.progress.get();
-        change(&mut progress);
-        self.progress.set(progress);
-        self.event(Event::Progress(progress));
     }
 
     /// The figures, to change.

@@ -14,6 +14,7 @@ use crate::spec::{Source, join, split};
 use libflexsc::{At, Errno};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The longest list of names, bytes.
 const LONGEST: usize = 1 << 30;
@@ -92,7 +93,7 @@ impl Sync {
     pub(crate) async fn select(
         &self,
         run: &Run<'_>,
-        filters: &Rc<FilterList>,
+        filters: &Arc<FilterList>,
     ) -> Result<Sources, Error> {
         let arguments = self.arguments(run).await?;
         let mut selection = Selection {
@@ -150,7 +151,7 @@ type Key = (Vec<u8>, bool, bool);
 
 struct Selection<'a, 'o> {
     run: &'a Run<'o>,
-    filters: &'a Rc<FilterList>,
+    filters: &'a Arc<FilterList>,
     /// Those that other arguments may share.
     roots: HashMap<Key, Rc<Root>>,
     /// The directories on the way to something.

@@ -2,12 +2,14 @@
 
 //! The sender: walks over the source and answers requests for files, many at once.
 
+mod fill;
+
 use crate::error::{Action, Cause};
 use crate::event::Event;
-use crate::io::{CHUNK, c_name, source_flags};
+use crate::io::{c_name, source_flags};
 use crate::list::{Attributes, FileId, Kind};
 use crate::matcher::Matcher;
-use crate::message::{Delta, End, FromSender, Local, Request, ToSender};
+use crate::message::{Delta, End, FromSender, Request, ToSender};
 use crate::opened::Opened;
 use crate::options::Append;
 use crate::run::Run;
@@ -23,7 +25,6 @@ use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, select_biased};
 use libflexsc::Errno;
-use libflexsc::backend::Kind as Backend;
 use libflexsc::op::{Lseek, Unlinkat};
 use std::pin::pin;
 use std::rc::Rc;
@@ -54,7 +55,8 @@ struct Server<'a, 'o> {
 
 impl Server<'_, '_> {
     async fn serve(&self, requests: Receiver<ToSender>) {
-        let mut requests = pin!(requests);
+        // They may be closed by another thread, after they were seen to be open.
+        let mut requests = pin!(requests.fuse());
         let mut answers = FuturesUnordered::new();
         loop {
             select_biased! {
@@ -80,11 +82,9 @@ impl Server<'_, '_> {
         let file = request.file;
         let last = match dir {
             Some(dir) => self.file(&dir, request).await,
-            None => Some(Last::from(End::Failed)),
+            None => End::Failed.into(),
         };
-        if let Some(last) = last {
-            self.delta(file, last.tokens, Some(last.end)).await;
-        }
+        self.delta(file, last.tokens, Some(last.end)).await;
     }
 
     /// Removes a file that the destination has, unless it is another one by now.
@@ -142,18 +142,18 @@ impl Server<'_, '_> {
         let _ = self.out.send(message).await;
     }
 
-    /// Sends all but the last message of a file, if there is one.
-    async fn file(&self, dir: &Sent, request: Request) -> Option<Last> {
+    /// Sends all but the last message of a file.
+    async fn file(&self, dir: &Sent, request: Request) -> Last {
         let io = &self.run.io;
         let (Some((held, name, path)), Some(entry)) = (
             dir.locate(io, request.file.index).await,
             dir.list.get(request.file.index),
         ) else {
-            return Some(End::Failed.into());
+            return End::Failed.into();
         };
         let failed = |action, errno| {
             self.run.fail_errno(path.clone(), action, errno);
-            Some(Last::from(End::Failed))
+            Last::from(End::Failed)
         };
         let flags = source_flags(entry.followed);
         let opened = match held {
@@ -173,7 +173,7 @@ impl Server<'_, '_> {
         if request.again {
             match io.stat_held(&source.file).await {
                 // It may be something else by now.
-                Ok(fresh) if fresh.kind != Kind::Regular => return Some(End::Changed.into()),
+                Ok(fresh) if fresh.kind != Kind::Regular => return End::Changed.into(),
                 Ok(fresh) => {
                     source.size = fresh.size;
                     source.mtime = fresh.mtime;
@@ -182,41 +182,21 @@ impl Server<'_, '_> {
                 Err(errno) => return failed(Action::Stat, errno),
             }
         }
-        if request.is_whole() && self.copies(&source) {
-            let local = Local {
-                opened: source,
-                path,
-            };
-            self.tell(FromSender::Local(request.file, local)).await;
-            return None;
-        }
-        let last = match request.signature {
-            Some(signature) => {
+        let last = match (request.into, request.signature) {
+            (Some(into), _) => {
+                // Nobody but the receiving side has it when this is over.
+                let into = io.hold(into);
+                self.fill(&source, &into).await
+            }
+            (None, Some(signature)) => {
                 self.differences(&source, request.file, &path, signature)
                     .await
             }
-            None => self.whole(&source, request.file, request.start).await,
+            (None, None) => self.whole(&source, request.file, request.start).await,
         };
         // What closing a file says that was only read does not matter.
         let _ = source.file.close().await;
-        last.map_or_else(|errno| failed(Action::Read, errno), Some)
-    }
-
-    /// Whether the receiver copies a whole file itself.
-    fn copies(&self, source: &Opened) -> bool {
-        let (io, options) = (&self.run.io, self.run.options);
-        // Files that the kernel makes up may say that they are empty. io_uring has no such call: a thread makes it, which
-        // a short file is not worth.
-        let least = match io.handle.choice().kind {
-            Backend::IoUring => CHUNK as u64,
-            _ => 1,
-        };
-        // What is to be slow goes in small messages, and what is to have holes is looked at.
-        let looked_at = options.sparse || options.sums_whole_files();
-        let slow = options.bandwidth.is_some_and(|rate| rate > 0);
-        // A piece under way cannot be called back, and would change the time of a part that is kept.
-        let kept = options.keeps_partial();
-        source.size >= least && !looked_at && !slow && !kept
+        last.unwrap_or_else(|errno| failed(Action::Read, errno))
     }
 
     /// Sends all of a file from the byte `start` on.

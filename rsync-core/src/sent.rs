@@ -10,11 +10,12 @@ use libflexsc::Errno;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A directory whose list was sent.
 #[derive(Debug)]
 pub(crate) struct Sent {
-    pub(crate) list: Rc<DirList>,
+    pub(crate) list: Arc<DirList>,
     pub(crate) parts: Vec<(Part, Option<Rc<Held>>)>,
     // The source's name of the only entry, if it goes by another.
     pub(crate) alias: Option<Vec<u8>>,

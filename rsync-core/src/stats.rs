@@ -4,6 +4,7 @@
 
 use crate::list::Kind;
 use crate::matcher::MatchStats;
+use std::ops::AddAssign;
 
 /// Numbers of files by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +36,23 @@ impl Count {
     /// All of them.
     pub fn total(&self) -> u64 {
         self.regular + self.directories + self.links + self.devices + self.special
+    }
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            regular,
+            directories,
+            links,
+            devices,
+            special,
+        } = other;
+        self.regular += regular;
+        self.directories += directories;
+        self.links += links;
+        self.devices += devices;
+        self.special += special;
     }
 }
 
@@ -89,5 +107,40 @@ impl Stats {
             (0, _, _) => exit::VANISHED,
             _ => exit::PARTIAL,
         }
+    }
+}
+
+impl AddAssign for Stats {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            files,
+            created,
+            deleted,
+            transferred,
+            total_size,
+            transferred_size,
+            matching,
+            list_size,
+            sent,
+            received,
+            redone,
+            failures,
+            vanished,
+            undeleted,
+        } = other;
+        self.files += files;
+        self.created += created;
+        self.deleted += deleted;
+        self.transferred += transferred;
+        self.total_size += total_size;
+        self.transferred_size += transferred_size;
+        self.matching += matching;
+        self.list_size += list_size;
+        self.sent += sent;
+        self.received += received;
+        self.redone += redone;
+        self.failures += failures;
+        self.vanished += vanished;
+        self.undeleted += undeleted;
     }
 }

@@ -6,10 +6,12 @@ use crate::block::Layout;
 use crate::group::Lead;
 use crate::io::Held;
 use crate::list::{Attributes, DirList, FileId};
+use crate::receiver::Begun;
 use crate::target::Target;
 use async_lock::SemaphoreGuardArc;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A file that was requested.
 #[derive(Debug)]
@@ -17,7 +19,7 @@ pub(crate) struct Transfer {
     pub(crate) id: FileId,
     /// Where it goes.
     pub(crate) target: Rc<Target>,
-    pub(crate) list: Rc<DirList>,
+    pub(crate) list: Arc<DirList>,
     /// What has its name now.
     pub(crate) found: Option<Attributes>,
     /// The bytes of the signature that went with the first request.
@@ -32,6 +34,8 @@ pub(crate) struct Transfer {
     pub(crate) basis: RefCell<Option<Rc<Basis>>>,
     /// The right to lead, if other names are to be linked to it.
     pub(crate) lead: RefCell<Option<Lead>>,
+    /// What was done for it before it comes.
+    pub(crate) begun: RefCell<Begun>,
     /// Whether it was requested a second time.
     pub(crate) again: Cell<bool>,
     pub(crate) _permit: SemaphoreGuardArc,

@@ -19,11 +19,13 @@ use crate::target::{State, Target, more};
 use crate::tell::Moved;
 use crate::transfer::{Basis, Data, Transfer};
 use crate::xattrs::{Whose, XattrChanges};
+use libflexsc::backend::Kind as Backend;
 use libflexsc::op::{Fchmod, Fchmodat, Fchownat, Utimensat};
 use libflexsc::{At, Errno};
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Whether there was nothing of an entry's name and kind.
 pub(crate) fn is_new(want: &Attributes, found: Option<&Attributes>) -> bool {
@@ -98,7 +100,7 @@ impl Side<'_, '_> {
     pub(crate) async fn update(
         &self,
         target: &Rc<Target>,
-        list: &Rc<DirList>,
+        list: &Arc<DirList>,
         index: u32,
         found: Option<Attributes>,
     ) {
@@ -128,7 +130,7 @@ impl Side<'_, '_> {
     pub(crate) async fn regular(
         &self,
         target: &Rc<Target>,
-        list: &Rc<DirList>,
+        list: &Arc<DirList>,
         index: u32,
         found: Option<Attributes>,
         lead: Option<Lead>,
@@ -388,7 +390,7 @@ impl Side<'_, '_> {
     async fn request(
         &self,
         target: &Rc<Target>,
-        list: &Rc<DirList>,
+        list: &Arc<DirList>,
         index: u32,
         found: Option<Attributes>,
         (model, xattrs): (Option<Model>, bool),
@@ -431,17 +433,44 @@ impl Side<'_, '_> {
             start: Cell::new(start),
             basis: RefCell::new(basis.map(Rc::new)),
             lead: RefCell::new(lead),
+            begun: RefCell::default(),
             again: Cell::new(false),
             _permit: permit,
         };
-        self.transfers.borrow_mut().insert(id, Rc::new(transfer));
+        let transfer = Rc::new(transfer);
+        self.transfers.borrow_mut().insert(id, transfer.clone());
+        let size = list.get(index).map_or(0, |entry| entry.attributes.size);
+        let into = match signature.is_none() && start == 0 && self.fills(size) {
+            true => self.begin(&transfer).await,
+            false => None,
+        };
         self.tell(ToSender::Request(Request {
             file: id,
             signature,
             start,
             again: false,
+            into,
         }))
         .await;
+    }
+
+    /// Whether the sender is to write a whole file of that length where it goes.
+    fn fills(&self, size: u64) -> bool {
+        let options = self.run.options;
+        // Files that the kernel makes up may say that they are empty. io_uring has no such call: a thread makes it, which
+        // a short file is not worth.
+        let least = match self.run.io.handle.choice().kind {
+            Backend::IoUring => CHUNK as u64,
+            _ => 1,
+        };
+        // What is to be slow goes in small messages, and what is to have holes is looked at.
+        let looked_at = options.sparse || options.sums_whole_files();
+        let slow = options.bandwidth.is_some_and(|rate| rate > 0);
+        // A piece under way cannot be called back, and would change the time of a part that is kept.
+        let kept = options.keeps_partial();
+        // In its place nothing is touched before something comes.
+        let in_place = options.in_place();
+        size >= least && !looked_at && !slow && !kept && !in_place
     }
 
     /// Asks for a file a second time, after what came first was not what it should be.
@@ -472,6 +501,7 @@ impl Side<'_, '_> {
             signature,
             start: 0,
             again: true,
+            into: None,
         }))
         .await;
     }

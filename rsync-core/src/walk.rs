@@ -35,6 +35,7 @@ use libflexsc::op::Readlinkat;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// How many directories are read at once.
 const READERS: usize = 32;
@@ -451,7 +452,7 @@ impl<'a, 'o> Walker<'a, 'o> {
     /// Sends a list.
     async fn deliver(&self, read: Read, permit: Option<SemaphoreGuardArc>) {
         let Read { place, reading } = read;
-        let list = Rc::new(reading.list);
+        let list = Arc::new(reading.list);
         {
             let mut stats = self.run.stats();
             if place.parent.is_none() && place.attributes.is_some() {

@@ -43,7 +43,7 @@ fn watched(dir: &Path, arguments: &[&str], fate: Option<Fate>) -> Option<Watched
     let mut command = Command::new(FLEXSYNC);
     command
         .current_dir(dir)
-        .args(["--backend", "direct"])
+        .args(["--backend", "direct", "--jobs", "1"])
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(fs::File::create(dir.join("stdout")).unwrap())

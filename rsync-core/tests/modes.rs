@@ -123,7 +123,7 @@ fn calls(files: usize) -> Option<u64> {
     let run = Command::new("strace")
         .current_dir(scratch.path())
         .args(["-f", "-c", "-o", "calls", FLEXSYNC])
-        .args(["--backend", "direct", "-a", "src/", "dst"])
+        .args(["--backend", "direct", "--jobs", "1", "-a", "src/", "dst"])
         .output();
     let Ok(run) = run else {
         println!("SKIP: there is no strace");

@@ -12,6 +12,7 @@ use libflexsc::{At, Errno};
 use std::borrow::Cow;
 use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The longest per-directory file, bytes.
 const LONGEST: usize = 1 << 20;
@@ -47,7 +48,7 @@ struct Level {
 /// The rules in one directory.
 #[derive(Debug)]
 pub(crate) struct Scope {
-    list: Rc<FilterList>,
+    list: Arc<FilterList>,
     /// One for each per-directory file.
     levels: Vec<Option<Rc<Level>>>,
     /// The path of the transfer's root from the root directory on, without the first slash; empty when not needed.
@@ -61,7 +62,7 @@ impl Scope {
     /// The rules around what is transferred: the contents of `root` or, if it is `above`, some entries of it.
     pub(crate) async fn around(
         io: &Io,
-        list: &Rc<FilterList>,
+        list: &Arc<FilterList>,
         root: &Held,
         above: bool,
     ) -> Result<Rc<Self>, Wrong> {

@@ -72,6 +72,8 @@ pub(crate) struct Command {
     pub(crate) stats_json: Option<OsString>,
     /// The backend to use; `None` leaves the choice to the library.
     pub(crate) backend: Option<Kind>,
+    /// How many threads may be used, if that was given.
+    pub(crate) jobs: Option<u32>,
     pub(crate) sources: Vec<OsString>,
     /// None if the sources are only listed.
     pub(crate) destination: Option<OsString>,
@@ -181,6 +183,7 @@ impl Command {
                 .get_one::<Option<Kind>>("backend")
                 .copied()
                 .flatten(),
+            jobs: matches.get_one("jobs").copied(),
             sources: paths,
             destination,
         };

@@ -69,15 +69,21 @@ fn run(command: &Command) -> Result<ExitCode, Refusal> {
     let stopping = Stopping::new();
     let mut options = backend::Options::new();
     options.entries(ENTRIES);
-    let backend = match command.backend {
-        Some(kind) => Backend::open(kind, &options),
-        None => Backend::auto_with(&options),
+    let open = || {
+        let backend = match command.backend {
+            Some(kind) => Backend::open(kind, &options),
+            None => Backend::auto_with(&options),
+        };
+        backend.map_err(|error| Refusal {
+            status: exit::UNSUPPORTED,
+            message: error.to_string(),
+        })
     };
-    let backend = backend.map_err(|error| Refusal {
-        status: exit::UNSUPPORTED,
-        message: error.to_string(),
-    })?;
-    let handle = Handle::new(Context::new(backend));
+    let handle = Handle::new(Context::new(open()?));
+    let receiving = match threads(command, handle.choice().kind) {
+        0..=1 => None,
+        _ => Some(open()?),
+    };
 
     let mut sync = Sync::new(command.options.clone());
     if let Some(destination) = &command.destination {
@@ -88,6 +94,7 @@ fn run(command: &Command) -> Result<ExitCode, Refusal> {
     }
     let mut reporter = Reporter::new(command);
     let late_first = Cell::new(false);
+    let mut other = libflexsc::Stats::default();
     let result = if command.list_only {
         block_on(&handle, sync.list(&handle, &mut reporter))
     } else {
@@ -106,8 +113,19 @@ fn run(command: &Command) -> Result<ExitCode, Refusal> {
                 None => stopping.arrived().await,
             }
         };
-        block_on(&handle, sync.run_until(&handle, &mut reporter, stop))
+        match receiving {
+            Some(receiving) => {
+                sync.run_apart(&handle, receiving, &mut reporter, stop)
+                    .map(|(stats, calls)| {
+                        other = calls;
+                        stats
+                    })
+            }
+            None => block_on(&handle, sync.run_until(&handle, &mut reporter, stop)),
+        }
     };
+    let mut calls = handle.stats();
+    calls += other;
     let seconds = start.elapsed().as_secs_f64();
     let stats = match result {
         Ok(stats) => stats,
@@ -124,9 +142,9 @@ fn run(command: &Command) -> Result<ExitCode, Refusal> {
             return Ok(status.into());
         }
     };
-    reporter.finish(&stats, handle.stats(), handle.choice(), seconds);
+    reporter.finish(&stats, calls, handle.choice(), seconds);
     if let Some(path) = &command.stats_json {
-        let json = report::figures_json(&stats, handle.stats(), handle.choice(), seconds);
+        let json = report::figures_json(&stats, calls, handle.choice(), seconds);
         write_file(&handle, path.as_bytes(), json).map_err(|errno| Refusal {
             status: exit::FILE_IO,
             message: format!(
@@ -138,6 +156,16 @@ fn run(command: &Command) -> Result<ExitCode, Refusal> {
     let status = status(&stats, &mut reporter);
     reporter.end(&stats, status);
     Ok(status.into())
+}
+
+/// How many threads are to work.
+fn threads(command: &Command, kind: backend::Kind) -> usize {
+    let own = match kind {
+        // With all others calls are made elsewhere already.
+        backend::Kind::Direct if !command.list_only => libflexsc::sys::usable_cpus(),
+        _ => 1,
+    };
+    command.jobs.map_or(own, |jobs| jobs as usize)
 }
 
 fn status(stats: &Stats, reporter: &mut Reporter) -> u8 {

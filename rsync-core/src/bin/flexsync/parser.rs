@@ -214,6 +214,13 @@ pub(crate) fn parser() -> clap::Command {
                 .help("Who executes the system calls: auto, module, io_uring, threads or direct"),
         )
         .arg(
+            Arg::new("jobs")
+                .long("jobs")
+                .value_name("N")
+                .value_parser(clap::value_parser!(u32).range(1..))
+                .help("Use up to N threads; there is work for two, and with plain system calls for as many as there are CPUs unless given"),
+        )
+        .arg(
             Arg::new("stats-json")
                 .long("stats-json")
                 .value_name("FILE")

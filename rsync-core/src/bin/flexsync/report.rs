@@ -18,13 +18,13 @@ use rsync_core::item::{Item, Update};
 use rsync_core::list::{Attributes, Kind};
 use rsync_core::stats::Count;
 use rsync_core::{Event, Observer, Stats};
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, BufWriter, Stdout, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Instant;
 
 /// Prints events and figures. That the reader of the output has gone does not stop the synchronisation.
 pub(crate) struct Reporter {
-    out: BufWriter<StdoutLock<'static>>,
+    out: BufWriter<Stdout>,
     info: Levels,
     human: u8,
     progress: Follower,
@@ -47,7 +47,7 @@ pub(crate) struct Reporter {
 impl Reporter {
     pub(crate) fn new(command: &Command) -> Self {
         let mut reporter = Self {
-            out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
+            out: BufWriter::with_capacity(64 * 1024, io::stdout()),
             info: command.info.clone(),
             human: command.human,
             progress: Follower::new(command.shown_progress(), command.human),
