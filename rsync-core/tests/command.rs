@@ -386,9 +386,7 @@ fn a_source_inside_of_the_destination_is_copied_if_it_stays() {
 
 #[test]
 fn a_source_that_is_mounted_elsewhere_is_not_deleted() {
-    let scratch = sources_inside();
-    fs::create_dir(scratch.join("mnt")).unwrap();
-    let mount = |from: &str| {
+    let mount = |scratch: &Scratch, from: &str| {
         let mut command = Command::new("mount");
         command.arg("--bind").arg(scratch.join(from));
         let output = command.arg(scratch.join("mnt")).output();
@@ -406,7 +404,10 @@ fn a_source_that_is_mounted_elsewhere_is_not_deleted() {
         ("dst/src", &["new/src", "mnt/", "dst"], 3, "would delete it"),
     ];
     for (from, paths, status, said) in cases {
-        if !mount(from) {
+        // Of the last one much is deleted.
+        let scratch = sources_inside();
+        fs::create_dir(scratch.join("mnt")).unwrap();
+        if !mount(&scratch, from) {
             println!("SKIP: nothing can be mounted here");
             return;
         }
