@@ -624,16 +624,14 @@ fn figures_are_written_as_json() {
     let scratch = tree();
     sync(&scratch, &["-a", "--stats-json", "out.json", "src/", "dst"]).expect(0);
     let json = fs::read_to_string(scratch.join("out.json")).unwrap();
-    assert!(
-        json.starts_with("{\"backend\":\"direct\",") && json.ends_with("}\n"),
-        "{json}"
-    );
+    let start = format!("{{\"backend\":\"{}\",", common::tested("direct"));
+    assert!(json.starts_with(&start) && json.ends_with("}\n"), "{json}");
     for part in [
         "\"files\":5,",
         "\"transferred\":2,",
         "\"literal\":22,",
-        "\"entries_w\":0,",
-        "\"handed_back\":0,",
+        "\"entries_w\":",
+        "\"handed_back\":",
     ] {
         assert!(json.contains(part), "{part} in {json}");
     }

@@ -500,7 +500,7 @@ fn rules_come_from_the_standard_input_and_files_with_nul() {
         .current_dir(scratch.path())
         .args([
             "--backend",
-            "direct",
+            common::tested("direct"),
             "-a",
             "--exclude-from=-",
             "src/",
@@ -524,7 +524,8 @@ fn cvs_words_come_from_home_and_the_environment() {
     scratch.write("src/sub/.cvsignore", "dir\n");
     let run = Command::new(common::FLEXSYNC)
         .current_dir(scratch.path())
-        .args(["--backend", "direct", "-aC", "src/", "dst"])
+        .args(["--backend", common::tested("direct")])
+        .args(["-aC", "src/", "dst"])
         .env("HOME", scratch.join("home"))
         .env("CVSIGNORE", "env other")
         .output()

@@ -169,7 +169,7 @@ fn changing(scratch: &Scratch, backend: &str, changes: usize, options: &[&str]) 
 
 #[test]
 fn a_source_that_changes_while_it_is_read_is_read_again() {
-    for (&backend, options) in BACKENDS.iter().zip([&["-W"], &["--no-W"], &["-W"]]) {
+    for (&backend, options) in BACKENDS.iter().cycle().zip([&["-W"], &["--no-W"], &["-W"]]) {
         let scratch = big();
         let mut again = 0;
         for _ in 0..TRIES {

@@ -7,7 +7,7 @@ mod common;
 use common::child::{Signal, end, signal, start, temporary};
 use common::{
     BACKENDS, Random, Run, Scratch, Times, assert_same, change, copy, does_as_rsync, flexsync,
-    grow, leftovers, rsync, same_lines, snapshot, whole_seconds,
+    grow, leftovers, posting, rsync, same_lines, snapshot, whole_seconds,
 };
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -199,7 +199,7 @@ fn a_run_that_is_stopped_leaves_the_old_file_and_nothing_else() {
 
 #[test]
 fn what_has_come_is_kept_in_the_files_place_and_not_taken_for_it() {
-    for &backend in &BACKENDS[1..] {
+    for backend in posting() {
         let scratch = Scratch::new();
         stopped(&scratch, backend, &["--partial"]);
         let kept = scratch.join("dst/big");
@@ -219,7 +219,7 @@ fn what_has_come_is_kept_in_the_files_place_and_not_taken_for_it() {
 
 #[test]
 fn what_has_come_is_kept_in_a_directory_and_the_old_file_stays() {
-    for &backend in &BACKENDS[1..] {
+    for backend in posting() {
         for options in [
             &["--partial-dir=.part"][..],
             &["--delay-updates", "--partial-dir=.part"],

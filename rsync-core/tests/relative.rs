@@ -429,8 +429,9 @@ fn a_list_of_many_directories_needs_few_open_files() {
     scratch.write("list", list);
     for options in ["-a", "-am", "-a --no-implied-dirs", "-a -r --delete"] {
         let script = format!(
-            "ulimit -n 64 && exec {} --backend direct {options} --files-from=list src dst",
-            common::FLEXSYNC
+            "ulimit -n 64 && exec {} --backend {} {options} --files-from=list src dst",
+            common::FLEXSYNC,
+            common::tested("direct"),
         );
         let mut command = Command::new("sh");
         command.current_dir(scratch.path()).args(["-c", &script]);

@@ -199,7 +199,7 @@ fn a_device_that_may_not_be_made_is_named_and_the_others_are_copied() {
         "-r",
         common::FLEXSYNC,
         "--backend",
-        "direct",
+        common::tested("direct"),
         "-a",
         "src/",
         "dst",

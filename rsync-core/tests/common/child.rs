@@ -2,7 +2,7 @@
 
 //! Runs of the command that are met while they work, or are not the test's own user's.
 
-use super::{FLEXSYNC, Run, Scratch, is_root};
+use super::{FLEXSYNC, Run, Scratch, is_root, tested};
 pub use rustix::process::Signal;
 use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process, waitid};
 use std::fs::{self, Permissions};
@@ -16,7 +16,7 @@ pub fn start(scratch: &Scratch, backend: &str, arguments: &[&str]) -> Child {
     let mut command = Command::new(FLEXSYNC);
     command
         .current_dir(scratch.path())
-        .args(["--backend", backend]);
+        .args(["--backend", tested(backend)]);
     let command = command.args(arguments).stdout(Stdio::piped());
     command.stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -66,7 +66,7 @@ pub fn as_nobody(scratch: &Scratch, arguments: &[&str]) -> Option<Run> {
     let mut command = Command::new(program);
     command
         .current_dir(scratch.path())
-        .args(["--backend", "direct"])
+        .args(["--backend", tested("direct")])
         .args(arguments)
         .uid(NOBODY)
         .gid(NOBODY);

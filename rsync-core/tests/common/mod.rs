@@ -21,17 +21,28 @@ use std::sync::{
 };
 use std::time::{Duration, UNIX_EPOCH};
 
-use libflexsc::{Backend, backend};
+use libflexsc::Backend;
+use libflexsc::backend::{self, Kind};
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mknod, utimensat};
 use nix::sys::time::TimeSpec;
 
-/// The backends that a host without the module has; says so if io_uring is none of them. The harness
-/// keeps what tests print by the macros to itself.
+/// The backends under test. These are the ones that `FLEXSYNC_TEST_BACKENDS` names, with commas between them, and
+/// each must be there; without it those that a host without the module has, which says so if io_uring is none of
+/// them. The harness keeps what tests print by the macros to itself.
 pub static BACKENDS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let options = backend::Options::new();
+    if let Ok(names) = std::env::var("FLEXSYNC_TEST_BACKENDS") {
+        let names: Vec<_> = names.leak().split(',').collect();
+        for name in &names {
+            let opened = Kind::from_name(name).and_then(|kind| Backend::open(kind, &options));
+            opened.unwrap_or_else(|error| panic!("backend {name}: {error}"));
+        }
+        return names;
+    }
     let mut backends = vec!["direct", "threads"];
-    match Backend::io_uring(&backend::Options::new()) {
+    match Backend::io_uring(&options) {
         Ok(_) => backends.push("io_uring"),
         Err(error) => {
             let line = format!("SKIP flexsync io_uring: {error}\n");
@@ -40,6 +51,17 @@ pub static BACKENDS: LazyLock<Vec<&str>> = LazyLock::new(|| {
     }
     backends
 });
+
+/// Those under test that do not make a call at once when it is posted.
+pub fn posting() -> impl Iterator<Item = &'static str> {
+    BACKENDS.iter().copied().filter(|name| *name != "direct")
+}
+
+/// For a test to which it does not matter: this backend if it is under test, else one that is.
+pub fn tested(backend: &str) -> &str {
+    let known = BACKENDS.iter().find(|name| **name == backend);
+    known.unwrap_or(&BACKENDS[0])
+}
 
 /// A directory that is removed again.
 pub struct Scratch(PathBuf);
@@ -136,20 +158,21 @@ impl Run {
 
 pub const FLEXSYNC: &str = env!("CARGO_BIN_EXE_flexsync");
 
-/// Runs flexsync in `dir`.
+/// Runs flexsync in `dir`, over [`tested`] of the backend.
 pub fn flexsync<S: AsRef<OsStr>>(dir: &Path, backend: &str, arguments: &[S]) -> Run {
     let mut command = Command::new(FLEXSYNC);
     command
         .current_dir(dir)
         .arg("--backend")
-        .arg(backend)
+        .arg(tested(backend))
         .args(arguments);
     command.output().unwrap().into()
 }
 
-/// Runs flexsync in `dir` by plain calls, under a umask.
+/// Runs flexsync in `dir`, under a umask.
 pub fn flexsync_under(dir: &Path, umask: &str, arguments: &str) -> Run {
-    let script = format!("umask {umask} && exec {FLEXSYNC} --backend direct {arguments}");
+    let backend = tested("direct");
+    let script = format!("umask {umask} && exec {FLEXSYNC} --backend {backend} {arguments}");
     let mut command = Command::new("sh");
     let output = command.current_dir(dir).args(["-c", &script]).output();
     output.unwrap().into()
