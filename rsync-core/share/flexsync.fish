@@ -81,6 +81,8 @@ complete -c flexsync -l open-noatime -d 'Do not change times of last access by r
 complete -c flexsync -l no-open-noatime
 complete -c flexsync -s N -l crtimes -d 'Is refused, as by rsync: no Linux file system lets a time of creation be set'
 complete -c flexsync -l no-crtimes
+complete -c flexsync -s A -l acls -d 'Keep ACLs; turns --perms on'
+complete -c flexsync -l no-acls
 complete -c flexsync -s X -l xattrs -d 'Keep extended attributes, those of users or, for the superuser, all but the system\'s; -XX sends those that rsync keeps things in, too'
 complete -c flexsync -l no-xattrs
 complete -c flexsync -s O -l omit-dir-times -d 'Leave the times of directories alone'

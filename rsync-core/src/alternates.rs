@@ -15,7 +15,7 @@ use crate::side::{Changes, Side};
 use crate::strong::Digest;
 use crate::target::Target;
 use crate::tell::Moved;
-use crate::xattrs::Whose;
+use crate::xattrs::{Unlike, Whose};
 use libflexsc::Errno;
 use libflexsc::op::{Linkat, Readlinkat, Renameat2, Unlinkat};
 use std::rc::Rc;
@@ -38,8 +38,8 @@ pub(crate) struct Model {
     pub(crate) dir: Rc<Held>,
     pub(crate) attributes: Attributes,
     pub(crate) likeness: Likeness,
-    /// Whether it has other extended attributes.
-    pub(crate) xattrs: bool,
+    /// In which extended attributes it is not as wanted.
+    pub(crate) unlike: Unlike,
 }
 
 /// Opens the other trees, which may lie anywhere. One that cannot be opened is told of, and is left out.
@@ -92,15 +92,14 @@ impl Side<'_, '_> {
             let Ok(found) = self.run.io.stat_held(dir).await else {
                 continue;
             };
-            let xattrs = target.xattrs.as_ref();
-            let xattrs = self.xattrs_differ(Some(dir), b".", xattrs, &target.path);
-            let xattrs = xattrs.await;
-            if self.is_like(&want, &found) && !xattrs {
-                target.model_xattrs.set(false);
+            let xattrs = target.xattrs.as_deref();
+            let unlike = self.unlike(Some(dir), b".", xattrs, &target.path).await;
+            if self.is_like(&want, &found) && !unlike.is_any() {
+                target.model_unlike.set(unlike);
                 return Some(found);
             }
             if first.is_none() {
-                target.model_xattrs.set(xattrs);
+                target.model_unlike.set(unlike);
                 first = Some(found);
             }
         }
@@ -118,12 +117,12 @@ impl Side<'_, '_> {
         &self,
         want: &Attributes,
         model: &Attributes,
-        xattrs: bool,
+        unlike: Unlike,
     ) -> Differences {
         let options = self.run.options;
-        let mut differences: Differences = self.changes(want, model).into();
-        differences.xattrs = xattrs;
-        if !self.is_like(want, model) || xattrs {
+        let differences: Differences = self.changes(want, model).into();
+        let mut differences = differences.and(unlike);
+        if !self.is_like(want, model) || unlike.is_any() {
             differences.time |= options.times && !options.directory_times();
             differences.time_of_transfer |= !options.times;
         }
@@ -166,9 +165,9 @@ impl Side<'_, '_> {
                 _ => self.is_same_in(dir, name, want, &attributes, digest).await,
             };
             let (wanted, path) = (list.xattrs_of(name), target.join(name));
-            let xattrs = self.xattrs_differ(Some(dir), name, wanted, &path).await;
+            let unlike = self.unlike(Some(dir), name, wanted, &path).await;
             let likeness = match same {
-                true if !xattrs && self.is_all(want, &attributes) => Likeness::All,
+                true if !unlike.is_any() && self.is_all(want, &attributes) => Likeness::All,
                 true => Likeness::Contents,
                 false => Likeness::Name,
             };
@@ -177,7 +176,7 @@ impl Side<'_, '_> {
                     dir: dir.clone(),
                     attributes,
                     likeness,
-                    xattrs,
+                    unlike,
                 });
             }
             if likeness == Likeness::All {
@@ -239,8 +238,8 @@ impl Side<'_, '_> {
             self.fail(&path, action, errno);
             return true;
         }
-        let mut differences: Differences = self.changes(want, &model.attributes).into();
-        differences.xattrs = model.xattrs;
+        let differences: Differences = self.changes(want, &model.attributes).into();
+        let mut differences = differences.and(model.unlike);
         differences.time_of_transfer = update == Update::Made && !self.run.options.times;
         // What is linked to belongs to the other tree, which stays as it is.
         differences.access_time &= update != Update::Linked;

@@ -10,7 +10,6 @@ use crate::list::{Attributes, Kind};
 use crate::options::{Backups, Options};
 use crate::side::{Changes, Side};
 use crate::spec::{join, split};
-use crate::xattrs::XattrChanges;
 use libflexsc::op::{Linkat, Mkdirat, Renameat2, Unlinkat};
 use libflexsc::{At, Errno};
 use std::borrow::Cow;
@@ -189,9 +188,8 @@ impl Side<'_, '_> {
                 mtime: Some(model.mtime),
                 atime: None,
             };
-            self.set_open(&copy, changes, &XattrChanges::default(), new)
-                .await;
-            self.copy_xattrs(file, &copy, new).await;
+            let xattrs = self.xattrs_like(file, &copy, &model, new).await;
+            self.set_open(&copy, changes, &xattrs, new).await;
             let op = Renameat2::new(dir.at(), c_name(&temporary), place.at(), c_name(new), 0);
             run.io.handle.submit(op).await
         };
@@ -272,11 +270,11 @@ impl Side<'_, '_> {
         Ok(held)
     }
 
-    /// Gives a directory for backups the owner and the mode of the one at `path` in the destination.
+    /// Gives a directory for backups the owner, the mode and the access control lists of the one at `path` in the destination.
     async fn liken(&self, dir: &Held, path: &[u8]) -> Result<(), Errno> {
         let root = self.root.as_ref().ok_or(Errno::ENOENT)?;
-        let model = self.run.io.open_beneath(root, path).await?;
-        let model = self.run.io.stat_held(&model).await?;
+        let old = self.run.io.open_beneath(root, path).await?;
+        let model = self.run.io.stat_held(&old).await?;
         let made = self.run.io.stat_held(dir).await?;
         let (uid, gid) = self.given(&model, &made);
         let changes = Changes {
@@ -286,8 +284,10 @@ impl Side<'_, '_> {
             mtime: None,
             atime: None,
         };
-        self.set_open(dir, changes, &XattrChanges::default(), path)
-            .await;
+        let xattrs = self.xattrs_like(&old, dir, &model, path).await;
+        // Other attributes do not say who may look at the backups.
+        let acls = xattrs.only_acls();
+        self.set_open(dir, changes, &acls, path).await;
         Ok(())
     }
 }

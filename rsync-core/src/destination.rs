@@ -165,7 +165,7 @@ async fn make_destination(
     run.event(Event::MadeDestination(path));
     let mut root = None;
     if !run.options.dry_run {
-        let mode = want.map_or(0o777, |want| want.mode & 0o777 | 0o700);
+        let mode = want.map_or(0o777, |want| run.options.first_mode(want) | 0o700);
         let op = Mkdirat::new(At::Cwd, c_name(path), mode);
         let made = run.io.handle.submit(op).await;
         made.map_err(|errno| failure(path, Action::MakeDirectory, errno))?;

@@ -2,6 +2,7 @@
 
 //! What can go wrong: with one file, which does not stop the others, or with the whole.
 
+use crate::acl::AclError;
 use crate::escape::Escaped;
 use crate::filter::{FilterError, Reason};
 use crate::patch::PatchError;
@@ -63,6 +64,10 @@ pub enum Action {
     SetTimes,
     /// Having room for a file on the disk.
     Allocate,
+    /// Reading access control lists.
+    ReadAcl,
+    /// Setting or removing access control lists.
+    SetAcl,
     /// Reading extended attributes.
     ReadXattrs,
     /// Setting or removing extended attributes.
@@ -103,6 +108,8 @@ impl Action {
             Self::SetOwner => "set the owner of",
             Self::SetTimes => "set the times of",
             Self::Allocate => "have room on the disk for",
+            Self::ReadAcl => "read the ACLs of",
+            Self::SetAcl => "set the ACLs of",
             Self::ReadXattrs => "read the extended attributes of",
             Self::SetXattrs => "set the extended attributes of",
             Self::Delete => "delete",
@@ -124,6 +131,8 @@ pub enum Cause {
     Replaced,
     /// The result did not have the source's checksum, twice, or its tokens made no sense.
     Patch(PatchError),
+    /// A value that was read is no access control list.
+    Acl(AclError),
     /// A directory that is not empty is in the way, and nothing is to be deleted.
     NotEmpty,
     /// Source and destination are the same directory.
@@ -151,6 +160,12 @@ impl From<PatchError> for Cause {
     }
 }
 
+impl From<AclError> for Cause {
+    fn from(error: AclError) -> Self {
+        Self::Acl(error)
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -158,6 +173,7 @@ impl fmt::Display for Cause {
             Self::Changed => f.write_str("it changed while it was read, twice"),
             Self::Replaced => f.write_str("it has changed since it was copied"),
             Self::Patch(error) => error.fmt(f),
+            Self::Acl(error) => error.fmt(f),
             Self::NotEmpty => f.write_str("a directory that is not empty has its name"),
             Self::Same => f.write_str("source and destination are the same directory"),
             Self::Source => f.write_str("it is a source itself, and would be deleted"),
@@ -191,6 +207,10 @@ impl Failure {
             Cause::Errno(Errno::EPERM) if self.action == Action::MakeDevice => {
                 "it takes the right to make devices (CAP_MKNOD): leave them out with --no-devices"
             }
+            Cause::Errno(Errno::EOPNOTSUPP) if self.action == Action::SetAcl => {
+                "its file system has none, or keeps none: leave them with --no-acls"
+            }
+            Cause::Acl(_) => "set it anew with setfacl",
             Cause::Errno(Errno::EACCES | Errno::EPERM) => {
                 "check its permissions, or run as its owner"
             }

@@ -297,8 +297,8 @@ impl<'a, 'o> Generator<'a, 'o> {
         let Some(want) = target.want else { return };
         let differences = match target.model.get() {
             Some(model) => {
-                let xattrs = target.model_xattrs.get();
-                self.side.differences_to_model(&want, &model, xattrs)
+                let unlike = target.model_unlike.get();
+                self.side.differences_to_model(&want, &model, unlike)
             }
             None => {
                 self.side.run.stats().created.add(Kind::Directory);
@@ -348,7 +348,9 @@ impl<'a, 'o> Generator<'a, 'o> {
             self.announce(target);
             return State::Absent;
         }
-        let mode = target.want.map_or(0o777, |want| want.mode & 0o777);
+        let mode = target
+            .want
+            .map_or(0o777, |want| side.run.options.first_mode(&want));
         let made = Mkdirat::new(
             parent_dir.at(),
             crate::io::c_name(target.name()),
@@ -372,7 +374,9 @@ impl<'a, 'o> Generator<'a, 'o> {
             Err(errno) => return self.failed(target, Action::OpenDirectory, errno),
         };
         target.fresh.set(true);
-        target.widened.set(mode & 0o700 != 0o700);
+        target
+            .widened
+            .set(target.want.is_some_and(|want| want.mode & 0o700 != 0o700));
         target.gid.set(side.new_group(parent));
         side.hold(target, Rc::new(dir));
         State::Ready

@@ -16,6 +16,7 @@ use crate::options::{Alternate, Options};
 use crate::side::Side;
 use crate::target::{State, Target};
 use crate::update::is_new;
+use crate::xattrs::Unlike;
 use async_lock::{Mutex, MutexGuardArc};
 use libflexsc::Errno;
 use libflexsc::op::Linkat;
@@ -259,10 +260,10 @@ impl Side<'_, '_> {
             if self.is_leader(source, leader, found).await {
                 // The leader's attributes were set, and they are this name's too.
                 let differences = match dry_run {
-                    true => Differences {
-                        xattrs: self.has_other_xattrs(target, list, name).await,
-                        ..self.differences(want, Some(found), false)
-                    },
+                    true => {
+                        let unlike = self.unlike_named(target, list, name).await;
+                        self.differences(want, Some(found), false).and(unlike)
+                    }
                     false => Differences::default(),
                 };
                 if !differences.is_empty() || self.run.options.unchanged {
@@ -273,7 +274,10 @@ impl Side<'_, '_> {
             }
         }
         let new = is_new(want, found.as_ref());
-        let xattrs = !new && self.has_other_xattrs(target, list, name).await;
+        let unlike = match new {
+            true => Unlike::default(),
+            false => self.unlike_named(target, list, name).await,
+        };
         let blocking = found.filter(|found| found.kind == Kind::Directory);
         if let Some(found) = &blocking {
             if !self.make_way(target, name, &path, found).await {
@@ -313,8 +317,7 @@ impl Side<'_, '_> {
         }
         let differences = Differences {
             contents: false,
-            xattrs,
-            ..self.differences(want, found.as_ref(), true)
+            ..self.differences(want, found.as_ref(), true).and(unlike)
         };
         self.tell_linked(list, entry, &path, differences, &leader.shown);
         self.done(target, index, want, found.as_ref()).await;

@@ -41,6 +41,8 @@ pub struct Differences {
     pub group: bool,
     /// Time of last access.
     pub access_time: bool,
+    /// Access control lists, beside what they and the permissions both say.
+    pub acl: bool,
     /// Extended attributes.
     pub xattrs: bool,
 }
@@ -57,6 +59,7 @@ impl Differences {
         owner: false,
         group: false,
         access_time: false,
+        acl: false,
         xattrs: false,
     };
 
@@ -153,12 +156,13 @@ impl fmt::Display for Item<'_> {
             ("o", differences.owner),
             ("g", differences.group),
             ("u", differences.access_time),
+            ("a", differences.acl),
+            ("x", differences.xattrs),
         ];
         for (letter, set) in letters {
             f.write_str(if set { letter } else { "." })?;
         }
-        // ACLs are not kept.
-        f.write_str(if differences.xattrs { ".x" } else { ".." })
+        Ok(())
     }
 }
 
@@ -203,6 +207,8 @@ mod tests {
         assert_eq!(item.to_string(), ">f..T..gu..");
         item.differences.xattrs = true;
         assert_eq!(item.to_string(), ">f..T..gu.x");
+        item.differences.acl = true;
+        assert_eq!(item.to_string(), ">f..T..guax");
         item.differences.new = true;
         assert_eq!(item.to_string(), ">f+++++++++");
         item.update = Update::Linked;

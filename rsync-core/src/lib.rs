@@ -19,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acl;
 pub mod block;
 pub mod chmod;
 pub mod error;

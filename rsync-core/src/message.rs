@@ -66,7 +66,7 @@ pub(crate) struct Listing {
     /// The attributes that it is to have. A directory that only leads to what arguments name may have none.
     pub(crate) attributes: Option<Attributes>,
     /// Its extended attributes, if they are known.
-    pub(crate) xattrs: Option<Xattrs>,
+    pub(crate) xattrs: Option<Box<Xattrs>>,
     /// Whether its path is shown with a slash before it.
     pub(crate) absolute: bool,
     /// Its entries.

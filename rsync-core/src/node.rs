@@ -13,7 +13,7 @@ use crate::spec::split;
 use crate::target::{State, Target};
 use crate::tell::Moved;
 use crate::update::is_new;
-use crate::xattrs::{Whose, XattrChanges};
+use crate::xattrs::{Unlike, Whose, XattrChanges};
 use libflexsc::op::{Mknodat, Readlinkat, Renameat2, Symlinkat, Unlinkat};
 use std::rc::Rc;
 
@@ -68,10 +68,10 @@ impl Side<'_, '_> {
         }
         let compared = model.as_ref().map(|model| model.attributes).or(found);
         let created = is_new(want, compared.as_ref());
-        let xattrs = match &model {
-            _ if created => false,
-            Some(model) => model.xattrs,
-            None => self.has_other_xattrs(target, list, name).await,
+        let unlike = match &model {
+            _ if created => Unlike::default(),
+            Some(model) => model.unlike,
+            None => self.unlike_named(target, list, name).await,
         };
         let blocking = found.filter(|found| found.kind == Kind::Directory);
         if let Some(found) = &blocking {
@@ -95,10 +95,7 @@ impl Side<'_, '_> {
         let differences = match exact {
             Some(_) if !self.run.options.unchanged => return true,
             Some(_) => Differences::default(),
-            None => Differences {
-                xattrs,
-                ..self.differences(want, compared.as_ref(), true)
-            },
+            None => self.differences(want, compared.as_ref(), true).and(unlike),
         };
         self.tell_entry(
             list,

@@ -63,6 +63,9 @@ pub struct Options {
     /// Read without changing times of last access (`--open-noatime`): files of others, which only the superuser may read so, are
     /// read as ever.
     pub open_noatime: bool,
+    /// Give the source's access control lists (`-A`, `--acls`), those of directories for what is made in them included. They go with
+    /// mode bits: without [`perms`](Self::perms) that is refused.
+    pub acls: bool,
     /// Give the source's extended attributes (`-X`, `--xattrs`): for the superuser all but those of the system, for others those of
     /// users.
     pub xattrs: bool,
@@ -364,11 +367,25 @@ impl Options {
         self.digests && !self.checksum && self.append.is_none()
     }
 
+    /// The mode that a directory is made with. Until its access control list is set only the owner may do anything.
+    pub(crate) fn first_mode(&self, want: &Attributes) -> u32 {
+        want.mode & if self.acls { 0o700 } else { 0o777 }
+    }
+
+    /// Whether extended attributes are kept, of which access control lists are some.
+    pub(crate) fn keeps_xattrs(&self) -> bool {
+        self.xattrs || self.acls
+    }
+
     /// Options of which one excludes the other.
     pub(crate) fn conflict(&self) -> Option<(&'static str, &'static str)> {
         // What waits for the end has no name yet that others could be linked to.
         if self.hard_links && self.delay_updates {
             return Some(("--hard-links", "--delay-updates"));
+        }
+        // What the group may do would be more than both say.
+        if self.acls && !self.perms {
+            return Some(("--acls", "--no-perms"));
         }
         let one = match self.append {
             Some(_) => "--append",

@@ -390,7 +390,11 @@ impl<'a, 'o> Output<'a, 'o> {
                 (dir.clone(), dir)
             }
         };
-        let modes = (self.first_mode(), self.mode(&want));
+        let narrow = |mode| {
+            let xattrs = transfer.list.xattrs_of(self.name());
+            xattrs.map_or(mode, |xattrs| xattrs.narrow(mode))
+        };
+        let modes = (self.first_mode(), self.mode(&want).map(narrow));
         self.made_with = Some(modes.0);
         side.run
             .begin(transfer.id, (dir, to), self.name(), modes)
@@ -530,7 +534,7 @@ impl<'a, 'o> Output<'a, 'o> {
             entry.attributes = want;
             let found = self.transfer.found.as_ref();
             let compared = self.transfer.model.as_ref().or(found);
-            let compared = (compared, self.transfer.xattrs);
+            let compared = (compared, self.transfer.unlike);
             side.transferred(&self.transfer.list, &entry, &path, compared, moved);
             let index = id.index;
             if options.delay_updates {

@@ -135,18 +135,26 @@ impl<'o> Run<'o> {
 
     /// The owner and the group that a file of the source is to have.
     pub(crate) fn owner(&self, want: &Attributes) -> (u32, u32) {
-        let options = self.options;
-        let named = |map: &IdMap, known: &RefCell<HashMap<u32, u32>>, id, name: Name| {
-            if map.is_empty() {
-                return id;
-            }
-            let apply = || map.apply(id, name(id).filter(|_| !options.numeric_ids).as_deref());
-            *known.borrow_mut().entry(id).or_insert_with(apply)
-        };
-        (
-            named(&options.usermap, &self.users, want.uid, user_name),
-            named(&options.groupmap, &self.groups, want.gid, group_name),
-        )
+        (self.user(want.uid), self.group(want.gid))
+    }
+
+    /// What a user of the source is at the destination.
+    pub(crate) fn user(&self, uid: u32) -> u32 {
+        self.mapped(&self.options.usermap, &self.users, uid, user_name)
+    }
+
+    /// What a group of the source is at the destination.
+    pub(crate) fn group(&self, gid: u32) -> u32 {
+        self.mapped(&self.options.groupmap, &self.groups, gid, group_name)
+    }
+
+    fn mapped(&self, map: &IdMap, known: &RefCell<HashMap<u32, u32>>, id: u32, name: Name) -> u32 {
+        if map.is_empty() {
+            return id;
+        }
+        let named = !self.options.numeric_ids;
+        let apply = || map.apply(id, name(id).filter(|_| named).as_deref());
+        *known.borrow_mut().entry(id).or_insert_with(apply)
     }
 
     /// Tells that it has come further, if that is wanted.

@@ -343,20 +343,17 @@ impl Side<'_, '_> {
             }
         };
         let mut xattrs = XattrChanges::default();
-        if options.xattrs && target.xattrs.is_some() {
+        if target.xattrs.is_some() {
             match self.directory(target).await {
                 Ok(dir) => {
-                    let (whose, want) = (Whose::Open(&dir), target.xattrs.as_ref());
+                    let (whose, want) = (Whose::Open(&dir), target.xattrs.as_deref());
                     xattrs = self.xattr_changes(whose, want, &target.path).await;
                 }
                 Err(errno) => return self.fail(&target.path, Action::OpenDirectory, errno),
             }
         }
         if target.found.get().is_some() {
-            let differences = Differences {
-                xattrs: !xattrs.is_empty(),
-                ..changes.into()
-            };
+            let differences = Differences::from(changes).and(xattrs.unlike());
             self.tell_directory(target, Update::Kept, differences);
         }
         if options.directory_times() && target.dirty.get() {
@@ -372,6 +369,9 @@ impl Side<'_, '_> {
         };
         if restore && changes.mode.is_none() {
             changes.mode = self.kept_mode(target, want, &dir).await;
+        }
+        if xattrs.unlike().acls {
+            changes.mode = Some(want.mode);
         }
         self.set_open(&dir, changes, &xattrs, &target.path).await;
     }
@@ -395,7 +395,7 @@ impl Side<'_, '_> {
     }
 
     /// Sets attributes of an open file: the owner first, which clears mode bits and capabilities, then extended attributes, for
-    /// which the mode counts, then mode and time together.
+    /// which the mode counts, access control lists last, then mode and time together.
     pub(crate) async fn set_open(
         &self,
         file: &Held,
@@ -411,10 +411,13 @@ impl Side<'_, '_> {
                 .await;
             well &= self.check(result, path, Action::SetOwner);
         }
-        well &= self.set_xattrs(Whose::Open(file), xattrs, path).await;
-        let mode = changes
-            .mode
-            .map(|mode| handle.submit(Fchmod::new(file.fd(), mode)));
+        let (whose, mut mode) = (Whose::Open(file), changes.mode);
+        well &= self.set_xattrs(whose, xattrs, path).await;
+        if !self.set_acls(whose, xattrs, path).await {
+            well = false;
+            mode = mode.map(|mode| xattrs.narrow(mode));
+        }
+        let mode = mode.map(|mode| handle.submit(Fchmod::new(file.fd(), mode)));
         let time = changes
             .times()
             .map(|times| handle.submit(Utimensat::of(file.fd(), times)));

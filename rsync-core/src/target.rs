@@ -8,7 +8,7 @@ use crate::list::{Attributes, DirId, Kind};
 use crate::message::Listing;
 use crate::receiver::MadeWith;
 use crate::spec::join;
-use crate::xattrs::Xattrs;
+use crate::xattrs::{Unlike, Xattrs};
 use async_lock::OnceCell;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -42,7 +42,7 @@ pub(crate) struct Target {
     /// The attributes that it is to have; none for one that only leads to what arguments name.
     pub(crate) want: Option<Attributes>,
     /// The extended attributes that it is to have, if they are known.
-    pub(crate) xattrs: Option<Xattrs>,
+    pub(crate) xattrs: Option<Box<Xattrs>>,
     /// Whether its path is shown with a slash before it.
     pub(crate) absolute: bool,
     /// Whether symbolic links lead to it, which stay below the destination.
@@ -53,8 +53,8 @@ pub(crate) struct Target {
     pub(crate) found: Cell<Option<Attributes>>,
     /// Those of a directory of another tree that it is compared with where it is new.
     pub(crate) model: Cell<Option<Attributes>>,
-    /// Whether that one's extended attributes are not those that it is to have.
-    pub(crate) model_xattrs: Cell<bool>,
+    /// In which extended attributes that one is not as wanted.
+    pub(crate) model_unlike: Cell<Unlike>,
     /// The directories of other trees that stand for it, as long as it is open.
     pub(crate) alternates: RefCell<Option<Rc<Vec<Rc<Held>>>>>,
     /// Whether it was made, so that nothing can be in it.
@@ -105,7 +105,7 @@ impl Target {
             origin: listing.list.directory_origin().map(<[u8]>::to_vec),
             found: Cell::default(),
             model: Cell::default(),
-            model_xattrs: Cell::default(),
+            model_unlike: Cell::default(),
             alternates: RefCell::default(),
             fresh: Cell::default(),
             widened: Cell::default(),

@@ -10,6 +10,7 @@ use crate::side::Side;
 use crate::strong::Digest;
 use crate::target::Target;
 use crate::update::is_new;
+use crate::xattrs::Unlike;
 use std::borrow::Cow;
 
 /// What went to and fro for a file.
@@ -193,7 +194,7 @@ impl Side<'_, '_> {
         list: &DirList,
         entry: &Entry,
         path: &[u8],
-        (found, xattrs): (Option<&Attributes>, bool),
+        (found, unlike): (Option<&Attributes>, Unlike),
         moved: Moved,
     ) {
         let want = &entry.attributes;
@@ -201,8 +202,7 @@ impl Side<'_, '_> {
         stats.transferred += 1;
         stats.transferred_size += want.size;
         drop(stats);
-        let mut differences = self.differences(want, found, true);
-        differences.xattrs = xattrs;
+        let differences = self.differences(want, found, true).and(unlike);
         self.tell_entry(list, entry, path, Update::Transferred, differences, moved);
     }
 }

@@ -8,6 +8,7 @@ use crate::io::Held;
 use crate::list::{Attributes, DirList, FileId};
 use crate::receiver::Begun;
 use crate::target::Target;
+use crate::xattrs::Unlike;
 use async_lock::SemaphoreGuardArc;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -26,8 +27,8 @@ pub(crate) struct Transfer {
     pub(crate) sums: u64,
     /// What it is compared with where nothing has its name: a file of another tree.
     pub(crate) model: Option<Attributes>,
-    /// Whether that, or what has its name, has other extended attributes than it is to have.
-    pub(crate) xattrs: bool,
+    /// In which extended attributes that, or what has its name, is not as wanted.
+    pub(crate) unlike: Unlike,
     /// The bytes of the file that stay, and more are appended to.
     pub(crate) start: Cell<u64>,
     /// What blocks are taken from.

@@ -18,7 +18,7 @@ use crate::strong::Digest;
 use crate::target::{State, Target, more};
 use crate::tell::Moved;
 use crate::transfer::{Basis, Data, Transfer};
-use crate::xattrs::{Whose, XattrChanges};
+use crate::xattrs::{Unlike, Whose, XattrChanges};
 use libflexsc::backend::Kind as Backend;
 use libflexsc::op::{Fchmod, Fchmodat, Fchownat, Utimensat};
 use libflexsc::{At, Errno};
@@ -38,7 +38,7 @@ impl Side<'_, '_> {
         let Some(found) = found else { return false };
         let options = self.run.options;
         let same = !options.checksum
-            && !options.xattrs
+            && !options.keeps_xattrs()
             && want.kind == Kind::Regular
             && self.looks_same(want, found);
         same && self.changes(want, found).is_empty()
@@ -193,48 +193,35 @@ impl Side<'_, '_> {
         if new {
             self.run.stats().created.add(Kind::Regular);
         }
-        let xattrs = !new
-            && self
-                .model_xattrs_differ(target, list, name, model.as_ref())
-                .await;
+        let unlike = match &model {
+            _ if new => Unlike::default(),
+            Some(model) => model.unlike,
+            None => self.unlike_named(target, list, name).await,
+        };
         if self.run.options.dry_run {
             if let Some(lead) = lead {
                 lead.settle(None);
             }
             let moved = Moved::default();
-            return self.transferred(list, entry, path, (compared.as_ref(), xattrs), moved);
+            return self.transferred(list, entry, path, (compared.as_ref(), unlike), moved);
         }
-        self.request(target, list, index, found, (model, xattrs), lead)
+        self.request(target, list, index, found, (model, unlike), lead)
             .await;
     }
 
-    /// Whether a regular file, that of another tree if it is compared with that, has other extended attributes than it is to have.
-    async fn model_xattrs_differ(
+    /// In which extended attributes what has the name of an entry is not as wanted.
+    pub(crate) async fn unlike_named(
         &self,
         target: &Target,
         list: &DirList,
         name: &[u8],
-        model: Option<&Model>,
-    ) -> bool {
-        match model {
-            Some(model) => model.xattrs,
-            None => self.has_other_xattrs(target, list, name).await,
-        }
-    }
-
-    /// Whether what has the name of an entry has other extended attributes than it is to have.
-    pub(crate) async fn has_other_xattrs(
-        &self,
-        target: &Target,
-        list: &DirList,
-        name: &[u8],
-    ) -> bool {
+    ) -> Unlike {
         let want = list.xattrs_of(name);
         if want.is_none() || target.state() != State::Ready {
-            return false;
+            return Unlike::default();
         }
         let dir = self.directory(target).await.ok();
-        self.xattrs_differ(dir.as_deref(), name, want, &target.join(name))
+        self.unlike(dir.as_deref(), name, want, &target.join(name))
             .await
     }
 
@@ -303,10 +290,11 @@ impl Side<'_, '_> {
             self.tell_unchanged(target, list, entry);
             return true;
         }
-        let differences = Differences {
-            xattrs: !xattrs.is_empty(),
-            ..changes.into()
-        };
+        let mut differences = Differences::from(changes).and(xattrs.unlike());
+        // As rsync has it: when it is told, the mode is what the list has made of it.
+        if differences.acl && !self.run.options.dry_run && (want.mode ^ found.mode) & 0o7000 == 0 {
+            differences.mode = false;
+        }
         self.tell_entry(
             list,
             entry,
@@ -329,6 +317,9 @@ impl Side<'_, '_> {
             // A change of owner clears set-user-ID and set-group-ID.
             changes.mode = Some(want.mode);
         }
+        if xattrs.unlike().acls {
+            changes.mode = Some(want.mode);
+        }
         let changes = (changes, &xattrs);
         self.set_named(&dir, name, path, want.kind, changes).await
     }
@@ -349,9 +340,13 @@ impl Side<'_, '_> {
             let op = Fchownat::new(dir.at(), c_name(name), changes.uid, changes.gid, NOFOLLOW);
             well &= self.check(handle.submit(op).await, path, Action::SetOwner);
         }
-        let whose = Whose::Named(dir, name);
+        let (whose, mut mode) = (Whose::Named(dir, name), changes.mode);
         well &= self.set_xattrs(whose, xattrs, path).await;
-        if let Some(mode) = changes.mode {
+        if !self.set_acls(whose, xattrs, path).await {
+            well = false;
+            mode = mode.map(|mode| xattrs.narrow(mode));
+        }
+        if let Some(mode) = mode {
             let set = self.set_mode(dir, name, kind, mode).await;
             well &= self.check(set, path, Action::SetMode);
         }
@@ -393,7 +388,7 @@ impl Side<'_, '_> {
         list: &Arc<DirList>,
         index: u32,
         found: Option<Attributes>,
-        (model, xattrs): (Option<Model>, bool),
+        (model, unlike): (Option<Model>, Unlike),
         lead: Option<Lead>,
     ) {
         let permit = self.run.files.acquire_arc().await;
@@ -429,7 +424,7 @@ impl Side<'_, '_> {
             list: list.clone(),
             found,
             model: model.map(|model| model.attributes),
-            xattrs,
+            unlike,
             start: Cell::new(start),
             basis: RefCell::new(basis.map(Rc::new)),
             lead: RefCell::new(lead),

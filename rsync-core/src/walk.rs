@@ -63,7 +63,7 @@ struct Place {
     parent: Option<DirId>,
     name: Vec<u8>,
     attributes: Option<Attributes>,
-    xattrs: Option<Xattrs>,
+    xattrs: Option<Box<Xattrs>>,
     absolute: bool,
 }
 
@@ -380,11 +380,14 @@ impl<'a, 'o> Walker<'a, 'o> {
             scopes,
         } = leading;
         let first = reading.first.take();
-        if self.run.options.xattrs {
+        if self.run.options.keeps_xattrs() {
             let xattrs = self.xattrs(&reading).await;
             reading.list.set_xattrs(xattrs);
             if let Some(first) = first.filter(|_| place.parent.is_none()) {
-                place.xattrs = self.xattrs_of(&reading, 0, Whose::Open(&first), b"").await;
+                let mode = place.attributes.map_or(0, |root| root.mode);
+                let (whose, root) = ((Whose::Open(&first), &b""[..]), (Kind::Directory, mode));
+                let xattrs = self.xattrs_of(&reading, 0, whose, root).await;
+                place.xattrs = xattrs.map(Box::new);
             }
         }
         let mut works = Vec::new();
@@ -415,7 +418,7 @@ impl<'a, 'o> Walker<'a, 'o> {
                     parent: Some(place.id),
                     name: name.to_vec(),
                     attributes: (entry.extent != Extent::Passed).then_some(entry.attributes),
-                    xattrs: reading.list.xattrs_of(name).cloned(),
+                    xattrs: reading.list.xattrs_of(name).cloned().map(Box::new),
                     absolute: entry.absolute,
                 },
                 parts,
@@ -524,10 +527,9 @@ impl<'a, 'o> Walker<'a, 'o> {
                 } else {
                     Whose::Named(dir, name)
                 };
-                (
-                    index,
-                    self.xattrs_of(reading, entry.part, whose, name).await,
-                )
+                let file = (entry.attributes.kind, entry.attributes.mode);
+                let read = self.xattrs_of(reading, entry.part, (whose, name), file);
+                (index, read.await)
             })
             .buffer_unordered(SUMMERS);
         while let Some((index, read)) = read.next().await {
@@ -540,15 +542,16 @@ impl<'a, 'o> Walker<'a, 'o> {
         &self,
         reading: &Reading,
         part: u32,
-        whose: Whose<'_>,
-        name: &[u8],
+        (whose, name): (Whose<'_>, &[u8]),
+        (kind, mode): (Kind, u32),
     ) -> Option<Xattrs> {
-        let read = whose.read(self.run, Origin::Source);
-        let failed = |errno| {
+        let read = whose.read(self.run, Origin::Source, kind);
+        let failed = |(action, cause)| {
             let path = reading.display(part, name);
-            self.run.fail_errno(path, Action::ReadXattrs, errno);
+            self.run.fail(path, action, cause);
         };
-        read.await.map_err(failed).ok()
+        let read = read.await.map_err(failed).ok()?;
+        Some(read.with_mode(mode))
     }
 
     /// The checksums of all regular files of a list. A file that cannot be read has none: it will be requested, and

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Extended attributes: which are copied, and how they are read, compared and set.
+//! Extended attributes: which are copied, and how they are read, compared and set. Access control lists are two of them, which
+//! are kept by themselves ([`Acls`]).
 //!
 //! Those of an open file are reached by its descriptor. Those of a name in a held directory are reached by
 //! `/proc/self/fd/N/NAME`, which ends in the name itself and follows no symbolic link there, so that neither a link nor
 //! a device, which cannot be opened, needs to be.
 
-use crate::error::Action;
+use crate::acl::Acl;
+use crate::error::{Action, Cause};
 use crate::filter::FilterList;
 use crate::io::{Held, Io, SOURCE, c_name};
-use crate::list::Kind;
+use crate::item::Differences;
+use crate::list::{Attributes, Kind};
 use crate::options::Options;
 use crate::run::Run;
 use crate::side::Side;
@@ -28,15 +31,72 @@ const FIRST: usize = 1024;
 /// The most bytes that Linux has in a value, or in a list of names.
 const MOST: usize = 65536;
 
+/// Who may do what with a file.
+const ACCESS: &CStr = c"system.posix_acl_access";
+
+/// What files that are made in a directory begin with.
+const DEFAULT: &CStr = c"system.posix_acl_default";
+
 /// The extended attributes of a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Xattrs(BTreeMap<CString, Vec<u8>>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Xattrs {
+    /// What file it is.
+    kind: Kind,
+    named: BTreeMap<CString, Vec<u8>>,
+    /// Not of what can have none, nor if they are not asked for.
+    acls: Option<Acls>,
+}
+
+/// The access control lists of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Acls {
+    /// The mode that a file with them is to have.
+    mode: u32,
+    /// One that says more than the mode.
+    access: Option<Box<Acl>>,
+    default: Option<Box<Acl>>,
+}
 
 /// What makes the extended attributes of a file those that it is to have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct XattrChanges {
     set: Vec<(CString, Vec<u8>)>,
     remove: Vec<CString>,
+    access: Option<Acl>,
+    default: Option<DefaultAcl>,
+}
+
+/// What becomes of a default access control list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum DefaultAcl {
+    Set(Acl),
+    Remove,
+}
+
+/// In which extended attributes two files differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unlike {
+    /// In access control lists.
+    pub(crate) acls: bool,
+    /// In others.
+    pub(crate) others: bool,
+}
+
+impl Unlike {
+    pub(crate) fn is_any(self) -> bool {
+        self != Self::default()
+    }
+}
+
+impl Differences {
+    /// These, and those in extended attributes.
+    pub(crate) fn and(self, unlike: Unlike) -> Self {
+        Self {
+            acl: unlike.acls,
+            xattrs: unlike.others,
+            ..self
+        }
+    }
 }
 
 /// Which side of the transfer a file is on.
@@ -57,13 +117,35 @@ pub(crate) enum Whose<'a> {
 
 impl XattrChanges {
     pub(crate) fn is_empty(&self) -> bool {
-        self.set.is_empty() && self.remove.is_empty()
+        *self == Self::default()
+    }
+
+    /// What is to be changed.
+    pub(crate) fn unlike(&self) -> Unlike {
+        Unlike {
+            acls: self.access.is_some() || self.default.is_some(),
+            others: !(self.set.is_empty() && self.remove.is_empty()),
+        }
+    }
+
+    /// Those of access control lists.
+    pub(crate) fn only_acls(self) -> Self {
+        Self {
+            access: self.access,
+            default: self.default,
+            ..Self::default()
+        }
+    }
+
+    /// The mode that a file is to have if its access control list could not be set.
+    pub(crate) fn narrow(&self, mode: u32) -> u32 {
+        self.access.as_ref().map_or(mode, |acl| acl.narrow(mode))
     }
 
     /// Sets capabilities of a program once more, which it loses when it gets another owner.
     pub(crate) fn renew(&mut self, want: Option<&Xattrs>) {
         const LOST: &CStr = c"security.capability";
-        let lost = want.and_then(|want| Some((LOST.to_owned(), want.0.get(LOST)?.clone())));
+        let lost = want.and_then(|want| Some((LOST.to_owned(), want.named.get(LOST)?.clone())));
         let known = self.set.iter().any(|(name, _)| **name == *LOST);
         self.set.extend(lost.filter(|_| !known));
     }
@@ -72,17 +154,54 @@ impl XattrChanges {
 impl Xattrs {
     /// About how many bytes they would take on a wire.
     pub(crate) fn weight(&self) -> u64 {
-        let each = self.0.iter();
+        let each = self.named.iter();
         let each = each.map(|(name, value)| name.as_bytes().len() + value.len() + 4);
-        each.sum::<usize>() as u64
+        let acls = self.acls.iter();
+        let acls = acls.flat_map(|acls| [&acls.access, &acls.default]);
+        let acls = acls.flatten().map(|acl| acl.weight());
+        (each.sum::<usize>() + acls.sum::<usize>()) as u64
+    }
+
+    /// Those of a file that is to have this mode.
+    pub(crate) fn with_mode(mut self, mode: u32) -> Self {
+        if let Some(acls) = &mut self.acls {
+            acls.mode = mode;
+        }
+        self
+    }
+
+    /// The mode that a file may have while it does not have these.
+    pub(crate) fn narrow(&self, mode: u32) -> u32 {
+        let acl = self.acls.as_ref().and_then(|acls| acls.access.as_ref());
+        acl.map_or(mode, |acl| acl.narrow(mode))
     }
 
     /// What makes `found` these, as far as they take part there.
-    fn changes(&self, found: &Self, takes_part: impl Fn(&CStr) -> bool) -> XattrChanges {
-        let set = self.0.iter().filter(|(name, _)| takes_part(name));
-        let set = set.filter(|(name, value)| found.0.get(*name) != Some(value));
-        let gone = found.0.keys().filter(|name| !self.0.contains_key(*name));
+    fn changes(
+        &self,
+        found: &Self,
+        takes_part: impl Fn(&CStr) -> bool,
+        map: impl Fn(&Acl) -> Acl,
+    ) -> XattrChanges {
+        let set = self.named.iter().filter(|(name, _)| takes_part(name));
+        let set = set.filter(|(name, value)| found.named.get(*name) != Some(value));
+        let gone = found.named.keys();
+        let gone = gone.filter(|name| !self.named.contains_key(*name));
+        let (mut access, mut default) = (None, None);
+        if let (Some(want), Some(found)) = (&self.acls, &found.acls) {
+            let wanted = want.access.as_deref().map(&map);
+            let like = match (&wanted, &found.access) {
+                (Some(wanted), Some(found)) => wanted.is_like(found),
+                (wanted, found) => wanted.is_none() && found.is_none(),
+            };
+            access = (!like).then(|| wanted.unwrap_or_default().with_mode(want.mode));
+            let wanted = want.default.as_deref().map(&map);
+            default = (wanted.as_ref() != found.default.as_deref())
+                .then(|| wanted.map_or(DefaultAcl::Remove, DefaultAcl::Set));
+        }
         XattrChanges {
+            access,
+            default,
             set: set
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
@@ -99,11 +218,12 @@ fn takes_part(name: &CStr, options: &Options, origin: Origin, rules: Option<&Fil
     let own = name.starts_with(b"user.rsync.%");
     let hidden = own && sender && !options.special_xattrs;
     let decided = rules.and_then(|rules| rules.keeps_xattr(name, sender));
+    let acl = options.acls && [ACCESS, DEFAULT].iter().any(|acl| acl.to_bytes() == name);
     let allowed = decided.unwrap_or_else(|| match options.acts_as_root() {
         true => !name.starts_with(b"system."),
         false => name.starts_with(b"user."),
     });
-    allowed && !hidden
+    allowed && !hidden && !acl
 }
 
 impl Whose<'_> {
@@ -151,8 +271,52 @@ impl Whose<'_> {
         }
     }
 
-    /// Those that take part.
-    pub(crate) async fn read(self, run: &Run<'_>, origin: Origin) -> Result<Xattrs, Errno> {
+    /// Those of a file of this kind that take part.
+    pub(crate) async fn read(
+        self,
+        run: &Run<'_>,
+        origin: Origin,
+        kind: Kind,
+    ) -> Result<Xattrs, (Action, Cause)> {
+        let (mut named, mut acls) = (BTreeMap::new(), None);
+        if run.options.acls && kind != Kind::Symlink {
+            let read = self.acls(&run.io, kind).await;
+            acls = Some(read.map_err(|cause| (Action::ReadAcl, cause))?);
+        }
+        if run.options.xattrs {
+            let read = self.named(run, origin).await;
+            named = read.map_err(|errno| (Action::ReadXattrs, errno.into()))?;
+        }
+        Ok(Xattrs { kind, named, acls })
+    }
+
+    async fn acls(self, io: &Io, kind: Kind) -> Result<Acls, Cause> {
+        let access = self.acl(io, ACCESS).await?;
+        let default = match kind {
+            Kind::Directory => self.acl(io, DEFAULT).await?,
+            _ => None,
+        };
+        Ok(Acls {
+            mode: 0,
+            access: access.filter(Acl::is_extended).map(Box::new),
+            default: default.map(Box::new),
+        })
+    }
+
+    async fn acl(self, io: &Io, attribute: &CStr) -> Result<Option<Acl>, Cause> {
+        match self.get(io, attribute).await {
+            Ok(value) => Ok(Some(Acl::parse(&value)?)),
+            // Not all file systems have them.
+            Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    async fn named(
+        self,
+        run: &Run<'_>,
+        origin: Origin,
+    ) -> Result<BTreeMap<CString, Vec<u8>>, Errno> {
         let (io, options) = (&run.io, run.options);
         let rules = run.filters.get().map(|rules| &**rules);
         let listed = self.list(io).await?;
@@ -169,41 +333,49 @@ impl Whose<'_> {
                 Err(errno) => return Err(errno),
             }
         }
-        Ok(Xattrs(xattrs))
+        Ok(xattrs)
     }
 
-    /// Makes changes; what fails does not stop the others, and the first error comes back.
+    async fn set(self, io: &Io, attribute: &CStr, value: Vec<u8>) -> Result<(), Errno> {
+        let attribute = attribute.to_owned();
+        match self {
+            Self::Open(file) => {
+                let op = Fsetxattr::new(file.fd(), attribute, value, 0);
+                io.handle.submit(op).await
+            }
+            Self::Named(dir, name) => {
+                let op = Lsetxattr::new(Self::path(dir, name), attribute, value, 0);
+                io.handle.submit(op).await
+            }
+        }
+    }
+
+    async fn remove(self, io: &Io, attribute: &CStr) -> Result<(), Errno> {
+        let attribute = attribute.to_owned();
+        let removed = match self {
+            Self::Open(file) => {
+                let op = Fremovexattr::new(file.fd(), attribute);
+                io.handle.submit(op).await
+            }
+            Self::Named(dir, name) => {
+                let op = Lremovexattr::new(Self::path(dir, name), attribute);
+                io.handle.submit(op).await
+            }
+        };
+        match removed {
+            Err(Errno::ENODATA) => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// Makes changes, those of access control lists aside; what fails does not stop the others, and the first error comes back.
     async fn change(self, io: &Io, changes: &XattrChanges) -> Result<(), Errno> {
         let mut result = Ok(());
         for (attribute, value) in &changes.set {
-            let (attribute, value) = (attribute.clone(), value.clone());
-            let set = match self {
-                Self::Open(file) => {
-                    let op = Fsetxattr::new(file.fd(), attribute, value, 0);
-                    io.handle.submit(op).await
-                }
-                Self::Named(dir, name) => {
-                    let op = Lsetxattr::new(Self::path(dir, name), attribute, value, 0);
-                    io.handle.submit(op).await
-                }
-            };
-            result = result.and(set);
+            result = result.and(self.set(io, attribute, value.clone()).await);
         }
         for attribute in &changes.remove {
-            let removed = match self {
-                Self::Open(file) => {
-                    let op = Fremovexattr::new(file.fd(), attribute.clone());
-                    io.handle.submit(op).await
-                }
-                Self::Named(dir, name) => {
-                    let op = Lremovexattr::new(Self::path(dir, name), attribute.clone());
-                    io.handle.submit(op).await
-                }
-            };
-            result = result.and(match removed {
-                Err(Errno::ENODATA) => Ok(()),
-                removed => removed,
-            });
+            result = result.and(self.remove(io, attribute).await);
         }
         result
     }
@@ -218,47 +390,77 @@ impl Side<'_, '_> {
         want: Option<&Xattrs>,
         path: &[u8],
     ) -> XattrChanges {
-        let (options, Some(want)) = (self.run.options, want) else {
+        let (run, Some(want)) = (self.run, want) else {
             return XattrChanges::default();
         };
-        if !options.xattrs {
-            return XattrChanges::default();
-        }
-        match whose.read(self.run, Origin::Destination).await {
-            Ok(found) => {
-                let rules = self.run.filters.get().map(|rules| &**rules);
-                want.changes(&found, |name| {
-                    takes_part(name, options, Origin::Destination, rules)
-                })
-            }
-            Err(errno) => {
-                self.fail(path, Action::ReadXattrs, errno);
-                XattrChanges::default()
-            }
-        }
+        let map = |acl: &Acl| {
+            let acl = acl.clone();
+            acl.mapped(|id| run.user(id), |id| run.group(id))
+        };
+        let changes = self.compare(whose, want, map).await;
+        changes.unwrap_or_else(|(action, cause)| {
+            self.fail(path, action, cause);
+            XattrChanges::default()
+        })
     }
 
-    /// Whether the extended attributes of a name in a directory, if that is there, are not those that are wanted.
-    pub(crate) async fn xattrs_differ(
+    async fn compare(
+        &self,
+        whose: Whose<'_>,
+        want: &Xattrs,
+        map: impl Fn(&Acl) -> Acl,
+    ) -> Result<XattrChanges, (Action, Cause)> {
+        let run = self.run;
+        let found = whose.read(run, Origin::Destination, want.kind).await?;
+        let rules = run.filters.get().map(|rules| &**rules);
+        let takes_part = |name: &CStr| takes_part(name, run.options, Origin::Destination, rules);
+        Ok(want.changes(&found, takes_part, map))
+    }
+
+    /// In which extended attributes a name in a directory, if that is there, is not as wanted.
+    pub(crate) async fn unlike(
         &self,
         dir: Option<&Held>,
         name: &[u8],
         want: Option<&Xattrs>,
         path: &[u8],
-    ) -> bool {
-        let Some(dir) = dir else { return false };
+    ) -> Unlike {
+        let Some(dir) = dir else {
+            return Unlike::default();
+        };
         let changes = self.xattr_changes(Whose::Named(dir, name), want, path);
-        !changes.await.is_empty()
+        changes.await.unlike()
     }
 
-    /// Changes extended attributes; true if that went well.
+    /// Changes access control lists; true if that went well. A mode that is not that of the list is to be set after that.
+    pub(crate) async fn set_acls(
+        &self,
+        whose: Whose<'_>,
+        changes: &XattrChanges,
+        path: &[u8],
+    ) -> bool {
+        let io = &self.run.io;
+        let mut result = Ok(());
+        if let Some(acl) = &changes.access {
+            // One that says no more than a mode goes into that, at once with the removal of an older one.
+            result = whose.set(io, ACCESS, acl.value()).await;
+        }
+        result = result.and(match &changes.default {
+            Some(DefaultAcl::Set(acl)) => whose.set(io, DEFAULT, acl.value()).await,
+            Some(DefaultAcl::Remove) => whose.remove(io, DEFAULT).await,
+            None => Ok(()),
+        });
+        self.check(result, path, Action::SetAcl)
+    }
+
+    /// Changes extended attributes, access control lists aside; true if that went well.
     pub(crate) async fn set_xattrs(
         &self,
         whose: Whose<'_>,
         changes: &XattrChanges,
         path: &[u8],
     ) -> bool {
-        if changes.is_empty() {
+        if !changes.unlike().others {
             return true;
         }
         let io = &self.run.io;
@@ -301,18 +503,24 @@ impl Side<'_, '_> {
         changed
     }
 
-    /// Gives an open file the extended attributes of another one of the destination.
-    pub(crate) async fn copy_xattrs(&self, from: &Held, to: &Held, path: &[u8]) {
-        if !self.run.options.xattrs {
-            return;
-        }
-        match Whose::Open(from).read(self.run, Origin::Destination).await {
-            Ok(have) => {
-                let changes = self.xattr_changes(Whose::Open(to), Some(&have), path).await;
-                self.set_xattrs(Whose::Open(to), &changes, path).await;
-            }
-            Err(errno) => self.fail(path, Action::ReadXattrs, errno),
-        }
+    /// What makes the extended attributes of an open file those of another one of the destination, which is of this kind and has
+    /// this mode.
+    pub(crate) async fn xattrs_like(
+        &self,
+        from: &Held,
+        to: &Held,
+        model: &Attributes,
+        path: &[u8],
+    ) -> XattrChanges {
+        let changes = async {
+            let have = Whose::Open(from).read(self.run, Origin::Destination, model.kind);
+            let have = have.await?.with_mode(model.mode);
+            self.compare(Whose::Open(to), &have, Acl::clone).await
+        };
+        changes.await.unwrap_or_else(|(action, cause)| {
+            self.fail(path, action, cause);
+            XattrChanges::default()
+        })
     }
 }
 

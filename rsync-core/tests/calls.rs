@@ -7,6 +7,7 @@
 
 mod common;
 
+use common::acl;
 use common::{
     FLEXSYNC, Random, Run, Scratch, Times, assert_same, copy, flexsync, leftovers, make_special,
     snapshot,
@@ -18,7 +19,8 @@ use nix::sys::stat::SFlag;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -261,6 +263,64 @@ fn a_run_that_is_killed_before_any_of_its_calls_has_lost_nothing() {
             whole.calls.len()
         );
         assert!(left > 0, "no temporary file was met");
+    }
+}
+
+/// Whether the owning group, user 2 or any other may do anything with a file.
+fn is_open_to_others(path: &Path) -> bool {
+    let mode = fs::symlink_metadata(path).unwrap().mode();
+    let Some(list) = acl::access(path) else {
+        return mode & 0o077 != 0;
+    };
+    let entries = list[4..].chunks(8);
+    let may = |entry: &[u8], tag| entry[0] == tag && entry[2] & (mode >> 3) as u8 & 7 != 0;
+    let open = |entry: &[u8]| may(entry, 4) || may(entry, 2) && entry[4..] == [2, 0, 0, 0];
+    mode & 0o007 != 0 || entries.into_iter().any(open)
+}
+
+/// The group bits of a mode are what named users may do, and a directory's default list is for all that is made in it.
+#[test]
+fn whom_the_list_of_a_file_shuts_out_is_never_let_in_on_the_way() {
+    if !acl::supported() {
+        return;
+    }
+    let scratch = Scratch::new();
+    for name in ["file", "dir/file", "plain", "dir/pipe"] {
+        let path = scratch.write(&format!("src/{name}"), vec![b'x'; 3000]);
+        if name == "dir/pipe" {
+            fs::remove_file(&path).unwrap();
+            make_special(&path, SFlag::S_IFIFO, 0o600, 0);
+        }
+        match name {
+            "plain" => fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap(),
+            _ => assert!(acl::set(&path, "u:6,U:1:6,g:0,m:6,o:0")),
+        }
+    }
+    acl::set(&scratch.join("src/dir"), "u:7,U:1:7,g:0,m:7,o:0");
+    fs::create_dir(scratch.join("old")).unwrap();
+    acl::set_default(&scratch.join("old"), "u:7,U:2:7,g:7,m:7,o:7");
+    for options in [
+        &["-aA"][..],
+        &["-aA", "--no-W", "--partial"],
+        &["-aA", "--inplace"],
+        &["-aA", "--copy-dest=../src"],
+    ] {
+        let arguments = [options, &["src/", "dst"]].concat();
+        restore(&scratch);
+        let Some(whole) = watched(scratch.path(), &arguments, None) else {
+            return;
+        };
+        for at in 0..=whole.calls.len() {
+            restore(&scratch);
+            if watched(scratch.path(), &arguments, Some(Fate::Kill(at))).is_none() {
+                return;
+            }
+            for path in common::paths(&scratch.join("dst")) {
+                let shown = path.display();
+                assert!(!is_open_to_others(&path), "{options:?}, call {at}: {shown}");
+            }
+        }
+        same(&scratch, "nobody was killed");
     }
 }
 

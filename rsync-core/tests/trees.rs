@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::acl;
 use common::{
     BACKENDS, Random, Run, Scratch, Times, assert_same, change, copy, flexsync, grow, leftovers,
     rsync, snapshot,
@@ -96,8 +97,16 @@ fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
     let scratch = Scratch::new();
     let mut random = Random::new(seed);
     grow(&scratch.join("src"), &mut random, 60);
+    let acls = options[0].contains('A');
+    if acls {
+        acl::change(&scratch.join("src"), &mut random);
+    }
     copy(&scratch.join("src"), &scratch.join("mine"));
     change(&scratch.join("mine"), &mut random);
+    if acls {
+        acl::change(&scratch.join("mine"), &mut random);
+        acl::without_set_id(&scratch.join("mine"));
+    }
     copy(&scratch.join("mine"), &scratch.join("theirs"));
 
     for (mine, theirs) in [("mine", "theirs"), ("mine-new", "theirs-new")] {
@@ -128,7 +137,7 @@ fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
 
 #[test]
 fn any_set_of_options_does_what_rsync_does() {
-    const OPTIONS: [&[&str]; 39] = [
+    const OPTIONS: [&[&str]; 43] = [
         &["-r"],
         &["-rl"],
         &["-rt"],
@@ -165,6 +174,10 @@ fn any_set_of_options_does_what_rsync_does() {
         &["-a", "--numeric-ids", "--no-p", "-E"],
         &["-a", "--usermap=0:7,3001:bin", "--groupmap=:9,3000-3001:8"],
         &["-aX", "--delete"],
+        &["-aA", "--delete"],
+        &["-rlAX", "--no-W", "--groupmap=3000-3001:8,1:9"],
+        &["-aAn", "--delete", "--chmod=Fg+w,o="],
+        &["-aAI", "--chown=:9"],
         &["-aS", "--no-W"],
         &["-aS", "--inplace", "--preallocate"],
         &["-aU", "--chown=:9", "--open-noatime"],

@@ -56,11 +56,13 @@ impl Output<'_, '_> {
         !self.side.run.options.perms && self.old().is_none()
     }
 
-    /// Whether the file may have its mode from the beginning: what may read it then may read it afterwards, too.
+    /// Whether the file may have its mode from the beginning: what may read it then may read it afterwards, too. With access control
+    /// lists the group bits are the mask, and the directory's list may let others read it.
     fn may_begin_with(&self, mode: u32) -> bool {
         let (options, target) = (self.side.run.options, &self.transfer.target);
         let ours = |want| self.side.new_owner(&want, target) == (None, None);
         options.perms
+            && !options.acls
             && !options.in_place()
             && self.side.temp_dir.is_none()
             && mode & !0o777 == 0

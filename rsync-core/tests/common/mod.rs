@@ -4,6 +4,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
+pub mod acl;
 pub mod child;
 pub mod xattr;
 

@@ -7,7 +7,6 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 /// Options of rsync 3.5.0 that are not supported, with their short forms.
 const OPTIONS: &[&str] = &[
     "--8-bit-output",
-    "--acls",
     "--address",
     "--blocking-io",
     "--compress",
@@ -53,7 +52,6 @@ const OPTIONS: &[&str] = &[
     "-4",
     "-6",
     "-8",
-    "-A",
     "-M",
     "-e",
     "-s",

@@ -21,7 +21,7 @@ fn delete(command: &mut Command, on: bool, when: DeleteWhen) {
     }
 }
 
-pub(crate) const SWITCHES: [Switch; 69] = [
+pub(crate) const SWITCHES: [Switch; 70] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -183,6 +183,15 @@ pub(crate) const SWITCHES: [Switch; 69] = [
         short: Some('N'),
         help: "Is refused, as by rsync: no Linux file system lets a time of creation be set",
         set: |command, on| command.crtimes |= on,
+    },
+    Switch {
+        name: "acls",
+        short: Some('A'),
+        help: "Keep ACLs; turns --perms on",
+        set: |command, on| {
+            command.options.acls = on;
+            command.options.perms |= on;
+        },
     },
     Switch {
         name: "xattrs",
