@@ -414,6 +414,26 @@ fn backups_keep_their_lists() {
 }
 
 #[test]
+fn programs_and_users_are_told_that_attributes_differ() {
+    if !supported() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let file = scratch.write("src/file", "contents");
+    set(&file, LISTS[5]);
+    common::xattr::set(&file, "user.a", b"1");
+    scratch.write("dst/file", "contents");
+    common::date(scratch.path(), 1_000_000_000);
+    let arguments = |more| ["-aAXn", more, "src/", "dst"];
+    let run = flexsync(scratch.path(), "direct", &arguments("--json")).expect(0);
+    let said = r#""differences":["acl","xattrs"]"#;
+    assert!(run.stdout.contains(said), "{}", run.stdout);
+    let run = flexsync(scratch.path(), "direct", &arguments("--explain=file")).expect(0);
+    let said = "its ACL differs, its extended attributes differ";
+    assert!(run.stdout.contains(said), "{}", run.stdout);
+}
+
+#[test]
 fn lists_without_permissions_are_refused() {
     let scratch = Scratch::new();
     scratch.write("src/file", "contents");

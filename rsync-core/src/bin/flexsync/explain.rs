@@ -139,6 +139,9 @@ fn differences_in_words(item: &Item<'_>) -> String {
             "mode" => "its permissions differ",
             "owner" => "its owner differs",
             "group" => "its group differs",
+            "access_time" => "its time of last access differs",
+            "acl" => "its ACL differs",
+            "xattrs" => "its extended attributes differ",
             other => other,
         });
     words.collect::<Vec<_>>().join(", ")

@@ -183,6 +183,9 @@ pub(crate) fn differences(differences: &Differences) -> Vec<&'static str> {
         ("mode", differences.mode),
         ("owner", differences.owner),
         ("group", differences.group),
+        ("access_time", differences.access_time),
+        ("acl", differences.acl),
+        ("xattrs", differences.xattrs),
     ];
     let differing = all.into_iter().filter(|(_, differs)| *differs);
     differing.map(|(name, _)| name).collect()

@@ -22,8 +22,8 @@ except for failures; a name that is not UTF\-8 is in "path_hex" instead, as hexa
 .TP
 \fBitem\fR
 Something was done about a file: "update" is transferred, made, linked or kept, "differences" is why (new, contents, size, time,
-time_of_transfer, mode, owner, group), "itemized" is \fB\-i\fR's; with "kind", "size", "mode", "uid", "gid", "mtime", "mtime_nsec",
-"sent", "received" and, where there are such, "target", "hard_link" and "digest".
+time_of_transfer, mode, owner, group, access_time, acl, xattrs), "itemized" is \fB\-i\fR's; with "kind", "size", "mode", "uid",
+"gid", "mtime", "mtime_nsec", "sent", "received" and, where there are such, "target", "hard_link" and "digest".
 .TP
 \fBdeleted\fR, \fBleft_alone\fR, \fBskipped\fR, \fBunsafe_link\fR, \fBnot_empty\fR, \fBbacked_up\fR, \fBnot_linked\fR, \fBremoved_source\fR, \fBcleaned\fR, \fBmissing\fR, \fBmade_destination\fR, \fBmade_path\fR, \fBno_alternate\fR
 What the names say, with "directory", "rule", "reason", "to", "target", "made" or "error".
