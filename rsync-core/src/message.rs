@@ -162,6 +162,8 @@ pub(crate) struct Request {
     pub(crate) file: FileId,
     /// The signature of the receiver's basis; `None` asks for the whole file.
     pub(crate) signature: Option<Signature>,
+    /// Whether the receiver writes the file over its basis, so that blocks that it has gone past are gone.
+    pub(crate) in_place: bool,
     /// The bytes that the receiver has, which are not to be sent.
     pub(crate) start: u64,
     /// Whether a first attempt failed: the file's attributes are to be looked at anew.

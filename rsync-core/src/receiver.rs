@@ -249,7 +249,7 @@ impl<'a, 'o> Output<'a, 'o> {
         let basis = self.basis.clone().ok_or(update(none))?;
         let mut range = patch::range(&basis.layout, first, count).map_err(update)?;
         // In its own place, what stays need not be written.
-        let stays = self.side.run.options.in_place() && range.start == self.at;
+        let stays = basis.in_place && range.start == self.at;
         if stays {
             self.flush(0).await?;
         }

@@ -189,7 +189,8 @@ impl Server<'_, '_> {
                 self.fill(&source, &into).await
             }
             (None, Some(signature)) => {
-                self.differences(&source, request.file, &path, signature)
+                let matcher = (signature, request.in_place);
+                self.differences(&source, request.file, &path, matcher)
                     .await
             }
             (None, None) => self.whole(&source, request.file, request.start).await,
@@ -272,12 +273,12 @@ impl Server<'_, '_> {
         source: &Opened,
         file: FileId,
         path: &[u8],
-        signature: Signature,
+        (signature, in_place): (Signature, bool),
     ) -> Result<Last, Errno> {
         let io = &self.run.io;
         let kept = self.run.options.searches.then(|| signature.clone());
         let mut recorder = kept.as_ref().map(|kept| Recorder::new(*kept.layout()));
-        let mut matcher = match self.run.options.in_place() {
+        let mut matcher = match in_place {
             true => Matcher::in_place(signature),
             false => Matcher::new(signature),
         };

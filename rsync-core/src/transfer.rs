@@ -42,9 +42,11 @@ pub(crate) struct Transfer {
     pub(crate) _permit: SemaphoreGuardArc,
 }
 
-/// The old version of a file.
+/// The old version of a file, or what stands in for it.
 #[derive(Debug)]
 pub(crate) struct Basis {
+    /// Whether it is the file that is written, in its place.
+    pub(crate) in_place: bool,
     pub(crate) layout: Layout,
     pub(crate) data: Data,
 }

@@ -417,6 +417,7 @@ impl Side<'_, '_> {
         more(&target.items);
         more(&target.files);
         let sums = signature.as_ref().map_or(0, Signature::weight);
+        let in_place = basis.as_ref().is_some_and(|basis| basis.in_place);
         let transfer = Transfer {
             id,
             sums,
@@ -442,6 +443,7 @@ impl Side<'_, '_> {
         self.tell(ToSender::Request(Request {
             file: id,
             signature,
+            in_place,
             start,
             again: false,
             into,
@@ -488,12 +490,14 @@ impl Side<'_, '_> {
             )
             .await
             .unzip();
+        let in_place = basis.as_ref().is_some_and(|basis| basis.in_place);
         transfer.start.set(0);
         transfer.basis.replace(basis.map(Rc::new));
         self.run.stats().redone += 1;
         self.tell(ToSender::Request(Request {
             file: id,
             signature,
+            in_place,
             start: 0,
             again: true,
             into: None,
@@ -535,10 +539,13 @@ impl Side<'_, '_> {
         }
         let name = list.name(list.get(index)?);
         let old = found.filter(|found| found.kind == Kind::Regular);
-        let (dir, size) = match (self.held_file(target, name).await, model) {
-            (Some((dir, held)), _) => (dir, held.size),
-            (None, Some(model)) => (model.dir.clone(), model.attributes.size),
-            (None, None) => (self.directory(target).await.ok()?, old?.size),
+        let (dir, size, in_place) = match (self.held_file(target, name).await, model) {
+            (Some((dir, held)), _) => (dir, held.size, false),
+            (None, Some(model)) => (model.dir.clone(), model.attributes.size, false),
+            (None, None) => {
+                let dir = self.directory(target).await.ok()?;
+                (dir, old?.size, options.in_place())
+            }
         };
         if size == 0 {
             return None;
@@ -546,7 +553,14 @@ impl Side<'_, '_> {
         let layout = Layout::new(size, options.block_size).ok()?;
         let layout = if full { layout.full_strong() } else { layout };
         match self.read_basis(&dir, name, layout).await {
-            Ok(basis) => basis,
+            Ok(read) => read.map(|(data, signature)| {
+                let basis = Basis {
+                    in_place,
+                    layout,
+                    data,
+                };
+                (basis, signature)
+            }),
             Err(errno) => {
                 let cause = Cause::Errno(errno);
                 self.fail(&target.join(name), Action::ReadBasis, cause);
@@ -560,7 +574,7 @@ impl Side<'_, '_> {
         dir: &Held,
         name: &[u8],
         layout: Layout,
-    ) -> Result<Option<(Basis, Signature)>, Errno> {
+    ) -> Result<Option<(Data, Signature)>, Errno> {
         let io = &self.run.io;
         let file = io.open(dir.at(), name, SOURCE, 0).await?;
         let mut builder = Builder::new(layout, self.run.options.block_sum());
@@ -589,6 +603,6 @@ impl Side<'_, '_> {
             io.recycle(buf);
             Data::File(file)
         };
-        Ok(Some((Basis { layout, data }, signature)))
+        Ok(Some((data, signature)))
     }
 }

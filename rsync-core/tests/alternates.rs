@@ -263,6 +263,40 @@ fn a_basis_of_another_tree_is_used_for_differences() {
 }
 
 #[test]
+fn a_basis_of_another_tree_is_not_taken_for_what_is_written_in_place() {
+    for (kind, &backend) in KINDS.iter().zip(BACKENDS.iter().cycle()) {
+        let scratch = Scratch::new();
+        let bytes = Random::new(4).bytes(100_000);
+        scratch.write("src/same place", &bytes);
+        scratch.write("src/behind", &bytes);
+        scratch.write("other/same place", [&bytes[..60_000], b"else"].concat());
+        scratch.write(
+            "other/behind",
+            [&bytes[50_000..], &bytes[..40_000]].concat(),
+        );
+        let other = format!("--{kind}-dest=../other");
+        let arguments = [
+            "-a",
+            "--inplace",
+            "--no-W",
+            "--stats",
+            &other,
+            "src/",
+            "dst",
+        ];
+        let run = flexsync(scratch.path(), backend, &arguments).expect(0);
+        for name in ["same place", "behind"] {
+            assert!(
+                fs::read(scratch.join("dst").join(name)).unwrap() == bytes,
+                "{name}"
+            );
+        }
+        // No block is gone by the time that it is wanted.
+        assert!(run.figure("Matched data") > 145_000, "{}", run.stdout);
+    }
+}
+
+#[test]
 fn what_another_tree_replaces_is_backed_up() {
     for kind in ["link", "compare"] {
         let scratch = Scratch::new();
