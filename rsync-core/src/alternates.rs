@@ -227,12 +227,12 @@ impl Side<'_, '_> {
                 match linked {
                     // Not all file systems have links, nor as many as are asked for, nor to others.
                     Err((_, Errno::EXDEV | Errno::EMLINK | Errno::EPERM | Errno::EOPNOTSUPP)) => {
-                        self.copy_model(target, list, index, model).await
+                        self.copy_model(target, list, index, found, model).await
                     }
                     linked => linked,
                 }
             }
-            _ => self.copy_model(target, list, index, model).await,
+            _ => self.copy_model(target, list, index, found, model).await,
         };
         if let Err((action, errno)) = well {
             self.fail(&path, action, errno);
@@ -352,6 +352,7 @@ impl Side<'_, '_> {
         target: &Rc<Target>,
         list: &DirList,
         index: u32,
+        found: Option<&Attributes>,
         model: &Model,
     ) -> Result<(), (Action, Errno)> {
         let Some(entry) = list.get(index) else {
@@ -397,7 +398,11 @@ impl Side<'_, '_> {
             }
         };
         let copied = copied.await.map_err(|errno| (Action::Write, errno));
-        let placed = match copied {
+        let kept = match copied {
+            Ok(()) => self.keep_old(&dir, &path, found).await,
+            Err(failure) => Err(failure),
+        };
+        let placed = match kept {
             Ok(()) => {
                 let renamed = run.rename(&begun, &dir).await;
                 renamed.map_err(|errno| (Action::Rename, errno))

@@ -315,6 +315,35 @@ fn what_another_tree_replaces_is_backed_up() {
 }
 
 #[test]
+fn a_symlink_that_a_copy_replaces_is_backed_up_as_by_rsync() {
+    let prepare = |scratch: &Scratch| {
+        scratch.write("src/file", "contents");
+        set_time(&scratch.join("src/file"), 1_000_000_000);
+        copy(&scratch.join("src"), &scratch.join("other"));
+        fs::create_dir(scratch.join("dst")).unwrap();
+        symlink("elsewhere", scratch.join("dst/file")).unwrap();
+    };
+    as_rsync(
+        "direct",
+        &prepare,
+        &["-rpti", "-b", "-O", "--copy-dest=../other", "src/", "dst"],
+    );
+    as_rsync(
+        "direct",
+        &prepare,
+        &[
+            "-rpti",
+            "-b",
+            "-O",
+            "--backup-dir=../kept",
+            "--copy-dest=../other",
+            "src/",
+            "dst",
+        ],
+    );
+}
+
+#[test]
 fn a_file_that_cannot_be_linked_is_copied() {
     let scratch = Scratch::new();
     let other = Path::new("/dev/shm");
