@@ -22,7 +22,7 @@ complete -c flexsync -l checksum-choice -l cc -d 'Use the checksum NAME: auto, x
 complete -c flexsync -l checksum-seed -d 'Begin the checksum of each block with NUM' -r
 complete -c flexsync -l chmod -d 'Change the modes that files are copied with: as for chmod(1), with D for directories only, F for others; may be repeated' -r
 complete -c flexsync -l info -d 'Show, or with a 0 behind the name do not show, what NAMES say, with commas between them: name, del, skip, stats2, progress2 and more, which help lists' -r
-complete -c flexsync -l debug -d 'Show how it is done: deltasum (figures of the delta algorithm), deltasum2 (with what is found), deltasum3 (with each block\'s checksum), or help' -r
+complete -c flexsync -l debug -d 'Show how it is done: deltasum (figures of the delta algorithm), deltasum2 (with what is found), deltasum3 (with each block\'s checksum), fuzzy (what --fuzzy finds), or help' -r
 complete -c flexsync -l files-from -d 'Copy of SRC what FILE names, one a line (- is the standard input); implies -R and -d, and -a does not imply -r' -r
 complete -c flexsync -l bwlimit -d 'Send no more than RATE KiB a second (or M, G and so on), on average; 0 is no limit' -r
 complete -c flexsync -l stop-after -l time-limit -d 'Stop after MINS minutes in good order, with exit status 30; another run completes it' -r
@@ -123,6 +123,8 @@ complete -c flexsync -l ignore-existing -d 'Leave files alone that are there'
 complete -c flexsync -l no-ignore-existing
 complete -c flexsync -s W -l whole-file -d 'Copy whole files (the default between local trees); --no-whole-file transfers differences'
 complete -c flexsync -l no-whole-file
+complete -c flexsync -s y -l fuzzy -d 'With --no-whole-file, transfer a new file as differences to one of DST\'s directory that has its size and time or a similar name; -yy looks in those of --link-dest and the like, too'
+complete -c flexsync -l no-fuzzy
 complete -c flexsync -l delete -d 'Delete what the source\'s directories do not have; nothing is deleted after a read error'
 complete -c flexsync -l no-delete
 complete -c flexsync -l delete-before -d '--delete, before anything is transferred'

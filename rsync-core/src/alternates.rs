@@ -15,6 +15,7 @@ use crate::side::{Changes, Side};
 use crate::strong::Digest;
 use crate::target::Target;
 use crate::tell::Moved;
+use crate::transfer::StandIn;
 use crate::xattrs::{Unlike, Whose};
 use libflexsc::Errno;
 use libflexsc::op::{Linkat, Readlinkat, Renameat2, Unlinkat};
@@ -42,14 +43,32 @@ pub(crate) struct Model {
     pub(crate) unlike: Unlike,
 }
 
+impl Model {
+    /// The file as a basis; its name is the other one's.
+    pub(crate) fn stand_in(&self, name: &[u8]) -> StandIn {
+        StandIn {
+            dir: self.dir.clone(),
+            name: name.to_vec(),
+            size: self.attributes.size,
+            guessed: false,
+        }
+    }
+}
+
+/// Directories of the other trees, one of each that has it.
+pub(crate) type Others = Vec<Option<Rc<Held>>>;
+
 /// Opens the other trees, which may lie anywhere. One that cannot be opened is told of, and is left out.
-pub(crate) async fn open(run: &Run<'_>, root: &Held) -> Vec<Rc<Held>> {
+pub(crate) async fn open(run: &Run<'_>, root: &Held) -> Others {
     let mut opened = Vec::new();
     for path in run.options.alternates.iter().flat_map(|other| &other.dirs) {
         let flags = libc::O_PATH | libc::O_DIRECTORY;
         match run.io.open(root.at(), path, flags, 0).await {
-            Ok(dir) => opened.push(Rc::new(dir)),
-            Err(errno) => run.event(Event::NoAlternate { path, errno }),
+            Ok(dir) => opened.push(Some(Rc::new(dir))),
+            Err(errno) => {
+                opened.push(None);
+                run.event(Event::NoAlternate { path, errno });
+            }
         }
     }
     opened
@@ -59,7 +78,10 @@ impl Side<'_, '_> {
     /// What is done with a file that was found in another tree, if there are any.
     pub(crate) fn alternate(&self) -> Option<Alternate> {
         let used = self.run.options.alternates.as_ref()?;
-        (!self.alternates.is_empty()).then_some(used.kind)
+        self.alternates
+            .iter()
+            .any(Option::is_some)
+            .then_some(used.kind)
     }
 
     /// Whether files are looked for in other trees although they are there.
@@ -68,15 +90,20 @@ impl Side<'_, '_> {
     }
 
     /// The directories of the other trees that stand for one of the destination.
-    async fn alternates_of(&self, target: &Target) -> Rc<Vec<Rc<Held>>> {
+    pub(crate) async fn alternates_of(&self, target: &Target) -> Rc<Others> {
         if let Some(known) = &*target.alternates.borrow() {
             return known.clone();
         }
         let mut opened = Vec::new();
         for root in &self.alternates {
-            let dir = self.run.io.beneath(root, &target.path, WAY, Links::Refuse);
             // What is not there has no files.
-            opened.extend(dir.await.ok().map(Rc::new));
+            opened.push(match root {
+                Some(root) => {
+                    let dir = self.run.io.beneath(root, &target.path, WAY, Links::Refuse);
+                    dir.await.ok().map(Rc::new)
+                }
+                None => None,
+            });
         }
         let opened = Rc::new(opened);
         target.alternates.replace(Some(opened.clone()));
@@ -88,7 +115,7 @@ impl Side<'_, '_> {
         self.alternate()?;
         let want = target.want?;
         let mut first = None;
-        for dir in self.alternates_of(target).await.iter() {
+        for dir in self.alternates_of(target).await.iter().flatten() {
             let Ok(found) = self.run.io.stat_held(dir).await else {
                 continue;
             };
@@ -149,7 +176,7 @@ impl Side<'_, '_> {
         self.alternate()?;
         let (name, want) = (list.name(entry), &entry.attributes);
         let mut best: Option<Model> = None;
-        for dir in self.alternates_of(target).await.iter() {
+        for dir in self.alternates_of(target).await.iter().flatten() {
             let Ok(attributes) = self.run.io.stat(dir.at(), name).await else {
                 continue;
             };

@@ -62,6 +62,17 @@ pub enum Event<'a> {
         /// Why.
         errno: Errno,
     },
+    /// A file is the basis of one that is missing, which it is like; told only if [`fuzzy`](crate::Options::fuzzy) asks for such.
+    StandIn {
+        /// The path of the missing one.
+        path: &'a [u8],
+        /// Its own path: in the tree, if there is one, else below the destination.
+        basis: &'a [u8],
+        /// The directory of [`alternates`](crate::Options::alternates) that it is in, as given.
+        tree: Option<&'a [u8]>,
+        /// Whether it has the same size and time; else its name is similar.
+        same: bool,
+    },
     /// What was to be another name of a file becomes a copy, since there can be no link: the file has as many names as it can,
     /// or the file system has no links, or not to there.
     NotLinked {

@@ -13,6 +13,7 @@ use crate::run::Run;
 use crate::side::Side;
 use crate::spec::split;
 use crate::target::{Target, more};
+use crate::transfer::StandIn;
 use libflexsc::op::{Mkdirat, Renameat2, Unlinkat};
 use libflexsc::{At, Errno};
 use std::borrow::Cow;
@@ -146,19 +147,20 @@ impl Side<'_, '_> {
         cell.get_or_init(read).await.contains(name)
     }
 
-    /// What is held for a file, to be used as its basis: the directory, and the file's attributes.
-    pub(crate) async fn held_file(
-        &self,
-        target: &Target,
-        name: &[u8],
-    ) -> Option<(Rc<Held>, Attributes)> {
+    /// What is held for a file, to be used as its basis.
+    pub(crate) async fn held_file(&self, target: &Target, name: &[u8]) -> Option<StandIn> {
         if !self.holds(target, name).await {
             return None;
         }
         let dir = self.directory(target).await.ok()?;
         let holding = self.run.open_holding(&dir).await.ok()?;
         let found = self.run.io.stat(holding.at(), name).await.ok()?;
-        (found.kind == Kind::Regular).then_some((holding, found))
+        (found.kind == Kind::Regular).then(|| StandIn {
+            dir: holding,
+            name: name.to_vec(),
+            size: found.size,
+            guessed: false,
+        })
     }
 
     /// Removes what is held for a file that does not need it any more.

@@ -51,6 +51,7 @@ mod delete;
 mod deletions;
 mod destination;
 mod engine;
+mod fuzzy;
 mod generator;
 mod group;
 mod guard;
@@ -86,7 +87,9 @@ pub use self::{
     error::{Error, Failure},
     event::{Event, Observer},
     item::Item,
-    options::{Alternate, Alternates, Append, Backups, DeleteWhen, Identity, MountPoints, Options},
+    options::{
+        Alternate, Alternates, Append, Backups, DeleteWhen, Fuzzy, Identity, MountPoints, Options,
+    },
     progress::Progress,
     stats::Stats,
 };

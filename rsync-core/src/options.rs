@@ -139,6 +139,9 @@ pub struct Options {
     /// Other trees to look for files in that are not at the destination, or not as they should be (`--link-dest`, `--copy-dest`,
     /// `--compare-dest`).
     pub alternates: Option<Alternates>,
+    /// Where a file of the same size and time, or else of a similar name, is looked for as the basis of one that is missing
+    /// (`-y`, `--fuzzy`). Without [`whole_file`](Self::whole_file); of a directory at most 65536 files are considered.
+    pub fuzzy: Option<Fuzzy>,
     /// Leave the times of directories alone (`-O`, `--omit-dir-times`).
     pub omit_dir_times: bool,
     /// Leave the times of symbolic links alone (`-J`, `--omit-link-times`).
@@ -239,7 +242,8 @@ pub enum DeleteWhen {
     /// later. It is the same as [`Delay`](Self::Delay) where what would be deleted may yet be of use: with
     /// [`keep_dirlinks`](Options::keep_dirlinks) and [`no_implied_dirs`](Options::no_implied_dirs), since a symbolic link may lead to
     /// it, with [`backup`](Options::backup), [`alternates`](Options::alternates), [`temp_dir`](Options::temp_dir), and a
-    /// [`partial_dir`](Options::partial_dir) that begins with a slash, since all of those may be in the destination.
+    /// [`partial_dir`](Options::partial_dir) that begins with a slash, since all of those may be in the destination, and with
+    /// [`fuzzy`](Options::fuzzy), since it may stand in for something.
     During,
     /// Before anything is transferred (`--delete-before`). Memory then grows with the file list.
     Before,
@@ -270,6 +274,15 @@ pub enum Alternate {
     Copy,
     /// The destination does not have it (`--compare-dest`).
     Compare,
+}
+
+/// Where something is looked for that is like a missing file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fuzzy {
+    /// In its directory of the destination.
+    Destination,
+    /// There and in the directories of [`alternates`](Options::alternates) that stand for it (`-yy`).
+    Everywhere,
 }
 
 /// What is done about the part of a growing file that is there.
@@ -333,6 +346,7 @@ impl Options {
             || self.no_implied_dirs
             || self.backup.is_some()
             || self.alternates.is_some()
+            || self.fuzzy.is_some()
             || self.temp_dir.is_some()
             || holding.is_some_and(|dir| dir.starts_with(b"/"));
         let when = match self.delete_when {

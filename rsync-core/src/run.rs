@@ -36,7 +36,7 @@ pub(crate) struct Limits {
 impl Limits {
     /// For at most `open_files` open files, some of which are the caller's.
     ///
-    /// Each directory of the destination may hold one open in each of `others` trees.
+    /// Each directory of the destination may hold so many `others` open.
     fn new(open_files: u64, others: usize) -> Self {
         let each = open_files.saturating_sub(48) / (7 + others as u64);
         let each = each.clamp(1, 128) as usize;
@@ -87,7 +87,8 @@ pub(crate) struct Run<'o> {
 impl<'o> Run<'o> {
     pub(crate) fn new(handle: &Handle, options: &'o Options, teller: &'o dyn Tell) -> Self {
         let others = options.alternates.as_ref().map(|others| others.dirs.len());
-        let limits = Limits::current(others.unwrap_or(0));
+        let read = usize::from(options.fuzzy.is_some());
+        let limits = Limits::current(others.unwrap_or(0) + read);
         Self {
             io: Io::new(handle, options.open_noatime),
             options,

@@ -2,6 +2,7 @@
 
 //! What generator and receiver share, which work on one destination.
 
+use crate::alternates::Others;
 use crate::error::{Action, Cause};
 use crate::filter::Scope;
 use crate::group::Groups;
@@ -46,7 +47,7 @@ pub(crate) struct Side<'a, 'o> {
     /// Directories that are reached by symbolic links, which are not deleted where they really are.
     pub(crate) linked: RefCell<HashSet<Inode>>,
     /// Other trees to look for files in.
-    pub(crate) alternates: Vec<Rc<Held>>,
+    pub(crate) alternates: Others,
     /// The directory for temporary files, if they are not where they go.
     pub(crate) temp_dir: Option<Rc<Held>>,
     /// Set once temporary files may be made in that.
@@ -305,6 +306,7 @@ impl Side<'_, '_> {
     /// One file of a directory less can still be requested.
     pub(crate) async fn release(&self, target: &Target) {
         if fewer(&target.files) {
+            target.candidates.take();
             if self.open.get() > self.run.limits.open_directories {
                 self.close(target);
             }

@@ -2,7 +2,9 @@
 
 //! A directory of the destination, from the moment its list comes until its times are set.
 
+use crate::alternates::Others;
 use crate::filter::Scope;
+use crate::fuzzy::Candidates;
 use crate::io::Held;
 use crate::list::{Attributes, DirId, Kind};
 use crate::message::Listing;
@@ -56,7 +58,9 @@ pub(crate) struct Target {
     /// In which extended attributes that one is not as wanted.
     pub(crate) model_unlike: Cell<Unlike>,
     /// The directories of other trees that stand for it, as long as it is open.
-    pub(crate) alternates: RefCell<Option<Rc<Vec<Rc<Held>>>>>,
+    pub(crate) alternates: RefCell<Option<Rc<Others>>>,
+    /// The files that may stand in for missing ones, once one was missing, as long as files are requested.
+    pub(crate) candidates: RefCell<Rc<OnceCell<Candidates>>>,
     /// Whether it was made, so that nothing can be in it.
     pub(crate) fresh: Cell<bool>,
     /// Whether its mode has bits for the owner that it is not to keep.
@@ -107,6 +111,7 @@ impl Target {
             model: Cell::default(),
             model_unlike: Cell::default(),
             alternates: RefCell::default(),
+            candidates: RefCell::default(),
             fresh: Cell::default(),
             widened: Cell::default(),
             dirty: Cell::default(),

@@ -42,6 +42,17 @@ pub(crate) struct Transfer {
     pub(crate) _permit: SemaphoreGuardArc,
 }
 
+/// A file that is the basis of another one.
+#[derive(Debug)]
+pub(crate) struct StandIn {
+    /// The directory that it is in.
+    pub(crate) dir: Rc<Held>,
+    pub(crate) name: Vec<u8>,
+    pub(crate) size: u64,
+    /// Whether it is only like the other one.
+    pub(crate) guessed: bool,
+}
+
 /// The old version of a file, or what stands in for it.
 #[derive(Debug)]
 pub(crate) struct Basis {

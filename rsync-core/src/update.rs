@@ -2,7 +2,6 @@
 
 //! What is done about one entry of a directory: left alone, given attributes, made, or requested.
 
-use crate::alternates::Model;
 use crate::block::Layout;
 use crate::error::{Action, Cause};
 use crate::event::{Event, Rule, Skip};
@@ -17,7 +16,7 @@ use crate::signature::{Builder, Signature};
 use crate::strong::Digest;
 use crate::target::{State, Target, more};
 use crate::tell::Moved;
-use crate::transfer::{Basis, Data, Transfer};
+use crate::transfer::{Basis, Data, StandIn, Transfer};
 use crate::xattrs::{Unlike, Whose, XattrChanges};
 use libflexsc::backend::Kind as Backend;
 use libflexsc::op::{Fchmod, Fchmodat, Fchownat, Utimensat};
@@ -198,6 +197,11 @@ impl Side<'_, '_> {
             Some(model) => model.unlike,
             None => self.unlike_named(target, list, name).await,
         };
+        let stand_in = match (&model, there) {
+            (Some(model), _) => Some(model.stand_in(name)),
+            (None, Some(_)) => None,
+            (None, None) => self.stand_in(target, name, want).await,
+        };
         if self.run.options.dry_run {
             if let Some(lead) = lead {
                 lead.settle(None);
@@ -205,7 +209,8 @@ impl Side<'_, '_> {
             let moved = Moved::default();
             return self.transferred(list, entry, path, (compared.as_ref(), unlike), moved);
         }
-        self.request(target, list, index, found, (model, unlike), lead)
+        let model = model.map(|model| model.attributes);
+        self.request(target, list, index, found, (model, unlike, stand_in), lead)
             .await;
     }
 
@@ -388,7 +393,7 @@ impl Side<'_, '_> {
         list: &Arc<DirList>,
         index: u32,
         found: Option<Attributes>,
-        (model, unlike): (Option<Model>, Unlike),
+        (model, unlike, stand_in): (Option<Attributes>, Unlike, Option<StandIn>),
         lead: Option<Lead>,
     ) {
         let permit = self.run.files.acquire_arc().await;
@@ -408,7 +413,7 @@ impl Side<'_, '_> {
         };
         let (basis, signature) = match start {
             0 => {
-                self.basis(target, list, index, found.as_ref(), model.as_ref(), false)
+                self.basis(target, list, index, found.as_ref(), stand_in, false)
                     .await
             }
             _ => None,
@@ -424,7 +429,7 @@ impl Side<'_, '_> {
             target: target.clone(),
             list: list.clone(),
             found,
-            model: model.map(|model| model.attributes),
+            model,
             unlike,
             start: Cell::new(start),
             basis: RefCell::new(basis.map(Rc::new)),
@@ -523,14 +528,15 @@ impl Side<'_, '_> {
         self.settle(&transfer.target).await;
     }
 
-    /// Reads the old version of a file and makes its signature. Without one the whole file is transferred.
+    /// Reads the old version of a file, or what stands in for it, and makes its signature. Without one the whole file is
+    /// transferred.
     async fn basis(
         &self,
         target: &Target,
         list: &DirList,
         index: u32,
         found: Option<&Attributes>,
-        model: Option<&Model>,
+        stand_in: Option<StandIn>,
         full: bool,
     ) -> Option<(Basis, Signature)> {
         let options = self.run.options;
@@ -539,20 +545,27 @@ impl Side<'_, '_> {
         }
         let name = list.name(list.get(index)?);
         let old = found.filter(|found| found.kind == Kind::Regular);
-        let (dir, size, in_place) = match (self.held_file(target, name).await, model) {
-            (Some((dir, held)), _) => (dir, held.size, false),
-            (None, Some(model)) => (model.dir.clone(), model.attributes.size, false),
+        let held = self.held_file(target, name).await;
+        let (basis, in_place) = match (held, stand_in) {
+            (Some(held), _) => (held, false),
+            (None, Some(stand_in)) => (stand_in, false),
             (None, None) => {
                 let dir = self.directory(target).await.ok()?;
-                (dir, old?.size, options.in_place())
+                let old = StandIn {
+                    dir,
+                    name: name.to_vec(),
+                    size: old?.size,
+                    guessed: false,
+                };
+                (old, options.in_place())
             }
         };
-        if size == 0 {
+        if basis.size == 0 {
             return None;
         }
-        let layout = Layout::new(size, options.block_size).ok()?;
+        let layout = Layout::new(basis.size, options.block_size).ok()?;
         let layout = if full { layout.full_strong() } else { layout };
-        match self.read_basis(&dir, name, layout).await {
+        match self.read_basis(&basis, layout).await {
             Ok(read) => read.map(|(data, signature)| {
                 let basis = Basis {
                     in_place,
@@ -561,6 +574,8 @@ impl Side<'_, '_> {
                 };
                 (basis, signature)
             }),
+            // Nobody has promised that it can be read.
+            Err(_) if basis.guessed => None,
             Err(errno) => {
                 let cause = Cause::Errno(errno);
                 self.fail(&target.join(name), Action::ReadBasis, cause);
@@ -571,12 +586,11 @@ impl Side<'_, '_> {
 
     async fn read_basis(
         &self,
-        dir: &Held,
-        name: &[u8],
+        basis: &StandIn,
         layout: Layout,
     ) -> Result<Option<(Data, Signature)>, Errno> {
         let io = &self.run.io;
-        let file = io.open(dir.at(), name, SOURCE, 0).await?;
+        let file = io.open(basis.dir.at(), &basis.name, SOURCE, 0).await?;
         let mut builder = Builder::new(layout, self.run.options.block_sum());
         let mut buf = io.buffer(layout.size().saturating_add(1));
         let mut read = 0;

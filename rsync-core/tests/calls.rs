@@ -230,7 +230,7 @@ fn same(scratch: &Scratch, what: &str) {
 
 const FORMS: [&[&str]; 3] = [
     &["-aH", "--delete"],
-    &["-a", "--delete", "--no-W", "-B700"],
+    &["-ay", "--delete", "--no-W", "-B700"],
     &["-a", "--delete", "--delay-updates", "--no-W"],
 ];
 
@@ -420,4 +420,32 @@ fn a_call_that_fails_is_reported_and_loses_nothing() {
             "no call of number {call} has failed"
         );
     }
+}
+
+#[test]
+fn a_directory_is_listed_once_for_all_files_that_are_missing_in_it() {
+    let count = |new: usize| -> Option<[usize; 2]> {
+        let scratch = Scratch::new();
+        for number in 0..new {
+            scratch.write(&format!("src/new{number}"), format!("contents {number}"));
+        }
+        for number in 0..30 {
+            scratch.write(
+                &format!("dst/old{number}"),
+                format!("other contents {number}"),
+            );
+        }
+        let arguments = ["-a", "--no-W", "-y", "src/", "dst"];
+        let watched = watched(scratch.path(), &arguments, None)?;
+        assert_eq!(watched.run.status, 0, "{:?}", watched.run);
+        let calls = [libc::SYS_getdents64, libc::SYS_statx];
+        let of = |call| watched.calls.iter().filter(|made| **made == call).count();
+        Some(calls.map(of))
+    };
+    let (Some([listed_for_one, one]), Some([listed, many])) = (count(1), count(40)) else {
+        return;
+    };
+    assert_eq!(listed, listed_for_one);
+    // Those of the list's own entries, in source and destination, and of the files when they are sent.
+    assert!(many - one <= 39 * 3, "{many} instead of {one}");
 }

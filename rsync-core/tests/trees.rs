@@ -137,7 +137,7 @@ fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
 
 #[test]
 fn any_set_of_options_does_what_rsync_does() {
-    const OPTIONS: [&[&str]; 43] = [
+    const OPTIONS: [&[&str]; 44] = [
         &["-r"],
         &["-rl"],
         &["-rt"],
@@ -181,6 +181,9 @@ fn any_set_of_options_does_what_rsync_does() {
         &["-aS", "--no-W"],
         &["-aS", "--inplace", "--preallocate"],
         &["-aU", "--chown=:9", "--open-noatime"],
+        &["-ay"],
+        &["-ay", "--no-W"],
+        &["-ayy", "--no-W", "--delete-after"],
     ];
     for (index, options) in OPTIONS.iter().enumerate() {
         for round in 0..2 {

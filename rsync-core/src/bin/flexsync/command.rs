@@ -212,6 +212,7 @@ impl Command {
         )?;
         let debug = levels(matches, &levels::DEBUG, command.verbose, &[])?;
         command.debug.deltasum = debug.of("DELTASUM");
+        command.debug.fuzzy = debug.of("FUZZY");
         command.format = command
             .format
             .or_else(|| (command.itemized > 0).then(Format::itemized));

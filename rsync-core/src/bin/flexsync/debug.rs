@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! `--debug=deltasum`: what the delta algorithm finds.
+//! `--debug=deltasum`: what the delta algorithm finds, and `--debug=fuzzy`: what stands in for missing files.
 
 use rsync_core::escape::Escaped;
 use rsync_core::search::Search;
@@ -11,6 +11,8 @@ use rsync_core::stats::Stats;
 pub(crate) struct Debug {
     /// Of the delta algorithm: 1 its figures, 2 what was found in each file, 3 each block's checksum.
     pub(crate) deltasum: u8,
+    /// Of what stands in for missing files: 1 which, 2 why.
+    pub(crate) fuzzy: u8,
 }
 
 impl Debug {
@@ -60,6 +62,30 @@ impl Debug {
             "false_alarms={} hash_hits={} matches={}",
             stats.false_alarms, stats.hash_hits, stats.matches
         ));
+        lines
+    }
+
+    /// The lines about a file that stands in for a missing one, as rsync has them: its distances are left out.
+    pub(crate) fn stand_in(
+        self,
+        path: &[u8],
+        basis: &[u8],
+        tree: Option<&[u8]>,
+        same: bool,
+    ) -> Vec<String> {
+        let tree = tree.map(|tree| [tree, b"/"].concat()).unwrap_or_default();
+        let basis = [&tree, basis].concat();
+        let mut lines = Vec::new();
+        if self.fuzzy > 1 && same {
+            lines.push(format!("fuzzy size/modtime match for {}", Escaped(&basis)));
+        }
+        if self.fuzzy > 0 {
+            let path = Escaped(path);
+            lines.push(format!(
+                "fuzzy basis selected for {path}: {}",
+                Escaped(&basis)
+            ));
+        }
         lines
     }
 

@@ -77,6 +77,20 @@ pub(crate) fn event(event: &Event<'_>) -> Option<Value> {
             put(&mut object, "to", to);
             with_errno(object, errno)
         }
+        Event::StandIn {
+            path,
+            basis,
+            tree,
+            same,
+        } => {
+            let mut object = about("stand_in", path);
+            put(&mut object, "basis", basis);
+            if let Some(tree) = tree {
+                put(&mut object, "tree", tree);
+            }
+            object.insert("same".into(), same.into());
+            object
+        }
         Event::Cleaned(path) => about("cleaned", path),
         Event::Missing(path) => about("missing", path),
         Event::UnsafeLink { path, target } => {

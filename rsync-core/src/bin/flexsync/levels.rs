@@ -69,7 +69,10 @@ pub(crate) const DEBUG: Kind = Kind {
         ("EXIT", SILENT),
         ("FILTER", SILENT),
         ("FLIST", SILENT),
-        ("FUZZY", SILENT),
+        (
+            "FUZZY",
+            "--fuzzy: 1) what stands in for a missing file, 2) whether its size and time are the same",
+        ),
         ("GENR", SILENT),
         ("HASH", SILENT),
         ("HLINK", SILENT),

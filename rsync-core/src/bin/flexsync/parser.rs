@@ -92,7 +92,7 @@ pub(crate) fn parser() -> clap::Command {
         }
         on = if matches!(
             switch.name,
-            "verbose" | "itemize-changes" | "atimes" | "xattrs" | "human-readable"
+            "verbose" | "itemize-changes" | "atimes" | "fuzzy" | "xattrs" | "human-readable"
         ) {
             // These mean more when given twice; an option with a value keeps each of its places.
             on.action(ArgAction::Append)
@@ -175,7 +175,7 @@ pub(crate) fn parser() -> clap::Command {
                 .value_name("NAMES")
                 .action(ArgAction::Append)
                 .help("Show how it is done: deltasum (figures of the delta algorithm), deltasum2 (with what is found), \
-                       deltasum3 (with each block's checksum), or help"),
+                       deltasum3 (with each block's checksum), fuzzy (what --fuzzy finds), or help"),
             value("files-from", "FILE", clap::value_parser!(OsString))
                 .help("Copy of SRC what FILE names, one a line (- is the standard input); implies -R and -d, and -a does not imply -r"),
             value("bwlimit", "RATE", ValueParser::new(limit::rate))

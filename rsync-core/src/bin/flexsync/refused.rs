@@ -21,7 +21,6 @@ const OPTIONS: &[&str] = &[
     "--drop-D",
     "--early-input",
     "--fake-super",
-    "--fuzzy",
     "--iconv",
     "--inc-recursive",
     "--insecure-links",
@@ -55,7 +54,6 @@ const OPTIONS: &[&str] = &[
     "-M",
     "-e",
     "-s",
-    "-y",
     "-z",
 ];
 

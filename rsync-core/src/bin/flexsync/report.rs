@@ -481,6 +481,16 @@ impl Observer for Reporter {
                     self.line(format_args!("{line}"));
                 }
             }
+            Event::StandIn {
+                path,
+                basis,
+                tree,
+                same,
+            } => {
+                for line in self.debug.stand_in(path, basis, tree, same) {
+                    self.line(format_args!("{line}"));
+                }
+            }
             Event::Progress(progress) => {
                 let text = self.progress.progress(progress);
                 self.text(text);

@@ -3,7 +3,7 @@
 //! The options that are on or off.
 
 use crate::command::Command;
-use rsync_core::{Append, DeleteWhen};
+use rsync_core::{Append, DeleteWhen, Fuzzy};
 
 /// An option that is switched on, and off by its `--no-` form. The last one given counts.
 pub(crate) struct Switch {
@@ -21,7 +21,7 @@ fn delete(command: &mut Command, on: bool, when: DeleteWhen) {
     }
 }
 
-pub(crate) const SWITCHES: [Switch; 70] = [
+pub(crate) const SWITCHES: [Switch; 71] = [
     Switch {
         name: "archive",
         short: Some('a'),
@@ -330,6 +330,20 @@ pub(crate) const SWITCHES: [Switch; 70] = [
         set: |command, on| {
             command.options.whole_file = on;
             command.whole_file = on;
+        },
+    },
+    Switch {
+        name: "fuzzy",
+        short: Some('y'),
+        help: "With --no-whole-file, transfer a new file as differences to one of DST's directory that has its size and time or a similar name; -yy looks in those of --link-dest and the like, too",
+        set: |command, on| {
+            let again = command.options.fuzzy.is_some();
+            let fuzzy = if again {
+                Fuzzy::Everywhere
+            } else {
+                Fuzzy::Destination
+            };
+            command.options.fuzzy = on.then_some(fuzzy);
         },
     },
     Switch {
