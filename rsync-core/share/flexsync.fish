@@ -24,6 +24,7 @@ complete -c flexsync -l chmod -d 'Change the modes that files are copied with: a
 complete -c flexsync -l info -d 'Show, or with a 0 behind the name do not show, what NAMES say, with commas between them: name, del, skip, stats2, progress2 and more, which help lists' -r
 complete -c flexsync -l debug -d 'Show how it is done: deltasum (figures of the delta algorithm), deltasum2 (with what is found), deltasum3 (with each block\'s checksum), fuzzy (what --fuzzy finds), or help' -r
 complete -c flexsync -l files-from -d 'Copy of SRC what FILE names, one a line (- is the standard input); implies -R and -d, and -a does not imply -r' -r
+complete -c flexsync -l reflink -d 'Have whole files share blocks with their SRC: auto where the file system can (the default), always or else fail, or never' -r
 complete -c flexsync -l bwlimit -d 'Send no more than RATE KiB a second (or M, G and so on), on average; 0 is no limit' -r
 complete -c flexsync -l stop-after -l time-limit -d 'Stop after MINS minutes in good order, with exit status 30; another run completes it' -r
 complete -c flexsync -l stop-at -d 'Stop at TIME, y-m-dTh:m or a part of it like 23:59' -r

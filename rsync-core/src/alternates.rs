@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::io::{Held, Links, SOURCE, WAY, c_name};
 use crate::item::{Differences, Update};
 use crate::list::{Attributes, DirList, Entry, FileId, Kind};
-use crate::options::Alternate;
+use crate::options::{Alternate, Reflink};
 use crate::run::Run;
 use crate::side::{Changes, Side};
 use crate::strong::Digest;
@@ -404,8 +404,15 @@ impl Side<'_, '_> {
         let begun = run.begin(id, places, name, (first, mode)).await;
         let begun = begun.map_err(failed)?;
         let copied = async {
-            let copy = begun.file()?;
-            run.copy_contents(&file, &copy).await?;
+            let write = |errno| (Action::Write, errno);
+            let copy = begun.file().map_err(write)?;
+            match run.options.reflink {
+                Reflink::Always if model.attributes.size > 0 => {
+                    let cloned = run.io.clone_file(&file, &copy);
+                    cloned.map_err(|errno| (Action::Clone, errno))?;
+                }
+                _ => run.copy_contents(&file, &copy).await.map_err(write)?,
+            }
             let (uid, gid) = self.new_owner(want, target);
             let options = run.options;
             let changes = Changes {
@@ -420,12 +427,11 @@ impl Side<'_, '_> {
             self.set_open(&copy, changes, &xattrs, &path).await;
             drop(copy);
             match begun.take() {
-                Some(copy) => copy.close().await,
+                Some(copy) => copy.close().await.map_err(write),
                 None => Ok(()),
             }
         };
-        let copied = copied.await.map_err(|errno| (Action::Write, errno));
-        let kept = match copied {
+        let kept = match copied.await {
             Ok(()) => self.keep_old(&dir, &path, found).await,
             Err(failure) => Err(failure),
         };

@@ -48,6 +48,8 @@ pub enum Action {
     MakeTemporary,
     /// Writing a temporary file.
     Write,
+    /// Having a file share the blocks of its source.
+    Clone,
     /// Removing a source file that the destination has.
     RemoveSource,
     /// Keeping the old version of a file.
@@ -100,6 +102,7 @@ impl Action {
             Self::MakeSpecial => "make special file",
             Self::MakeTemporary => "make a temporary file for",
             Self::Write => "write",
+            Self::Clone => "share the blocks of the source with",
             Self::RemoveSource => "remove the source file",
             Self::BackUp => "back up",
             Self::Rename => "rename the temporary file of",
@@ -211,6 +214,11 @@ impl Failure {
                 "its file system has none, or keeps none: leave them with --no-acls"
             }
             Cause::Acl(_) => "set it anew with setfacl",
+            Cause::Errno(Errno::EOPNOTSUPP | Errno::EXDEV | Errno::EINVAL)
+                if self.action == Action::Clone =>
+            {
+                "it takes one file system that can, such as Btrfs or XFS: leave out --reflink=always"
+            }
             Cause::Errno(Errno::EACCES | Errno::EPERM) => {
                 "check its permissions, or run as its owner"
             }

@@ -89,6 +89,7 @@ pub use self::{
     item::Item,
     options::{
         Alternate, Alternates, Append, Backups, DeleteWhen, Fuzzy, Identity, MountPoints, Options,
+        Reflink,
     },
     progress::Progress,
     stats::Stats,

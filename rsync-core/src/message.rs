@@ -14,6 +14,7 @@
 //!                      ToSender: requests with signatures
 //! ```
 
+use crate::error::Action;
 use crate::io::CHUNK;
 use crate::list::{Attributes, DirId, DirList, FileId};
 use crate::signature::Signature;
@@ -110,9 +111,16 @@ pub(crate) enum End {
     Filled {
         /// Its length in bytes.
         size: u64,
+        /// Its attributes, when they are no longer those of the file list.
+        fresh: Option<Attributes>,
     },
-    /// That could not be written.
-    NotFilled(Errno),
+    /// That was not done.
+    NotFilled {
+        /// What failed.
+        action: Action,
+        /// How.
+        errno: Errno,
+    },
     /// It did not have the length that it should have: it changes.
     Changed,
     /// It could not be read. The sender has reported it.
@@ -122,7 +130,7 @@ pub(crate) enum End {
 impl End {
     fn weight(&self) -> u64 {
         match self {
-            Self::Filled { size } => 20 + whole_weight(*size),
+            Self::Filled { size, .. } => 20 + whole_weight(*size),
             _ => 20,
         }
     }

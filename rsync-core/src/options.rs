@@ -110,6 +110,8 @@ pub struct Options {
     pub checksum: bool,
     /// Transfer whole files (`-W`). rsync's default between local trees; `false` uses the delta algorithm.
     pub whole_file: bool,
+    /// Whether whole files share blocks with their source, where it is on the same file system (`--reflink`).
+    pub reflink: Reflink,
     /// The checksum that tells contents apart by [`checksum`](Self::checksum) (`--checksum-choice`, its second name).
     pub file_sum: Algorithm,
     /// The strong checksum of the delta algorithm (`--checksum-choice`, its first name).
@@ -276,6 +278,20 @@ pub enum Alternate {
     Compare,
 }
 
+/// Whether a copy shares blocks with what it is a copy of, until one of them is written to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reflink {
+    /// Where the file system can and likes to: the kernel copies (`copy_file_range(2)`), or what cannot be copied so is read and
+    /// written.
+    #[default]
+    Auto,
+    /// A file that cannot share all blocks is a failure, and the old one stays (`FICLONE`). It takes
+    /// [`whole_file`](Options::whole_file).
+    Always,
+    /// Files are read and written.
+    Never,
+}
+
 /// Where something is looked for that is like a missing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fuzzy {
@@ -400,6 +416,18 @@ impl Options {
         // What the group may do would be more than both say.
         if self.acls && !self.perms {
             return Some(("--acls", "--no-perms"));
+        }
+        if self.reflink == Reflink::Always {
+            let others = [
+                (!self.whole_file, "--no-whole-file"),
+                (self.append.is_some(), "--append"),
+                (self.inplace, "--inplace"),
+                // Nobody reads what is cloned.
+                (self.sums_whole_files(), "%C"),
+            ];
+            if let Some((_, other)) = others.into_iter().find(|(given, _)| *given) {
+                return Some(("--reflink=always", other));
+            }
         }
         let one = match self.append {
             Some(_) => "--append",

@@ -418,11 +418,11 @@ impl<'a, 'o> Output<'a, 'o> {
                 None => self.complete(digest, fresh).await,
                 Some(failure) => Err(Some(failure)),
             },
-            End::Filled { size } => {
+            End::Filled { size, fresh } => {
                 self.filled(size);
-                self.complete(None, None).await
+                self.complete(None, fresh).await
             }
-            End::NotFilled(errno) => Err(Some((Action::Write, errno.into()))),
+            End::NotFilled { action, errno } => Err(Some((action, errno.into()))),
             End::Changed => Err(Some((Action::Update, Cause::Changed))),
             End::Failed => Err(None),
         };

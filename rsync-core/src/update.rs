@@ -11,6 +11,7 @@ use crate::item::{Differences, Update};
 use crate::links::is_unsafe;
 use crate::list::{Attributes, DirList, Entry, FileId, Kind};
 use crate::message::{Request, ToGenerator, ToSender};
+use crate::options::Reflink;
 use crate::side::{Changes, Side};
 use crate::signature::{Builder, Signature};
 use crate::strong::Digest;
@@ -459,6 +460,12 @@ impl Side<'_, '_> {
     /// Whether the sender is to write a whole file of that length where it goes.
     fn fills(&self, size: u64) -> bool {
         let options = self.run.options;
+        match options.reflink {
+            // An empty file has no blocks.
+            Reflink::Always => return size > 0,
+            Reflink::Never => return false,
+            Reflink::Auto => {}
+        }
         // Files that the kernel makes up may say that they are empty. io_uring has no such call: a thread makes it, which
         // a short file is not worth.
         let least = match self.run.io.handle.choice().kind {
@@ -499,13 +506,23 @@ impl Side<'_, '_> {
         transfer.start.set(0);
         transfer.basis.replace(basis.map(Rc::new));
         self.run.stats().redone += 1;
+        let size = transfer
+            .list
+            .get(id.index)
+            .map(|entry| entry.attributes.size);
+        let clones =
+            self.run.options.reflink == Reflink::Always && size.is_some_and(|size| size > 0);
+        let into = match clones {
+            true => self.begin(&transfer).await,
+            false => None,
+        };
         self.tell(ToSender::Request(Request {
             file: id,
             signature,
             in_place,
             start: 0,
             again: true,
-            into: None,
+            into,
         }))
         .await;
     }

@@ -449,3 +449,20 @@ fn a_directory_is_listed_once_for_all_files_that_are_missing_in_it() {
     // Those of the list's own entries, in source and destination, and of the files when they are sent.
     assert!(many - one <= 39 * 3, "{many} instead of {one}");
 }
+
+#[test]
+fn the_kernel_copies_unless_it_is_told_not_to() {
+    for (when, copied) in [("auto", true), ("never", false)] {
+        let scratch = Scratch::new();
+        scratch.write("src/file", vec![1; 300_000]);
+        let option = format!("--reflink={when}");
+        let arguments = ["-a", &option, "src/", "dst"];
+        let Some(watched) = watched(scratch.path(), &arguments, None) else {
+            return;
+        };
+        same(&scratch, when);
+        let made = watched.calls.contains(&libc::SYS_copy_file_range);
+        assert_eq!(made, copied, "{when}");
+        assert!(!watched.calls.contains(&libc::SYS_ioctl), "{when}");
+    }
+}

@@ -137,7 +137,7 @@ fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
 
 #[test]
 fn any_set_of_options_does_what_rsync_does() {
-    const OPTIONS: [&[&str]; 44] = [
+    const OPTIONS: [&[&str]; 46] = [
         &["-r"],
         &["-rl"],
         &["-rt"],

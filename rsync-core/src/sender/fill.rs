@@ -4,9 +4,11 @@
 //! blocks where the file system can.
 
 use super::{Last, Server};
+use crate::error::Action;
 use crate::io::{Held, yield_now};
 use crate::message::End;
 use crate::opened::Opened;
+use crate::options::Reflink;
 use libflexsc::Errno;
 use libflexsc::op::CopyFileRange;
 
@@ -18,7 +20,7 @@ enum Failed {
     /// The source could not be read.
     Read(Errno),
     /// The copy could not be written.
-    Write(Errno),
+    Write(Action, Errno),
 }
 
 impl Server<'_, '_> {
@@ -30,16 +32,25 @@ impl Server<'_, '_> {
             Err(failed) => Err(failed),
         };
         match copied {
-            Ok(false) => Ok(End::Filled { size: source.size }.into()),
+            Ok(false) => {
+                let (size, fresh) = (source.size, source.fresh);
+                Ok(End::Filled { size, fresh }.into())
+            }
             Ok(true) => Ok(End::Changed.into()),
             Err(Failed::Read(errno)) => Err(errno),
-            Err(Failed::Write(errno)) => Ok(End::NotFilled(errno).into()),
+            Err(Failed::Write(action, errno)) => Ok(End::NotFilled { action, errno }.into()),
         }
     }
 
     /// Copies as many bytes as the file should have; false if it has fewer.
     async fn copy(&self, source: &Opened, into: &Held) -> Result<bool, Failed> {
         let io = &self.run.io;
+        if self.run.options.reflink == Reflink::Always {
+            let cloned = io.clone_file(&source.file, into);
+            cloned.map_err(|errno| Failed::Write(Action::Clone, errno))?;
+            self.copied(source.size);
+            return Ok(true);
+        }
         let mut left = source.size;
         while left > 0 {
             let (from, to) = (source.file.fd(), into.fd());
@@ -56,7 +67,7 @@ impl Server<'_, '_> {
                 }
                 Err(Errno::EINTR) => {}
                 Err(errno @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG)) => {
-                    return Err(Failed::Write(errno));
+                    return Err(Failed::Write(Action::Write, errno));
                 }
                 // Not for these files, or it does not say which of them is at fault.
                 Err(_) => return self.copy_rest(&source.file, into, left).await,
@@ -78,7 +89,7 @@ impl Server<'_, '_> {
             left -= buf.len() as u64;
             self.copied(buf.len() as u64);
             let (written, buf) = io.write(into, buf).await;
-            written.map_err(Failed::Write)?;
+            written.map_err(|errno| Failed::Write(Action::Write, errno))?;
             io.recycle(buf);
         }
         Ok(true)

@@ -144,6 +144,7 @@ impl Command {
         options.chmod = chmod(matches)?;
         (options.usermap, options.groupmap) =
             owners::maps(matches).map_err(|error| usage(&error))?;
+        options.reflink = matches.get_one("reflink").copied().unwrap_or_default();
         options.bandwidth = matches.get_one("bwlimit").copied();
         options.max_size = matches.get_one("max-size").copied();
         options.min_size = matches.get_one("min-size").copied();

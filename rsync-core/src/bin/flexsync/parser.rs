@@ -178,6 +178,8 @@ pub(crate) fn parser() -> clap::Command {
                        deltasum3 (with each block's checksum), fuzzy (what --fuzzy finds), or help"),
             value("files-from", "FILE", clap::value_parser!(OsString))
                 .help("Copy of SRC what FILE names, one a line (- is the standard input); implies -R and -d, and -a does not imply -r"),
+            value("reflink", "WHEN", ValueParser::new(values::reflink))
+                .help("Have whole files share blocks with their SRC: auto where the file system can (the default), always or else fail, or never"),
             value("bwlimit", "RATE", ValueParser::new(limit::rate))
                 .help("Send no more than RATE KiB a second (or M, G and so on), on average; 0 is no limit"),
             off("no-bwlimit", "bwlimit"),

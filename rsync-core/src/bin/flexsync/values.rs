@@ -3,6 +3,7 @@
 //! Values of options, as rsync writes them.
 
 use libflexsc::backend::{self, Kind};
+use rsync_core::Reflink;
 use rsync_core::block::MAX_LENGTH;
 use rsync_core::strong::Algorithm;
 
@@ -68,6 +69,16 @@ pub(crate) fn block_size(text: &str) -> Result<u32, String> {
     match u32::try_from(size(text)?) {
         Ok(number @ 1..=MAX_LENGTH) => Ok(number),
         _ => Err(format!("a block has 1 to {MAX_LENGTH} bytes")),
+    }
+}
+
+/// Whether copies share blocks.
+pub(crate) fn reflink(text: &str) -> Result<Reflink, String> {
+    match text {
+        "auto" => Ok(Reflink::Auto),
+        "always" => Ok(Reflink::Always),
+        "never" => Ok(Reflink::Never),
+        _ => Err("use auto, always or never".to_owned()),
     }
 }
 
