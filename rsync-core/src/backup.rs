@@ -13,8 +13,6 @@ use crate::spec::{join, split};
 use libflexsc::op::{Linkat, Mkdirat, Renameat2, Unlinkat};
 use libflexsc::{At, Errno};
 use std::borrow::Cow;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
 
 /// What becomes of the old name.
@@ -42,7 +40,7 @@ pub(crate) fn protecting(options: &Options) -> Cow<'_, Filters> {
             }
             let mut filters = filters.into_owned();
             // A suffix that makes no pattern protects nothing; a backup is then a file like any other.
-            let _ = filters.rule(OsStr::from_bytes(&rule));
+            let _ = filters.imply(&rule);
             Cow::Owned(filters)
         }
         _ => filters,

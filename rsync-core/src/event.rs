@@ -3,6 +3,7 @@
 //! What a synchronisation tells its caller while it goes on.
 
 use crate::error::Failure;
+use crate::filter::Written;
 use crate::item::Item;
 use crate::progress::Progress;
 use crate::search::Search;
@@ -93,6 +94,8 @@ pub enum Event<'a> {
         path: &'a [u8],
         /// Whether it is a directory, all of which is left out.
         directory: bool,
+        /// The rule.
+        rule: &'a Written,
     },
     /// A symbolic link was left out that leads out of the transfer.
     UnsafeLink {

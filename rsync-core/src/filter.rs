@@ -9,13 +9,19 @@ mod pattern;
 mod read;
 mod rule;
 mod scope;
+mod written;
 
-pub use self::{pattern::Pattern, rule::Reason};
+pub use self::{
+    pattern::Pattern,
+    rule::Reason,
+    written::{Origin, Written},
+};
 pub(crate) use self::{
     read::FilterList,
     scope::{Scope, Side},
 };
 
+use self::read::Part;
 use self::rule::{Parsed, Reading, Syntax, parse};
 use crate::escape::Escaped;
 use std::ffi::OsStr;
@@ -39,9 +45,9 @@ use std::os::unix::ffi::OsStrExt as _;
 /// assert!(filters.rule("hide").is_err());
 /// # Ok::<(), rsync_core::filter::FilterError>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Filters {
-    parts: Vec<Parsed>,
+    parts: Vec<Part>,
     cvs_file: Option<Vec<u8>>,
     cvs_words: Vec<u8>,
 }
@@ -66,6 +72,7 @@ impl Filters {
         self.add(
             pattern.as_ref(),
             Reading::new(Syntax::Patterns { include: false }),
+            Origin::Exclude,
         )
     }
 
@@ -78,6 +85,7 @@ impl Filters {
         self.add(
             pattern.as_ref(),
             Reading::new(Syntax::Patterns { include: true }),
+            Origin::Include,
         )
     }
 
@@ -87,7 +95,13 @@ impl Filters {
     ///
     /// [`FilterError`] if it is none.
     pub fn rule(&mut self, rule: impl AsRef<OsStr>) -> Result<&mut Self, FilterError> {
-        self.add(rule.as_ref(), Reading::new(Syntax::Rules))
+        self.add(rule.as_ref(), Reading::new(Syntax::Rules), Origin::Rule)
+    }
+
+    /// As [`rule`](Self::rule), for a rule that another option stands for.
+    pub(crate) fn imply(&mut self, rule: &[u8]) -> Result<&mut Self, FilterError> {
+        let (rule, reading) = (OsStr::from_bytes(rule), Reading::new(Syntax::Rules));
+        self.add(rule, reading, Origin::Implied)
     }
 
     /// Adds the patterns in a file, one a line, as [`exclude`](Self::exclude) would each. The file is read when the
@@ -109,22 +123,42 @@ impl Filters {
         self
     }
 
-    fn add(&mut self, text: &OsStr, reading: Reading) -> Result<&mut Self, FilterError> {
+    fn add(
+        &mut self,
+        text: &OsStr,
+        reading: Reading,
+        origin: Origin,
+    ) -> Result<&mut Self, FilterError> {
         let text = text.as_bytes();
         let error = |reason| FilterError {
             rule: text.to_vec(),
             reason,
         };
-        self.parts.extend(parse(text, &reading).map_err(error)?);
+        let parts = parse(text, &reading).map_err(error)?;
+        self.parts.extend(Part::all(parts, text, origin));
         Ok(self)
     }
 
     fn file(&mut self, path: &OsStr, syntax: Syntax) -> &mut Self {
-        self.parts.push(Parsed::Merge {
-            path: path.as_bytes().to_vec(),
+        let path = path.as_bytes();
+        let merge = Parsed::Merge {
+            path: path.to_vec(),
             reading: Reading::new(syntax),
-        });
+        };
+        self.parts
+            .extend(Part::all(vec![merge], path, Origin::Rule));
         self
+    }
+}
+
+impl fmt::Debug for Filters {
+    /// What the rules mean, however they are written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<_> = self.parts.iter().map(|part| &part.parsed).collect();
+        let mut shown = f.debug_struct("Filters");
+        shown.field("parts", &parts);
+        shown.field("cvs_file", &self.cvs_file);
+        shown.field("cvs_words", &self.cvs_words).finish()
     }
 }
 

@@ -18,8 +18,6 @@ use libflexsc::op::{Mkdirat, Renameat2, Unlinkat};
 use libflexsc::{At, Errno};
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -31,7 +29,7 @@ pub(crate) fn protecting<'a>(options: &Options, filters: Cow<'a, Filters>) -> Co
     let mut filters = filters.into_owned();
     let rule = [b"-p ", dir, b"/"].concat();
     // A name that makes no pattern protects nothing; the directory is then one like any other.
-    let _ = filters.rule(OsStr::from_bytes(&rule));
+    let _ = filters.imply(&rule);
     Cow::Owned(filters)
 }
 

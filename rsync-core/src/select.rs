@@ -302,10 +302,19 @@ impl Selection<'_, '_> {
         }
         let path = place.path();
         let scope = &place.root.scope;
-        let hidden = !path.is_empty()
-            && !scope.is_empty()
-            && scope.excludes(Side::Sender, &path, is_directory);
-        if hidden || !self.lead(&place).await {
+        if !path.is_empty() && !scope.is_empty() {
+            if let Some(rule) = scope.excluding(Side::Sender, &path, is_directory) {
+                if options.hidden {
+                    self.run.event(Event::Hidden {
+                        path: &path,
+                        directory: is_directory,
+                        rule,
+                    });
+                }
+                return;
+            }
+        }
+        if !self.lead(&place).await {
             return;
         }
         let named = self.sources.named.directory(&place.way);

@@ -5,7 +5,7 @@
 //! Without `--relative` there is only the root of the tree. With it, `a/b/c` is the entry `c` of the directory `b`, whose
 //! other entries take no part.
 
-use crate::filter::{self, Scope};
+use crate::filter::{self, Scope, Written};
 use crate::io::{Held, Io, Links, WAY};
 use crate::list::{Attributes, Extent, Kind};
 use crate::spec::join;
@@ -91,10 +91,13 @@ impl Part {
 
     /// Whether a filter rule hides an entry.
     pub(crate) fn hides(&self, name: &[u8], directory: bool) -> bool {
-        !self.scope.is_empty()
-            && self
-                .scope
-                .excludes(filter::Side::Sender, &join(&self.place(), name), directory)
+        !self.scope.is_empty() && self.hiding(name, directory).is_some()
+    }
+
+    /// The filter rule that hides an entry, if one does.
+    pub(crate) fn hiding(&self, name: &[u8], directory: bool) -> Option<&Written> {
+        let path = join(&self.place(), name);
+        self.scope.excluding(filter::Side::Sender, &path, directory)
     }
 
     /// Its path, without a dot for the contents of a directory.

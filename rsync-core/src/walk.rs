@@ -250,7 +250,7 @@ impl<'a, 'o> Walker<'a, 'o> {
             let directory = d_type == libc::DT_DIR;
             let hidden = !open(d_type) && shown.hides(name, directory);
             if hidden {
-                self.hidden(&shown.place(), name, directory);
+                self.hidden(&shown, name, directory);
             }
             hidden
         };
@@ -312,7 +312,9 @@ impl<'a, 'o> Walker<'a, 'o> {
             let known = *d_type != libc::DT_UNKNOWN && !(*d_type == libc::DT_LNK && follows);
             let directory = attributes.kind == Kind::Directory;
             if !known && reading.hides(part, name, directory) {
-                self.hidden(&reading.place(part), name, directory);
+                if let Some((part, _)) = reading.parts.get(part as usize) {
+                    self.hidden(part, name, directory);
+                }
                 continue;
             }
             if self.run.options.mount_points == MountPoints::Omit
@@ -333,11 +335,15 @@ impl<'a, 'o> Walker<'a, 'o> {
     }
 
     /// Tells that a filter rule leaves something out, if that is wanted.
-    fn hidden(&self, place: &[u8], name: &[u8], directory: bool) {
-        if self.run.options.hidden {
+    fn hidden(&self, part: &Part, name: &[u8], directory: bool) {
+        if !self.run.options.hidden {
+            return;
+        }
+        if let Some(rule) = part.hiding(name, directory) {
             self.run.event(Event::Hidden {
-                path: &join(place, name),
+                path: &join(&part.place(), name),
                 directory,
+                rule,
             });
         }
     }

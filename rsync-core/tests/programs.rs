@@ -149,11 +149,15 @@ fn it_is_explained_why_a_file_is_transferred_or_not() {
             "transferred, although size and time agree (--ignore-times)",
         ),
         ("extra", &[], "deleted: the source does not have it"),
-        ("skip.o", &[], "left out: a filter rule hides it, skip.o"),
+        (
+            "skip.o",
+            &[],
+            "left out: a filter rule hides it, skip.o: --exclude=*.o",
+        ),
         (
             "cache/inner/x",
             &[],
-            "left out: a filter rule hides a directory above it, cache/",
+            "left out: a filter rule hides a directory above it, cache/: --exclude=/cache",
         ),
         (
             "longer",
@@ -182,4 +186,64 @@ fn it_is_explained_why_a_file_is_transferred_or_not() {
         assert_eq!(run.stdout.trim_end(), told, "{path} {options:?}");
     }
     assert!(scratch.join("dst/extra").exists() && !scratch.join("dst/sub").exists());
+}
+
+#[test]
+fn the_rule_that_hides_a_file_is_named() {
+    let scratch = tree();
+    scratch.write("rules", "# rules\n\n- *.o\n.- patterns\n");
+    scratch.write("patterns", "+ keep*\n/sub\n");
+    scratch.write("src/sub/.rules", "- file\n");
+    scratch.write("src/.part/file", "part");
+    let it = |path: &str| format!("left out: a filter rule hides it, {path}");
+    let cases: [(&str, &[&str], String); 10] = [
+        ("skip.o", &["--filter=- *.o"], it("skip.o: --filter=- *.o")),
+        (
+            "skip.o",
+            &["--include=- *.o"],
+            it("skip.o: --include=- *.o"),
+        ),
+        (
+            "skip.o",
+            &["--exclude=*.c", "--exclude=s*", "--exclude=*.o"],
+            it("skip.o: --exclude=s*"),
+        ),
+        ("skip.o", &["-C"], it("skip.o: \"*.o\" of --cvs-exclude")),
+        (
+            "skip.o",
+            &["-f. rules"],
+            it("skip.o: \"- *.o\" in line 3 of rules"),
+        ),
+        (
+            "sub",
+            &["-f. rules"],
+            it("sub/: \"/sub\" in line 2 of patterns"),
+        ),
+        (
+            "sub",
+            &["--exclude-from=patterns"],
+            it("sub/: \"/sub\" in line 2 of patterns"),
+        ),
+        (
+            "sub/file",
+            &["-f: .rules"],
+            it("sub/file: \"- file\" in line 1 of sub/.rules"),
+        ),
+        (
+            ".part",
+            &["--partial-dir=.part"],
+            it(".part/: \"-p .part/\", which another option stands for"),
+        ),
+        (
+            "same",
+            &["--exclude=same", "src/same"],
+            it("same: --exclude=same"),
+        ),
+    ];
+    for (path, options, told) in cases {
+        let arguments = [&["-a", "--explain", path], options, &["src/", "dst"]].concat();
+        let run = flexsync(scratch.path(), "direct", &arguments).expect(0);
+        let first = run.stdout.lines().next();
+        assert_eq!(first, Some(&told[..]), "{path} {options:?} {run:?}");
+    }
 }

@@ -3,11 +3,12 @@
 //! Reads the files that filter rules come from.
 
 use super::rule::{Defaults, DirMerge, Parsed, Reading, Rule, Sides, Syntax, parse, split};
-use super::{FilterError, Filters, Reason};
+use super::{FilterError, Filters, Origin, Reason, Written};
 use crate::error::Error;
 use crate::io::Io;
 use libflexsc::{At, Errno};
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// How deep files of rules may merge one another.
 const DEPTH: usize = 16;
@@ -19,10 +20,36 @@ const LONGEST: usize = 64 << 20;
 const CVS: &[u8] = b"RCS SCCS CVS CVS.adm RCSLOG cvslog.* tags TAGS .make.state .nse_depinfo *~ #* .#* ,* _$* *$ \
     *.old *.bak *.BAK *.orig *.rej .del-* *.a *.olb *.o *.obj *.so *.exe *.Z *.elc *.ln core .svn/ .git/ .hg/ .bzr/";
 
+/// What a rule says, and how it is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) parsed: Parsed,
+    pub(crate) written: Arc<Written>,
+}
+
+impl Part {
+    /// All that one text says.
+    pub(crate) fn all(
+        parsed: Vec<Parsed>,
+        text: &[u8],
+        origin: Origin,
+    ) -> impl Iterator<Item = Self> {
+        let rule = text.to_vec();
+        let written = Arc::new(Written { rule, origin });
+        parsed.into_iter().map(move |parsed| Self {
+            parsed,
+            written: written.clone(),
+        })
+    }
+}
+
+/// A rule, and how it is written.
+pub(crate) type Shown = (Rule, Arc<Written>);
+
 /// One place in a list of rules.
 #[derive(Debug)]
 pub(crate) enum Item {
-    Rule(Rule),
+    Rule(Shown),
     /// The rules of the per-directory file of this number.
     DirMerge(usize),
 }
@@ -89,7 +116,7 @@ impl FilterList {
 
     /// Whether paths from the root directory on are needed.
     pub(crate) fn is_absolute(&self) -> bool {
-        let rule = |item: &Item| matches!(item, Item::Rule(rule) if rule.absolute);
+        let rule = |item: &Item| matches!(item, Item::Rule((rule, _)) if rule.absolute);
         let merge = |merge: &DirMerge| {
             let Reading {
                 syntax, defaults, ..
@@ -103,12 +130,12 @@ impl FilterList {
         &mut self,
         io: &Io,
         filters: &Filters,
-        parts: Vec<Parsed>,
+        parts: Vec<Part>,
         depth: usize,
     ) -> Result<(), Error> {
-        for part in parts {
-            match part {
-                Parsed::Rule(rule) => self.push(rule),
+        for Part { parsed, written } in parts {
+            match parsed {
+                Parsed::Rule(rule) => self.push(rule, written),
                 Parsed::Clear => {
                     self.items.clear();
                     self.merges.clear();
@@ -132,12 +159,17 @@ impl FilterList {
                     });
                 }
                 Parsed::Merge { path, reading } => {
+                    let shared: Arc<[u8]> = path.as_slice().into();
                     let name: &[u8] = if path == b"-" { b"/dev/stdin" } else { &path };
                     let data = match io.read_file(At::Cwd, name, 0, LONGEST).await {
                         Ok(data) => data,
                         Err(errno) => return Err(Error::ReadList { path, errno }),
                     };
-                    let parts = rules(&data, &reading, self.from0).map_err(
+                    let from = |line| Origin::File {
+                        path: shared.clone(),
+                        line,
+                    };
+                    let parts = rules(&data, &reading, self.from0, from).map_err(
                         |FromFile { line, error }| Error::FilterFile { path, line, error },
                     )?;
                     let inner: Pin<Box<dyn Future<Output = _>>> =
@@ -149,8 +181,8 @@ impl FilterList {
         Ok(())
     }
 
-    fn push(&mut self, rule: Rule) {
-        self.items.push(Item::Rule(self.sided(rule)));
+    fn push(&mut self, rule: Rule, written: Arc<Written>) {
+        self.items.push(Item::Rule((self.sided(rule), written)));
     }
 
     /// A rule with a side chosen.
@@ -186,9 +218,10 @@ impl FilterList {
                 },
                 ..Reading::new(Syntax::Cvs)
             };
-            for part in rules(words, &reading, false).unwrap_or_default() {
-                match part {
-                    Parsed::Rule(rule) => self.push(rule),
+            let parts = rules(words, &reading, false, |_| Origin::Cvs);
+            for Part { parsed, written } in parts.unwrap_or_default() {
+                match parsed {
+                    Parsed::Rule(rule) => self.push(rule, written),
                     Parsed::Clear => {
                         self.items.clear();
                         self.merges.clear();
@@ -200,18 +233,22 @@ impl FilterList {
         Ok(())
     }
 
-    /// The rules of a per-directory file, and whether they drop those of the directories above.
+    /// The rules of a per-directory file at a path to be shown, and whether they drop those of the directories above.
     pub(crate) fn per_directory(
         &self,
         data: &[u8],
         merge: &DirMerge,
-    ) -> Result<(Vec<Rule>, bool), (u32, Reason)> {
+        path: &[u8],
+    ) -> Result<(Vec<Shown>, bool), (u32, Reason)> {
         let reading = &merge.reading;
+        let path: Arc<[u8]> = path.into();
         let (mut found, mut cleared) = (Vec::new(), false);
         for (line, text) in split(data, reading, self.from0) {
-            for part in parse(&text, reading).map_err(|reason| (line, reason))? {
-                match part {
-                    Parsed::Rule(rule) => found.push(self.sided(rule)),
+            let parts = parse(&text, reading).map_err(|reason| (line, reason))?;
+            let path = path.clone();
+            for Part { parsed, written } in Part::all(parts, &text, Origin::File { path, line }) {
+                match parsed {
+                    Parsed::Rule(rule) => found.push((self.sided(rule), written)),
                     Parsed::Clear => {
                         found.clear();
                         cleared = true;
@@ -225,7 +262,12 @@ impl FilterList {
     }
 }
 
-fn rules(data: &[u8], reading: &Reading, from0: bool) -> Result<Vec<Parsed>, FromFile> {
+fn rules(
+    data: &[u8],
+    reading: &Reading,
+    from0: bool,
+    origin: impl Fn(u32) -> Origin,
+) -> Result<Vec<Part>, FromFile> {
     let mut parts = Vec::new();
     for (line, text) in split(data, reading, from0) {
         let error = |reason| FromFile {
@@ -235,7 +277,8 @@ fn rules(data: &[u8], reading: &Reading, from0: bool) -> Result<Vec<Parsed>, Fro
                 reason,
             },
         };
-        parts.extend(parse(&text, reading).map_err(error)?);
+        let parsed = parse(&text, reading).map_err(error)?;
+        parts.extend(Part::all(parsed, &text, origin(line)));
     }
     Ok(parts)
 }

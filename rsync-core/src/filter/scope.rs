@@ -2,7 +2,8 @@
 
 //! The rules that hold in one directory: those for everywhere, and those of per-directory files.
 
-use super::read::{FilterList, Item};
+use super::Written;
+use super::read::{FilterList, Item, Shown};
 use super::rule::{DirMerge, Rule};
 use crate::error::Cause;
 use crate::io::{Held, Io, c_name};
@@ -41,7 +42,7 @@ enum Base {
 #[derive(Debug)]
 struct Level {
     base: Base,
-    rules: Vec<Rule>,
+    rules: Vec<Shown>,
     outer: Option<Rc<Level>>,
 }
 
@@ -136,18 +137,23 @@ impl Scope {
 
     /// Whether a file is excluded: hidden from the file list or protected from deletion. `path` is its path in the transfer.
     pub(crate) fn excludes(&self, side: Side, path: &[u8], directory: bool) -> bool {
+        self.excluding(side, path, directory).is_some()
+    }
+
+    /// The rule that [`excludes`](Self::excludes) a file, if one does.
+    pub(crate) fn excluding(&self, side: Side, path: &[u8], directory: bool) -> Option<&Written> {
         let file = File {
             scope: self,
             side,
             path,
             directory,
         };
-        self.list.items.iter().find_map(|item| match item {
-            Item::Rule(rule) => file.decide(rule, None),
+        let first = self.list.items.iter().find_map(|item| match item {
+            Item::Rule(rule) => file.decides(rule, None).then_some(rule),
             Item::DirMerge(index) => {
                 let mut level = self.levels.get(*index)?.as_ref();
                 while let Some(Level { base, rules, outer }) = level.map(|level| &**level) {
-                    let decided = rules.iter().find_map(|rule| file.decide(rule, Some(base)));
+                    let decided = rules.iter().find(|rule| file.decides(rule, Some(base)));
                     if decided.is_some() {
                         return decided;
                     }
@@ -155,7 +161,9 @@ impl Scope {
                 }
                 None
             }
-        }) == Some(false)
+        });
+        let (rule, written) = first?;
+        (!rule.include).then_some(&**written)
     }
 }
 
@@ -176,9 +184,14 @@ async fn read_level(
         Err(Errno::ENOENT | Errno::EISDIR) => return Ok(outer),
         Err(errno) => return Err((name.to_vec(), Cause::Errno(errno))),
     };
-    match list.per_directory(&data, merge) {
+    let base = base();
+    let shown = match &base {
+        Base::Within(dir) => join(dir, name),
+        Base::Above(_) => name.to_vec(),
+    };
+    match list.per_directory(&data, merge, &shown) {
         Ok((rules, cleared)) => Ok(Some(Rc::new(Level {
-            base: base(),
+            base,
             rules,
             outer: outer.filter(|_| !cleared),
         }))),
@@ -195,14 +208,14 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    /// Whether a rule includes or excludes it, if it does.
-    fn decide(&self, rule: &Rule, base: Option<&Base>) -> Option<bool> {
+    /// Whether a rule includes or excludes it.
+    fn decides(&self, (rule, _): &Shown, base: Option<&Base>) -> bool {
         let counts = rule.sides.is_none_or(|sides| match self.side {
             Side::Sender => sides.sender,
             Side::Receiver => sides.receiver,
             Side::Removing => sides.receiver && !rule.perishable,
         });
-        (counts && self.matches(rule, base) != rule.negated).then_some(rule.include)
+        counts && self.matches(rule, base) != rule.negated
     }
 
     fn matches(&self, rule: &Rule, base: Option<&Base>) -> bool {

@@ -85,7 +85,7 @@ impl Walker<'_, '_> {
                 if extent == Extent::Whole {
                     let directory = attributes.kind == Kind::Directory;
                     if part.hides(&name, directory) {
-                        self.hidden(&part.place(), &name, directory);
+                        self.hidden(&part, &name, directory);
                         return;
                     }
                     if self.is_destination(&attributes) {

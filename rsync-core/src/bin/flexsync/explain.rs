@@ -69,7 +69,11 @@ impl Explainer {
             Event::Deleted { path, .. } if self.is(path) => {
                 "deleted: the source does not have it".to_owned()
             }
-            Event::Hidden { path, directory } if self.is_around(path) => {
+            Event::Hidden {
+                path,
+                directory,
+                rule,
+            } if self.is_around(path) => {
                 let what = if self.is(path) {
                     "it"
                 } else {
@@ -77,7 +81,7 @@ impl Explainer {
                 };
                 let slash = if directory { "/" } else { "" };
                 let path = rsync_core::escape::Escaped(path);
-                format!("left out: a filter rule hides {what}, {path}{slash}")
+                format!("left out: a filter rule hides {what}, {path}{slash}: {rule}")
             }
             Event::Failed(failure) if failure.path.ends_with(&self.path) => {
                 format!("not dealt with: {failure}")
