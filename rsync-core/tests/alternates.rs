@@ -323,24 +323,10 @@ fn a_symlink_that_a_copy_replaces_is_backed_up_as_by_rsync() {
         fs::create_dir(scratch.join("dst")).unwrap();
         symlink("elsewhere", scratch.join("dst/file")).unwrap();
     };
-    as_rsync(
-        "direct",
-        &prepare,
-        &["-rpti", "-b", "-O", "--copy-dest=../other", "src/", "dst"],
-    );
-    as_rsync(
-        "direct",
-        &prepare,
-        &[
-            "-rpti",
-            "-b",
-            "-O",
-            "--backup-dir=../kept",
-            "--copy-dest=../other",
-            "src/",
-            "dst",
-        ],
-    );
+    for options in [&["-b"][..], &["-b", "--backup-dir=../kept"]] {
+        let others = &["--copy-dest=../other", "src/", "dst"];
+        as_rsync("direct", &prepare, &[&["-rpi"], options, others].concat());
+    }
 }
 
 #[test]
