@@ -52,6 +52,7 @@ impl<'a, 'o> Generator<'a, 'o> {
         let mut inbox = pin!(inbox);
         let mut directories = FuturesUnordered::new();
         let mut retries = FuturesUnordered::new();
+        let mut starved = VecDeque::new();
         let mut deleters = FuturesUnordered::new();
         let mut waiting = VecDeque::new();
         let mut ended = false;
@@ -68,6 +69,10 @@ impl<'a, 'o> Generator<'a, 'o> {
                     break;
                 };
                 deleters.push(self.deletions.carry_out(due));
+            }
+            if starved.len() == self.side.transfers.borrow().len() {
+                // All of them count as in transfer, so that there is one at a time.
+                retries.extend(starved.pop_front().map(|file| self.side.again(file)));
             }
             let idle = directories.is_empty()
                 && retries.is_empty()
@@ -98,6 +103,7 @@ impl<'a, 'o> Generator<'a, 'o> {
                         }
                     }
                     ToGenerator::Again(file) => retries.push(self.side.again(file)),
+                    ToGenerator::WithRoom(file) => starved.push_back(file),
                     ToGenerator::Finished => {}
                 }
             }

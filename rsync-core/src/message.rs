@@ -194,4 +194,6 @@ pub(crate) enum ToGenerator {
     Finished,
     /// A file is to be requested once more.
     Again(FileId),
+    /// The same, but when nothing else is in transfer: what is may have taken the room that it needs.
+    WithRoom(FileId),
 }

@@ -118,13 +118,15 @@ impl Side<'_, '_> {
 
     /// Ends a file, or has it requested once more.
     async fn end(&self, transfer: &Transfer, output: Output<'_, '_>, end: End) {
-        let again = output.finish(end).await;
-        if again && !transfer.again.replace(true) {
-            transfer.basis.replace(None);
-            let _ = self.to_generator.try_send(ToGenerator::Again(transfer.id));
-        } else {
-            self.finished(transfer).await;
-        }
+        let Some(retry) = output.finish(end).await else {
+            return self.finished(transfer).await;
+        };
+        transfer.again.set(true);
+        transfer.basis.replace(None);
+        let _ = self.to_generator.try_send(match retry {
+            Retry::AtOnce => ToGenerator::Again(transfer.id),
+            Retry::WithRoom => ToGenerator::WithRoom(transfer.id),
+        });
     }
 }
 
@@ -134,6 +136,14 @@ pub(crate) struct Begun {
     temp: Option<Rc<Unfinished>>,
     made_with: Option<u32>,
     failed: Option<(Action, Cause)>,
+}
+
+/// When a file is requested once more.
+#[derive(Clone, Copy)]
+enum Retry {
+    AtOnce,
+    /// When nothing else is in transfer.
+    WithRoom,
 }
 
 /// A file that is being written.
@@ -411,8 +421,24 @@ impl<'a, 'o> Output<'a, 'o> {
         }
     }
 
-    /// Ends the file; true if it is to be requested again.
-    async fn finish(mut self, end: End) -> bool {
+    /// Whether a file that failed is worth a second attempt, and when.
+    fn retry(&self, cause: &Cause) -> Option<Retry> {
+        let side = self.side;
+        match cause {
+            _ if self.transfer.again.get() => None,
+            Cause::Changed | Cause::Patch(_) => Some(Retry::AtOnce),
+            // What others have written of a file that fails, too, goes. But not in its own place.
+            Cause::Errno(Errno::ENOSPC | Errno::EDQUOT)
+                if !side.run.options.in_place() && side.transfers.borrow().len() > 1 =>
+            {
+                Some(Retry::WithRoom)
+            }
+            _ => None,
+        }
+    }
+
+    /// Ends the file, unless it is to be requested again.
+    async fn finish(mut self, end: End) -> Option<Retry> {
         let result = match end {
             End::Complete { digest, fresh } => match self.failed.take() {
                 None => self.complete(digest, fresh).await,
@@ -426,20 +452,20 @@ impl<'a, 'o> Output<'a, 'o> {
             End::Changed => Err(Some((Action::Update, Cause::Changed))),
             End::Failed => Err(None),
         };
-        let Err(failure) = result else { return false };
+        let Err(failure) = result else { return None };
+        let retry = failure.as_ref().and_then(|(_, cause)| self.retry(cause));
         if let Some(temp) = self.temp.take() {
             let run = self.side.run;
             run.unfinished.borrow_mut().remove(&self.transfer.id);
-            match failure {
-                // It is no part of the source.
-                Some((_, Cause::Changed | Cause::Patch(_))) => run.discard(&temp).await,
-                _ => run.give_up(&temp).await,
+            // What is no part of the source is not kept.
+            let wrong = matches!(failure, Some((_, Cause::Changed | Cause::Patch(_))));
+            match wrong || retry.is_some() {
+                true => run.discard(&temp).await,
+                false => run.give_up(&temp).await,
             }
         }
         match failure {
-            Some((_, Cause::Changed | Cause::Patch(_))) if !self.transfer.again.get() => {
-                return true;
-            }
+            _ if retry.is_some() => {}
             Some((action, cause)) => {
                 self.side
                     .fail(&self.transfer.target.join(self.name()), action, cause)
@@ -447,7 +473,7 @@ impl<'a, 'o> Output<'a, 'o> {
             // The sender has said why.
             None => {}
         }
-        false
+        retry
     }
 
     /// Checks the file, gives it its attributes and puts it in its place.

@@ -55,6 +55,11 @@ pub const NOBODY: u32 = 65534;
 
 /// Runs the command as a user who owns nothing here; `None` if this user may not do that.
 pub fn as_nobody(scratch: &Scratch, arguments: &[&str]) -> Option<Run> {
+    as_nobody_over(scratch, tested("direct"), arguments)
+}
+
+/// The same over a backend.
+pub fn as_nobody_over(scratch: &Scratch, backend: &str, arguments: &[&str]) -> Option<Run> {
     if !is_root() {
         println!("SKIP: only root can run the command as somebody else");
         return None;
@@ -66,7 +71,7 @@ pub fn as_nobody(scratch: &Scratch, arguments: &[&str]) -> Option<Run> {
     let mut command = Command::new(program);
     command
         .current_dir(scratch.path())
-        .args(["--backend", tested("direct")])
+        .args(["--backend", backend])
         .args(arguments)
         .uid(NOBODY)
         .gid(NOBODY);

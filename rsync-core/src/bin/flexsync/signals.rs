@@ -23,6 +23,10 @@ impl Stopping {
                 signals.add(signal);
             }
         }
+        // For ever, so that a file beyond the limit of its size is an error of that file.
+        let mut size = SigSet::empty();
+        size.add(Signal::SIGXFSZ);
+        let _ = size.thread_block();
         if signals.thread_block().is_err() {
             return Self(None);
         }
