@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::{BACKENDS, Scratch, flexsync, rsync};
+use common::{BACKENDS, Random, Scratch, Times, assert_same, child, flexsync, rsync, snapshot};
+use std::fs;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -69,5 +70,39 @@ fn a_rate_takes_its_time() {
         let arguments = ["-a", "--bwlimit=800", "src/", "dst"];
         flexsync(scratch.path(), backend, &arguments).expect(0);
         assert!(start.elapsed() >= Duration::from_millis(488), "{backend}");
+    }
+}
+
+/// A minute at most: no shorter time can be given. Only the limit can end these runs.
+#[test]
+fn a_run_whose_time_is_over_ends_in_good_order() {
+    let limit = jiff::Zoned::now() + std::time::Duration::from_secs(61);
+    let limit = limit.strftime("--stop-at=%Y-%m-%dT%H:%M").to_string();
+    let started: Vec<_> = BACKENDS
+        .iter()
+        .map(|&backend| {
+            let scratch = Scratch::new();
+            scratch.write("src/long", Random::new(1).bytes(1 << 20));
+            scratch.write("dst/long", "the old version");
+            scratch.write("dst/extra", "to be deleted");
+            let arguments = ["-a", "--delete", "--bwlimit=1", &limit, "src/", "dst"];
+            let child = child::start(&scratch, backend, &arguments);
+            (backend, scratch, child)
+        })
+        .collect();
+    for (backend, scratch, child) in started {
+        let run = child::end(child).expect(30);
+        assert!(
+            run.stderr.contains("its time is over"),
+            "{backend}: {run:?}"
+        );
+        let dst = scratch.join("dst");
+        let long = fs::read(dst.join("long")).unwrap();
+        assert_eq!(long, b"the old version", "{backend}");
+        assert_eq!(common::paths(&dst).len(), 2, "{backend}");
+        flexsync(scratch.path(), backend, &["-a", "--delete", "src/", "dst"]).expect(0);
+        let [source, destination] =
+            ["src", "dst"].map(|tree| snapshot(&scratch.join(tree), Times::Compare));
+        assert_same(&source, &destination, backend);
     }
 }
