@@ -267,15 +267,21 @@ fn random_trees_become_what_they_become_for_rsync() {
     }
 }
 
-/// Mounts a file system without access control lists; false if that cannot be.
-fn mount(dir: &Path) -> bool {
+/// Mounts a file system; false if that cannot be.
+fn mount(kind: &str, options: &str, dir: &Path) -> bool {
     let mut mount = Command::new("mount");
-    let mount = mount.args(["-t", "ramfs", "flexsync-test"]).arg(dir);
-    let mounted = mount.status().is_ok_and(|status| status.success());
+    mount.args(["-t", kind, "-o", options, "flexsync-test"]);
+    let mounted = mount.arg(dir).status();
+    let mounted = mounted.is_ok_and(|status| status.success());
     if !mounted {
         println!("SKIP: nothing can be mounted here");
     }
     mounted
+}
+
+/// Mounts one without access control lists.
+fn mount_plain(dir: &Path) -> bool {
+    mount("ramfs", "rw", dir)
 }
 
 fn unmount(dir: &Path) {
@@ -297,7 +303,7 @@ fn where_there_are_no_lists_the_group_gets_what_the_list_gave_it() {
     set_default(&scratch.join("src/dir/inner"), "u:7,U:1:7,g:5,m:7,o:5");
     set(&scratch.join("src/dir"), "u:7,U:1:7,g:1,m:7,o:0");
     fs::create_dir(scratch.join("dst")).unwrap();
-    if !mount(&scratch.join("dst")) {
+    if !mount_plain(&scratch.join("dst")) {
         return;
     }
     let arguments = ["-aA", "src/", "dst"];
@@ -333,7 +339,7 @@ fn a_source_without_lists_is_one_that_has_none() {
     }
     fs::create_dir(scratch.join("src")).unwrap();
     set(&scratch.write("dst/file", "contents"), LISTS[5]);
-    if !mount(&scratch.join("src")) {
+    if !mount_plain(&scratch.join("src")) {
         return;
     }
     scratch.write("src/file", "contents");
@@ -345,6 +351,28 @@ fn a_source_without_lists_is_one_that_has_none() {
     unmount(&scratch.join("src"));
     assert_eq!(run.expect(0).stdout, ".f.......a. file\n");
     assert_eq!(acl::access(&scratch.join("dst/file")), None);
+}
+
+#[test]
+fn a_part_of_a_file_that_is_kept_gives_the_group_what_the_list_gives_it() {
+    let scratch = Scratch::new();
+    if !supported() {
+        return;
+    }
+    let file = scratch.write("src/file", vec![b'x'; 2 << 20]);
+    set(&file, "u:6,U:1:6,g:0,m:6,o:0");
+    fs::create_dir(scratch.join("dst")).unwrap();
+    if !mount("tmpfs", "size=1m", &scratch.join("dst")) {
+        return;
+    }
+    let arguments = ["-aA", "--partial", "src/", "dst"];
+    let run = flexsync(scratch.path(), "direct", &arguments);
+    let kept = fs::metadata(scratch.join("dst/file"));
+    unmount(&scratch.join("dst"));
+    assert_ne!(run.status, 0);
+    let kept = kept.unwrap();
+    assert!(kept.len() > 0);
+    assert_eq!(kept.mode() & 0o7777, 0o600);
 }
 
 #[test]
