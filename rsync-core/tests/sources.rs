@@ -201,7 +201,7 @@ fn files_are_on_the_disk_before_they_get_their_names() {
 fn options_that_are_not_there_yet_are_refused() {
     let scratch = Scratch::new();
     tree(&scratch);
-    for option in ["-z", "-y", "--fake-super", "--fuzzy", "--iconv=."] {
+    for option in ["-z", "--fake-super", "--iconv=."] {
         let run = flexsync(scratch.path(), "direct", &["-a", option, "src/", "dst"]).expect(4);
         let name = option.split('=').next().unwrap();
         assert!(

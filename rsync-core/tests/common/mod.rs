@@ -629,12 +629,17 @@ pub fn date(root: &Path, seconds: i64) {
     }
 }
 
-/// Cuts all times of modification to whole seconds.
+/// A time for symbolic links that were just made.
+const LINKED: i64 = 1_700_000_000;
+
+/// Cuts all times of modification to whole seconds. Links that were just made get one time, so that it does not depend on when
+/// the second changed between two of them.
 pub fn whole_seconds(root: &Path) {
     // From the leaves up; nothing is made here, so that order does not matter otherwise.
     for path in paths(root).into_iter().rev().chain([root.to_owned()]) {
         let metadata = fs::symlink_metadata(&path).unwrap();
-        let mtime = TimeSpec::new(metadata.mtime(), 0);
+        let made = metadata.is_symlink() && metadata.mtime() > LINKED;
+        let mtime = TimeSpec::new(if made { LINKED } else { metadata.mtime() }, 0);
         let flags = UtimensatFlags::NoFollowSymlink;
         utimensat(AT_FDCWD, &path, &TimeSpec::UTIME_OMIT, &mtime, flags).unwrap();
     }
