@@ -220,7 +220,7 @@ pub(crate) fn parser() -> clap::Command {
                 .long("jobs")
                 .value_name("N")
                 .value_parser(clap::value_parser!(u32).range(1..))
-                .help("Use up to N threads; there is work for two, and with plain system calls for as many as there are CPUs unless given"),
+                .help("Use up to N threads, of which two find work; unless given two where calls are plain ones and there are several CPUs, else one"),
         )
         .arg(
             Arg::new("stats-json")
