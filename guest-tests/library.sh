@@ -21,7 +21,7 @@ while [ $# -gt 0 ]; do
 	shift
 done
 status=0
-# How long one of the programs may take; the longest takes a tenth of it.
+# How many seconds one of the programs may take.
 limit=$((300 + ${FLEXSC_CANCELS_SECONDS:-0}))
 
 # bounded PROGRAM ARG...: runs it; if it hangs, tells where its threads are and ends it.

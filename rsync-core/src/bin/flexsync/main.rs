@@ -162,10 +162,14 @@ fn run(command: &Command) -> Result<ExitCode, Refusal> {
 fn threads(command: &Command, kind: backend::Kind) -> usize {
     let own = match kind {
         // With all others calls are made elsewhere already.
-        backend::Kind::Direct if !command.list_only => libflexsc::sys::usable_cpus(),
+        backend::Kind::Direct => libflexsc::sys::usable_cpus(),
         _ => 1,
     };
-    command.jobs.map_or(own, |jobs| jobs as usize)
+    match command.list_only {
+        // There is no receiving side.
+        true => 1,
+        false => command.jobs.map_or(own, |jobs| jobs as usize),
+    }
 }
 
 fn status(stats: &Stats, reporter: &mut Reporter) -> u8 {
