@@ -193,15 +193,18 @@ fn a_symlink_is_replaced_and_never_written_through() {
 fn a_run_that_is_stopped_leaves_what_it_has_written() {
     const LENGTH: usize = 8 << 20;
     let scratch = Scratch::new();
-    scratch.write("src/big", vec![1; LENGTH]);
+    let [new, former] = [1, 2].map(|seed| Random::new(seed).bytes(LENGTH));
+    assert_ne!(new[0], former[0]);
+    scratch.write("src/big", &new);
     for _ in 0..50 {
-        let old = scratch.write("dst/big", vec![2; LENGTH]);
-        let child = start(&scratch, "threads", &["-a", "--inplace", "src/", "dst"]);
+        let old = scratch.write("dst/big", &former);
+        let slowly = ["-a", "--inplace", "--bwlimit=16m", "src/", "dst"];
+        let child = start(&scratch, "threads", &slowly);
         let begun = || {
             let mut first = [0];
             let mut file = fs::File::open(&old).unwrap();
             file.read_exact(&mut first).unwrap();
-            first == [1]
+            first == new[..1]
         };
         while !common::child::has_ended(&child) && !begun() {}
         signal(&child, Signal::TERM);
@@ -211,7 +214,7 @@ fn a_run_that_is_stopped_leaves_what_it_has_written() {
             assert!(leftovers(&scratch.join("dst")).is_empty());
             let again = ["-a", "--inplace", "--no-W", "src/", "dst"];
             flexsync(scratch.path(), "threads", &again).expect(0);
-            assert!(fs::read(&old).unwrap() == vec![1; LENGTH]);
+            assert!(fs::read(&old).unwrap() == new);
             return;
         }
     }
