@@ -69,7 +69,7 @@ part() {
 	[ ! $counting ] || echo $counted:clear >>$events/trigger
 	# Elsewhere what it needs is often not to be had.
 	[ "$name" != disks ] || backends+=,direct
-	FLEXSYNC_TEST_BACKENDS=$backends timeout -k 10 "$limit" "$programs/$name" --test-threads 1 --show-output >output 2>&1 || ended=$?
+	FLEXSYNC_TEST_BACKENDS=$backends /opt/flexsc/bounded "$limit" "$programs/$name" --test-threads 1 --show-output >output 2>&1 || ended=$?
 	echo "# $((SECONDS - start)) s: engine.$name"
 	while IFS=$'\t' read -r test reason; do
 		skipped[$test]=$reason
@@ -85,8 +85,8 @@ part() {
 			echo "PASS engine.$name.$test"
 		fi
 	done < <(sed -nE 's/^test ([^ ]+) \.\.\. (.*)$/\1 \2/p' output | grep -E ' (ok|FAILED)$')
-	if [ $ended -eq 124 ] || [ $ended -eq 137 ]; then
-		test=$(sed -nE '$s/^test ([^ ]+) \.\.\. $/\1/p' output)
+	if [ $ended -eq 137 ]; then
+		test=$(sed -nE 's/^test ([^ ]+) \.\.\. (it hangs: .*)?$/\1/p' output | tail -n 1)
 		failure "engine.$name.${test:-?}: the program has not ended within $limit s, and this test was at work"
 	elif ! grep -q '^test result: ' output; then
 		failure "engine.$name: it ended early, with status $ended"

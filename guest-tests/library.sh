@@ -24,26 +24,10 @@ status=0
 # How many seconds one of the programs may take.
 limit=$((300 + ${FLEXSC_CANCELS_SECONDS:-0}))
 
-# bounded PROGRAM ARG...: runs it; if it hangs, tells where its threads are and ends it.
-bounded() {
-	local end=$((SECONDS + limit)) process
-	"$@" &
-	process=$!
-	while kill -0 $process 2>/dev/null; do
-		if [ $SECONDS -ge $end ]; then
-			echo "it hangs:"
-			timeout 60 gdb -p $process -batch -ex 'thread apply all backtrace' 2>&1 | cut -c 1-200
-			kill -KILL $process
-		fi
-		sleep 0.1
-	done
-	wait $process
-}
-
 part() { # NAME ARG...: the tests of a program
 	local name=$1 start=$SECONDS
 	shift
-	bounded "$@" --test-threads 1 >output 2>&1 || status=1
+	/opt/flexsc/bounded $limit "$@" --test-threads 1 >output 2>&1 || status=1
 	echo "# $((SECONDS - start)) s: library.$name $2"
 	# A test that prints a figure has its result in a line of its own.
 	awk -v prefix="library.$name." '
