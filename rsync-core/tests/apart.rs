@@ -5,10 +5,12 @@
 
 mod common;
 
+use common::child::with_one_thread;
 use common::{Random, Scratch, Times, assert_same, flexsync, grow, leftovers, snapshot};
 use libflexsc::{Backend, Context, Handle};
 use rsync_core::{Error, Event, Options, Sync};
 use std::collections::HashSet;
+use std::fs;
 use std::future::{pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -61,6 +63,28 @@ fn both_ways_make_the_same() {
     let none = ["-a", "--jobs", "0", "src/", "dst"];
     let refused = flexsync(scratch.path(), "direct", &none).expect(1);
     assert!(refused.stderr.contains("--jobs"), "{refused:?}");
+}
+
+#[test]
+fn one_thread_does_for_both_where_no_other_can_be_made() {
+    let scratch = Scratch::new();
+    grow(&scratch.join("src"), &mut Random::new(9), 100);
+    fs::create_dir(scratch.join("dst")).unwrap();
+    let arguments = ["-rlpt", "--jobs", "2", "--stats", "src/", "dst"];
+    let Some(run) = with_one_thread(&scratch, &arguments) else {
+        return;
+    };
+    let run = run.expect(0);
+    assert!(
+        run.figure("Number of regular files transferred") > 10,
+        "{run:?}"
+    );
+    let [source, made] = ["src", "dst"].map(|tree| {
+        let mut seen = snapshot(&scratch.join(tree), Times::Compare);
+        seen.values_mut().for_each(|seen| seen.owner = (0, 0));
+        seen
+    });
+    assert_same(&source, &made, "one thread");
 }
 
 #[test]

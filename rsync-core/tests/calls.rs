@@ -8,126 +8,16 @@
 mod common;
 
 use common::acl;
+use common::watched::{Fate, Watched, watched};
 use common::{
-    FLEXSYNC, Random, Run, Scratch, Times, assert_same, copy, flexsync, leftovers, make_special,
-    snapshot,
+    Random, Scratch, Times, assert_same, copy, flexsync, leftovers, make_special, snapshot,
 };
 use nix::errno::Errno;
-use nix::sys::ptrace;
-use nix::sys::signal::Signal;
 use nix::sys::stat::SFlag;
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
-
-/// What happens to one call of a run; calls are numbered from the first that belongs to the engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Kill(usize),
-    Fail(usize, Errno),
-}
-
-/// A run that was watched.
-struct Watched {
-    run: Run,
-    /// The numbers of its calls, in their order.
-    calls: Vec<i64>,
-    killed: bool,
-}
-
-/// Runs flexsync, in one thread, and has one of its calls meet its fate. `None` if nobody may be watched here.
-fn watched(dir: &Path, arguments: &[&str], fate: Option<Fate>) -> Option<Watched> {
-    let mut command = Command::new(FLEXSYNC);
-    command
-        .current_dir(dir)
-        .args(["--backend", "direct", "--jobs", "1"])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(fs::File::create(dir.join("stdout")).unwrap())
-        .stderr(fs::File::create(dir.join("stderr")).unwrap());
-    // SAFETY: It makes one system call.
-    unsafe { command.pre_exec(|| ptrace::traceme().map_err(std::io::Error::from)) };
-    let child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            println!("SKIP: ptrace is not allowed here: {error}");
-            return None;
-        }
-        Err(error) => panic!("{FLEXSYNC}: {error}"),
-    };
-    let pid = Pid::from_raw(child.id() as i32);
-    // It stops at its exec.
-    assert_eq!(
-        waitpid(pid, None),
-        Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP))
-    );
-    let options = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL;
-    ptrace::setoptions(pid, options).unwrap();
-
-    let (mut calls, mut begun, mut inside, mut failing) = (Vec::new(), false, false, None);
-    let (mut signal, mut dying) = (None, false);
-    let status = loop {
-        if !dying {
-            ptrace::syscall(pid, signal.take()).unwrap();
-        }
-        match waitpid(pid, None).unwrap() {
-            WaitStatus::PtraceSyscall(_) if !inside => {
-                inside = true;
-                let mut registers = ptrace::getregs(pid).unwrap();
-                let number = registers.orig_rax as i64;
-                // The engine's first question, after all that the runtime does.
-                begun |= number == libc::SYS_getgroups;
-                if !begun {
-                    continue;
-                }
-                let at = calls.len();
-                calls.push(number);
-                match fate {
-                    Some(Fate::Kill(when)) if when == at => {
-                        ptrace::kill(pid).unwrap();
-                        dying = true;
-                    }
-                    Some(Fate::Fail(when, errno)) if when == at => {
-                        // No call has this number: nothing is done.
-                        registers.orig_rax = u64::MAX;
-                        ptrace::setregs(pid, registers).unwrap();
-                        failing = Some(errno);
-                    }
-                    _ => {}
-                }
-            }
-            WaitStatus::PtraceSyscall(_) => {
-                inside = false;
-                if let Some(errno) = failing.take() {
-                    let mut registers = ptrace::getregs(pid).unwrap();
-                    registers.rax = -i64::from(errno as i32) as u64;
-                    ptrace::setregs(pid, registers).unwrap();
-                }
-            }
-            WaitStatus::Stopped(_, other) => signal = Some(other),
-            end @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..)) => break end,
-            other => panic!("{other:?}"),
-        }
-    };
-    let read = |name| String::from_utf8_lossy(&fs::read(dir.join(name)).unwrap()).into_owned();
-    Some(Watched {
-        run: Run {
-            status: match status {
-                WaitStatus::Exited(_, status) => status,
-                _ => -1,
-            },
-            stdout: read("stdout"),
-            stderr: read("stderr"),
-        },
-        calls,
-        killed: matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)),
-    })
-}
 
 /// A source, and a destination in which each kind of change is to be made.
 fn trees() -> Scratch {
@@ -230,26 +120,28 @@ fn same(scratch: &Scratch, what: &str) {
 
 const FORMS: [&[&str]; 3] = [
     &["-aH", "--delete"],
-    &["-ay", "--delete", "--no-W", "-B700"],
+    &["-ay", "--delete", "--no-W", "-B700", "--fsync"],
     &["-a", "--delete", "--delay-updates", "--no-W"],
 ];
 
-#[test]
-fn a_run_that_is_killed_before_any_of_its_calls_has_lost_nothing() {
+/// Kills runs with so many threads before every so many of their calls.
+fn killed(jobs: u32, every: usize) {
     for options in FORMS {
         let scratch = trees();
         let arguments = [options, &["src/", "dst"]].concat();
         restore(&scratch);
-        let Some(whole) = watched(scratch.path(), &arguments, None) else {
+        let Some(whole) = watched(scratch.path(), jobs, &arguments, None) else {
             return;
         };
         assert_eq!(whole.run.status, 0, "{:?}", whole.run);
+        let elsewhere = whole.apart.contains(&libc::SYS_renameat2);
+        assert_eq!(elsewhere, jobs > 1, "who has written: {:?}", whole.apart);
         same(&scratch, "nobody was killed");
         let mut left = 0;
-        for at in 0..whole.calls.len() {
-            let what = format!("{options:?}, killed before call {at}");
+        for at in (0..whole.calls.len()).step_by(every) {
+            let what = format!("{options:?}, {jobs} threads, killed before call {at}");
             restore(&scratch);
-            let Some(run) = watched(scratch.path(), &arguments, Some(Fate::Kill(at))) else {
+            let Some(run) = watched(scratch.path(), jobs, &arguments, Some(Fate::Kill(at))) else {
                 return;
             };
             // The calls of a run differ a little from time to time.
@@ -259,11 +151,21 @@ fn a_run_that_is_killed_before_any_of_its_calls_has_lost_nothing() {
             next_run_completes(&scratch, options, &what);
         }
         println!(
-            "killed before {} calls, which left {left} temporary files",
+            "killed {jobs} threads before each {every}. of {} calls, which left {left} temporary files",
             whole.calls.len()
         );
-        assert!(left > 0, "no temporary file was met");
+        assert!(left > 0 || every > 1, "no temporary file was met");
     }
+}
+
+#[test]
+fn a_run_that_is_killed_before_any_of_its_calls_has_lost_nothing() {
+    killed(1, 1);
+}
+
+#[test]
+fn two_threads_that_are_killed_at_once_have_lost_nothing() {
+    killed(2, 7);
 }
 
 /// Whether the owning group, user 2 or any other may do anything with a file.
@@ -307,12 +209,12 @@ fn whom_the_list_of_a_file_shuts_out_is_never_let_in_on_the_way() {
     ] {
         let arguments = [options, &["src/", "dst"]].concat();
         restore(&scratch);
-        let Some(whole) = watched(scratch.path(), &arguments, None) else {
+        let Some(whole) = watched(scratch.path(), 1, &arguments, None) else {
             return;
         };
         for at in 0..=whole.calls.len() {
             restore(&scratch);
-            if watched(scratch.path(), &arguments, Some(Fate::Kill(at))).is_none() {
+            if watched(scratch.path(), 1, &arguments, Some(Fate::Kill(at))).is_none() {
                 return;
             }
             for path in common::paths(&scratch.join("dst")) {
@@ -337,6 +239,7 @@ fn errnos(call: i64) -> &'static [Errno] {
             &[EXDEV, EOPNOTSUPP, EINVAL, EIO, EINTR, ENOSPC, EDQUOT, EFBIG]
         }
         libc::SYS_close => &[EIO, EINTR],
+        libc::SYS_fsync => &[EIO, ENOSPC, EDQUOT],
         libc::SYS_mkdirat | libc::SYS_symlinkat | libc::SYS_mknodat => {
             &[EACCES, ENOSPC, EDQUOT, EMLINK, EROFS]
         }
@@ -362,7 +265,7 @@ fn a_call_that_fails_is_reported_and_loses_nothing() {
         let scratch = trees();
         let arguments = [options, &["src/", "dst"]].concat();
         restore(&scratch);
-        let Some(whole) = watched(scratch.path(), &arguments, None) else {
+        let Some(whole) = watched(scratch.path(), 1, &arguments, None) else {
             return;
         };
         for (at, &call) in whole.calls.iter().enumerate() {
@@ -370,7 +273,7 @@ fn a_call_that_fails_is_reported_and_loses_nothing() {
                 let what = format!("{options:?}, call {at}, number {call}, fails with {errno:?}");
                 restore(&scratch);
                 let fate = Some(Fate::Fail(at, errno));
-                let Some(Watched { run, calls, .. }) = watched(scratch.path(), &arguments, fate)
+                let Some(Watched { run, calls, .. }) = watched(scratch.path(), 1, &arguments, fate)
                 else {
                     return;
                 };
@@ -413,6 +316,7 @@ fn a_call_that_fails_is_reported_and_loses_nothing() {
         libc::SYS_unlinkat,
         libc::SYS_mknodat,
         libc::SYS_linkat,
+        libc::SYS_fsync,
         libc::SYS_close,
     ] {
         assert!(
@@ -436,7 +340,7 @@ fn a_directory_is_listed_once_for_all_files_that_are_missing_in_it() {
             );
         }
         let arguments = ["-a", "--no-W", "-y", "src/", "dst"];
-        let watched = watched(scratch.path(), &arguments, None)?;
+        let watched = watched(scratch.path(), 1, &arguments, None)?;
         assert_eq!(watched.run.status, 0, "{:?}", watched.run);
         let calls = [libc::SYS_getdents64, libc::SYS_statx];
         let of = |call| watched.calls.iter().filter(|made| **made == call).count();
@@ -457,7 +361,7 @@ fn the_kernel_copies_unless_it_is_told_not_to() {
         scratch.write("src/file", vec![1; 300_000]);
         let option = format!("--reflink={when}");
         let arguments = ["-a", &option, "src/", "dst"];
-        let Some(watched) = watched(scratch.path(), &arguments, None) else {
+        let Some(watched) = watched(scratch.path(), 1, &arguments, None) else {
             return;
         };
         same(&scratch, when);

@@ -6,6 +6,8 @@
 
 pub mod acl;
 pub mod child;
+#[cfg(target_arch = "x86_64")]
+pub mod watched;
 pub mod xattr;
 
 use std::collections::BTreeMap;
