@@ -9,9 +9,10 @@
 use crate::error::Action;
 use crate::event::Event;
 use crate::guard::Inode;
+use crate::holding::Delayed;
 use crate::io::{Held, c_name};
 use crate::item::Differences;
-use crate::list::{Attributes, DirList, FileId, Kind};
+use crate::list::{Attributes, DirList, Entry, FileId, Kind};
 use crate::options::{Alternate, Options};
 use crate::side::Side;
 use crate::target::{State, Target};
@@ -19,7 +20,7 @@ use crate::update::is_new;
 use crate::xattrs::Unlike;
 use async_lock::{Mutex, MutexGuardArc};
 use libflexsc::Errno;
-use libflexsc::op::Linkat;
+use libflexsc::op::{Linkat, Unlinkat};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map;
@@ -38,6 +39,8 @@ pub(crate) struct Leader {
     shown: Vec<u8>,
     /// The file, if it is the one that was there before.
     inode: Option<Inode>,
+    /// Whether it waits for the end, in its holding directory.
+    held: bool,
 }
 
 /// The leader of a group, once it is there.
@@ -55,6 +58,14 @@ impl Lead {
     pub(crate) fn settle(mut self, inode: Option<Inode>) {
         *self.group = Some(Leader {
             inode,
+            ..self.leader
+        });
+    }
+
+    /// The leader is complete, and waits for the end in its holding directory.
+    pub(crate) fn hold(mut self) {
+        *self.group = Some(Leader {
+            held: true,
             ..self.leader
         });
     }
@@ -199,6 +210,7 @@ impl Side<'_, '_> {
             name: name.to_vec(),
             shown: self.shown_path(list, entry, &path).into_owned(),
             inode: None,
+            held: false,
         };
         let lead = Lead { group, leader };
         if entry.attributes.kind == Kind::Regular {
@@ -229,7 +241,7 @@ impl Side<'_, '_> {
     async fn link(
         &self,
         target: &Rc<Target>,
-        list: &DirList,
+        list: &Arc<DirList>,
         (index, found): Name,
         leader: &Leader,
     ) -> Link {
@@ -269,7 +281,7 @@ impl Side<'_, '_> {
                 if !differences.is_empty() || self.run.options.unchanged {
                     self.tell_linked(list, entry, &path, differences, b"");
                 }
-                self.done(target, index, want, Some(found)).await;
+                self.linked(target, list, entry, index, Some(found)).await;
                 return Link::Settled;
             }
         }
@@ -284,19 +296,27 @@ impl Side<'_, '_> {
                 return Link::Settled;
             }
         }
+        let mut delayed = false;
         if let (Some(dir), Some(source), false) = (&dir, &source, dry_run) {
             let free = found.is_none() || blocking.is_some();
-            if !free {
-                // What cannot be opened now was open before: the link itself will say.
-                let _ = self.workplace(target, list).await;
-            }
-            let place = match free {
+            delayed = leader.held;
+            let place = match free || delayed {
                 true => name.to_vec(),
-                false => self.run.temps.name(name),
+                false => {
+                    // What cannot be opened now was open before: the link itself will say.
+                    let _ = self.workplace(target, list).await;
+                    self.run.temps.name(name)
+                }
             };
-            let (old, new) = (c_name(&leader.name), c_name(&place));
-            let op = Linkat::new(source.at(), old, dir.at(), new, 0);
-            match self.run.io.handle.submit(op).await {
+            let linked = match delayed {
+                true => self.link_held(source, &leader.name, dir, &place).await,
+                false => {
+                    let (old, new) = (c_name(&leader.name), c_name(&place));
+                    let op = Linkat::new(source.at(), old, dir.at(), new, 0);
+                    self.run.io.handle.submit(op).await
+                }
+            };
+            match linked {
                 Ok(()) => {}
                 // The file has as many names as it can, or the file system has no links, or not to there.
                 Err(errno @ (Errno::EMLINK | Errno::EXDEV | Errno::EPERM | Errno::EOPNOTSUPP)) => {
@@ -308,7 +328,7 @@ impl Side<'_, '_> {
                 }
             }
             target.dirty.set(true);
-            if !free && !self.take_place(dir, &place, &path).await {
+            if !free && !delayed && !self.take_place(dir, &place, &path).await {
                 return Link::Settled;
             }
         }
@@ -320,12 +340,79 @@ impl Side<'_, '_> {
             ..self.differences(want, found.as_ref(), true).and(unlike)
         };
         self.tell_linked(list, entry, &path, differences, &leader.shown);
-        self.done(target, index, want, found.as_ref()).await;
+        match delayed {
+            true => self.delay(Delayed {
+                target: target.clone(),
+                list: list.clone(),
+                index,
+                found: found.filter(|_| blocking.is_none()),
+                want: Some(*want),
+            }),
+            false => {
+                self.linked(target, list, entry, index, found.as_ref())
+                    .await
+            }
+        }
         Link::Settled
     }
 
-    /// The directory that the leader is in; none in a dry run that would have made it.
+    /// A name is a link to the leader in its place.
+    async fn linked(
+        &self,
+        target: &Target,
+        list: &DirList,
+        entry: &Entry,
+        index: u32,
+        found: Option<&Attributes>,
+    ) {
+        let want = &entry.attributes;
+        self.done(target, index, want, found).await;
+        if want.kind == Kind::Regular {
+            // A run before this one may have kept a part of it, or had it wait.
+            self.release_held(target, list.name(entry)).await;
+        }
+    }
+
+    /// Makes a name that waits for the end a link to a leader that does, in the holding directory `source`.
+    async fn link_held(
+        &self,
+        source: &Held,
+        leader: &[u8],
+        dir: &Held,
+        name: &[u8],
+    ) -> Result<(), Errno> {
+        let holding = self.run.make_holding(dir).await?;
+        let handle = &self.run.io.handle;
+        let link = || {
+            let (old, new) = (c_name(leader), c_name(name));
+            handle.submit(Linkat::new(source.at(), old, holding.at(), new, 0))
+        };
+        match link().await {
+            // A run before this one has left something.
+            Err(Errno::EEXIST) => {
+                let op = Unlinkat::new(holding.at(), c_name(name), 0);
+                handle.submit(op).await?;
+                link().await
+            }
+            linked => linked,
+        }
+    }
+
+    /// The directory that the leader is in, perhaps until the end; none in a dry run that would have made it.
     async fn leader_directory(
+        &self,
+        leader: &Leader,
+        target: &Target,
+        dir: Option<&Rc<Held>>,
+    ) -> Result<Option<Rc<Held>>, Errno> {
+        match self.leader_target(leader, target, dir).await? {
+            Some(dir) if leader.held => self.run.open_holding(&dir).await.map(Some),
+            dir => Ok(dir),
+        }
+    }
+
+    /// The directory that the leader goes to.
+    async fn leader_target(
         &self,
         leader: &Leader,
         target: &Target,

@@ -189,8 +189,8 @@ pub struct Options {
     /// Only append what a longer source has more, to the files themselves, and leave others alone that are there
     /// (`--append`, `--append-verify`).
     pub append: Option<Append>,
-    /// Put all files in their places at the end; until then they are in [`partial_dir`](Self::partial_dir), else in `.~tmp~`
-    /// (`--delay-updates`).
+    /// Put all files in their places at the end; until then they are in [`partial_dir`](Self::partial_dir), which is then one
+    /// of each directory's own, else in `.~tmp~` (`--delay-updates`).
     pub delay_updates: bool,
     /// Make temporary files in this directory, below the destination unless it begins with a slash (`--temp-dir`). If that is
     /// on another file system, each file is copied from there before it gets its name.
@@ -409,9 +409,13 @@ impl Options {
 
     /// Options of which one excludes the other.
     pub(crate) fn conflict(&self) -> Option<(&'static str, &'static str)> {
-        // What waits for the end has no name yet that others could be linked to.
-        if self.hard_links && self.delay_updates {
-            return Some(("--hard-links", "--delay-updates"));
+        // Files of different directories that have the same name would wait in each other's place.
+        let common = self.holding_dir().is_some() && self.own_holding_dir().is_none();
+        if self.delay_updates && common {
+            return Some((
+                "--delay-updates",
+                "a --partial-dir that is an absolute path",
+            ));
         }
         // What the group may do would be more than both say.
         if self.acls && !self.perms {

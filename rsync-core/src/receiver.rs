@@ -547,8 +547,10 @@ impl<'a, 'o> Output<'a, 'o> {
             side.release_held(target, name).await;
         }
         target.dirty.set(true);
-        if let Some(lead) = self.transfer.lead.take() {
-            lead.settle(None);
+        match self.transfer.lead.take() {
+            Some(lead) if options.delay_updates => lead.hold(),
+            Some(lead) => lead.settle(None),
+            None => {}
         }
         if let Some(entry) = self.transfer.list.get(self.transfer.id.index) {
             let moved = Moved {

@@ -121,7 +121,7 @@ fn same(scratch: &Scratch, what: &str) {
 const FORMS: [&[&str]; 3] = [
     &["-aH", "--delete"],
     &["-ay", "--delete", "--no-W", "-B700", "--fsync"],
-    &["-a", "--delete", "--delay-updates", "--no-W"],
+    &["-aH", "--delete", "--delay-updates", "--no-W"],
 ];
 
 /// Kills runs with so many threads before every so many of their calls.

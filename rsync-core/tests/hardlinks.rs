@@ -5,7 +5,7 @@
 //! - Of a new file with names in several directories, the first directory of the list gets the file and the others get links.
 //!   rsync looks ahead, as far as lists have come by then.
 //! - What cannot be linked is copied. rsync leaves it out.
-//! - `--delay-updates` is refused: what waits for the end cannot be linked to.
+//! - With `--delay-updates` each name that becomes a link is backed up. rsync leaves some out whose file is in another directory.
 //! - A link in the place of something of another kind is new. rsync mostly tells in what it differs from that.
 
 mod common;
@@ -144,7 +144,7 @@ fn as_rsync(backend: &str, seed: u64, options: &[&str], anywhere: bool) {
 
 #[test]
 fn names_in_one_directory_become_what_rsync_makes_of_them() {
-    const OPTIONS: [&[&str]; 15] = [
+    const OPTIONS: [&[&str]; 18] = [
         &["-a"],
         &["-aii"],
         &["-a", "--delete"],
@@ -160,6 +160,14 @@ fn names_in_one_directory_become_what_rsync_makes_of_them() {
         &["-a", "--max-size=1000"],
         &["-aO", "--remove-source-files"],
         &["-a", "--no-links", "--no-specials"],
+        &["-a", "--delay-updates"],
+        &["-a", "--delay-updates", "--no-W", "--delete"],
+        &[
+            "-ab",
+            "--delay-updates",
+            "--partial-dir=.part",
+            "--exclude=nnn*",
+        ],
     ];
     for (index, options) in OPTIONS.iter().enumerate() {
         let backend = BACKENDS[index % BACKENDS.len()];
@@ -169,11 +177,13 @@ fn names_in_one_directory_become_what_rsync_makes_of_them() {
 
 #[test]
 fn names_anywhere_become_the_same_files_as_by_rsync() {
-    const OPTIONS: [&[&str]; 4] = [
+    const OPTIONS: [&[&str]; 6] = [
         &["-a"],
         &["-a", "--delete"],
         &["-ac", "--no-W"],
         &["-ab", "--exclude=nnn*"],
+        &["-a", "--delay-updates"],
+        &["-a", "--delay-updates", "--no-W", "--delete"],
     ];
     for (index, options) in OPTIONS.iter().enumerate() {
         for round in 0..2 {
@@ -287,6 +297,7 @@ fn names_are_one_file_however_the_first_of_them_came() {
         &["--link-dest=../old"],
         &["--temp-dir=../tmp"],
         &["--partial-dir=.part"],
+        &["--delay-updates"],
     ] {
         let scratch = Scratch::new();
         scratch.write("src/one", "the same contents");
@@ -310,20 +321,59 @@ fn names_are_one_file_however_the_first_of_them_came() {
 }
 
 #[test]
-fn names_that_wait_for_the_end_are_refused() {
-    let scratch = Scratch::new();
-    scratch.write("src/one", "contents");
-    let arguments = ["-aH", "--delay-updates", "src/", "dst"];
-    let run = flexsync(scratch.path(), "direct", &arguments).expect(1);
-    assert!(
-        run.stderr
-            .contains("--hard-links cannot be used with --delay-updates"),
-        "{run:?}"
-    );
-    assert!(!scratch.join("dst").exists());
+fn what_a_killed_run_has_left_of_names_that_wait_is_replaced() {
+    for &backend in BACKENDS.iter() {
+        let scratch = Scratch::new();
+        scratch.write("src/one", "the new contents");
+        fs::create_dir(scratch.join("src/d")).unwrap();
+        for name in ["src/two", "src/d/three"] {
+            fs::hard_link(scratch.join("src/one"), scratch.join(name)).unwrap();
+        }
+        for name in ["one", "two"] {
+            scratch.write(&format!("dst/{name}"), "old");
+            scratch.write(&format!("dst/.~tmp~/{name}"), "left");
+        }
+        scratch.write("dst/d/.~tmp~/three", "left");
+        flexsync(
+            scratch.path(),
+            backend,
+            &["-aH", "--delay-updates", "src/", "dst"],
+        )
+        .expect(0);
+        let names = ["d/three", "one", "two"].map(PathBuf::from).to_vec();
+        assert_eq!(groups(&scratch.join("dst")), [names], "{backend}");
+        let now = fs::read(scratch.join("dst/two")).unwrap();
+        assert_eq!(now, b"the new contents");
+        assert_eq!(paths(&scratch.join("dst")).len(), 4, "{backend}");
+    }
 }
 
-/// The first name is not made then, so that the others are no links to it.
+/// rsync leaves it.
+#[test]
+fn what_is_held_of_a_name_goes_when_that_is_a_link() {
+    for options in [&["--delay-updates"][..], &["--partial-dir=.~tmp~"]] {
+        for two in ["old", "linked", "missing"] {
+            let scratch = Scratch::new();
+            let one = scratch.write("src/one", "the new contents");
+            fs::hard_link(&one, scratch.join("src/two")).unwrap();
+            // As a run leaves it that was killed when it had put one of two names in its place.
+            scratch.write("dst/.~tmp~/two", "left");
+            let (one, two_is) = (scratch.join("dst/one"), scratch.join("dst/two"));
+            copy(&scratch.join("src/one"), &one);
+            match two {
+                "old" => fs::write(&two_is, "old").unwrap(),
+                "linked" => fs::hard_link(&one, &two_is).unwrap(),
+                _ => {}
+            }
+            let arguments = [&["-aH"], options, &["src/", "dst"]].concat();
+            flexsync(scratch.path(), "direct", &arguments).expect(0);
+            let there = paths(&scratch.join("dst"));
+            assert_eq!(there, [one, two_is], "{options:?}, {two}");
+            assert_eq!(groups(&scratch.join("dst")).len(), 1, "{options:?}, {two}");
+        }
+    }
+}
+
 #[test]
 fn names_that_another_tree_has_are_left_to_it() {
     let scratch = Scratch::new();

@@ -339,3 +339,18 @@ fn temporary_files_of_another_file_system_are_copied_beside_the_file() {
         other.to_str().unwrap(),
     );
 }
+
+/// With rsync one of them gets the contents of the other.
+#[test]
+fn files_of_one_name_do_not_wait_in_each_others_place() {
+    let scratch = Scratch::new();
+    for directory in ["a", "b"] {
+        scratch.write(&format!("src/{directory}/name"), directory);
+    }
+    let holding = format!("--partial-dir={}", scratch.join("held").display());
+    let arguments = ["-a", "--delay-updates", &holding, "src/", "dst"];
+    let run = flexsync(scratch.path(), "direct", &arguments).expect(1);
+    let told = "--delay-updates cannot be used with a --partial-dir that is an absolute path";
+    assert!(run.stderr.contains(told), "{run:?}");
+    assert!(!scratch.join("dst").exists());
+}
