@@ -78,11 +78,8 @@ impl Run<'_> {
         }
     }
 
-    /// Removes `dir`'s own holding directory, if nothing is in it.
-    async fn remove_holding(&self, dir: &Held) -> Result<(), Errno> {
-        let Some(path) = self.options.own_holding_dir() else {
-            return Ok(());
-        };
+    /// Removes `dir`'s own holding directory, at `path`, if nothing is in it.
+    async fn remove_holding(&self, dir: &Held, path: &[u8]) -> Result<(), Errno> {
         let (above, name) = split(path);
         let above = above_holding(&self.io, dir, above).await?;
         let at = above.as_ref().unwrap_or(dir).at();
@@ -125,9 +122,9 @@ impl Side<'_, '_> {
         let holding = self.run.open_holding(&dir).await?;
         let mut names = Names::new();
         names.read(&self.run.io, &holding).await?;
-        if names.iter().next().is_none() && !self.run.options.dry_run {
+        if names.iter().next().is_none() {
             // A run that was killed just before has left it.
-            self.remove_holding(target, &dir).await;
+            target.unheld.set(true);
         }
         Ok(names.iter().map(|(name, _)| name.to_vec()).collect())
     }
@@ -177,16 +174,24 @@ impl Side<'_, '_> {
             };
             self.check(removed, &target.join(name), Action::Hold);
         }
-        self.remove_holding(target, &dir).await;
+        target.unheld.set(true);
     }
 
-    /// Removes a directory's own holding directory, if nothing is in it.
-    async fn remove_holding(&self, target: &Target, dir: &Held) {
-        if let Some(name) = self.run.options.own_holding_dir() {
-            target.dirty.set(true);
-            let removed = self.run.remove_holding(dir).await;
-            self.check(removed, &target.join(name), Action::Delete);
+    /// Removes a directory's own holding directory, if nothing is left in it. Nobody may need it any more: who has opened it
+    /// could not put anything into it.
+    pub(crate) async fn remove_holding(&self, target: &Target) {
+        let Some(name) = self.run.options.own_holding_dir() else {
+            return;
+        };
+        if self.run.options.dry_run || !target.unheld.get() {
+            return;
         }
+        let removed = match self.directory(target).await {
+            Ok(dir) => self.run.remove_holding(&dir, name).await,
+            Err(errno) => Err(errno),
+        };
+        target.dirty.set(true);
+        self.check(removed, &target.join(name), Action::Delete);
     }
 
     /// Has a complete file wait for the end.
@@ -235,7 +240,7 @@ impl Side<'_, '_> {
         let op = Renameat2::new(holding.at(), c_name(name), dir.at(), c_name(name), 0);
         self.run.io.handle.submit(op).await.map_err(rename)?;
         target.dirty.set(true);
-        self.remove_holding(target, &dir).await;
+        target.unheld.set(true);
         Ok(())
     }
 }

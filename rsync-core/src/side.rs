@@ -321,6 +321,7 @@ impl Side<'_, '_> {
         }
         self.targets.borrow_mut().remove(&target.id);
         if target.state() == State::Ready {
+            self.remove_holding(target).await;
             if let Some(want) = target.want {
                 self.set_directory(target, &want).await;
             }

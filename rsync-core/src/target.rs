@@ -83,6 +83,8 @@ pub(crate) struct Target {
     pub(crate) claimed: OnceCell<()>,
     /// The names of what its holding directory had at first.
     pub(crate) held_back: OnceCell<HashSet<Vec<u8>>>,
+    /// Whether that may be empty by now.
+    pub(crate) unheld: Cell<bool>,
     /// The filter rules in it, once they were asked for; none if they cannot be read.
     pub(crate) scope: RefCell<Rc<Rules>>,
     state: Cell<State>,
@@ -123,6 +125,7 @@ impl Target {
             clean: Cell::default(),
             claimed: OnceCell::new(),
             held_back: OnceCell::new(),
+            unheld: Cell::default(),
             scope: RefCell::default(),
             state: Cell::new(State::Waiting),
             wakers: RefCell::default(),

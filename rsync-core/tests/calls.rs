@@ -354,6 +354,27 @@ fn a_directory_is_listed_once_for_all_files_that_are_missing_in_it() {
     assert!(many - one <= 39 * 3, "{many} instead of {one}");
 }
 
+/// Who has opened it to put a file into it could not do so any more.
+#[test]
+fn a_holding_directory_is_removed_once_for_all_that_was_in_it() {
+    let scratch = Scratch::new();
+    for number in 0..20 {
+        scratch.write(&format!("src/{number}"), format!("contents {number}"));
+        scratch.write(&format!("dst/.~tmp~/{number}"), "left by a run before");
+    }
+    // What was held of a file that is there is removed while others come.
+    copy(&scratch.join("src/7"), &scratch.join("dst/7"));
+    let arguments = ["-a", "--delay-updates", "--no-W", "src/", "dst"];
+    let Some(watched) = watched(scratch.path(), 1, &arguments, None) else {
+        return;
+    };
+    assert_eq!(watched.run.status, 0, "{:?}", watched.run);
+    same(&scratch, "after a run with --delay-updates");
+    let calls = watched.calls.iter();
+    let removals = calls.filter(|call| **call == libc::SYS_unlinkat).count();
+    assert_eq!(removals, 2, "the file, then the directory");
+}
+
 #[test]
 fn the_kernel_copies_unless_it_is_told_not_to() {
     for (when, copied) in [("auto", true), ("never", false)] {
