@@ -16,7 +16,7 @@ use crate::strong::Digest;
 use crate::target::Target;
 use crate::tell::Moved;
 use crate::transfer::StandIn;
-use crate::xattrs::{Unlike, Whose};
+use crate::xattrs::Unlike;
 use libflexsc::Errno;
 use libflexsc::op::{Linkat, Readlinkat, Renameat2, Unlinkat};
 use std::rc::Rc;
@@ -413,23 +413,11 @@ impl Side<'_, '_> {
                 }
                 _ => run.copy_contents(&file, &copy).await.map_err(write)?,
             }
-            let (uid, gid) = self.new_owner(want, target);
-            let options = run.options;
-            let changes = Changes {
-                uid,
-                gid,
-                mode,
-                mtime: options.times.then_some(want.mtime),
-                atime: options.access_times(want.kind).then_some(want.atime),
-            };
-            let xattrs = list.xattrs_of(name);
-            let xattrs = self.xattr_changes(Whose::Open(&copy), xattrs, &path).await;
-            self.set_open(&copy, changes, &xattrs, &path).await;
+            let changes = self.changes_of_written(want, self.new_owner(want, target), mode);
+            self.set_written(&copy, changes, list.xattrs_of(name), &path)
+                .await;
             drop(copy);
-            match begun.take() {
-                Some(copy) => copy.close().await.map_err(write),
-                None => Ok(()),
-            }
+            run.close(&begun).await.map_err(write)
         };
         let kept = match copied.await {
             Ok(()) => self.keep_old(&dir, &path, found).await,

@@ -188,6 +188,7 @@ impl Side<'_, '_> {
             };
             let xattrs = self.xattrs_like(file, &copy, &model, new).await;
             self.set_open(&copy, changes, &xattrs, new).await;
+            run.sync(&copy).await?;
             let op = Renameat2::new(dir.at(), c_name(&temporary), place.at(), c_name(new), 0);
             run.io.handle.submit(op).await
         };

@@ -12,18 +12,17 @@ use crate::list::{Attributes, FileId};
 use crate::message::{Delta, End, FromSender, ToGenerator, whole_weight};
 use crate::options::Append;
 use crate::patch::{self, PatchError};
-use crate::side::{Changes, Side};
+use crate::side::Side;
 use crate::sparse::Punch;
 use crate::strong::{Digest, FileSum};
 use crate::tell::Moved;
 use crate::token::OwnedToken;
 use crate::transfer::{Basis, Data, Transfer};
 use crate::unfinished::Unfinished;
-use crate::xattrs::Whose;
 use async_channel::{Receiver, Sender};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _, select_biased};
-use libflexsc::op::{Fsync, Pread};
+use libflexsc::op::Pread;
 use libflexsc::{Errno, IoBuf as _, SharedFd};
 use std::collections::HashMap;
 use std::pin::pin;
@@ -501,40 +500,21 @@ impl<'a, 'o> Output<'a, 'o> {
             temp = home.map_err(failed)?;
             self.temp = Some(temp.clone());
         }
-        let (uid, gid) = match self.old().filter(|_| options.in_place()) {
+        let owner = match self.old().filter(|_| options.in_place()) {
             Some(old) => side.owner(&want, old.uid, Some(old.gid)),
             None => side.new_owner(&want, target),
         };
-        let mut changes = Changes {
-            uid,
-            gid,
-            mode: self.mode(&want),
-            mtime: options.times.then_some(want.mtime),
-            atime: options.access_times(want.kind).then_some(want.atime),
-        };
+        let mut changes = side.changes_of_written(&want, owner, self.mode(&want));
         let file = temp
             .file()
             .map_err(|errno| Some((Action::Write, errno.into())))?;
         changes.mode = self.mode_left(&file, &changes).await;
         self.cut(&file).await.map_err(Some)?;
         // A failure here is reported; the contents are good and stay.
-        let want_xattrs = self.transfer.list.xattrs_of(name);
-        let xattrs = side.xattr_changes(Whose::Open(&file), want_xattrs, &path);
-        let mut xattrs = xattrs.await;
-        if changes.owner() {
-            xattrs.renew(want_xattrs);
-        }
-        let well = side.set_open(&file, changes, &xattrs, &path).await;
-        let synced = match options.fsync {
-            true => side.run.io.handle.submit(Fsync::new(file.fd())).await,
-            false => Ok(()),
-        };
+        let xattrs = self.transfer.list.xattrs_of(name);
+        let well = side.set_written(&file, changes, xattrs, &path).await;
         drop(file);
-        let closed = match temp.take() {
-            Some(file) => synced.and(file.close().await),
-            None => synced,
-        };
-        let result = match closed {
+        let result = match side.run.close(&temp).await {
             Ok(()) => self.put_in_place(&temp, &path).await,
             Err(errno) => Err((Action::Write, errno)),
         };

@@ -16,7 +16,7 @@ use crate::run::Run;
 use crate::spec::join;
 use crate::target::{State, Target, fewer};
 use crate::transfer::Transfer;
-use crate::xattrs::{Whose, XattrChanges};
+use crate::xattrs::{Whose, XattrChanges, Xattrs};
 use async_channel::Sender;
 use async_lock::OnceCell;
 use libflexsc::Errno;
@@ -395,6 +395,38 @@ impl Side<'_, '_> {
                 .ok()
                 .map(|made| made.mode & (want.mode | !0o700)),
         }
+    }
+
+    /// What is to be set on a file that was written, which is to have that owner and mode.
+    pub(crate) fn changes_of_written(
+        &self,
+        want: &Attributes,
+        (uid, gid): (Option<u32>, Option<u32>),
+        mode: Option<u32>,
+    ) -> Changes {
+        let options = self.run.options;
+        Changes {
+            uid,
+            gid,
+            mode,
+            mtime: options.times.then_some(want.mtime),
+            atime: options.access_times(want.kind).then_some(want.atime),
+        }
+    }
+
+    /// Sets attributes of a file that was written, extended ones included; true if that went well.
+    pub(crate) async fn set_written(
+        &self,
+        file: &Held,
+        changes: Changes,
+        want: Option<&Xattrs>,
+        path: &[u8],
+    ) -> bool {
+        let mut xattrs = self.xattr_changes(Whose::Open(file), want, path).await;
+        if changes.owner() {
+            xattrs.renew(want);
+        }
+        self.set_open(file, changes, &xattrs, path).await
     }
 
     /// Sets attributes of an open file: the owner first, which clears mode bits and capabilities, then extended attributes, for

@@ -6,7 +6,7 @@ use crate::io::{CHUNK, Held, c_name};
 use crate::list::FileId;
 use crate::run::Run;
 use libflexsc::Errno;
-use libflexsc::op::{Fchmod, Pread, Renameat2, Timespec, Unlinkat, Utimensat};
+use libflexsc::op::{Fchmod, Fsync, Pread, Renameat2, Timespec, Unlinkat, Utimensat};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -275,6 +275,23 @@ impl Run<'_> {
         match hole {
             true => self.io.set_length(copy, offset).await,
             false => Ok(()),
+        }
+    }
+
+    /// Has a file that was written on the disk, if that is wanted.
+    pub(crate) async fn sync(&self, file: &Held) -> Result<(), Errno> {
+        match self.options.fsync {
+            true => self.io.handle.submit(Fsync::new(file.fd())).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Closes a complete file, which has its attributes, once it is on the disk if that is wanted. Nobody else may use it.
+    pub(crate) async fn close(&self, unfinished: &Unfinished) -> Result<(), Errno> {
+        let synced = self.sync(&*unfinished.file()?).await;
+        match unfinished.take() {
+            Some(file) => synced.and(file.close().await),
+            None => synced,
         }
     }
 

@@ -181,20 +181,48 @@ fn a_read_error_stops_deletion_unless_that_is_forbidden() {
 
 #[test]
 fn files_are_on_the_disk_before_they_get_their_names() {
+    for options in [&["-a"][..], &["-a", "--copy-dest=../other"]] {
+        let scratch = Scratch::new();
+        tree(&scratch);
+        common::copy(&scratch.join("src"), &scratch.join("other"));
+        let arguments = [options, &["--fsync", "src/new", "dst/"]].concat();
+        let Some(calls) = sync_calls(&scratch, &arguments) else {
+            return;
+        };
+        assert_eq!(calls, ["fsync", "renameat2"], "{options:?}");
+    }
+}
+
+#[test]
+fn what_is_written_over_is_on_the_disk_elsewhere_before() {
     let scratch = Scratch::new();
     tree(&scratch);
+    scratch.write("dst/new", "an old version");
+    let arguments = ["-ab", "--inplace", "--fsync", "src/new", "dst/"];
+    let Some(calls) = sync_calls(&scratch, &arguments) else {
+        return;
+    };
+    assert_eq!(calls, ["fsync", "renameat2", "fsync"]);
+}
+
+/// The calls of a run that have files on the disk, or give them names, in their order.
+fn sync_calls(scratch: &Scratch, arguments: &[&str]) -> Option<Vec<String>> {
     let traced = Command::new("strace")
         .current_dir(scratch.path())
-        .args(["-f", "-e", "trace=fsync,renameat2", FLEXSYNC])
-        .args(["--backend", "direct", "-a", "--fsync", "src/new", "dst/"])
+        .args(["-f", "-e", "trace=fsync,renameat2", "-o", "trace", FLEXSYNC])
+        .args(["--backend", "direct"])
+        .args(arguments)
         .output();
     let Ok(traced) = traced else {
         println!("SKIP: strace is not installed (apt-get install strace)");
-        return;
+        return None;
     };
-    let trace = String::from_utf8_lossy(&traced.stderr);
-    let synced = trace.find("fsync(").unwrap_or_else(|| panic!("{trace}"));
-    assert!(trace[synced..].contains("renameat2("), "{trace}");
+    assert!(traced.status.success(), "{traced:?}");
+    let trace = fs::read_to_string(scratch.join("trace")).unwrap();
+    // A line begins with the thread's number.
+    let calls = trace.lines().filter_map(|line| line.split_once('('));
+    let names = calls.filter_map(|(call, _)| call.split_whitespace().nth(1));
+    Some(names.map(str::to_owned).collect())
 }
 
 #[test]
