@@ -423,7 +423,6 @@ impl Side<'_, '_> {
         more(&target.items);
         more(&target.files);
         let sums = signature.as_ref().map_or(0, Signature::weight);
-        let in_place = basis.as_ref().is_some_and(|basis| basis.in_place);
         let transfer = Transfer {
             id,
             sums,
@@ -441,17 +440,26 @@ impl Side<'_, '_> {
         };
         let transfer = Rc::new(transfer);
         self.transfers.borrow_mut().insert(id, transfer.clone());
-        let size = list.get(index).map_or(0, |entry| entry.attributes.size);
+        self.ask(&transfer, signature).await;
+    }
+
+    /// Tells the sender what to send, or to fill, of a file.
+    async fn ask(&self, transfer: &Transfer, signature: Option<Signature>) {
+        let (file, start) = (transfer.id, transfer.start.get());
+        let entry = transfer.list.get(file.index);
+        let size = entry.map_or(0, |entry| entry.attributes.size);
         let into = match signature.is_none() && start == 0 && self.fills(size) {
-            true => self.begin(&transfer).await,
+            true => self.begin(transfer).await,
             false => None,
         };
+        let in_place = |basis: &Rc<Basis>| basis.in_place;
+        let in_place = transfer.basis.borrow().as_ref().is_some_and(in_place);
         self.tell(ToSender::Request(Request {
-            file: id,
+            file,
             signature,
             in_place,
             start,
-            again: false,
+            again: transfer.again.get(),
             into,
         }))
         .await;
@@ -502,29 +510,10 @@ impl Side<'_, '_> {
             )
             .await
             .unzip();
-        let in_place = basis.as_ref().is_some_and(|basis| basis.in_place);
         transfer.start.set(0);
         transfer.basis.replace(basis.map(Rc::new));
         self.run.stats().redone += 1;
-        let size = transfer
-            .list
-            .get(id.index)
-            .map(|entry| entry.attributes.size);
-        let clones =
-            self.run.options.reflink == Reflink::Always && size.is_some_and(|size| size > 0);
-        let into = match clones {
-            true => self.begin(&transfer).await,
-            false => None,
-        };
-        self.tell(ToSender::Request(Request {
-            file: id,
-            signature,
-            in_place,
-            start: 0,
-            again: true,
-            into,
-        }))
-        .await;
+        self.ask(&transfer, signature).await;
     }
 
     /// The attributes of a file as they are now.

@@ -391,3 +391,47 @@ fn the_kernel_copies_unless_it_is_told_not_to() {
         assert!(!watched.calls.contains(&libc::SYS_ioctl), "{when}");
     }
 }
+
+/// Whole files, all of which are requested before one is copied.
+fn whole_files() -> Scratch {
+    let scratch = Scratch::new();
+    for name in ["a", "b", "c"] {
+        scratch.write(&format!("src/{name}"), vec![1; 300_000]);
+    }
+    scratch
+}
+
+/// A run whose first `copy_file_range` meets a fate, and how many more of them it has made than one that meets none.
+fn first_copy(fate: impl Fn(usize) -> Fate) -> Option<(Watched, usize)> {
+    let arguments = ["-a", "--stats", "src/", "dst"];
+    let is_copy = |call: &&i64| **call == libc::SYS_copy_file_range;
+    let untouched = watched(whole_files().path(), 1, &arguments, None)?;
+    let first = untouched.calls.iter().position(|call| is_copy(&call));
+    let scratch = whole_files();
+    let met = watched(scratch.path(), 1, &arguments, Some(fate(first.unwrap())))?;
+    assert_eq!(met.run.status, 0, "{:?}", met.run);
+    same(&scratch, "the first copy has met its fate");
+    let [before, now] =
+        [&untouched, &met].map(|watched| watched.calls.iter().filter(is_copy).count());
+    Some((met, now - before))
+}
+
+#[test]
+fn what_is_requested_again_is_copied_by_the_kernel_too() {
+    let no_room = |first| Fate::Fail(first, Errno::ENOSPC);
+    let Some((met, more)) = first_copy(no_room) else {
+        return;
+    };
+    assert_eq!(met.run.figure("Files transferred twice"), 1);
+    assert_eq!(more, 1);
+}
+
+/// Some file systems have no bytes for it, but for who reads them.
+#[test]
+fn a_kernel_that_has_nothing_to_copy_is_not_believed() {
+    let Some((met, more)) = first_copy(Fate::Nothing) else {
+        return;
+    };
+    assert_eq!(met.run.figure("Files transferred twice"), 0);
+    assert_eq!(more, 0);
+}

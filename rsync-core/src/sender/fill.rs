@@ -56,7 +56,8 @@ impl Server<'_, '_> {
             let (from, to) = (source.file.fd(), into.fd());
             let op = CopyFileRange::new(from, None, to, None, left.min(MOST) as usize, 0);
             match io.handle.submit(op).await {
-                Ok(0) => return Ok(false),
+                // Some file systems have it say so where there is more.
+                Ok(0) => return self.copy_rest(&source.file, into, left).await,
                 Ok(count) => {
                     left -= count as u64;
                     self.copied(count as u64);
