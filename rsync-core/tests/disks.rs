@@ -183,6 +183,68 @@ fn a_quota_stops_only_what_is_beyond_it() {
     }
 }
 
+/// A tmpfs at `dst` with so many inodes more than there are files in it.
+fn with_inodes(scratch: &Scratch, spare: usize, files: &[&str]) -> Option<Mounted> {
+    // Its root has one.
+    let options = format!("nr_inodes={}", 1 + files.len() + spare);
+    let disk = Mounted::tmpfs(&options, scratch.join("dst"))?;
+    for name in files {
+        scratch.write(&format!("dst/{name}"), "old");
+    }
+    Some(disk)
+}
+
+#[test]
+fn one_inode_to_spare_is_enough_for_files_that_change() {
+    let names: Vec<_> = (0..20).map(|number| format!("file{number}")).collect();
+    let files: Vec<_> = names.iter().map(String::as_str).collect();
+    for &backend in BACKENDS.iter() {
+        for form in [&["-a"][..], &["-a", "--no-W"]] {
+            let scratch = Scratch::new();
+            let Some(_disk) = with_inodes(&scratch, 1, &files) else {
+                return;
+            };
+            for name in &files {
+                scratch.write(&format!("src/{name}"), format!("what {name} is now"));
+            }
+            let arguments = [form, &["src/", "dst"]].concat();
+            flexsync(scratch.path(), backend, &arguments).expect(0);
+            let [src, dst] =
+                ["src", "dst"].map(|root| snapshot(&scratch.join(root), Times::Compare));
+            assert_same(&src, &dst, &format!("{backend} {form:?}"));
+        }
+    }
+}
+
+#[test]
+fn without_inodes_what_is_there_stays_and_gets_its_attributes() {
+    for &backend in BACKENDS.iter() {
+        let scratch = tree();
+        scratch.write("src/kept", "old");
+        let Some(_disk) = with_inodes(&scratch, 0, &["changed", "kept"]) else {
+            return;
+        };
+        let mode = Permissions::from_mode(0o640);
+        fs::set_permissions(scratch.join("src/kept"), mode).unwrap();
+        let [src, dst] = ["src", "dst"].map(|side| scratch.join(side));
+        let arguments = ["-ac", "src/", "dst"];
+        let run = flexsync(scratch.path(), backend, &arguments).expect(23);
+        for said in [
+            "cannot make a temporary file for \"dst/a\": ENOSPC",
+            "cannot make a temporary file for \"dst/changed\": ENOSPC",
+            "cannot make directory \"dst/sub\": ENOSPC",
+            "cannot make symbolic link \"dst/link\": ENOSPC",
+        ] {
+            assert!(run.stderr.contains(said), "{said}: {backend}\n{run:?}");
+        }
+        assert_eq!(paths(&dst), ["changed", "kept"].map(|name| dst.join(name)));
+        assert_eq!(fs::read(dst.join("changed")).unwrap(), b"old", "{backend}");
+        let [wanted, kept] = [src, dst].map(|root| snapshot(&root, Times::Compare));
+        let name = Path::new("kept");
+        assert_eq!(kept.get(name), wanted.get(name), "{backend}");
+    }
+}
+
 #[test]
 fn a_limit_of_file_sizes_stops_only_longer_ones() {
     for &backend in BACKENDS.iter() {
@@ -216,7 +278,7 @@ fn new_image(scratch: &Scratch) -> PathBuf {
     image
 }
 
-/// An ext4 in a file, below which blocks can be made unreadable.
+/// An ext4 in a file, below which blocks can be broken.
 struct Disk {
     name: String,
     under: String,
@@ -231,7 +293,7 @@ impl Disk {
         let sectors = fs::metadata(&image).unwrap().len() >> 9;
         output("mkfs.ext4", &["-q", "-F", "-b", "4096", text(&image)])?;
         let disk = Self {
-            name: format!("flexsync-test-{}", std::process::id()),
+            name: scratch.path().file_name()?.to_str()?.to_owned(),
             under: output("losetup", &["--find", "--show", text(&image)])?,
             sectors,
         };
@@ -248,7 +310,7 @@ impl Disk {
         Mounted::new(&["-t", "ext4", &self.device()], at)
     }
 
-    /// From now on these blocks cannot be read. It must not be mounted.
+    /// From now on these blocks can be neither read nor written, all others can. It must not be mounted.
     fn break_blocks(&self, mut blocks: Vec<u64>) -> Option<()> {
         blocks.sort_unstable();
         let mut table = String::new();
@@ -257,11 +319,14 @@ impl Disk {
             true => format!("{from} {} linear {} {from}\n", to - from, self.under),
             false => String::new(),
         };
-        for block in blocks {
-            let start = block * Self::BLOCK;
+        for following in blocks.chunk_by(|block, next| block + 1 == *next) {
+            let (start, length) = (
+                following[0] * Self::BLOCK,
+                following.len() as u64 * Self::BLOCK,
+            );
             table += &linear(at, start);
-            table += &format!("{start} {} error\n", Self::BLOCK);
-            at = start + Self::BLOCK;
+            table += &format!("{start} {length} error\n");
+            at = start + length;
         }
         table += &linear(at, self.sectors);
         let file = std::env::temp_dir().join(format!("{}.table", self.name));
@@ -281,6 +346,26 @@ impl Disk {
             blocks
                 .split_whitespace()
                 .map(|block| block.parse().unwrap())
+                .collect(),
+        )
+    }
+}
+
+impl Disk {
+    /// The blocks that nothing has. It must not be mounted.
+    fn free_blocks(&self) -> Option<Vec<u64>> {
+        let about = output("dumpe2fs", &[&self.device()])?;
+        // Of each group; how many there are is not indented.
+        let groups = about
+            .lines()
+            .filter_map(|line| line.strip_prefix("  Free blocks: "));
+        let ranges = groups.flat_map(|ranges| ranges.split(", ").filter(|range| !range.is_empty()));
+        Some(
+            ranges
+                .flat_map(|range| {
+                    let (first, last) = range.split_once('-').unwrap_or((range, range));
+                    first.parse::<u64>().unwrap()..=last.parse().unwrap()
+                })
                 .collect(),
         )
     }
@@ -360,4 +445,61 @@ fn what_cannot_be_read_from_a_disk_is_named_and_nothing_is_deleted_for_it() {
             }
         }
     }
+}
+
+#[test]
+fn what_a_disk_does_not_take_is_named_and_the_old_file_stays_where_it_is_waited_for() {
+    let scratch = Scratch::new();
+    let Some(disk) = Disk::new(&scratch) else {
+        return;
+    };
+    let dst = scratch.join("dst");
+    let Some(mounted) = disk.mount(dst.clone()) else {
+        return;
+    };
+    fs::remove_dir(dst.join("lost+found")).unwrap();
+    scratch.write("dst/changed", "old");
+    drop(mounted);
+    for (name, contents) in [
+        ("changed", "is other now"),
+        ("new", "is new"),
+        ("empty", ""),
+    ] {
+        scratch.write(&format!("src/{name}"), contents);
+    }
+    symlink("new", scratch.join("src/link")).unwrap();
+    // Whatever is written gets one of these.
+    let Some(free) = disk.free_blocks() else {
+        return;
+    };
+    let Some(()) = disk.break_blocks(free) else {
+        return;
+    };
+    for &backend in BACKENDS.iter() {
+        for form in [&["-a"][..], &["-a", "--no-W"]] {
+            let Some(_mounted) = disk.mount(dst.clone()) else {
+                return;
+            };
+            let arguments = [form, &["--fsync", "src/", "dst"]].concat();
+            let run = flexsync(scratch.path(), backend, &arguments);
+            let what = format!("{backend} {form:?}\n{run:?}");
+            let run = run.expect(23);
+            for name in ["changed", "new"] {
+                let said = format!("cannot write \"dst/{name}\": EIO");
+                assert!(run.stderr.contains(&said), "{said}: {what}");
+            }
+            assert_eq!(fs::read(dst.join("changed")).unwrap(), b"old", "{what}");
+            let there = ["changed", "empty", "link"].map(|name| dst.join(name));
+            assert_eq!(paths(&dst), there, "{what}");
+        }
+    }
+    let Some(()) = disk.break_blocks(Vec::new()) else {
+        return;
+    };
+    let Some(_mounted) = disk.mount(dst.clone()) else {
+        return;
+    };
+    flexsync(scratch.path(), "direct", &["-a", "--fsync", "src/", "dst"]).expect(0);
+    let [src, dst] = ["src", "dst"].map(|root| snapshot(&scratch.join(root), Times::Compare));
+    assert_same(&src, &dst, "a disk that is whole again");
 }
