@@ -11,7 +11,8 @@
 mod common;
 
 use common::{
-    BACKENDS, Random, Run, Scratch, change, copy, flexsync, grow, rsync, same_lines, whole_seconds,
+    BACKENDS, Random, Run, Scratch, change, copy, does_as_rsync, flexsync, grow, rsync, same_lines,
+    whole_seconds,
 };
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{UtimensatFlags, utimensat};
@@ -129,6 +130,19 @@ fn sources_are_shown_where_they_are() {
             let mine = run(&|arguments| Some(flexsync(scratch.path(), "direct", arguments)));
             same_lines(&mine.unwrap(), &theirs, &format!("{form:?}"));
         }
+    }
+}
+
+#[test]
+fn owners_that_are_not_kept_are_shown_as_by_rsync() {
+    let prepare = |scratch: &Scratch| {
+        scratch.write("src/file", "contents");
+        scratch.write("dst/gone", "");
+    };
+    for options in ["-r", "-ro", "-rg", "-rog", "-rog --no-g", "-rn"] {
+        let options: Vec<_> = options.split(' ').collect();
+        let format = ["--delete", "--out-format=%o %U %G %n", "src/", "dst"];
+        does_as_rsync(prepare, &[&options[..], &format].concat());
     }
 }
 

@@ -263,6 +263,7 @@ impl Command {
         let formats = [&mut command.format, &mut command.log_format];
         for format in formats.into_iter().flatten() {
             format.set_checksum(shown);
+            format.set_owners(command.options.owner, command.options.group);
         }
         let formats = [&command.format, &command.log_format];
         let needs = |what: fn(&Format) -> bool| formats.into_iter().flatten().any(what);

@@ -15,6 +15,9 @@ pub(crate) struct Format {
     pieces: Vec<Piece>,
     /// The checksum that is shown.
     checksum: Option<Algorithm>,
+    /// Whether owners and groups are kept. rsync sends no others, and so cannot show them.
+    owners: bool,
+    groups: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,12 +64,20 @@ impl Format {
         Self {
             pieces,
             checksum: Some(Algorithm::default()),
+            owners: true,
+            groups: true,
         }
     }
 
     /// Says which checksum is shown. None leaves the place of a single byte, as rsync does.
     pub(crate) fn set_checksum(&mut self, algorithm: Option<Algorithm>) {
         self.checksum = algorithm;
+    }
+
+    /// Says whether owners and groups are shown: for rsync, others are 0 and `DEFAULT`.
+    pub(crate) fn set_owners(&mut self, owners: bool, groups: bool) {
+        self.owners = owners;
+        self.groups = groups;
     }
 
     /// Reads a format.
@@ -146,7 +157,7 @@ impl Format {
             match piece {
                 Piece::Text(text) => line += text,
                 Piece::Field(field) => {
-                    let text = field.text(subject, self.checksum);
+                    let text = field.text(subject, self);
                     // As for rsync, names count by their bytes, whatever is shown of them.
                     let length = field.length(subject).unwrap_or(text.len());
                     let fill = " ".repeat(field.width.saturating_sub(length));
@@ -214,7 +225,7 @@ impl Field {
         }
     }
 
-    fn text(&self, subject: &Subject<'_>, checksum: Option<Algorithm>) -> String {
+    fn text(&self, subject: &Subject<'_>, format: &Format) -> String {
         let attributes = subject.attributes();
         match self.letter {
             'i' => subject.itemized(),
@@ -225,7 +236,7 @@ impl Field {
             'l' => self.number(attributes.map_or(0, |attributes| attributes.size)),
             'b' => self.number(subject.item().map_or(0, |item| item.sent)),
             'c' => self.number(subject.item().map_or(0, |item| item.received)),
-            'C' => subject.checksum(checksum),
+            'C' => subject.checksum(format.checksum),
             'M' => time(attributes.map_or(0, |attributes| attributes.mtime.0), '-'),
             't' => time(now(), ' '),
             'B' => attributes.map_or_else(
@@ -233,8 +244,10 @@ impl Field {
                 |attributes| Permissions(attributes.mode).to_string(),
             ),
             'U' => attributes
+                .filter(|_| format.owners)
                 .map_or(0, |attributes| attributes.uid)
                 .to_string(),
+            'G' if !format.groups => "DEFAULT".to_owned(),
             'G' => attributes
                 .map_or(0, |attributes| attributes.gid)
                 .to_string(),
