@@ -162,7 +162,6 @@ async fn make_destination(
     path: &[u8],
     want: Option<&Attributes>,
 ) -> Result<Destination, Error> {
-    run.event(Event::MadeDestination(path));
     let mut root = None;
     if !run.options.dry_run {
         let mode = want.map_or(0o777, |want| run.options.first_mode(want) | 0o700);
@@ -171,6 +170,7 @@ async fn make_destination(
         made.map_err(|errno| failure(path, Action::MakeDirectory, errno))?;
         root = Some(open_directory(run, path).await?);
     }
+    run.event(Event::MadeDestination(path));
     Ok(Destination {
         root,
         found: None,

@@ -243,3 +243,9 @@ fn options_that_are_not_there_yet_are_refused() {
         flexsync(scratch.path(), "direct", &["-a", option, "src/", "dst"]).expect(1);
     }
 }
+
+#[test]
+fn a_destination_that_cannot_be_made_is_not_said_to_be_made() {
+    let prepare = |scratch: &Scratch| drop(scratch.write("src/file", "contents"));
+    does_as_rsync(prepare, &["-rv", "src/", "missing/dst"]);
+}
