@@ -55,6 +55,17 @@ impl Model {
     }
 }
 
+/// What a file of another tree was good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// The file is dealt with.
+    Made,
+    /// It may still be a basis.
+    Basis,
+    /// It cannot be read.
+    None,
+}
+
 /// Directories of the other trees, one of each that has it.
 pub(crate) type Others = Vec<Option<Rc<Held>>>;
 
@@ -213,8 +224,8 @@ impl Side<'_, '_> {
         best
     }
 
-    /// Makes use of a file that is all that is wanted, or has its contents; false if it is of no use for that. `there` is the
-    /// regular file that has its name, and `found` whatever has, directories aside.
+    /// Makes use of a file that is all that is wanted, or has its contents. `there` is the regular file that has its name, and
+    /// `found` whatever has, directories aside.
     pub(crate) async fn use_model(
         &self,
         target: &Rc<Target>,
@@ -223,9 +234,9 @@ impl Side<'_, '_> {
         there: Option<&Attributes>,
         found: Option<&Attributes>,
         model: &Model,
-    ) -> bool {
+    ) -> Use {
         let (Some(entry), Some(alternate)) = (list.get(index), self.alternate()) else {
-            return false;
+            return Use::Basis;
         };
         let (name, want) = (list.name(entry), &entry.attributes);
         let path = target.join(name);
@@ -237,7 +248,7 @@ impl Side<'_, '_> {
             (Some(_), Alternate::Copy) => false,
         };
         if !useful {
-            return false;
+            return Use::Basis;
         }
         let update = match alternate {
             Alternate::Link if exact => Update::Linked,
@@ -263,7 +274,11 @@ impl Side<'_, '_> {
         };
         if let Err((action, errno)) = well {
             self.fail(&path, action, errno);
-            return true;
+            // The source may be readable.
+            return match action {
+                Action::ReadBasis => Use::None,
+                _ => Use::Made,
+            };
         }
         let differences: Differences = self.changes(want, &model.attributes).into();
         let mut differences = differences.and(model.unlike);
@@ -274,7 +289,7 @@ impl Side<'_, '_> {
             self.tell_entry(list, entry, &path, update, differences, Moved::default());
         }
         self.done(target, index, want, found).await;
-        true
+        Use::Made
     }
 
     /// Makes use of a symbolic link that is all that is wanted; false if one is to be made.

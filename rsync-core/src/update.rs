@@ -2,6 +2,7 @@
 
 //! What is done about one entry of a directory: left alone, given attributes, made, or requested.
 
+use crate::alternates::Use;
 use crate::block::Layout;
 use crate::error::{Action, Cause};
 use crate::event::{Event, Rule, Skip};
@@ -146,26 +147,22 @@ impl Side<'_, '_> {
         }
         let there = found.filter(|found| found.kind == Kind::Regular);
         let digest = list.digest(index);
-        let model = match there {
+        let mut model = match there {
             Some(_) if !self.prefers_alternates() => None,
             _ => self.model(target, list, entry, digest).await,
         };
-        if let Some(model) = &model {
-            if self
-                .use_model(
-                    target,
-                    list,
-                    index,
-                    there.as_ref(),
-                    found.filter(|_| blocking.is_none()).as_ref(),
-                    model,
-                )
-                .await
-            {
-                if let Some(lead) = lead {
-                    self.settle_made(target, name, lead).await;
+        if let Some(like) = &model {
+            let blocked = found.filter(|_| blocking.is_none());
+            let used = self.use_model(target, list, index, there.as_ref(), blocked.as_ref(), like);
+            match used.await {
+                Use::Made => {
+                    if let Some(lead) = lead {
+                        self.settle_made(target, name, lead).await;
+                    }
+                    return self.release_held(target, name).await;
                 }
-                return self.release_held(target, name).await;
+                Use::Basis => {}
+                Use::None => model = None,
             }
         }
         let model = model.filter(|_| there.is_none());

@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::child::{NOBODY, as_nobody};
 use common::{
     BACKENDS, Random, Scratch, Seen, Times, assert_same, change, copy, flexsync, grow, is_root,
     rsync, same_lines, snapshot, whole_seconds,
@@ -398,5 +399,35 @@ fn trees_of_two_kinds_or_too_many_are_refused() {
         theirs.expect(1);
         flexsync(scratch.path(), "direct", &arguments).expect(1);
         assert!(!scratch.join("dst").exists());
+    }
+}
+
+#[test]
+fn what_cannot_be_read_in_another_tree_is_transferred() {
+    for kind in ["link", "copy"] {
+        let scratch = Scratch::new();
+        for name in ["src/file", "other/file"] {
+            set_time(&scratch.write(name, "contents"), 1_000_000_000);
+        }
+        fs::set_permissions(scratch.join("other/file"), Permissions::from_mode(0o600)).unwrap();
+        // Nobody may link to it, where the kernel protects links.
+        for dir in ["src", "dst"] {
+            fs::create_dir_all(scratch.join(dir)).unwrap();
+            lchown(scratch.join(dir), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let other = format!("--{kind}-dest=../other");
+        let Some(run) = as_nobody(&scratch, &["-rt", &other, "src/", "dst"]) else {
+            return;
+        };
+        let run = run.expect(23);
+        assert!(
+            run.stderr.contains("cannot read the old version"),
+            "{run:?}"
+        );
+        assert_eq!(
+            fs::read(scratch.join("dst/file")).unwrap(),
+            b"contents",
+            "{kind}"
+        );
     }
 }
