@@ -324,16 +324,24 @@ impl<'a, 'o> Generator<'a, 'o> {
         if options.delete && side.sources.contains(&found.inode) {
             return self.failed(target, Action::Update, Cause::Source);
         }
-        let dir = match side
-            .run
-            .io
-            .open(parent.at(), target.name(), DIRECTORY, 0)
-            .await
-        {
-            Ok(dir) => dir,
-            Err(errno) => return self.failed(target, Action::OpenDirectory, errno),
-        };
         let narrow = found.mode & 0o700 != 0o700 && target.want.is_some();
+        let io = &side.run.io;
+        let mut opened = io.open(parent.at(), target.name(), DIRECTORY, 0).await;
+        if narrow && !options.dry_run && opened.as_ref().is_err_and(|errno| *errno == Errno::EACCES)
+        {
+            // The owner may let itself in.
+            let mode = found.mode | 0o700;
+            let set = side.set_mode(parent, target.name(), Kind::Directory, mode);
+            if set.await.is_ok() {
+                opened = io.open(parent.at(), target.name(), DIRECTORY, 0).await;
+            }
+        }
+        let dir = match opened {
+            Ok(dir) => dir,
+            Err(errno) => {
+                return self.failed(target, Action::OpenDirectory, errno);
+            }
+        };
         if narrow && !options.identity.is_root() && !options.dry_run {
             let op = Fchmod::new(dir.fd(), found.mode | 0o700);
             target

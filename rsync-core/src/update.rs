@@ -361,11 +361,17 @@ impl Side<'_, '_> {
     }
 
     /// Sets the mode of a file by an open file, since the call that takes a name follows symbolic links.
-    async fn set_mode(&self, dir: &Held, name: &[u8], kind: Kind, mode: u32) -> Result<(), Errno> {
+    pub(crate) async fn set_mode(
+        &self,
+        dir: &Held,
+        name: &[u8],
+        kind: Kind,
+        mode: u32,
+    ) -> Result<(), Errno> {
         let io = &self.run.io;
         let opened = match kind {
             Kind::Regular => io.open(dir.at(), name, SOURCE, 0).await,
-            // To open a device can mean anything, and a socket cannot be opened.
+            // To open a device can mean anything, and a socket cannot be opened, nor a directory that is about to be.
             _ => Err(Errno::EACCES),
         };
         match opened {

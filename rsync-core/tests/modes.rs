@@ -4,11 +4,12 @@
 
 mod common;
 
+use common::child::{NOBODY, as_nobody};
 use common::{FLEXSYNC, Scratch, flexsync_under};
 use std::ffi::CString;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -155,6 +156,34 @@ fn a_new_file_takes_nine_calls() {
         assert!(
             (each - 9.0).abs() < 0.2,
             "{few} and {many} calls, {jobs} threads"
+        );
+    }
+}
+
+#[test]
+fn a_directory_without_rights_is_entered_by_its_owner() {
+    for (options, mode) in [("-r", 0o300), ("-r", 0), ("-rp", 0)] {
+        let scratch = Scratch::new();
+        scratch.write("src/dir/file", "contents");
+        let dir = scratch.join("dst/dir");
+        fs::create_dir_all(&dir).unwrap();
+        for path in [&dir, &scratch.join("dst")] {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        fs::set_permissions(&dir, Permissions::from_mode(mode)).unwrap();
+        let Some(run) = as_nobody(&scratch, &[options, "src/", "dst"]) else {
+            return;
+        };
+        run.expect(0);
+        assert_eq!(fs::read(dir.join("file")).unwrap(), b"contents");
+        let wanted = match options {
+            "-rp" => fs::metadata(scratch.join("src/dir")).unwrap().mode() & 0o777,
+            _ => mode,
+        };
+        assert_eq!(
+            fs::metadata(dir).unwrap().mode() & 0o777,
+            wanted,
+            "{options}"
         );
     }
 }
