@@ -33,7 +33,7 @@ pub(crate) struct Deletions<'a, 'o> {
     /// Entries that were listed.
     listed: Cell<u64>,
     ended: Cell<bool>,
-    /// Whether something of the source could not be read.
+    /// Whether something of the source, or a directory of the destination, could not be read.
     faulty: Cell<bool>,
 }
 
@@ -61,6 +61,11 @@ impl<'a, 'o> Deletions<'a, 'o> {
     pub(crate) fn ended(&self, complete: bool) {
         self.ended.set(true);
         self.faulty.set(self.faulty.get() | !complete);
+    }
+
+    /// A directory of the destination cannot be read.
+    pub(crate) fn blocked(&self) {
+        self.faulty.set(true);
     }
 
     fn may(&self) -> bool {
@@ -147,7 +152,12 @@ impl<'a, 'o> Deletions<'a, 'o> {
         match side.open_target(target).await {
             Ok(dir) => return Some(dir),
             Err(Errno::ENOTDIR | Errno::ELOOP) => {}
-            Err(_) => return None,
+            Err(errno) => {
+                if errno != Errno::ENOENT {
+                    self.blocked();
+                }
+                return None;
+            }
         }
         if !options.keep_dirlinks && target.want.is_some() {
             return None;
@@ -180,7 +190,10 @@ impl<'a, 'o> Deletions<'a, 'o> {
                     self.compare(&target, &dir, &listing).await;
                     let _ = dir.close().await;
                 }
-                Err(errno) => side.fail(&target.path, Action::OpenDirectory, errno),
+                Err(errno) => {
+                    self.blocked();
+                    side.fail(&target.path, Action::OpenDirectory, errno);
+                }
             }
             side.settle(&target).await;
         }

@@ -339,6 +339,7 @@ impl<'a, 'o> Generator<'a, 'o> {
         let dir = match opened {
             Ok(dir) => dir,
             Err(errno) => {
+                self.deletions.blocked();
                 return self.failed(target, Action::OpenDirectory, errno);
             }
         };

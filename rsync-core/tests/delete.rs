@@ -7,13 +7,14 @@
 
 mod common;
 
+use common::child::{NOBODY, as_nobody};
 use common::{
     BACKENDS, FLEXSYNC, Random, Run, Scratch, Times, assert_same, change, copy, does_as_rsync,
     flexsync, grow, rsync, snapshot,
 };
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 
 /// What is deleted, in this order, as rsync shows it.
 fn deleted(run: &Run) -> Vec<&str> {
@@ -232,5 +233,28 @@ fn what_is_in_use_is_deleted_last() {
                 options,
             );
         }
+    }
+}
+
+#[test]
+fn a_directory_of_the_destination_that_cannot_be_read_prevents_deletion() {
+    for option in ["--delete-before", "--delete-delay", "--delete-after"] {
+        let scratch = Scratch::new();
+        scratch.write("src/closed/file", "");
+        let extra = scratch.write("dst/extra", "");
+        let closed = scratch.join("dst/closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
+        chown(scratch.join("dst"), Some(NOBODY), Some(NOBODY)).unwrap();
+        let Some(run) = as_nobody(&scratch, &["-r", option, "src/", "dst"]) else {
+            return;
+        };
+        assert!(extra.exists(), "{option} {:?}", run.expect(23));
+        let ignored = as_nobody(&scratch, &["-r", option, "--ignore-errors", "src/", "dst"]);
+        assert!(
+            !extra.exists(),
+            "{option} {:?}",
+            ignored.unwrap().expect(23)
+        );
     }
 }
