@@ -4,14 +4,14 @@
 
 mod common;
 
-use common::child::{Signal, end, signal, start};
+use common::child::{NOBODY, Signal, as_nobody, end, signal, start};
 use common::{
     BACKENDS, Random, Run, Scratch, Times, assert_same, change, copy, does_as_rsync, flexsync,
     grow, leftovers, rsync, same_lines, snapshot, whole_seconds,
 };
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Read as _;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 
 /// Files that grew, shrank, stayed or are new, and what is no file where one goes.
 fn files(scratch: &Scratch) {
@@ -241,5 +241,28 @@ fn options_that_exclude_each_other_are_refused() {
         };
         theirs.expect(1);
         assert!(!scratch.join("dst").exists());
+    }
+}
+
+#[test]
+fn a_file_that_may_not_be_written_to_is_by_its_owner() {
+    for option in ["--inplace", "--append"] {
+        let scratch = Scratch::new();
+        scratch.write("src/file", "contents");
+        let file = scratch.write("dst/file", "con");
+        for path in [&file, &scratch.join("dst")] {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        fs::set_permissions(&file, Permissions::from_mode(0o400)).unwrap();
+        let Some(run) = as_nobody(&scratch, &["-r", option, "src/", "dst"]) else {
+            return;
+        };
+        run.expect(0);
+        assert_eq!(fs::read(&file).unwrap(), b"contents", "{option}");
+        assert_eq!(
+            fs::metadata(&file).unwrap().mode() & 0o777,
+            0o400,
+            "{option}"
+        );
     }
 }

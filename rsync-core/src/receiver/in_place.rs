@@ -30,7 +30,14 @@ impl Output<'_, '_> {
         let (name, path) = (self.name(), transfer.target.join(self.name()));
         let file = match self.old() {
             Some(old) => {
-                let file = io.open(dir.at(), name, OPEN, 0).await?;
+                let mut opened = io.open(dir.at(), name, OPEN, 0).await;
+                if matches!(opened, Err(Errno::EACCES)) {
+                    // The owner may let itself in. The mode is set at the end, as it is of each file.
+                    let mode = old.mode | 0o600;
+                    side.set_mode(&dir, name, Kind::Regular, mode).await?;
+                    opened = io.open(dir.at(), name, OPEN, 0).await;
+                }
+                let file = opened?;
                 let now = io.stat_held(&file).await?;
                 // Another one was to be written to.
                 if now.kind != Kind::Regular || now.inode != old.inode {
