@@ -405,6 +405,8 @@ impl<'a, 'o> Output<'a, 'o> {
         };
         let modes = (self.first_mode(), self.mode(&want).map(narrow));
         self.made_with = Some(modes.0);
+        // Also if it is removed again.
+        transfer.target.dirty.set(true);
         side.run
             .begin(transfer.id, (dir, to), self.name(), modes)
             .await

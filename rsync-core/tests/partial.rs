@@ -4,13 +4,13 @@
 
 mod common;
 
-use common::child::{Signal, end, signal, start, temporary};
+use common::child::{NOBODY, Signal, as_nobody, end, signal, start, temporary};
 use common::{
     BACKENDS, Random, Run, Scratch, Times, assert_same, change, copy, does_as_rsync, flexsync,
     grow, leftovers, posting, rsync, same_lines, snapshot, whole_seconds,
 };
-use std::fs;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
 /// Bytes of a file that takes long enough to be stopped while it is copied: whoever makes plain calls looks up less often.
@@ -353,4 +353,20 @@ fn files_of_one_name_do_not_wait_in_each_others_place() {
     let told = "--delay-updates cannot be used with a --partial-dir that is an absolute path";
     assert!(run.stderr.contains(told), "{run:?}");
     assert!(!scratch.join("dst").exists());
+}
+
+#[test]
+fn a_directory_keeps_its_time_when_a_file_fails() {
+    let scratch = Scratch::new();
+    let closed = scratch.write("src/closed", "contents");
+    fs::set_permissions(closed, Permissions::from_mode(0)).unwrap();
+    fs::create_dir(scratch.join("dst")).unwrap();
+    chown(scratch.join("dst"), Some(NOBODY), Some(NOBODY)).unwrap();
+    common::date(scratch.path(), 1_000_000_000);
+    let Some(run) = as_nobody(&scratch, &["-rt", "src/", "dst"]) else {
+        return;
+    };
+    run.expect(23);
+    let time = fs::metadata(scratch.join("dst")).unwrap().mtime();
+    assert_eq!(time, 1_000_000_000);
 }
