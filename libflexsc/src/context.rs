@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use core::{
-    cell::{OnceCell, RefCell},
+    cell::{OnceCell, RefCell, RefMut},
     fmt, mem,
     time::Duration,
 };
@@ -273,9 +273,21 @@ impl Context {
             poster.drop_claims(&self.home);
         }
         let result = what(&mut poster);
-        if poster.deferred.is_empty() {
-            return result;
+        if !poster.deferred.is_empty() {
+            self.run_deferred(poster);
         }
+        result
+    }
+
+    /// The poster, for what puts no user code aside, and does not care for claims that were dropped.
+    #[inline]
+    pub(crate) fn poster_mut(&mut self) -> &mut Poster {
+        self.poster.get_mut()
+    }
+
+    /// Runs the user code that was put aside.
+    #[inline(never)]
+    fn run_deferred(&self, mut poster: RefMut<'_, Poster>) {
         let mut wakers = mem::take(&mut poster.deferred.wakers);
         let mut orphans = mem::take(&mut poster.deferred.orphans);
         let forgotten = mem::take(&mut poster.deferred.forgotten);
@@ -290,7 +302,6 @@ impl Context {
         if let Ok(mut poster) = self.poster.try_borrow_mut() {
             poster.deferred.reuse(wakers, orphans);
         }
-        result
     }
 
     pub(crate) fn cancel_slot(&self, key: u32) -> Cancel {

@@ -382,7 +382,11 @@ impl Poster {
         if let Some(keys) = self.take_back() {
             self.recover(&keys);
         }
-        while let Engine::Ring(ring) = &mut self.engine {
+        loop {
+            self.land_all();
+            let Engine::Ring(ring) = &mut self.engine else {
+                break;
+            };
             let Some(done) = ring.submitter.reap() else {
                 break;
             };

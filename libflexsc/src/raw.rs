@@ -30,11 +30,12 @@
 #![allow(unsafe_code)]
 
 mod call;
+mod completions;
 mod plain;
 mod single;
 
 use core::{fmt, time::Duration};
-use std::{collections::VecDeque, os::fd::BorrowedFd, time::Instant};
+use std::{os::fd::BorrowedFd, time::Instant};
 
 pub use call::RawCall;
 pub use single::RawSingle;
@@ -45,6 +46,7 @@ use crate::{
     slab::{Owner, RawOp},
 };
 pub(crate) use call::Posted;
+pub(crate) use completions::Completions;
 use plain::PlainWatches;
 
 /// A call that is complete, or a readiness of a poll that goes on.
@@ -92,7 +94,7 @@ pub struct RawContext {
     batch: u32,
     /// By slot.
     tokens: Vec<u64>,
-    ready: VecDeque<RawCompletion>,
+    ready: Completions,
     /// What plain calls have for polls that go on.
     watches: PlainWatches,
 }
@@ -106,7 +108,7 @@ impl RawContext {
             context,
             batch,
             tokens: Vec::new(),
-            ready: VecDeque::new(),
+            ready: Completions::default(),
             watches: PlainWatches::default(),
         }
     }
@@ -130,18 +132,22 @@ impl RawContext {
     #[inline]
     pub unsafe fn post(&mut self, call: RawCall, token: u64) {
         if let Some((nr, args)) = call.as_bare() {
-            let posted = self.context.with(|poster| {
-                // SAFETY: As the caller promises.
-                unsafe { poster.post_bare(nr, args, token) }
-            });
-            if posted {
+            // SAFETY: As the caller promises.
+            if unsafe { self.context.poster_mut().post_bare(nr, args, token) } {
                 return;
             }
         }
+        self.post_with_slot(call, token);
+    }
+
+    /// Posts a call that cannot be posted at once and without a slot. What it points to is as the caller
+    /// of [`Self::post`] promises.
+    #[inline(never)]
+    fn post_with_slot(&mut self, call: RawCall, token: u64) {
         let Some(watch) = call.as_watch() else {
             let (op, owner) = (Posted(call), Owner::Batch(self.batch));
             let key = self.context.with(|poster| poster.insert(op, owner, false));
-            return self.note(key, token);
+            return note(&mut self.tokens, key, token);
         };
         if self.context.is_direct() {
             self.watches.add(watch, call.limit(), token);
@@ -150,7 +156,7 @@ impl RawContext {
             let key = self
                 .context
                 .with(|poster| poster.insert_watch(op, owner, false));
-            self.note(key, token);
+            note(&mut self.tokens, key, token);
         }
     }
 
@@ -171,23 +177,7 @@ impl RawContext {
             .context
             .with(|poster| poster.insert_chain(ops, owner, false));
         for (key, token) in keys.into_iter().zip(tokens) {
-            self.note(key, token);
-        }
-    }
-
-    fn note(&mut self, key: u32, token: u64) {
-        let key = key as usize;
-        if self.tokens.len() <= key {
-            self.tokens.resize(key + 1, 0);
-        }
-        self.tokens[key] = token;
-    }
-
-    /// Notes the tokens of calls that have got a slot since they were posted.
-    fn note_moved(&mut self) {
-        let moved: Vec<_> = self.context.with(|poster| poster.moved().collect());
-        for (key, token) in moved {
-            self.note(key, token);
+            note(&mut self.tokens, key, token);
         }
     }
 
@@ -228,7 +218,7 @@ impl RawContext {
     ///
     /// A signal does not end it; a poll of a signalfd does.
     pub fn wait(&mut self, min: usize, timeout: Option<Duration>) -> usize {
-        let start = Instant::now();
+        let timeout = timeout.map(|timeout| (timeout, Instant::now()));
         self.watches.look_again();
         loop {
             self.gather();
@@ -236,7 +226,7 @@ impl RawContext {
             if missing == 0 || self.outstanding() == 0 {
                 return self.ready.len();
             }
-            let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
+            let left = timeout.map(|(timeout, start)| timeout.saturating_sub(start.elapsed()));
             if left.is_some_and(|left| left.is_zero()) {
                 return self.ready.len();
             }
@@ -258,19 +248,18 @@ impl RawContext {
         if self.ready.is_empty() {
             self.gather();
         }
-        self.ready.pop_front()
+        self.ready.pop()
     }
 
     /// Takes in what has completed.
     fn gather(&mut self) {
+        let (tokens, ready) = (&mut self.tokens, &mut self.ready);
         self.context.with(|poster| {
             poster.flush();
             poster.reap();
+            poster.note_moved(tokens);
+            poster.take_landed(tokens, ready);
         });
-        self.note_moved();
-        let (tokens, ready) = (&self.tokens, &mut self.ready);
-        self.context
-            .with(|poster| poster.take_landed(tokens, ready));
         self.watches.look(&mut self.ready);
     }
 
@@ -294,11 +283,15 @@ impl RawContext {
     /// ```
     pub fn cancel(&mut self, token: u64) -> Cancel {
         if let Some(cancelled) = self.watches.cancel(token) {
-            self.ready.push_back(cancelled);
+            self.ready.push(cancelled);
             return Cancel::Cancelled;
         }
-        let answer = self.context.with(|poster| poster.cancel_bare(token));
-        self.note_moved();
+        let tokens = &mut self.tokens;
+        let answer = self.context.with(|poster| {
+            let answer = poster.cancel_bare(token);
+            poster.note_moved(tokens);
+            answer
+        });
         if answer != Cancel::Over {
             return answer;
         }
@@ -357,6 +350,15 @@ impl fmt::Debug for RawContext {
             .field("outstanding", &self.outstanding())
             .finish_non_exhaustive()
     }
+}
+
+/// Notes the token of a slot.
+pub(crate) fn note(tokens: &mut Vec<u64>, key: u32, token: u64) {
+    let key = key as usize;
+    if tokens.len() <= key {
+        tokens.resize(key + 1, 0);
+    }
+    tokens[key] = token;
 }
 
 /// How often an event loop has to look at polls that go on where nobody goes on with them.

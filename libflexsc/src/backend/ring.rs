@@ -77,6 +77,12 @@ impl Ring {
         self.lost
     }
 
+    /// Whether something can be posted: that, and this is no forked child.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        !self.lost && !self.guard.is_forked()
+    }
+
     /// Whether the other side does this, one of `sys::FEAT_*`.
     pub(crate) fn has(&self, feature: u32) -> bool {
         self.features & u64::from(feature) != 0
@@ -119,12 +125,43 @@ impl Ring {
     ) -> Option<u32> {
         // SAFETY: As the caller promises.
         let index = unsafe { self.submitter.push_with(nr, args, terms, token) }?;
+        self.reset(index, seeks);
+        Some(index)
+    }
+
+    /// Fills in an entry without any terms, which comes back with a [mark](Submitter::mark); `false`
+    /// if none is free.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Submitter::push_with`].
+    #[inline]
+    pub(crate) unsafe fn push_marked(
+        &mut self,
+        nr: u16,
+        args: &[u64; 6],
+        token: u32,
+        mark: u64,
+    ) -> bool {
+        let terms = Terms::default();
+        // SAFETY: As the caller promises.
+        let index = unsafe { self.submitter.push_marked(nr, args, terms, token, mark) };
+        let Some(index) = index else {
+            return false;
+        };
+        if !matches!(self.driver, Driver::Module(_)) {
+            self.reset(index, None);
+        }
+        true
+    }
+
+    /// Has who works on the page forget what an entry was before.
+    fn reset(&mut self, index: u32, seeks: Option<bool>) {
         match &mut self.driver {
             Driver::Module(_) => {}
             Driver::Uring(uring) => uring.reset(index, seeks),
             Driver::Threads(threads) => threads.reset(index),
         }
-        Some(index)
     }
 
     /// The descriptor of the module.

@@ -112,7 +112,7 @@ const _: () = {
 impl Region {
     /// The number of entries, and of slots in each ring: a power of two.
     pub fn entries(&self) -> u32 {
-        self.count
+        self.mask + 1
     }
 
     /// What the other side says of itself, `sys::FEAT_*`.
@@ -138,10 +138,6 @@ impl Region {
         if let Some(word) = self.control().counters.get(counter as usize) {
             word.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    pub(super) fn mask(&self) -> u32 {
-        self.count - 1
     }
 }
 
@@ -243,7 +239,8 @@ mod mapped {
     /// ```
     #[derive(Debug)]
     pub struct Region {
-        pub(super) count: u32,
+        /// Of the rings: one less than there are entries, a power of two.
+        pub(super) mask: u32,
         control: NonNull<Control>,
         sub_ring: NonNull<AtomicU32>,
         comp_ring: NonNull<AtomicU32>,
@@ -328,7 +325,7 @@ mod mapped {
             let comp_ring = part(comp_ring, count * 4, align_of::<AtomicU32>())?.cast();
             let entry = part(entry, count * size_of::<Entry>(), size_of::<Entry>())?.cast();
             let region = Self {
-                count: entries,
+                mask: entries - 1,
                 control,
                 sub_ring,
                 comp_ring,
@@ -347,27 +344,32 @@ mod mapped {
         /// The slot of the submission ring for a running index.
         pub(in super::super) fn sub_slot(&self, index: u32) -> &AtomicU32 {
             // SAFETY: As above; the masked index is below the number of slots.
-            unsafe { self.sub_ring.add((index & self.mask()) as usize).as_ref() }
+            unsafe { self.sub_ring.add((index & self.mask) as usize).as_ref() }
         }
 
         /// The slot of the completion ring for a running index.
         pub(in super::super) fn comp_slot(&self, index: u32) -> &AtomicU32 {
             // SAFETY: As above.
-            unsafe { self.comp_ring.add((index & self.mask()) as usize).as_ref() }
+            unsafe { self.comp_ring.add((index & self.mask) as usize).as_ref() }
         }
 
         /// The entry with this index, if there is one.
         pub(in super::super) fn entry(&self, index: u32) -> Option<&Entry> {
-            // SAFETY: As above; the index was just compared.
-            (index < self.count).then(|| unsafe { self.entry.add(index as usize).as_ref() })
+            (index <= self.mask).then(|| self.entry_at(index))
+        }
+
+        /// The entry with this index, which the caller knows to be one; else some other.
+        pub(in super::super) fn entry_at(&self, index: u32) -> &Entry {
+            // SAFETY: As above; the masked index is below the number of entries.
+            unsafe { self.entry.add((index & self.mask) as usize).as_ref() }
         }
 
         /// Whether the control page is one that this library understands.
         pub(crate) fn is_valid(&self) -> bool {
             let control = self.control();
             control.magic.load(Ordering::Relaxed) == sys::MAGIC
-                && control.entries.load(Ordering::Relaxed) == self.count
-                && control.ring_mask.load(Ordering::Relaxed) == self.mask()
+                && control.entries.load(Ordering::Relaxed) == self.entries()
+                && control.ring_mask.load(Ordering::Relaxed) == self.mask
         }
 
         pub(crate) fn abi_version(&self) -> u32 {
@@ -387,7 +389,8 @@ mod modelled {
 
     /// The memory of a context, made of loom's atomics.
     pub struct Region {
-        pub(super) count: u32,
+        /// Of the rings: one less than there are entries, a power of two.
+        pub(super) mask: u32,
         control: Control,
         sub_ring: Vec<AtomicU32>,
         comp_ring: Vec<AtomicU32>,
@@ -424,7 +427,7 @@ mod modelled {
                 args: core::array::from_fn(|_| AtomicU64::new(0)),
             };
             Ok(Arc::new(Self {
-                count: entries,
+                mask: entries - 1,
                 control,
                 sub_ring: ring(),
                 comp_ring: ring(),
@@ -437,15 +440,19 @@ mod modelled {
         }
 
         pub(in super::super) fn sub_slot(&self, index: u32) -> &AtomicU32 {
-            &self.sub_ring[(index & self.mask()) as usize]
+            &self.sub_ring[(index & self.mask) as usize]
         }
 
         pub(in super::super) fn comp_slot(&self, index: u32) -> &AtomicU32 {
-            &self.comp_ring[(index & self.mask()) as usize]
+            &self.comp_ring[(index & self.mask) as usize]
         }
 
         pub(in super::super) fn entry(&self, index: u32) -> Option<&Entry> {
             self.entry.get(index as usize)
+        }
+
+        pub(in super::super) fn entry_at(&self, index: u32) -> &Entry {
+            &self.entry[(index & self.mask) as usize]
         }
     }
 }

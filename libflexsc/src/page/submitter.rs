@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::{Region, barrier, region::Entry};
 use crate::{sync::Ordering, sys};
 
-/// The mark of an entry that is not posted.
-const NOT_POSTED: u32 = u32::MAX;
+/// The end of the list of free entries: no entry has this index.
+const NONE: u32 = u32::MAX;
 
 /// Posts entries and reaps their completions. A region has one submitter.
 ///
@@ -39,19 +39,64 @@ const NOT_POSTED: u32 = u32::MAX;
 /// ```
 pub struct Submitter {
     region: Arc<Region>,
-    /// Entries that may be filled in; the one used last is taken first, it is still in the cache.
-    free: Vec<u32>,
-    /// The caller's token of each posted entry. Only what is posted can complete, once, whatever
-    /// the rings say.
-    tokens: Box<[u32]>,
-    /// Which of them were posted with `sys::ENTRY_MULTI`.
-    multi: Box<[bool]>,
-    /// Entries pushed, of which `published` may be seen by the other side.
+    /// By entry. Only what is posted can complete, once, whatever the rings say.
+    notes: Box<[Note]>,
+    /// The first of the entries that may be filled in; the one used last is taken first, it is still
+    /// in the cache.
+    free: u32,
+    /// Entries pushed, of which `published` may be seen by the other side, and how many of them are
+    /// free again.
     tail: u32,
     published: u32,
+    freed: u32,
     /// Completions taken, and completions known to be there.
     head: u32,
     ready: u32,
+}
+
+/// What this side knows of an entry: it looks nothing up in the page that it can know by itself.
+#[derive(Clone, Copy)]
+struct Note {
+    status: Status,
+    /// What the poster has said that it is to be known by, besides its token.
+    mark: u64,
+}
+
+/// Whether an entry is posted, in one word: that it is, for one call, with a certain token is one comparison.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Status(u64);
+
+impl Status {
+    /// It was posted with `sys::ENTRY_MULTI`.
+    const MULTI: u64 = 1 << 32;
+    const FREE: u64 = 1 << 33;
+
+    const fn free(next: u32) -> Self {
+        Self(Self::FREE | next as u64)
+    }
+
+    const fn posted(token: u32, flags: u16) -> Self {
+        let multi = flags & sys::ENTRY_MULTI != 0;
+        Self(token as u64 | if multi { Self::MULTI } else { 0 })
+    }
+
+    /// The caller's token, if it is posted.
+    const fn token(self) -> Option<u32> {
+        if self.0 & Self::FREE == 0 {
+            Some(self.0 as u32)
+        } else {
+            None
+        }
+    }
+
+    /// The next free entry, of one that is free.
+    const fn next(self) -> u32 {
+        self.0 as u32
+    }
+
+    const fn is_multi(self) -> bool {
+        self.0 & Self::MULTI != 0
+    }
 }
 
 /// How an entry is to be executed.
@@ -82,12 +127,16 @@ impl Submitter {
     /// The application's side of a region nobody submits to yet.
     pub fn new(region: Arc<Region>) -> Self {
         let count = region.entries();
+        let note = |index| Note {
+            status: Status::free(if index + 1 < count { index + 1 } else { NONE }),
+            mark: 0,
+        };
         Self {
-            free: (0..count).rev().collect(),
-            tokens: vec![NOT_POSTED; count as usize].into(),
-            multi: vec![false; count as usize].into(),
+            notes: (0..count).map(note).collect(),
+            free: 0,
             tail: 0,
             published: 0,
+            freed: 0,
             head: 0,
             ready: 0,
             region,
@@ -101,12 +150,12 @@ impl Submitter {
 
     /// How many entries may be pushed before one is reaped.
     pub fn free(&self) -> usize {
-        self.free.len()
+        self.notes.len() - self.outstanding()
     }
 
     /// How many entries were pushed and not reaped.
     pub fn outstanding(&self) -> usize {
-        self.tokens.len() - self.free.len()
+        self.tail.wrapping_sub(self.freed) as usize
     }
 
     /// How many entries were pushed since the last [`Self::publish`].
@@ -126,7 +175,7 @@ impl Submitter {
     }
 
     /// Fills in an entry, and gives its index; `None`, and nothing was done, if none is free.
-    /// `token` is any number but `u32::MAX`, and comes back with the completion.
+    /// `token` is any number, and comes back with the completion.
     ///
     /// The entries of a chain (`sys::ENTRY_LINK`) are pushed one after the other, and then
     /// published together.
@@ -145,11 +194,33 @@ impl Submitter {
         terms: Terms,
         token: u32,
     ) -> Option<u32> {
-        debug_assert_ne!(token, NOT_POSTED);
-        let index = self.free.pop()?;
-        let entry = self.region.entry(index)?;
-        self.tokens[index as usize] = token;
-        self.multi[index as usize] = terms.flags & sys::ENTRY_MULTI != 0;
+        // SAFETY: As the caller promises.
+        unsafe { self.push_marked(nr, args, terms, token, 0) }
+    }
+
+    /// As [`Self::push_with`], and notes a mark for [`Self::mark`].
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[inline]
+    pub(crate) unsafe fn push_marked(
+        &mut self,
+        nr: u16,
+        args: &[u64; 6],
+        terms: Terms,
+        token: u32,
+        mark: u64,
+    ) -> Option<u32> {
+        let index = self.free;
+        // There is no note of the list's end.
+        let note = self.notes.get_mut(index as usize)?;
+        self.free = note.status.next();
+        *note = Note {
+            status: Status::posted(token, terms.flags),
+            mark,
+        };
+        let entry = self.region.entry_at(index);
         entry.nr.store(nr, Ordering::Relaxed);
         entry.flags.store(terms.flags, Ordering::Relaxed);
         entry.ret.store(terms.span, Ordering::Relaxed);
@@ -197,8 +268,13 @@ impl Submitter {
 
     /// The token of a posted entry.
     pub(crate) fn token(&self, index: u32) -> Option<u32> {
-        let token = self.tokens.get(index as usize).copied()?;
-        (token != NOT_POSTED).then_some(token)
+        self.notes.get(index as usize)?.status.token()
+    }
+
+    /// The mark that an entry was last posted with.
+    #[cfg(not(loom))]
+    pub(crate) fn mark(&self, index: u32) -> u64 {
+        self.notes.get(index as usize).map_or(0, |note| note.mark)
     }
 
     /// The call that an entry was last filled in with.
@@ -260,12 +336,12 @@ impl Submitter {
         for back in 1..=self.region.entries() {
             let slot = self.region.sub_slot(self.tail.wrapping_sub(back));
             let index = slot.load(Ordering::Relaxed);
-            if !self.withdraw(index) {
+            // One that is not posted is SUBMITTED only where the page was scribbled on.
+            let Some(token) = self.token(index).filter(|_| self.withdraw(index)) else {
                 break;
-            }
-            withdrawn.push((self.tokens[index as usize], index));
-            self.tokens[index as usize] = NOT_POSTED;
-            self.free.push(index);
+            };
+            withdrawn.push((token, index));
+            self.set_free(index);
         }
         withdrawn.reverse();
         withdrawn
@@ -278,45 +354,60 @@ impl Submitter {
         Some(entry.ret.load(Ordering::Relaxed))
     }
 
-    /// Takes the next completion, and makes its entry free unless there is more to come from it.
+    /// Notes that an entry is not posted any more.
     #[inline]
+    fn set_free(&mut self, index: u32) {
+        if let Some(note) = self.notes.get_mut(index as usize) {
+            note.status = Status::free(self.free);
+            self.free = index;
+            self.freed = self.freed.wrapping_add(1);
+        }
+    }
+
+    /// Looks how many completions there are. `false` if there is none to reap.
+    #[inline]
+    fn look(&mut self) -> bool {
+        if self.head != self.ready {
+            return true;
+        }
+        self.ready = self.region.control().comp_tail.word.load(Ordering::Acquire);
+        // A tail that is farther away was scribbled on: what the ring holds is all there is.
+        let count = self.region.entries();
+        if self.ready.wrapping_sub(self.head) > count {
+            self.head = self.ready.wrapping_sub(count);
+        }
+        self.head != self.ready
+    }
+
+    /// Lets the other side see up to where the completion ring may be filled again.
+    #[inline]
+    fn pass(&self) {
+        let word = &self.region.control().comp_head.word;
+        word.store(self.head, Ordering::Release);
+    }
+
+    /// Takes the next completion, and makes its entry free unless there is more to come from it.
     pub fn reap(&mut self) -> Option<Completion> {
         loop {
-            if self.head == self.ready {
-                self.ready = self.region.control().comp_tail.word.load(Ordering::Acquire);
-                if self.head == self.ready {
-                    return None;
-                }
-                // A tail that is farther away was scribbled on: what the ring holds is all there is.
-                let count = self.region.entries();
-                if self.ready.wrapping_sub(self.head) > count {
-                    self.head = self.ready.wrapping_sub(count);
-                }
+            if !self.look() {
+                return None;
             }
             let index = self.region.comp_slot(self.head).load(Ordering::Relaxed);
             self.head = self.head.wrapping_add(1);
             if self.head == self.ready {
-                self.region
-                    .control()
-                    .comp_head
-                    .word
-                    .store(self.head, Ordering::Release);
+                self.pass();
             }
             // What is not posted or not done cannot complete: the page was scribbled on.
-            let Some(entry) = self.region.entry(index) else {
+            let Some(note) = self.notes.get(index as usize) else {
                 continue;
             };
-            let token = self.tokens[index as usize];
-            if token == NOT_POSTED {
+            let Some(token) = note.status.token() else {
                 continue;
-            }
-            let ret = if self.multi[index as usize] {
+            };
+            let entry = self.region.entry_at(index);
+            let ret = if note.status.is_multi() {
                 // The index may be published again from the exchange on: its slot is free before.
-                self.region
-                    .control()
-                    .comp_head
-                    .word
-                    .store(self.head, Ordering::Release);
+                self.pass();
                 match take_events(entry) {
                     0 => continue,
                     events @ 1.. => {
@@ -338,8 +429,7 @@ impl Submitter {
             }
             let flags = entry.flags.load(Ordering::Relaxed);
             entry.status.store(sys::FREE, Ordering::Release);
-            self.tokens[index as usize] = NOT_POSTED;
-            self.free.push(index);
+            self.set_free(index);
             return Some(Completion {
                 token,
                 index,
@@ -348,6 +438,50 @@ impl Submitter {
                 more: false,
             });
         }
+    }
+
+    /// Takes completions of entries that were posted with this token, for one call each, and that were
+    /// executed, and makes the entries free; ends before the first other one. Gives for each the
+    /// mark that it was posted with, and what the call returned. Returns how many that were.
+    ///
+    /// As as many times [`Self::reap`], but for what such entries have no need of, and the words that
+    /// only this side writes stay in registers.
+    #[inline]
+    pub(crate) fn reap_marked(&mut self, token: u32, mut each: impl FnMut(u64, i64)) -> usize {
+        if !self.look() {
+            return 0;
+        }
+        let region = &*self.region;
+        let notes = &mut *self.notes;
+        let (first, mut head, mut free, mut count) = (self.head, self.head, self.free, 0);
+        while head != self.ready {
+            let index = region.comp_slot(head).load(Ordering::Relaxed);
+            let Some(note) = notes.get_mut(index as usize) else {
+                break;
+            };
+            if note.status != Status::posted(token, 0) {
+                break;
+            }
+            let entry = region.entry_at(index);
+            let done = entry.status.load(Ordering::Acquire) == sys::DONE;
+            if !done || entry.flags.load(Ordering::Relaxed) & sys::ENTRY_HANDED_BACK != 0 {
+                break;
+            }
+            let ret = entry.ret.load(Ordering::Relaxed);
+            entry.status.store(sys::FREE, Ordering::Release);
+            note.status = Status::free(free);
+            free = index;
+            head = head.wrapping_add(1);
+            each(note.mark, ret);
+            count += 1;
+        }
+        self.free = free;
+        self.freed = self.freed.wrapping_add(count);
+        self.head = head;
+        if head != first && head == self.ready {
+            self.pass();
+        }
+        count as usize
     }
 }
 
@@ -365,8 +499,8 @@ fn take_events(entry: &Entry) -> i64 {
 impl fmt::Debug for Submitter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Submitter")
-            .field("entries", &self.tokens.len())
-            .field("free", &self.free.len())
+            .field("entries", &self.notes.len())
+            .field("free", &self.free())
             .field("unpublished", &self.unpublished())
             .finish_non_exhaustive()
     }

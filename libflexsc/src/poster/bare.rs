@@ -4,41 +4,32 @@
 
 #![allow(unsafe_code)]
 
-use core::mem;
-use std::collections::VecDeque;
-
-use super::{Cancel, Completion, Engine, Errno, Owner, PUBLISH_EACH, Poster, RawOp, Terms, plain};
+use super::{Cancel, Completion, Engine, Errno, Owner, PUBLISH_EACH, Poster, RawOp, plain};
 use crate::{
-    raw::{Posted, RawCall, RawCompletion},
+    raw::{self, Completions, Posted, RawCall, RawCompletion},
     sys,
 };
 
-/// The token of their entries in the page. No slot has this number: that many do not fit into
-/// memory.
+/// The token of their entries in the page, whose marks are the caller's own tokens. No slot has this
+/// number: that many do not fit into memory.
 const BARE: u32 = u32::MAX - 1;
 
 #[derive(Default)]
 pub(super) struct BareCalls {
-    /// The caller's own token of each, by entry.
-    tokens: Vec<u64>,
     /// In the order of their ends.
-    landed: VecDeque<RawCompletion>,
+    landed: Vec<RawCompletion>,
     /// The batch of the caller's other calls, which have slots.
     batch: Option<u32>,
     /// The tokens of those that came to need a slot after they were posted.
     moved: Vec<(u32, u64)>,
-    /// For each slot that the batch has listed, how many have landed since the one before.
-    between: VecDeque<usize>,
-    /// How many have landed since the last one.
-    since: usize,
+    /// For each slot that the batch has listed, how many had landed before.
+    before: Vec<usize>,
 }
 
 impl BareCalls {
     #[inline]
-    fn land(&mut self, index: u32, ret: i64) {
-        let token = self.tokens.get(index as usize).copied().unwrap_or(0);
-        self.since += 1;
-        self.landed.push_back(RawCompletion {
+    fn land(&mut self, token: u64, ret: i64) {
+        self.landed.push(RawCompletion {
             token,
             ret,
             more: false,
@@ -57,7 +48,7 @@ impl Poster {
     /// Keeps the place among bare calls of what a batch lists.
     pub(super) fn mark(&mut self, batch: u32) {
         if self.bare.batch == Some(batch) {
-            self.bare.between.push_back(mem::take(&mut self.bare.since));
+            self.bare.before.push(self.bare.landed.len());
         }
     }
 
@@ -69,24 +60,14 @@ impl Poster {
     /// arguments is valid for what the call does with it, and nobody accesses what it writes.
     #[inline]
     pub(crate) unsafe fn post_bare(&mut self, nr: u16, args: &[u64; 6], token: u64) -> bool {
-        // What waits for its turn comes first.
-        if !self.queue.is_empty() || self.is_forked() {
-            return false;
-        }
         let ring = match &mut self.engine {
-            Engine::Ring(ring) if !ring.is_lost() => ring,
+            // What waits for its turn comes first.
+            Engine::Ring(ring) if self.queue.is_empty() && ring.is_open() => ring,
             _ => return false,
         };
         // SAFETY: As the caller promises.
-        let Some(index) = (unsafe { ring.push(nr, args, Terms::default(), BARE, None) }) else {
+        if !unsafe { ring.push_marked(nr, args, BARE, token) } {
             return false;
-        };
-        if self.bare.tokens.is_empty() {
-            let count = ring.region().entries() as usize;
-            self.bare.tokens.resize(count, 0);
-        }
-        if let Some(place) = self.bare.tokens.get_mut(index as usize) {
-            *place = token;
         }
         self.stats.submitted += 1;
         self.alive += 1;
@@ -94,14 +75,33 @@ impl Poster {
         if ring.submitter.unpublished() >= PUBLISH_EACH {
             ring.flush();
         }
-        if mem::take(&mut self.armed) {
-            self.bell().ring();
+        if self.armed {
+            self.disarm();
         }
         true
     }
 
-    /// Takes a completion if it is that of a bare call.
+    /// Rings for who sleeps in this thread's stead.
+    #[cold]
+    fn disarm(&mut self) {
+        self.armed = false;
+        self.bell().ring();
+    }
+
+    /// Takes those that come next, as far as they were executed.
     #[inline]
+    pub(super) fn land_all(&mut self) {
+        let Engine::Ring(ring) = &mut self.engine else {
+            return;
+        };
+        let bare = &mut self.bare;
+        let count = (ring.submitter).reap_marked(BARE, |token, ret| bare.land(token, ret));
+        self.posted -= count;
+        self.alive -= count;
+        self.news += count;
+    }
+
+    /// Takes a completion if it is that of a bare call.
     pub(super) fn land(&mut self, done: Completion) -> bool {
         if done.token != BARE {
             return false;
@@ -113,8 +113,16 @@ impl Poster {
         if done.flags & sys::ENTRY_HANDED_BACK != 0 {
             ret = self.make_bare(done.index);
         }
-        self.bare.land(done.index, ret);
+        self.bare.land(self.mark_of(done.index), ret);
         true
+    }
+
+    /// The caller's token of an entry that was last posted for a bare call.
+    fn mark_of(&self, index: u32) -> u64 {
+        match &self.engine {
+            Engine::Ring(ring) => ring.submitter.mark(index),
+            Engine::Direct => 0,
+        }
     }
 
     /// Makes the plain call of an entry that was handed back.
@@ -137,33 +145,43 @@ impl Poster {
         let (nr, args) = ring.submitter.call(index);
         let op = RawOp::new(Posted(RawCall::new(nr.into(), args)));
         let key = self.slab.insert(op, Owner::Batch(batch), false);
-        let token = self.bare.tokens.get(index as usize).copied().unwrap_or(0);
+        let token = ring.submitter.mark(index);
         self.bare.moved.push((key, token));
         key
     }
 
-    /// The slots that calls have got since they were posted, with their tokens.
-    pub(crate) fn moved(&mut self) -> impl Iterator<Item = (u32, u64)> {
-        self.bare.moved.drain(..)
+    /// Notes, by slot, the tokens of calls that have got one since they were posted.
+    pub(crate) fn note_moved(&mut self, tokens: &mut Vec<u64>) {
+        for (key, token) in self.bare.moved.drain(..) {
+            raw::note(tokens, key, token);
+        }
     }
 
     /// Moves what has come to the end of a queue, in the order in which it came. `tokens` are those of
-    /// slots, by key.
-    pub(crate) fn take_landed(&mut self, tokens: &[u64], queue: &mut VecDeque<RawCompletion>) {
-        while let (Some(count), Some(batch)) = (self.bare.between.pop_front(), self.bare.batch) {
-            queue.extend(self.bare.landed.drain(..count));
+    /// slots.
+    #[inline]
+    pub(crate) fn take_landed(&mut self, tokens: &[u64], queue: &mut Completions) {
+        if !self.bare.before.is_empty() {
+            self.take_listed(tokens, queue);
+        }
+        queue.append(&mut self.bare.landed);
+    }
+
+    /// Moves what the slots have to tell, and what has landed before that.
+    fn take_listed(&mut self, tokens: &[u64], queue: &mut Completions) {
+        let (mut begin, mut listed) = (0, 0);
+        // A watch is listed again, or posted, when it was asked.
+        while let (Some(&end), Some(batch)) = (self.bare.before.get(listed), self.bare.batch) {
+            queue.extend(self.bare.landed.iter().take(end).skip(begin).copied());
             queue.extend(self.next_tidings(batch).map(|tidings| RawCompletion {
                 token: tokens.get(tidings.key as usize).copied().unwrap_or(0),
                 ret: tidings.ret,
                 more: tidings.more,
             }));
+            (begin, listed) = (end, listed + 1);
         }
-        self.bare.since = 0;
-        if queue.is_empty() {
-            mem::swap(queue, &mut self.bare.landed);
-        } else {
-            queue.append(&mut self.bare.landed);
-        }
+        self.bare.landed.drain(..begin);
+        self.bare.before.clear();
     }
 
     /// Ends a call early that was posted with this token, one of them if there are several.
@@ -194,11 +212,12 @@ impl Poster {
         let Engine::Ring(ring) = &mut self.engine else {
             return (answer, over);
         };
-        for (index, &token) in (0..).zip(&self.bare.tokens) {
+        for index in 0..ring.region().entries() {
             if count == 0 {
                 break;
             }
-            if wanted(token) && ring.submitter.token(index) == Some(BARE) {
+            let bare = ring.submitter.token(index) == Some(BARE);
+            if bare && wanted(ring.submitter.mark(index)) {
                 answer = ring.cancel(index);
                 match answer {
                     Cancel::Over => over += 1,
@@ -214,11 +233,13 @@ impl Poster {
         let Engine::Ring(ring) = &self.engine else {
             return;
         };
-        for index in 0..self.bare.tokens.len() as u32 {
+        // All of it is this process's own: the page is not there.
+        for index in 0..ring.region().entries() {
             if ring.submitter.token(index) == Some(BARE) {
                 self.alive -= 1;
                 self.news += 1;
-                self.bare.land(index, -i64::from(Errno::FORKED.raw()));
+                let token = ring.submitter.mark(index);
+                self.bare.land(token, -i64::from(Errno::FORKED.raw()));
             }
         }
     }

@@ -41,6 +41,7 @@ pub struct RawCall {
 impl RawCall {
     /// The call `nr` (`libc::SYS_*`, x86-64) with these arguments, as in registers. A number beyond
     /// 16 bits is none of a call: `ENOSYS`.
+    #[inline]
     pub const fn new(nr: libc::c_long, args: [u64; 6]) -> Self {
         if nr < 0 || nr > u16::MAX as libc::c_long {
             return Self::failing(Errno::ENOSYS);

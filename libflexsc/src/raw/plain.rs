@@ -2,9 +2,9 @@
 //! Polls that go on where nobody goes on with them: poll(2) at each look.
 
 use core::time::Duration;
-use std::{collections::VecDeque, time::Instant};
+use std::time::Instant;
 
-use super::{CANCELED, RawCompletion};
+use super::{CANCELED, Completions, RawCompletion};
 use crate::{Errno, sys};
 
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl PlainWatches {
     }
 
     /// Tells of what is there, and of those that have ended.
-    pub(super) fn look(&mut self, ready: &mut VecDeque<RawCompletion>) {
+    pub(super) fn look(&mut self, ready: &mut Completions) {
         self.0.retain_mut(|watch| {
             if watch.told {
                 return true;
@@ -61,7 +61,7 @@ impl PlainWatches {
                 _ => return true,
             };
             watch.told = true;
-            ready.push_back(RawCompletion {
+            ready.push(RawCompletion {
                 token: watch.token,
                 ret,
                 more: ret >= 0,
@@ -87,7 +87,7 @@ impl PlainWatches {
     }
 
     /// Ends all; returns how many there were.
-    pub(super) fn cancel_all(&mut self, ready: &mut VecDeque<RawCompletion>) -> usize {
+    pub(super) fn cancel_all(&mut self, ready: &mut Completions) -> usize {
         let count = self.0.len();
         ready.extend(self.0.drain(..).map(|watch| cancelled(&watch)));
         count
