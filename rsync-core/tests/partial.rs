@@ -359,7 +359,7 @@ fn files_of_one_name_do_not_wait_in_each_others_place() {
 fn a_directory_keeps_its_time_when_a_file_fails() {
     let scratch = Scratch::new();
     let closed = scratch.write("src/closed", "contents");
-    fs::set_permissions(closed, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(closed, Permissions::from_mode(0o000)).unwrap();
     fs::create_dir(scratch.join("dst")).unwrap();
     chown(scratch.join("dst"), Some(NOBODY), Some(NOBODY)).unwrap();
     common::date(scratch.path(), 1_000_000_000);
