@@ -15,7 +15,7 @@
 programs=/opt/flexsc/engine
 names=$(cd $programs && echo *)
 limit=600
-export FLEXSYNC_TEST_BACKENDS=module
+export FLEXSYNC_TEST_BACKENDS=module FLEXSYNC_TEST_EVERY=1
 while [ $# -gt 0 ]; do
 	case $1 in
 	--only) names=${2//,/ } && shift ;;
