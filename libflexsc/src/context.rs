@@ -269,6 +269,7 @@ impl Context {
     #[inline]
     pub(crate) fn with<T>(&self, what: impl FnOnce(&mut Poster) -> T) -> T {
         let mut poster = self.poster.borrow_mut();
+        poster.count_bare();
         if !self.home.is_empty() {
             poster.drop_claims(&self.home);
         }
@@ -279,7 +280,8 @@ impl Context {
         result
     }
 
-    /// The poster, for what puts no user code aside, and does not care for claims that were dropped.
+    /// The poster, to post bare calls: that puts no user code aside, and does not care for claims that were
+    /// dropped.
     #[inline]
     pub(crate) fn poster_mut(&mut self) -> &mut Poster {
         self.poster.get_mut()

@@ -382,7 +382,7 @@ impl Poster {
         if let Some(keys) = self.take_back() {
             self.recover(&keys);
         }
-        loop {
+        while matches!(&self.engine, Engine::Ring(ring) if ring.submitter.completions() > 0) {
             self.land_all();
             let Engine::Ring(ring) = &mut self.engine else {
                 break;
@@ -652,6 +652,7 @@ impl Poster {
 
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = self.stats;
+        stats.submitted += self.uncounted() as u64;
         if let Engine::Ring(ring) = &self.engine {
             if ring.guard.is_forked() {
                 return stats;

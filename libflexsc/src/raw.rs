@@ -220,8 +220,8 @@ impl RawContext {
     pub fn wait(&mut self, min: usize, timeout: Option<Duration>) -> usize {
         let timeout = timeout.map(|timeout| (timeout, Instant::now()));
         self.watches.look_again();
+        self.gather();
         loop {
-            self.gather();
             let missing = min.saturating_sub(self.ready.len());
             if missing == 0 || self.outstanding() == 0 {
                 return self.ready.len();
@@ -233,9 +233,18 @@ impl RawContext {
             if !self.watches.is_empty() {
                 self.watches.wait(left);
                 self.watches.look_again();
-            } else if self.context.with(|poster| poster.wait(missing, left)) == 0 {
-                // The time is over, or this is a forked child, where nothing completes any more.
                 self.gather();
+                continue;
+            }
+            let (tokens, ready) = (&mut self.tokens, &mut self.ready);
+            let count = self.context.with(|poster| {
+                let count = poster.wait(missing, left);
+                poster.note_moved(tokens);
+                poster.take_landed(tokens, ready);
+                count
+            });
+            if count == 0 {
+                // The time is over, or this is a forked child, where nothing completes any more.
                 return self.ready.len();
             }
         }

@@ -77,12 +77,6 @@ impl Ring {
         self.lost
     }
 
-    /// Whether something can be posted: that, and this is no forked child.
-    #[inline]
-    pub(crate) fn is_open(&self) -> bool {
-        !self.lost && !self.guard.is_forked()
-    }
-
     /// Whether the other side does this, one of `sys::FEAT_*`.
     pub(crate) fn has(&self, feature: u32) -> bool {
         self.features & u64::from(feature) != 0

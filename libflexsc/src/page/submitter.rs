@@ -59,6 +59,7 @@ pub struct Submitter {
 struct Note {
     status: Status,
     /// What the poster has said that it is to be known by, besides its token.
+    #[cfg_attr(loom, allow(dead_code))]
     mark: u64,
 }
 
@@ -67,22 +68,22 @@ struct Note {
 struct Status(u64);
 
 impl Status {
+    const POSTED: u64 = 1 << 32;
     /// It was posted with `sys::ENTRY_MULTI`.
-    const MULTI: u64 = 1 << 32;
-    const FREE: u64 = 1 << 33;
+    const MULTI: u64 = 1 << 33;
 
     const fn free(next: u32) -> Self {
-        Self(Self::FREE | next as u64)
+        Self(next as u64)
     }
 
     const fn posted(token: u32, flags: u16) -> Self {
         let multi = flags & sys::ENTRY_MULTI != 0;
-        Self(token as u64 | if multi { Self::MULTI } else { 0 })
+        Self(token as u64 | Self::POSTED | if multi { Self::MULTI } else { 0 })
     }
 
     /// The caller's token, if it is posted.
     const fn token(self) -> Option<u32> {
-        if self.0 & Self::FREE == 0 {
+        if self.0 & Self::POSTED != 0 {
             Some(self.0 as u32)
         } else {
             None
@@ -223,7 +224,10 @@ impl Submitter {
         let entry = self.region.entry_at(index);
         entry.nr.store(nr, Ordering::Relaxed);
         entry.flags.store(terms.flags, Ordering::Relaxed);
-        entry.ret.store(terms.span, Ordering::Relaxed);
+        // Without flags nobody reads it before it is written.
+        if terms != Terms::default() {
+            entry.ret.store(terms.span, Ordering::Relaxed);
+        }
         for (word, &arg) in entry.args.iter().zip(args) {
             word.store(arg, Ordering::Relaxed);
         }
@@ -441,20 +445,26 @@ impl Submitter {
     }
 
     /// Takes completions of entries that were posted with this token, for one call each, and that were
-    /// executed, and makes the entries free; ends before the first other one. Gives for each the
-    /// mark that it was posted with, and what the call returned. Returns how many that were.
+    /// executed, and makes the entries free; ends before the first other one, and where there is no place
+    /// left. `make` makes what is left in a place of the mark that the entry was posted with, and of
+    /// what the call returned. Returns how many completions it took.
     ///
     /// As as many times [`Self::reap`], but for what such entries have no need of, and the words that
     /// only this side writes stay in registers.
+    #[cfg(not(loom))]
     #[inline]
-    pub(crate) fn reap_marked(&mut self, token: u32, mut each: impl FnMut(u64, i64)) -> usize {
+    pub(crate) fn reap_marked<T>(
+        &mut self,
+        token: u32,
+        places: &mut [T],
+        make: impl Fn(u64, i64) -> T,
+    ) -> usize {
         if !self.look() {
             return 0;
         }
-        let region = &*self.region;
-        let notes = &mut *self.notes;
-        let (first, mut head, mut free, mut count) = (self.head, self.head, self.free, 0);
-        while head != self.ready {
+        let (region, notes) = (&*self.region, &mut *self.notes);
+        let (mut head, ready, mut free) = (self.head, self.ready, self.free);
+        for place in places.iter_mut().take(ready.wrapping_sub(head) as usize) {
             let index = region.comp_slot(head).load(Ordering::Relaxed);
             let Some(note) = notes.get_mut(index as usize) else {
                 break;
@@ -467,18 +477,17 @@ impl Submitter {
             if !done || entry.flags.load(Ordering::Relaxed) & sys::ENTRY_HANDED_BACK != 0 {
                 break;
             }
-            let ret = entry.ret.load(Ordering::Relaxed);
+            *place = make(note.mark, entry.ret.load(Ordering::Relaxed));
             entry.status.store(sys::FREE, Ordering::Release);
             note.status = Status::free(free);
             free = index;
             head = head.wrapping_add(1);
-            each(note.mark, ret);
-            count += 1;
         }
+        let count = head.wrapping_sub(self.head);
         self.free = free;
         self.freed = self.freed.wrapping_add(count);
         self.head = head;
-        if head != first && head == self.ready {
+        if count != 0 && head == ready {
             self.pass();
         }
         count as usize

@@ -4,6 +4,8 @@
 
 #![allow(unsafe_code)]
 
+use core::mem;
+
 use super::{Cancel, Completion, Engine, Errno, Owner, PUBLISH_EACH, Poster, RawOp, plain};
 use crate::{
     raw::{self, Completions, Posted, RawCall, RawCompletion},
@@ -16,8 +18,12 @@ const BARE: u32 = u32::MAX - 1;
 
 #[derive(Default)]
 pub(super) struct BareCalls {
+    /// How many more can be posted before anything but the page is to be looked at, and how many it were
+    /// when that was done last: the others are not counted yet.
+    credit: u32,
+    granted: u32,
     /// In the order of their ends.
-    landed: Vec<RawCompletion>,
+    landed: Completions,
     /// The batch of the caller's other calls, which have slots.
     batch: Option<u32>,
     /// The tokens of those that came to need a slot after they were posted.
@@ -26,14 +32,11 @@ pub(super) struct BareCalls {
     before: Vec<usize>,
 }
 
-impl BareCalls {
-    #[inline]
-    fn land(&mut self, token: u64, ret: i64) {
-        self.landed.push(RawCompletion {
-            token,
-            ret,
-            more: false,
-        });
+fn completion(token: u64, ret: i64) -> RawCompletion {
+    RawCompletion {
+        token,
+        ret,
+        more: false,
     }
 }
 
@@ -48,7 +51,7 @@ impl Poster {
     /// Keeps the place among bare calls of what a batch lists.
     pub(super) fn mark(&mut self, batch: u32) {
         if self.bare.batch == Some(batch) {
-            self.bare.before.push(self.bare.landed.len());
+            self.bare.before.push(self.bare.landed.end());
         }
     }
 
@@ -60,32 +63,70 @@ impl Poster {
     /// arguments is valid for what the call does with it, and nobody accesses what it writes.
     #[inline]
     pub(crate) unsafe fn post_bare(&mut self, nr: u16, args: &[u64; 6], token: u64) -> bool {
-        let ring = match &mut self.engine {
-            // What waits for its turn comes first.
-            Engine::Ring(ring) if self.queue.is_empty() && ring.is_open() => ring,
-            _ => return false,
-        };
-        // SAFETY: As the caller promises.
-        if !unsafe { ring.push_marked(nr, args, BARE, token) } {
+        if self.bare.credit == 0 && !self.look_around() {
             return false;
         }
-        self.stats.submitted += 1;
-        self.alive += 1;
-        self.posted += 1;
-        if ring.submitter.unpublished() >= PUBLISH_EACH {
-            ring.flush();
+        let Engine::Ring(ring) = &mut self.engine else {
+            return false;
+        };
+        // SAFETY: As the caller promises.
+        if ring.guard.is_forked() || !unsafe { ring.push_marked(nr, args, BARE, token) } {
+            return false;
         }
-        if self.armed {
-            self.disarm();
+        self.bare.credit -= 1;
+        if self.bare.credit == 0 {
+            self.spend();
         }
         true
     }
 
-    /// Rings for who sleeps in this thread's stead.
-    #[cold]
-    fn disarm(&mut self) {
-        self.armed = false;
-        self.bell().ring();
+    /// Whether calls can be posted at once and without a slot, as far as that is not to be looked at with
+    /// each of them, and for how many it stays so: until the next ones are to be published, or something else
+    /// is done with the poster, before which [`Self::count_bare`] ends it.
+    #[inline(never)]
+    fn look_around(&mut self) -> bool {
+        let unpublished = match &self.engine {
+            // What waits for its turn comes first.
+            Engine::Ring(ring) if self.queue.is_empty() && !ring.is_lost() => {
+                ring.submitter.unpublished()
+            }
+            _ => return false,
+        };
+        if mem::take(&mut self.armed) {
+            self.bell().ring();
+        }
+        let credit = PUBLISH_EACH.saturating_sub(unpublished).max(1);
+        (self.bare.credit, self.bare.granted) = (credit, credit);
+        true
+    }
+
+    /// Publishes when enough were posted.
+    #[inline(never)]
+    fn spend(&mut self) {
+        self.count_bare();
+        if let Engine::Ring(ring) = &mut self.engine {
+            if ring.submitter.unpublished() >= PUBLISH_EACH {
+                ring.flush();
+            }
+        }
+    }
+
+    /// Counts what was posted. To be called before anything else is done with the poster.
+    #[inline]
+    pub(crate) fn count_bare(&mut self) {
+        if self.bare.granted != 0 {
+            let count = self.uncounted();
+            self.stats.submitted += count as u64;
+            self.alive += count;
+            self.posted += count;
+            (self.bare.credit, self.bare.granted) = (0, 0);
+        }
+    }
+
+    /// How many were posted and not counted.
+    #[inline]
+    pub(super) fn uncounted(&self) -> usize {
+        (self.bare.granted - self.bare.credit) as usize
     }
 
     /// Takes those that come next, as far as they were executed.
@@ -94,8 +135,12 @@ impl Poster {
         let Engine::Ring(ring) = &mut self.engine else {
             return;
         };
-        let bare = &mut self.bare;
-        let count = (ring.submitter).reap_marked(BARE, |token, ret| bare.land(token, ret));
+        let submitter = &mut ring.submitter;
+        // A count beyond that was scribbled on.
+        let ready = submitter.completions().min(submitter.region().entries());
+        let places = self.bare.landed.room(ready as usize);
+        let count = submitter.reap_marked(BARE, places, completion);
+        self.bare.landed.add(count);
         self.posted -= count;
         self.alive -= count;
         self.news += count;
@@ -113,7 +158,8 @@ impl Poster {
         if done.flags & sys::ENTRY_HANDED_BACK != 0 {
             ret = self.make_bare(done.index);
         }
-        self.bare.land(self.mark_of(done.index), ret);
+        let token = self.mark_of(done.index);
+        self.bare.landed.push(completion(token, ret));
         true
     }
 
@@ -172,7 +218,7 @@ impl Poster {
         let (mut begin, mut listed) = (0, 0);
         // A watch is listed again, or posted, when it was asked.
         while let (Some(&end), Some(batch)) = (self.bare.before.get(listed), self.bare.batch) {
-            queue.extend(self.bare.landed.iter().take(end).skip(begin).copied());
+            queue.extend(self.bare.landed.take(end - begin));
             queue.extend(self.next_tidings(batch).map(|tidings| RawCompletion {
                 token: tokens.get(tidings.key as usize).copied().unwrap_or(0),
                 ret: tidings.ret,
@@ -180,7 +226,6 @@ impl Poster {
             }));
             (begin, listed) = (end, listed + 1);
         }
-        self.bare.landed.drain(..begin);
         self.bare.before.clear();
     }
 
@@ -239,7 +284,8 @@ impl Poster {
                 self.alive -= 1;
                 self.news += 1;
                 let token = ring.submitter.mark(index);
-                self.bare.land(token, -i64::from(Errno::FORKED.raw()));
+                let ret = -i64::from(Errno::FORKED.raw());
+                self.bare.landed.push(completion(token, ret));
             }
         }
     }

@@ -5,57 +5,96 @@ use core::mem;
 
 use super::RawCompletion;
 
-/// Completions, first in, first out: a vector, and how many of its first ones were taken. Mostly all are
-/// taken before others come, so that they need not go round as in a ring.
+/// Completions, first in, first out. Mostly all are taken before others come, so that they need not go
+/// round as in a ring.
 #[derive(Debug, Default)]
 pub(crate) struct Completions {
+    /// Those that were taken, those that are there, and room for others.
     list: Vec<RawCompletion>,
     taken: usize,
+    end: usize,
 }
 
 impl Completions {
+    const NONE: RawCompletion = RawCompletion {
+        token: 0,
+        ret: 0,
+        more: false,
+    };
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.list.len() - self.taken
+        self.end - self.taken
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.taken == self.list.len()
+        self.taken == self.end
+    }
+
+    /// How many there are, and were taken since there were none.
+    pub(crate) fn end(&self) -> usize {
+        self.end
     }
 
     /// Takes the first one.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<RawCompletion> {
+        if self.is_empty() {
+            return None;
+        }
         let first = self.list.get(self.taken)?;
         self.taken += 1;
         Some(*first)
     }
 
-    pub(super) fn push(&mut self, completion: RawCompletion) {
+    /// Takes the first ones.
+    pub(crate) fn take(&mut self, count: usize) -> impl Iterator<Item = RawCompletion> {
+        let begin = self.taken;
+        self.taken = self.end.min(begin + count);
+        self.list[begin..self.taken].iter().copied()
+    }
+
+    pub(crate) fn push(&mut self, completion: RawCompletion) {
         self.extend([completion]);
     }
 
-    /// Takes the completions of a list, whose memory it may exchange for its own.
-    pub(crate) fn append(&mut self, list: &mut Vec<RawCompletion>) {
-        if self.is_empty() {
-            self.list.clear();
-            self.taken = 0;
-            mem::swap(&mut self.list, list);
-        } else {
-            self.extend(list.drain(..));
+    /// Room behind the last one, for at least that many; [`Self::add`] makes some of it completions.
+    #[inline]
+    pub(crate) fn room(&mut self, count: usize) -> &mut [RawCompletion] {
+        if self.list.len() - self.end < count {
+            self.list.resize(self.end + count, Self::NONE);
         }
+        &mut self.list[self.end..]
+    }
+
+    /// Adds what was written to the room.
+    #[inline]
+    pub(crate) fn add(&mut self, count: usize) {
+        self.end = self.list.len().min(self.end + count);
+    }
+
+    /// Takes all of another list, whose memory it may exchange for its own.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        if self.is_empty() {
+            mem::swap(self, other);
+        } else {
+            self.extend(other.take(other.len()));
+        }
+        (other.taken, other.end) = (0, 0);
     }
 }
 
 impl Extend<RawCompletion> for Completions {
     fn extend<I: IntoIterator<Item = RawCompletion>>(&mut self, completions: I) {
+        self.list.truncate(self.end);
         // So that the taken ones are never more than the others for long.
-        if self.taken > self.list.len() / 2 {
+        if self.taken > self.end / 2 {
             self.list.drain(..self.taken);
             self.taken = 0;
         }
         self.list.extend(completions);
+        self.end = self.list.len();
     }
 }
 
@@ -76,9 +115,13 @@ mod tests {
         let mut completions = Completions::default();
         let mut next = 0;
         for round in 0..1000 {
-            let mut list: Vec<_> = (3 * round..3 * round + 3).map(completion).collect();
-            completions.append(&mut list);
-            assert!(list.is_empty());
+            let mut others = Completions::default();
+            for (place, token) in others.room(4).iter_mut().zip(3 * round..) {
+                *place = completion(token);
+            }
+            others.add(3);
+            completions.append(&mut others);
+            assert!(others.is_empty());
             // The first round leaves five.
             while completions.len() > 5 {
                 assert_eq!(completions.pop(), Some(completion(next)));
