@@ -65,8 +65,10 @@ impl Side<'_, '_> {
         old: Option<&Attributes>,
     ) -> Result<(), (Action, Errno)> {
         match old.filter(|old| old.kind != Kind::Directory) {
-            Some(_) => self.back_up(dir, path, Backup::Link).await,
-            None => Ok(()),
+            Some(_) if self.run.options.backup.is_some() => {
+                Box::pin(self.back_up(dir, path, Backup::Link)).await
+            }
+            _ => Ok(()),
         }
         .map_err(|errno| (Action::BackUp, errno))
     }

@@ -12,13 +12,12 @@ use crate::event::{Event, Rule};
 use crate::group::Claim;
 use crate::io::{DIRECTORY, Held};
 use crate::item::{Differences, Update};
+use crate::jobs::{Jobs, begin};
 use crate::list::{Attributes, Extent, Kind};
 use crate::message::{Listing, ToGenerator};
-use crate::run::WINDOW;
 use crate::side::Side;
 use crate::target::{State, Target};
 use async_channel::Receiver;
-use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, select_biased};
 use libflexsc::Errno;
@@ -418,10 +417,11 @@ impl<'a, 'o> Generator<'a, 'o> {
         };
         // In a new directory there is nothing to look at.
         let dir = dir.filter(|_| !target.fresh.get());
-        let mut jobs = FuturesUnordered::new();
+        let mut jobs = Jobs::new();
         let mut grouped = HashMap::new();
-        for start in (0..list.entries().len()).step_by(WINDOW) {
-            let end = list.entries().len().min(start + WINDOW);
+        let (window, plain) = (side.run.io.window(), side.run.io.plain);
+        for start in (0..list.entries().len()).step_by(window) {
+            let end = list.entries().len().min(start + window);
             let posted: Vec<_> = (start..end)
                 .map(|index| {
                     let entry = &list.entries()[index];
@@ -470,15 +470,21 @@ impl<'a, 'o> Generator<'a, 'o> {
                     side.tell_unchanged(target, list, entry);
                     side.needs_none(want);
                     side.done(target, index as u32, want, found_here).await;
-                    if want.kind == Kind::Regular {
-                        side.release_held(target, list.name(entry)).await;
+                    // Not here: a job that stands still meanwhile may be about to look what is held.
+                    if want.kind == Kind::Regular && options.holding_dir().is_some() {
+                        let release = side.release_held(target, list.name(entry));
+                        while jobs.len() >= ENTRIES {
+                            let _: Option<()> = jobs.next().await;
+                        }
+                        begin(&jobs, plain, Box::pin(release)).await;
                     }
                     continue;
                 }
                 while jobs.len() >= ENTRIES {
                     let _: Option<()> = jobs.next().await;
                 }
-                jobs.push(Either::Left(side.update(target, list, index as u32, found)));
+                let update = side.update(target, list, index as u32, found);
+                begin(&jobs, plain, Box::pin(update)).await;
             }
         }
         for claim in claims {
@@ -488,7 +494,8 @@ impl<'a, 'o> Generator<'a, 'o> {
             while jobs.len() >= ENTRIES {
                 let _: Option<()> = jobs.next().await;
             }
-            jobs.push(Either::Right(side.group(target, list, claim, names)));
+            let group = side.group(target, list, claim, names);
+            begin(&jobs, plain, Box::pin(group)).await;
         }
         while let Some(()) = jobs.next().await {}
     }

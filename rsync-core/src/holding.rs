@@ -160,7 +160,15 @@ impl Side<'_, '_> {
 
     /// Removes what is held for a file that does not need it any more.
     pub(crate) async fn release_held(&self, target: &Target, name: &[u8]) {
-        if self.run.options.dry_run || !self.holds(target, name).await {
+        // The common case, of which the futures of all files are to be small.
+        if self.run.options.dry_run || self.run.options.holding_dir().is_none() {
+            return;
+        }
+        Box::pin(self.remove_held(target, name)).await;
+    }
+
+    async fn remove_held(&self, target: &Target, name: &[u8]) {
+        if !self.holds(target, name).await {
             return;
         }
         let Ok(dir) = self.directory(target).await else {

@@ -3,7 +3,9 @@
 //! File access as the engine needs it, every call of it an operation of libflexsc.
 
 use crate::list::Attributes;
-use crate::strong::{Algorithm, Digest, FileSum};
+use crate::run::WINDOW;
+use crate::strong::{Algorithm, BlockSum, Digest, FileSum};
+use libflexsc::backend::Kind;
 use libflexsc::op::{Close, OpenHow, Openat, Openat2, Pread, Read, Statx, Write};
 use libflexsc::{At, Errno, Handle, IoBuf as _, Pending, SharedFd};
 use std::cell::{Cell, RefCell};
@@ -12,7 +14,7 @@ use std::future::{self, Future};
 use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{self, Waker};
+use std::task::{self, Poll, Waker};
 
 /// How a regular file is opened for reading: not through a symbolic link, and never waiting for a peer of a named pipe.
 pub(crate) const SOURCE: i32 =
@@ -47,6 +49,9 @@ pub(crate) const CHUNK: usize = 256 * 1024;
 /// How often a walk below a directory is tried that renames elsewhere disturb.
 const BENEATH_TRIES: usize = 16;
 
+/// [`WINDOW`] where calls are plain: the attributes of so many files fit into the first cache.
+const PLAIN_WINDOW: usize = 32;
+
 /// Room for a short file of rules or names, bytes.
 const FIRST: usize = 4096;
 
@@ -64,10 +69,10 @@ pub(crate) async fn yield_now() {
     let mut over = false;
     future::poll_fn(|context| {
         if std::mem::replace(&mut over, true) {
-            return task::Poll::Ready(());
+            return Poll::Ready(());
         }
         context.waker().wake_by_ref();
-        task::Poll::Pending
+        Poll::Pending
     })
     .await;
 }
@@ -134,6 +139,29 @@ impl Closer {
     }
 }
 
+/// The attributes of a file, asked for.
+#[derive(Debug)]
+pub(crate) enum Stat {
+    /// A plain call, which is over. What the kernel tells is more than twice as long.
+    Over(Result<Attributes, Errno>),
+    /// In a box of its own: of these there are many at a time, in lists that are moved about.
+    Posted(Box<Pending<Statx>>),
+}
+
+impl Future for Stat {
+    type Output = Result<Attributes, Errno>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Over(found) => Poll::Ready(*found),
+            Self::Posted(pending) => {
+                let found = Pin::new(&mut **pending).poll(context);
+                found.map(|found| found.map(|found| Attributes::from(&found)))
+            }
+        }
+    }
+}
+
 /// A context and the buffers that go through it.
 #[derive(Debug)]
 pub(crate) struct Io {
@@ -142,6 +170,8 @@ pub(crate) struct Io {
     pool: RefCell<Vec<Vec<u8>>>,
     /// Added to the flags of all that is opened to be read only.
     reading: i32,
+    /// Whether a call is over when it is posted.
+    pub(crate) plain: bool,
 }
 
 impl Io {
@@ -157,7 +187,13 @@ impl Io {
             closer: Rc::new(closer),
             pool: RefCell::default(),
             reading: if noatime { libc::O_NOATIME } else { 0 },
+            plain: handle.choice().kind == Kind::Direct,
         }
+    }
+
+    /// How many calls are posted at once for the entries of one directory. What plain calls bring only waits.
+    pub(crate) fn window(&self) -> usize {
+        if self.plain { PLAIN_WINDOW } else { WINDOW }
     }
 
     /// What is added to the flags of something that is opened.
@@ -258,45 +294,28 @@ impl Io {
     }
 
     /// The attributes of `name` relative to `dir`, of a symbolic link itself; the call is posted at once.
-    pub(crate) fn stat(
-        &self,
-        dir: At,
-        name: &[u8],
-    ) -> impl Future<Output = Result<Attributes, Errno>> + use<> {
+    pub(crate) fn stat(&self, dir: At, name: &[u8]) -> Stat {
         self.statx(dir, name, libc::AT_SYMLINK_NOFOLLOW)
     }
 
     /// The attributes of `name` relative to `dir`, of what a symbolic link points to.
-    pub(crate) fn stat_follow(
-        &self,
-        dir: At,
-        name: &[u8],
-    ) -> impl Future<Output = Result<Attributes, Errno>> + use<> {
+    pub(crate) fn stat_follow(&self, dir: At, name: &[u8]) -> Stat {
         self.statx(dir, name, 0)
     }
 
     /// The attributes of an open file.
-    pub(crate) fn stat_held(
-        &self,
-        held: &Held,
-    ) -> impl Future<Output = Result<Attributes, Errno>> + use<> {
+    pub(crate) fn stat_held(&self, held: &Held) -> Stat {
         self.statx(held.at(), b"", libc::AT_EMPTY_PATH)
     }
 
     /// As [`stat`](Self::stat), with `flags` of `statx(2)`.
-    pub(crate) fn statx(
-        &self,
-        dir: At,
-        name: &[u8],
-        flags: i32,
-    ) -> impl Future<Output = Result<Attributes, Errno>> + use<> {
-        let pending = self.handle.submit(Statx::new(
-            dir,
-            c_name(name),
-            flags,
-            libc::STATX_BASIC_STATS,
-        ));
-        async move { pending.await.map(|stat| Attributes::from(&stat)) }
+    pub(crate) fn statx(&self, dir: At, name: &[u8], flags: i32) -> Stat {
+        let op = Statx::new(dir, c_name(name), flags, libc::STATX_BASIC_STATS);
+        if self.plain {
+            let found = self.handle.run(op);
+            return Stat::Over(found.map(|found| Attributes::from(&found)));
+        }
+        Stat::Posted(Box::new(self.handle.submit(op)))
     }
 
     /// Reads once at the file's position into the whole of `buf`.
@@ -324,17 +343,28 @@ impl Io {
         algorithm: Algorithm,
     ) -> Result<Digest, Errno> {
         let file = self.open(dir.at(), name, flags, 0).await?;
-        let mut sum = FileSum::new(algorithm);
+        let mut sum = None;
         let mut buf = self.buffer(size.saturating_add(1));
         loop {
             let (count, back) = self.read(&file, buf).await;
             buf = back;
             let count = count?;
-            sum.update(&buf[..count]);
-            if count < buf.len() {
-                self.recycle(buf);
-                return Ok(sum.finish());
-            }
+            let ends = count < buf.len();
+            let digest = match sum.take() {
+                // All at once is faster than piece by piece.
+                None if ends => BlockSum::new(algorithm, 0).of(&buf[..count]),
+                before => {
+                    let mut so_far = before.unwrap_or_else(|| FileSum::new(algorithm));
+                    so_far.update(&buf[..count]);
+                    if !ends {
+                        sum = Some(so_far);
+                        continue;
+                    }
+                    so_far.finish()
+                }
+            };
+            self.recycle(buf);
+            return Ok(digest);
         }
     }
 

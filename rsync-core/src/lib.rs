@@ -57,6 +57,7 @@ mod group;
 mod guard;
 mod holding;
 mod io;
+mod jobs;
 mod links;
 mod listing;
 mod message;

@@ -26,7 +26,7 @@ impl Pace {
     pub(crate) async fn keep(&self, handle: &Handle, bytes: u64) {
         let Some(rate) = self.rate else { return };
         if let Some(until) = self.book(rate, bytes, Instant::now()) {
-            handle.sleep_until(until).await;
+            Box::pin(handle.sleep_until(until)).await;
         }
     }
 

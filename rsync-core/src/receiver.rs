@@ -8,6 +8,7 @@ mod mode;
 use crate::error::{Action, Cause};
 use crate::holding::Delayed;
 use crate::io::{CHUNK, Held};
+use crate::jobs::{Jobs, begin};
 use crate::list::{Attributes, FileId};
 use crate::message::{Delta, End, FromSender, ToGenerator, whole_weight};
 use crate::options::Append;
@@ -20,11 +21,10 @@ use crate::token::OwnedToken;
 use crate::transfer::{Basis, Data, Transfer};
 use crate::unfinished::Unfinished;
 use async_channel::{Receiver, Sender};
-use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _, select_biased};
 use libflexsc::op::Pread;
 use libflexsc::{Errno, IoBuf as _, SharedFd};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -37,8 +37,9 @@ const BACKLOG: usize = 4;
 pub(crate) async fn receive(side: &Side<'_, '_>, inbox: Receiver<FromSender>) {
     // It may be closed by another thread, after it was seen to be open.
     let mut inbox = pin!(inbox.fuse());
-    let mut writing: HashMap<FileId, Sender<Delta>> = HashMap::new();
-    let mut files = FuturesUnordered::new();
+    let mut writing: FxHashMap<FileId, Sender<Delta>> = FxHashMap::default();
+    let mut files = Jobs::new();
+    let plain = side.run.io.plain;
     loop {
         select_biased! {
             () = files.select_next_some() => {}
@@ -60,12 +61,11 @@ pub(crate) async fn receive(side: &Side<'_, '_>, inbox: Receiver<FromSender>) {
                                 }
                             }
                         }
+                        None if ends => drop(begin(&files, plain, Box::pin(side.receive(delta, None))).await),
                         None => {
                             let (writer, rest) = async_channel::bounded(BACKLOG);
-                            files.push(side.receive(delta, rest));
-                            if !ends {
-                                writing.insert(file, writer);
-                            }
+                            begin(&files, plain, Box::pin(side.receive(delta, Some(rest)))).await;
+                            writing.insert(file, writer);
                         }
                     }
                     if ends {
@@ -79,8 +79,8 @@ pub(crate) async fn receive(side: &Side<'_, '_>, inbox: Receiver<FromSender>) {
 }
 
 impl Side<'_, '_> {
-    /// Receives one file.
-    async fn receive(&self, first: Delta, rest: Receiver<Delta>) {
+    /// Receives one file, of which more may come.
+    async fn receive(&self, first: Delta, rest: Option<Receiver<Delta>>) {
         // What nobody asked for is not written anywhere.
         let transfer = self.transfers.borrow().get(&first.file).cloned();
         let Some(transfer) = transfer else { return };
@@ -90,9 +90,12 @@ impl Side<'_, '_> {
             output.take(delta.tokens).await;
             match delta.end {
                 Some(end) => break end,
-                None => match rest.recv().await {
-                    Ok(next) => delta = next,
-                    Err(_) => break End::Failed,
+                None => match &rest {
+                    Some(rest) => match rest.recv().await {
+                        Ok(next) => delta = next,
+                        Err(_) => break End::Failed,
+                    },
+                    None => break End::Failed,
                 },
             }
         };
@@ -214,7 +217,7 @@ impl<'a, 'o> Output<'a, 'o> {
             if self.failed.is_some() {
                 return;
             }
-            if let Err(failure) = self.token(token).await {
+            if let Err(failure) = Box::pin(self.token(token)).await {
                 self.failed = Some(failure);
             }
         }
@@ -380,7 +383,7 @@ impl<'a, 'o> Output<'a, 'o> {
         if self.side.run.options.preallocate {
             let length = self.want().map_or(0, |want| want.size);
             let file = temp.file().map_err(|errno| (Action::Write, errno.into()))?;
-            let allocated = self.side.run.io.preallocate(&file, length).await;
+            let allocated = Box::pin(self.side.run.io.preallocate(&file, length)).await;
             allocated.map_err(|errno| (Action::Allocate, errno.into()))?;
         }
         Ok(temp)
@@ -389,7 +392,7 @@ impl<'a, 'o> Output<'a, 'o> {
     async fn make_temp(&mut self) -> Result<Rc<Unfinished>, Errno> {
         let (side, transfer) = (self.side, self.transfer);
         if side.run.options.in_place() {
-            return self.open_in_place().await;
+            return Box::pin(self.open_in_place()).await;
         }
         let want = self.want().ok_or(Errno::ENOENT)?;
         let (dir, to) = match side.temp_place().await {
@@ -461,8 +464,8 @@ impl<'a, 'o> Output<'a, 'o> {
             // What is no part of the source is not kept.
             let wrong = matches!(failure, Some((_, Cause::Changed | Cause::Patch(_))));
             match wrong || retry.is_some() {
-                true => run.discard(&temp).await,
-                false => run.give_up(&temp).await,
+                true => Box::pin(run.discard(&temp)).await,
+                false => Box::pin(run.give_up(&temp)).await,
             }
         }
         match failure {
@@ -483,8 +486,13 @@ impl<'a, 'o> Output<'a, 'o> {
         digest: Option<Digest>,
         fresh: Option<Attributes>,
     ) -> Result<(), Option<(Action, Cause)>> {
-        self.flush(0).await?;
-        let mut temp = self.temp().await?;
+        if !self.gathered.is_empty() {
+            Box::pin(self.flush(0)).await?;
+        }
+        let mut temp = match self.temp.clone() {
+            Some(temp) => temp,
+            None => Box::pin(self.temp()).await?,
+        };
         let sum = self.sum.take().map(FileSum::finish);
         if (self.basis.is_some() || digest.is_some()) && digest != sum {
             return Err(Some((Action::Update, Cause::Patch(PatchError::Digest))));
@@ -497,9 +505,9 @@ impl<'a, 'o> Output<'a, 'o> {
         };
         if side.temp_dir.is_some() && !options.in_place() {
             let failed = |errno: Errno| Some((Action::MakeTemporary, errno.into()));
-            let dir = side.workplace(target, &self.transfer.list).await;
-            let home = side.run.bring_home(id, temp, dir.map_err(failed)?).await;
-            temp = home.map_err(failed)?;
+            let dir = Box::pin(side.workplace(target, &self.transfer.list)).await;
+            let home = side.run.bring_home(id, temp, dir.map_err(failed)?);
+            temp = Box::pin(home).await.map_err(failed)?;
             self.temp = Some(temp.clone());
         }
         let owner = match self.old().filter(|_| options.in_place()) {
@@ -568,7 +576,7 @@ impl<'a, 'o> Output<'a, 'o> {
         let dir = &temp.to;
         if side.run.options.delay_updates {
             let hold = |errno| (Action::Hold, errno);
-            let holding = side.run.make_holding(dir).await.map_err(hold)?;
+            let holding = Box::pin(side.run.make_holding(dir)).await.map_err(hold)?;
             return side.run.rename(temp, &holding).await.map_err(hold);
         }
         if !side.run.options.in_place() {

@@ -17,6 +17,7 @@ use crate::temp::TempNames;
 use crate::unfinished::Unfinished;
 use async_lock::Semaphore;
 use libflexsc::{Errno, Handle};
+use rustc_hash::FxHashMap;
 use std::cell::{OnceCell, RefCell, RefMut};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -54,7 +55,7 @@ impl Limits {
     }
 }
 
-/// How many calls are posted at once for the entries of one directory.
+/// How many calls are posted at once for the entries of one directory, where somebody else makes them.
 pub(crate) const WINDOW: usize = 256;
 
 /// Finds a name for a number.
@@ -71,7 +72,7 @@ pub(crate) struct Run<'o> {
     pub(crate) files: Arc<Semaphore>,
     pub(crate) temps: TempNames,
     /// Files that are being written.
-    pub(crate) unfinished: RefCell<HashMap<FileId, Rc<Unfinished>>>,
+    pub(crate) unfinished: RefCell<FxHashMap<FileId, Rc<Unfinished>>>,
     /// The holding directory, if there is one for all, once it was needed.
     pub(crate) holding: RefCell<Option<Rc<Held>>>,
     /// The filter rules, once they were read.

@@ -7,6 +7,7 @@ mod fill;
 use crate::error::{Action, Cause};
 use crate::event::Event;
 use crate::io::{c_name, source_flags};
+use crate::jobs::{Jobs, begin};
 use crate::list::{Attributes, FileId, Kind};
 use crate::matcher::Matcher;
 use crate::message::{Delta, End, FromSender, Request, ToSender};
@@ -21,8 +22,6 @@ use crate::strong::FileSum;
 use crate::token::{Collector, OwnedToken, Token};
 use crate::walk::Walker;
 use async_channel::{Receiver, Sender};
-use futures_util::future::Either;
-use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, select_biased};
 use libflexsc::Errno;
 use libflexsc::op::{Lseek, Unlinkat};
@@ -57,18 +56,20 @@ impl Server<'_, '_> {
     async fn serve(&self, requests: Receiver<ToSender>) {
         // They may be closed by another thread, after they were seen to be open.
         let mut requests = pin!(requests.fuse());
-        let mut answers = FuturesUnordered::new();
+        let mut answers = Jobs::new();
+        let plain = self.run.io.plain;
         loop {
             select_biased! {
                 message = requests.select_next_some() => match message {
                     ToSender::Release(dir) => drop(self.sent.borrow_mut().remove(&dir)),
                     ToSender::Request(request) => {
                         let dir = self.sent.borrow().get(&request.file.dir).cloned();
-                        answers.push(Either::Left(self.answer(dir, request)));
+                        begin(&answers, plain, Box::pin(self.answer(dir, request))).await;
                     }
                     ToSender::Done { file, attributes } => {
                         let dir = self.sent.borrow().get(&file.dir).cloned();
-                        answers.push(Either::Right(self.remove(dir, file, attributes)));
+                        let remove = self.remove(dir, file, attributes);
+                        begin(&answers, plain, Box::pin(remove)).await;
                     }
                 },
                 () = answers.select_next_some() => {}
@@ -190,10 +191,10 @@ impl Server<'_, '_> {
             }
             (None, Some(signature)) => {
                 let matcher = (signature, request.in_place);
-                self.differences(&source, request.file, &path, matcher)
-                    .await
+                let sent = self.differences(&source, request.file, &path, matcher);
+                Box::pin(sent).await
             }
-            (None, None) => self.whole(&source, request.file, request.start).await,
+            (None, None) => Box::pin(self.whole(&source, request.file, request.start)).await,
         };
         // What closing a file says that was only read does not matter.
         let _ = source.file.close().await;

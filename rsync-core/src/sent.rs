@@ -7,8 +7,8 @@ use crate::list::{DirId, DirList};
 use crate::source::Part;
 use async_lock::SemaphoreGuardArc;
 use libflexsc::Errno;
+use rustc_hash::FxHashMap;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -46,11 +46,11 @@ impl Sent {
         let dir = match (dir, &self.permit) {
             (Some(dir), _) => Ok(dir.clone()),
             (None, Some(_)) => return None,
-            (None, None) => part.open(io, WAY).await,
+            (None, None) => Box::pin(part.open(io, WAY)).await,
         };
         Some((dir, name, part.display(name)))
     }
 }
 
 /// The directories whose lists were sent and that files may still be requested from.
-pub(crate) type SentMap = RefCell<HashMap<DirId, Rc<Sent>>>;
+pub(crate) type SentMap = RefCell<FxHashMap<DirId, Rc<Sent>>>;

@@ -21,8 +21,9 @@ use async_channel::Sender;
 use async_lock::OnceCell;
 use libflexsc::Errno;
 use libflexsc::op::{Fchmod, Fchown, Timespec, Utimensat};
+use rustc_hash::FxHashMap;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 /// The receiving side.
@@ -42,8 +43,8 @@ pub(crate) struct Side<'a, 'o> {
     pub(crate) sources: HashSet<Inode>,
     pub(crate) to_sender: Sender<ToSender>,
     pub(crate) to_generator: Sender<ToGenerator>,
-    pub(crate) targets: RefCell<HashMap<DirId, Rc<Target>>>,
-    pub(crate) transfers: RefCell<HashMap<FileId, Rc<Transfer>>>,
+    pub(crate) targets: RefCell<FxHashMap<DirId, Rc<Target>>>,
+    pub(crate) transfers: RefCell<FxHashMap<FileId, Rc<Transfer>>>,
     /// Directories that are reached by symbolic links, which are not deleted where they really are.
     pub(crate) linked: RefCell<HashSet<Inode>>,
     /// Other trees to look for files in.
@@ -219,7 +220,7 @@ impl Side<'_, '_> {
         if let Some(held) = target.held.borrow().clone() {
             return Ok(held);
         }
-        let held = Rc::new(self.open_target(target).await?);
+        let held = Rc::new(Box::pin(self.open_target(target)).await?);
         self.hold(target, held.clone());
         Ok(held)
     }

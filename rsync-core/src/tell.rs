@@ -185,7 +185,7 @@ impl Side<'_, '_> {
             index,
         };
         let attributes = *want;
-        self.tell(ToSender::Done { file, attributes }).await;
+        Box::pin(self.tell(ToSender::Done { file, attributes })).await;
     }
 
     /// Counts and reports a file that was transferred.

@@ -122,7 +122,7 @@ impl Side<'_, '_> {
         }
         if want.kind == Kind::Regular {
             self.regular(target, list, index, found, None).await;
-        } else if self.node(target, list, entry, &path, found).await {
+        } else if Box::pin(self.node(target, list, entry, &path, found)).await {
             self.done(target, index, want, found.as_ref()).await;
         }
     }
@@ -141,7 +141,7 @@ impl Side<'_, '_> {
         let path = &target.join(name)[..];
         let blocking = found.filter(|found| found.kind == Kind::Directory);
         if let Some(found) = &blocking {
-            if !self.make_way(target, name, path, found).await {
+            if !Box::pin(self.make_way(target, name, path, found)).await {
                 return;
             }
         }
@@ -149,15 +149,16 @@ impl Side<'_, '_> {
         let digest = list.digest(index);
         let mut model = match there {
             Some(_) if !self.prefers_alternates() => None,
-            _ => self.model(target, list, entry, digest).await,
+            _ if self.alternate().is_none() => None,
+            _ => Box::pin(self.model(target, list, entry, digest)).await,
         };
         if let Some(like) = &model {
             let blocked = found.filter(|_| blocking.is_none());
             let used = self.use_model(target, list, index, there.as_ref(), blocked.as_ref(), like);
-            match used.await {
+            match Box::pin(used).await {
                 Use::Made => {
                     if let Some(lead) = lead {
-                        self.settle_made(target, name, lead).await;
+                        Box::pin(self.settle_made(target, name, lead)).await;
                     }
                     return self.release_held(target, name).await;
                 }
@@ -167,8 +168,12 @@ impl Side<'_, '_> {
         }
         let model = model.filter(|_| there.is_none());
         if let Some(found) = &found {
-            if self.is_same(target, name, want, found, digest).await {
-                if self.adjust(target, list, entry, path, found).await {
+            let same = match self.run.options.checksum {
+                true => Box::pin(self.is_same(target, name, want, found, digest)).await,
+                false => self.looks_same(want, found),
+            };
+            if same {
+                if Box::pin(self.adjust(target, list, entry, path, found)).await {
                     self.done(target, index, want, Some(found)).await;
                 }
                 self.needs_none(want);
@@ -193,12 +198,13 @@ impl Side<'_, '_> {
         let unlike = match &model {
             _ if new => Unlike::default(),
             Some(model) => model.unlike,
-            None => self.unlike_named(target, list, name).await,
+            None => Box::pin(self.unlike_named(target, list, name)).await,
         };
         let stand_in = match (&model, there) {
             (Some(model), _) => Some(model.stand_in(name)),
             (None, Some(_)) => None,
-            (None, None) => self.stand_in(target, name, want).await,
+            (None, None) if self.run.options.fuzzy.is_none() => None,
+            (None, None) => Box::pin(self.stand_in(target, name, want)).await,
         };
         if self.run.options.dry_run {
             if let Some(lead) = lead {
@@ -228,7 +234,7 @@ impl Side<'_, '_> {
             .await
     }
 
-    /// Whether a file need not be transferred.
+    /// Whether a file's contents are as wanted.
     async fn is_same(
         &self,
         target: &Target,
@@ -237,9 +243,6 @@ impl Side<'_, '_> {
         found: &Attributes,
         digest: Option<Digest>,
     ) -> bool {
-        if !self.run.options.checksum {
-            return self.looks_same(want, found);
-        }
         match self.directory(target).await {
             Ok(dir) => self.is_same_in(&dir, name, want, found, digest).await,
             Err(_) => false,
@@ -416,9 +419,9 @@ impl Side<'_, '_> {
             None => 0,
         };
         let (basis, signature) = match start {
-            0 => {
-                self.basis(target, list, index, found.as_ref(), stand_in, false)
-                    .await
+            0 if !self.run.options.whole_file => {
+                let basis = self.basis(target, list, index, found.as_ref(), stand_in, false);
+                Box::pin(basis).await
             }
             _ => None,
         }

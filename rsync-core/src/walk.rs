@@ -15,12 +15,13 @@ use self::reading::Reading;
 use crate::error::Action;
 use crate::event::{Event, Skip};
 use crate::io::{DIRECTORY, Held, c_name};
+use crate::jobs::{Jobs, begin};
 use crate::links::Resolved;
 use crate::list::{Attributes, DirId, Entry, Extent, Kind, ROOT};
 use crate::message::{FromSender, Listing};
 use crate::names::Names;
 use crate::options::MountPoints;
-use crate::run::{Run, WINDOW};
+use crate::run::Run;
 use crate::sent::{Sent, SentMap};
 use crate::source::{Named, Part, Sources};
 use crate::spec::join;
@@ -258,7 +259,7 @@ impl<'a, 'o> Walker<'a, 'o> {
             .iter()
             .filter(|(name, d_type)| !hidden(name, *d_type))
             .collect();
-        for window in names.chunks(WINDOW) {
+        for window in names.chunks(self.run.io.window()) {
             self.look_at(reading, index, &dir, window).await;
         }
     }
@@ -570,34 +571,29 @@ impl<'a, 'o> Walker<'a, 'o> {
             .iter()
             .enumerate()
             .filter(|(_, entry)| entry.attributes.kind == Kind::Regular);
-        let mut sums = futures_util::stream::iter(regular)
-            .map(|(index, entry)| async move {
-                let name = reading.alias.as_deref().unwrap_or_else(|| list.name(entry));
-                let flags = crate::io::source_flags(entry.followed);
-                let dir = reading
-                    .parts
-                    .get(entry.part as usize)
-                    .and_then(|(_, dir)| dir.as_deref());
-                match dir {
-                    Some(dir) => (
-                        index,
-                        self.run
-                            .io
-                            .digest(
-                                dir,
-                                name,
-                                flags,
-                                entry.attributes.size,
-                                self.run.options.file_sum,
-                            )
-                            .await
-                            .ok(),
-                    ),
-                    None => (index, None),
-                }
-            })
-            .buffer_unordered(SUMMERS);
-        while let Some((index, digest)) = sums.next().await {
+        let algorithm = self.run.options.file_sum;
+        let mut jobs = Jobs::new();
+        for (index, entry) in regular {
+            let name = reading.alias.as_deref().unwrap_or_else(|| list.name(entry));
+            let flags = crate::io::source_flags(entry.followed);
+            let part = reading.parts.get(entry.part as usize);
+            let Some(dir) = part.and_then(|(_, dir)| dir.as_deref()) else {
+                continue;
+            };
+            let size = entry.attributes.size;
+            let job = async move {
+                let digest = self.run.io.digest(dir, name, flags, size, algorithm);
+                (index, digest.await.ok())
+            };
+            let mut over = begin(&jobs, self.run.io.plain, Box::pin(job)).await;
+            if over.is_none() && jobs.len() >= SUMMERS {
+                over = jobs.next().await;
+            }
+            if let Some((index, digest)) = over {
+                digests[index] = digest;
+            }
+        }
+        while let Some((index, digest)) = jobs.next().await {
             digests[index] = digest;
         }
         digests

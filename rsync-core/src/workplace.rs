@@ -75,39 +75,47 @@ impl Side<'_, '_> {
         list: &DirList,
     ) -> Result<Rc<Held>, Errno> {
         let dir = self.directory(target).await?;
-        let claim = async {
-            if !target.fresh.get() && !target.clean.get() {
-                let mut names = Names::new();
-                // Whatever was read is looked at. That not all could be is no reason to do nothing else.
-                let _ = names.read(&self.run.io, &dir).await;
-                let left = names.iter().filter(|(name, d_type)| {
-                    looks_temporary(name, *d_type) && !list.contains(name)
-                });
-                let left: Vec<_> = left.map(|(name, _)| name.to_vec()).collect();
-                self.clean(target, &dir, left).await;
-            }
-            announce(&dir);
-        };
-        target.claimed.get_or_init(|| claim).await;
+        if !target.claimed.is_initialized() {
+            let claim = || self.claim(target, list, &dir);
+            Box::pin(target.claimed.get_or_init(claim)).await;
+        }
         Ok(dir)
+    }
+
+    async fn claim(&self, target: &Target, list: &DirList, dir: &Held) {
+        if !target.fresh.get() && !target.clean.get() {
+            let mut names = Names::new();
+            // Whatever was read is looked at. That not all could be is no reason to do nothing else.
+            let _ = names.read(&self.run.io, dir).await;
+            let left = names
+                .iter()
+                .filter(|(name, d_type)| looks_temporary(name, *d_type) && !list.contains(name));
+            let left: Vec<_> = left.map(|(name, _)| name.to_vec()).collect();
+            self.clean(target, dir, left).await;
+        }
+        announce(dir);
     }
 
     /// The directory for temporary files, if there is one for all of them. The first time, what killed runs left in it is
     /// removed.
     pub(crate) async fn temp_place(&self) -> Option<Rc<Held>> {
         let dir = self.temp_dir.as_ref()?;
-        let claim = async {
-            let mut names = Names::new();
-            let _ = names.read(&self.run.io, dir).await;
-            let left = names
-                .iter()
-                .filter(|(name, d_type)| looks_temporary(name, *d_type));
-            let left: Vec<_> = left.map(|(name, _)| name.to_vec()).collect();
-            self.remove_left(dir, &left).await;
-            announce(dir);
-        };
-        self.temp_dir_claimed.get_or_init(|| claim).await;
+        if !self.temp_dir_claimed.is_initialized() {
+            let claim = || self.claim_temp_dir(dir);
+            Box::pin(self.temp_dir_claimed.get_or_init(claim)).await;
+        }
         Some(dir.clone())
+    }
+
+    async fn claim_temp_dir(&self, dir: &Held) {
+        let mut names = Names::new();
+        let _ = names.read(&self.run.io, dir).await;
+        let left = names
+            .iter()
+            .filter(|(name, d_type)| looks_temporary(name, *d_type));
+        let left: Vec<_> = left.map(|(name, _)| name.to_vec()).collect();
+        self.remove_left(dir, &left).await;
+        announce(dir);
     }
 
     /// Takes temporary files off the names in a directory that the source does not have. Those that were left behind are

@@ -397,7 +397,7 @@ impl Side<'_, '_> {
             let acl = acl.clone();
             acl.mapped(|id| run.user(id), |id| run.group(id))
         };
-        let changes = self.compare(whose, want, map).await;
+        let changes = Box::pin(self.compare(whose, want, map)).await;
         changes.unwrap_or_else(|(action, cause)| {
             self.fail(path, action, cause);
             XattrChanges::default()
@@ -443,11 +443,11 @@ impl Side<'_, '_> {
         let mut result = Ok(());
         if let Some(acl) = &changes.access {
             // One that says no more than a mode goes into that, at once with the removal of an older one.
-            result = whose.set(io, ACCESS, acl.value()).await;
+            result = Box::pin(whose.set(io, ACCESS, acl.value())).await;
         }
         result = result.and(match &changes.default {
-            Some(DefaultAcl::Set(acl)) => whose.set(io, DEFAULT, acl.value()).await,
-            Some(DefaultAcl::Remove) => whose.remove(io, DEFAULT).await,
+            Some(DefaultAcl::Set(acl)) => Box::pin(whose.set(io, DEFAULT, acl.value())).await,
+            Some(DefaultAcl::Remove) => Box::pin(whose.remove(io, DEFAULT)).await,
             None => Ok(()),
         });
         self.check(result, path, Action::SetAcl)
@@ -464,10 +464,10 @@ impl Side<'_, '_> {
             return true;
         }
         let io = &self.run.io;
-        let mut result = whose.change(io, changes).await;
+        let mut result = Box::pin(whose.change(io, changes)).await;
         if result == Err(Errno::EACCES) {
             // Attributes of users are only set by whom the mode lets write, also through an open file.
-            result = self.change_unprotected(whose, changes).await;
+            result = Box::pin(self.change_unprotected(whose, changes)).await;
         }
         self.check(result, path, Action::SetXattrs)
     }

@@ -118,7 +118,7 @@ impl Output<'_, '_> {
             }
             io.set_length(file, self.at).await
         };
-        let cut: Result<(), Errno> = cut.await;
+        let cut: Result<(), Errno> = Box::pin(cut).await;
         cut.map_err(|errno| (Action::Write, errno.into()))
     }
 }

@@ -71,7 +71,7 @@ impl Server<'_, '_> {
                     return Err(Failed::Write(Action::Write, errno));
                 }
                 // Not for these files, or it does not say which of them is at fault.
-                Err(_) => return self.copy_rest(&source.file, into, left).await,
+                Err(_) => return Box::pin(self.copy_rest(&source.file, into, left)).await,
             }
         }
         Ok(true)
