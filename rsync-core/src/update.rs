@@ -319,7 +319,7 @@ impl Side<'_, '_> {
                 return false;
             }
         };
-        if changes.owner() && self.run.options.perms && want.kind == Kind::Regular {
+        if changes.owner() && self.run.options.perms && want.kind != Kind::Symlink {
             // A change of owner clears set-user-ID and set-group-ID.
             changes.mode = Some(want.mode);
         }

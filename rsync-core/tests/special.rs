@@ -13,8 +13,8 @@ use common::{
     snapshot, whole_seconds,
 };
 use nix::sys::stat::{SFlag, makedev};
-use std::fs;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, symlink};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, lchown, symlink};
 use std::process::Command;
 
 /// Both programs on copies of the same trees.
@@ -217,4 +217,25 @@ fn a_device_that_may_not_be_made_is_named_and_the_others_are_copied() {
     assert!(made.file_type().is_fifo());
     assert_eq!(fs::read(scratch.join("dst/zz")).unwrap(), b"contents");
     assert!(!scratch.join("dst/null").exists());
+}
+
+#[test]
+fn set_id_bits_stay_with_a_change_of_owner() {
+    if !common::is_root() {
+        return println!("SKIP: only root can give files away");
+    }
+    for &backend in BACKENDS.iter() {
+        let scratch = Scratch::new();
+        for (root, owner) in [("src", 3001), ("dst", 3002)] {
+            fs::create_dir(scratch.join(root)).unwrap();
+            let path = scratch.join(root).join("pipe");
+            make_special(&path, SFlag::S_IFIFO, 0o600, 0);
+            lchown(&path, Some(owner), None).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o4711)).unwrap();
+        }
+        flexsync(scratch.path(), backend, &["-a", "src/", "dst"]).expect(0);
+        let pipe = fs::metadata(scratch.join("dst/pipe")).unwrap();
+        let seen = (pipe.uid(), pipe.mode() & 0o7777);
+        assert_eq!(seen, (3001, 0o4711), "{backend}");
+    }
 }
