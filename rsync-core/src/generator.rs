@@ -427,8 +427,9 @@ impl<'a, 'o> Generator<'a, 'o> {
                     let entry = &list.entries()[index];
                     let absent = present.as_ref().is_some_and(|present| !present[index]);
                     let kind = entry.attributes.kind;
-                    let looked_at = (kind == Kind::Symlink || options.copies(kind)) && !absent;
-                    let dir = dir.as_ref().filter(|_| looked_at)?;
+                    let told_of = options.existing || options.ignore_existing;
+                    let looked_at = kind == Kind::Symlink || options.copies(kind) || told_of;
+                    let dir = dir.as_ref().filter(|_| looked_at && !absent)?;
                     Some(side.run.io.stat(dir.at(), list.name(entry)))
                 })
                 .collect();

@@ -220,6 +220,30 @@ fn a_device_that_may_not_be_made_is_named_and_the_others_are_copied() {
 }
 
 #[test]
+fn what_is_not_copied_is_told_of_where_it_would_be_made_or_changed() {
+    let scratch = Scratch::new();
+    for name in ["new", "there", "dir"] {
+        scratch.write("src/file", "");
+        make_special(
+            &scratch.join(format!("src/{name}")),
+            SFlag::S_IFIFO,
+            0o644,
+            0,
+        );
+    }
+    scratch.write("dst/there", "");
+    fs::create_dir(scratch.join("dst/dir")).unwrap();
+    for options in ["--existing", "--ignore-existing", "-n"] {
+        let arguments = ["-r", "-n", options, "src/", "dst"];
+        let Some(theirs) = rsync(scratch.path(), &arguments) else {
+            return;
+        };
+        let mine = flexsync(scratch.path(), "direct", &arguments);
+        same_lines(&mine, &theirs, options);
+    }
+}
+
+#[test]
 fn set_id_bits_stay_with_a_change_of_owner() {
     if !common::is_root() {
         return println!("SKIP: only root can give files away");
