@@ -2,13 +2,21 @@
 
 //! Random trees: the destination becomes what the source is, and what rsync makes of it.
 
+mod case;
+#[path = "../common/mod.rs"]
 mod common;
+mod exceptions;
+mod options;
+mod world;
 
+use case::{Case, Programs};
 use common::acl;
 use common::{
     BACKENDS, Random, Run, Scratch, Times, assert_same, change, copy, flexsync, grow, leftovers,
     rsync, snapshot,
 };
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// rsync's own opinion: nothing is left to be done.
 fn rsync_agrees(scratch: &Scratch, what: &str) {
@@ -194,4 +202,105 @@ fn any_set_of_options_does_what_rsync_does() {
             );
         }
     }
+}
+
+/// A number from the environment.
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect(name))
+}
+
+/// From so many cases on each option has to be tried 20 times. If nobody asks for that there are fewer cases, in which most
+/// options have to be tried at all.
+const LONG: u64 = 1500;
+const SHORT: u64 = 60;
+
+#[test]
+fn any_options_on_any_trees_do_what_they_do_for_rsync() {
+    if rsync(Path::new("/"), &["--version"]).is_none() {
+        return;
+    }
+    let first = number("FLEXSYNC_TEST_SEED", 1);
+    let cases = number("FLEXSYNC_TEST_CASES", SHORT);
+    let programs = Programs::new();
+    let mut reached = BTreeMap::<&str, u64>::new();
+    let mut failures = String::new();
+    for (seed, backend) in (first..first + cases).zip(BACKENDS.iter().cycle()) {
+        let (case, world) = Case::draw(seed, backend);
+        let (result, run) = case.judge(&programs, &world);
+        drop(world);
+        // What is refused is not tried.
+        if ![1, 4].contains(&run.status) {
+            for option in &case.options {
+                *reached.entry(option).or_default() += 1;
+            }
+        }
+        if let Err(why) = result {
+            let (case, why) = case.smallest(&programs, why);
+            let failure = format!("seed {seed}: {case}\n{why}\n");
+            eprintln!("{failure}");
+            failures += &failure;
+        }
+    }
+    let least = if cases >= LONG { 20 } else { 1 };
+    let mut rare = Vec::new();
+    let all: BTreeSet<_> = options::AXES.iter().flat_map(|axis| axis.choices).collect();
+    for &option in &all {
+        let times = reached.get(option).copied().unwrap_or_default();
+        println!("{option}: {times}");
+        if times < least {
+            rare.push(option);
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+    let may_be_rare = match cases {
+        LONG.. => 0,
+        SHORT.. => all.len() / 10,
+        _ => all.len(),
+    };
+    println!(
+        "{} of {} tried less than {least} times: {rare:?}",
+        rare.len(),
+        all.len()
+    );
+    assert!(
+        rare.len() <= may_be_rare,
+        "fewer than {least} times: {rare:?}"
+    );
+}
+
+#[test]
+fn every_option_is_drawn_or_named_as_one_that_cannot_be_compared() {
+    let help = flexsync(Path::new("/"), "direct", &["--help"])
+        .expect(0)
+        .stdout;
+    let words = options::AXES.iter().flat_map(|axis| axis.choices);
+    let words: Vec<_> = words.flat_map(|choice| choice.split(' ')).collect();
+    let is_drawn = |long: &str, short: Option<char>| {
+        words.iter().any(|word| match word.strip_prefix("--") {
+            Some(name) => name.split('=').next() == Some(long),
+            None => short.is_some_and(|short| {
+                word.split('=')
+                    .next()
+                    .is_some_and(|word| word.contains(short))
+            }),
+        })
+    };
+    let mut absent = Vec::new();
+    for line in help
+        .lines()
+        .filter(|line| line.starts_with("  -") || line.starts_with("      --"))
+    {
+        let (name, _) = line.trim().split_once("  ").unwrap_or((line.trim(), ""));
+        let short = name.strip_prefix('-').filter(|name| !name.starts_with('-'));
+        let short = short.and_then(|name| name.chars().next());
+        let long = name.split_once("--").map_or("", |(_, long)| long);
+        let long = long.split([' ', '.']).next().unwrap_or_default();
+        let excused = options::NOT_COMPARED
+            .iter()
+            .any(|(option, _)| option.strip_prefix("--") == Some(long));
+        if !excused && !is_drawn(long, short) {
+            absent.push(name.to_owned());
+        }
+    }
+    assert!(absent.is_empty(), "{absent:?}");
 }

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! One case: the programs on worlds that are the same, with the same words.
+
+use crate::common::{
+    FLEXSYNC, Random, Run, Scratch, Seen, Times, child::NOBODY, lines, snapshot, tested,
+};
+use crate::exceptions;
+use crate::options;
+use crate::world::{self, SIDES, World, is_fresh};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The programs, where anybody may execute them.
+pub(crate) struct Programs {
+    flexsync: PathBuf,
+    _scratch: Scratch,
+}
+
+impl Programs {
+    pub(crate) fn new() -> Self {
+        let scratch = Scratch::new();
+        let flexsync = scratch.join("flexsync");
+        fs::copy(FLEXSYNC, &flexsync).unwrap();
+        fs::set_permissions(&flexsync, Permissions::from_mode(0o755)).unwrap();
+        Self {
+            flexsync,
+            _scratch: scratch,
+        }
+    }
+}
+
+/// What was drawn for a case.
+#[derive(Clone)]
+pub(crate) struct Case {
+    pub(crate) seed: u64,
+    pub(crate) backend: &'static str,
+    pub(crate) options: Vec<&'static str>,
+    pub(crate) from: Vec<Vec<u8>>,
+    pub(crate) to: &'static str,
+    pub(crate) as_nobody: bool,
+    pub(crate) several_names: bool,
+}
+
+/// What a program said and left.
+pub(crate) struct Outcome {
+    pub(crate) run: Run,
+    pub(crate) log: Vec<String>,
+    pub(crate) tree: BTreeMap<PathBuf, Seen>,
+    /// Of each path of a file that has several, the first.
+    pub(crate) links: BTreeMap<PathBuf, PathBuf>,
+    /// Times of last access, of those that have none by being read.
+    pub(crate) used: BTreeMap<PathBuf, i64>,
+}
+
+impl Case {
+    /// Draws a case, and makes its worlds.
+    pub(crate) fn draw(seed: u64, backend: &'static str) -> (Self, World) {
+        let random = &mut Random::new(seed);
+        let mut options = options::draw(random);
+        exceptions::spare(&mut options);
+        let several_names = options.iter().any(|option| ["-H", "-aH"].contains(option));
+        let world = world::plant(seed, several_names);
+        let has =
+            |options: &[&str], prefix: &str| options.iter().any(|option| option.contains(prefix));
+        let an_entry = |random: &mut Random| {
+            let mut path = random.pick(&world.entries).as_os_str().as_bytes().to_vec();
+            if random.chance(30) {
+                path.push(b'/');
+            }
+            path
+        };
+        let from: Vec<Vec<u8>> = match random.below(12) {
+            _ if has(&options, "--files-from") => vec![b"src/".to_vec()],
+            0 => vec![b"src".to_vec()],
+            1 => vec![b"src/".to_vec(), b"two/".to_vec()],
+            2 => vec![b"two".to_vec(), b"src".to_vec()],
+            3 => vec![b"./src/.".to_vec()],
+            4 => vec![an_entry(random)],
+            5 => (0..2 + random.below(4)).map(|_| an_entry(random)).collect(),
+            6 => vec![b"src/".to_vec(), b"src/missing".to_vec()],
+            _ => vec![b"src/".to_vec()],
+        };
+        let to = *random.pick(&["dst", "dst/", "dst"]);
+        let case = Self {
+            seed,
+            backend,
+            options,
+            from,
+            to,
+            as_nobody: world.as_nobody,
+            several_names,
+        };
+        (case, world)
+    }
+
+    pub(crate) fn has(&self, option: &str) -> bool {
+        self.words().any(|word| word == option)
+    }
+
+    /// Whether a word of an option contains that.
+    pub(crate) fn has_like(&self, text: &str) -> bool {
+        self.words().any(|word| word.contains(text))
+    }
+
+    /// Whether modes are kept.
+    pub(crate) fn keeps_modes(&self) -> bool {
+        self.words()
+            .fold(false, |keeps, word| match word.strip_prefix('-') {
+                Some("-no-p") => false,
+                Some(letters) if !letters.starts_with('-') => {
+                    keeps || letters.contains(['a', 'p', 'A'])
+                }
+                _ => keeps,
+            })
+    }
+
+    pub(crate) fn words(&self) -> impl Iterator<Item = &'static str> {
+        self.options.iter().flat_map(|option| option.split(' '))
+    }
+
+    fn command(&self, program: &OsStr, dir: &Path, as_nobody: bool) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(dir);
+        if as_nobody {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+
+    fn finish(&self, mut command: Command, dir: &Path) -> Outcome {
+        let absolute = dir.to_str().unwrap();
+        command.args(self.words().map(|word| word.replace("{}", absolute)));
+        command.args(self.from.iter().map(|path| OsStr::from_bytes(path)));
+        command.arg(if self.has("--mkpath") {
+            "deep/er/dst/"
+        } else {
+            self.to
+        });
+        let mut run: Run = command.output().unwrap().into();
+        run.stdout = run.stdout.replace(absolute, "{}");
+        let log = fs::read(dir.join("log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let _ = fs::remove_file(dir.join("log"));
+        Outcome::new(self, run, &log, dir)
+    }
+
+    /// rsync's outcome in one of the worlds.
+    fn theirs(&self, world: &World, side: &str) -> Outcome {
+        let dir = world.scratch.join(side);
+        self.finish(
+            self.command(OsStr::new("rsync"), &dir, world.as_nobody),
+            &dir,
+        )
+    }
+
+    fn mine(&self, programs: &Programs, world: &World, side: &str) -> Outcome {
+        let dir = world.scratch.join(side);
+        let mut command = self.command(programs.flexsync.as_os_str(), &dir, world.as_nobody);
+        command.args(["--backend", tested(self.backend)]);
+        command.args(["--jobs", if self.seed % 2 == 0 { "1" } else { "2" }]);
+        self.finish(command, &dir)
+    }
+
+    /// Runs the programs; what differs between them, or between rsync and itself, and rsync's run.
+    pub(crate) fn judge(&self, programs: &Programs, world: &World) -> (Result<(), String>, Run) {
+        let [mine, theirs, again] = SIDES;
+        let theirs = self.theirs(world, theirs);
+        if exceptions::is_broken(&theirs.run) {
+            return (Ok(()), theirs.run);
+        }
+        if let Err(why) = self.compare(&self.theirs(world, again), &theirs) {
+            return (Err(format!("rsync differs from itself: {why}")), theirs.run);
+        }
+        let result = self.compare(&self.mine(programs, world, mine), &theirs);
+        (result, theirs.run)
+    }
+
+    fn compare(&self, left: &Outcome, right: &Outcome) -> Result<(), String> {
+        let mut why = String::new();
+        let (mine, theirs) = (left.run.status, right.run.status);
+        if mine != theirs && !exceptions::may_fail(self, mine, theirs) {
+            why += &format!("status {} {}\n", left.run.status, right.run.status);
+        }
+        let lines = |outcome: &Outcome| exceptions::lines(self, &outcome.run);
+        let theirs = exceptions::without_failed(lines(right), &left.run);
+        difference(
+            &mut why,
+            "line",
+            &exceptions::without_failed(lines(left), &left.run),
+            &theirs,
+        );
+        difference(&mut why, "log", &left.log, &right.log);
+        let figures = |run: &Run| exceptions::figures(self, run);
+        difference(
+            &mut why,
+            "figure",
+            &figures(&left.run),
+            &figures(&right.run),
+        );
+        for path in left.tree.keys().chain(
+            right
+                .tree
+                .keys()
+                .filter(|path| !left.tree.contains_key(*path)),
+        ) {
+            let seen = (left.tree.get(path), right.tree.get(path));
+            if seen.0 != seen.1 && !exceptions::is_excused(self, path, seen) {
+                why += &format!("file {path:?}\n- {:?}\n+ {:?}\n", seen.0, seen.1);
+            }
+        }
+        let pairs = |links: &BTreeMap<PathBuf, PathBuf>| -> Vec<String> {
+            links
+                .iter()
+                .map(|(path, first)| format!("{path:?} is {first:?}"))
+                .collect()
+        };
+        difference(&mut why, "link", &pairs(&left.links), &pairs(&right.links));
+        if self.has("-U") || self.has("-UU") {
+            let times = |used: &BTreeMap<PathBuf, i64>| -> Vec<String> {
+                used.iter()
+                    .map(|(path, time)| format!("{path:?} {time}"))
+                    .collect()
+            };
+            difference(&mut why, "used", &times(&left.used), &times(&right.used));
+        }
+        if why.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "{why}stderr {:?}\nstderr {:?}",
+            left.run.stderr, right.run.stderr
+        ))
+    }
+
+    /// What differs in a new world, if anything does.
+    pub(crate) fn judge_anew(&self, programs: &Programs) -> Option<String> {
+        self.judge(programs, &world::plant(self.seed, self.several_names))
+            .0
+            .err()
+    }
+
+    /// The same with no option that it takes not to agree, and what differs then.
+    pub(crate) fn smallest(mut self, programs: &Programs, mut why: String) -> (Self, String) {
+        let mut index = 0;
+        while index < self.options.len() {
+            let mut smaller = self.clone();
+            smaller.options.remove(index);
+            match smaller.judge_anew(programs) {
+                Some(reason) => (self, why) = (smaller, reason),
+                None => index += 1,
+            }
+        }
+        (self, why)
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = if self.as_nobody { ", as nobody" } else { "" };
+        write!(f, "{}{whose}: {}", self.backend, self.options.join(" "))?;
+        for path in &self.from {
+            write!(f, " \"{}\"", path.escape_ascii())?;
+        }
+        write!(f, " {}", self.to)
+    }
+}
+
+impl Outcome {
+    fn new(case: &Case, run: Run, log: &str, dir: &Path) -> Self {
+        let mut tree = snapshot(dir, Times::Compare);
+        for (path, seen) in &mut tree {
+            // Logs are made in the world itself.
+            // With -U and without -t rsync sets the first second before 1970 where it sets extended attributes.
+            if is_fresh(seen.mtime.0) || seen.mtime.0 == -1 || path.as_os_str().is_empty() {
+                seen.mtime = (i64::MAX, 0);
+            }
+        }
+        let (mut links, mut used, mut first) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for path in tree.keys() {
+            let metadata = fs::symlink_metadata(dir.join(path)).unwrap();
+            if metadata.is_dir() {
+                continue;
+            }
+            if metadata.nlink() > 1 {
+                let first = first.entry(metadata.ino()).or_insert(path);
+                links.insert(path.clone(), first.clone());
+            }
+            if metadata.is_file() && !is_fresh(metadata.atime()) && path.starts_with("dst") {
+                used.insert(path.clone(), metadata.atime());
+            }
+        }
+        let log = exceptions::logged(case, log);
+        Self {
+            run,
+            log,
+            tree,
+            links,
+            used,
+        }
+    }
+}
+
+fn difference(why: &mut String, what: &str, left: &[String], right: &[String]) {
+    for (sign, one, other) in [('-', left, right), ('+', right, left)] {
+        let mut other = other.to_vec();
+        for line in one {
+            match other.iter().position(|found| found == line) {
+                Some(at) => drop(other.swap_remove(at)),
+                None => {
+                    let shown = match line.char_indices().rev().nth(200) {
+                        Some((at, _)) => &line[at..],
+                        None => line,
+                    };
+                    *why += &format!("{sign} {what} {shown}\n");
+                }
+            }
+        }
+    }
+}
+
+/// The lines about files, without what each program says in its own way.
+pub(crate) fn said(run: &Run) -> Vec<String> {
+    let is_figure =
+        |line: &&str| line.starts_with("Number of files: ") || line.starts_with("rsync[");
+    let files = run.stdout.lines().take_while(|line| !is_figure(line));
+    let stdout = files.collect::<Vec<_>>().join("\n");
+    lines(&Run {
+        status: run.status,
+        stdout,
+        stderr: String::new(),
+    })
+}
