@@ -109,7 +109,7 @@ impl<'a, 'o> Generator<'a, 'o> {
         }
         self.side.place_delayed().await;
         self.deletions.after().await;
-        self.side.to_sender.close();
+        self.side.outbox.close();
     }
 
     /// Makes a listing's directory known, before those of the directories in it come.

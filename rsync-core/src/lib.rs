@@ -63,6 +63,7 @@ mod listing;
 mod message;
 mod names;
 mod node;
+mod outbox;
 mod receiver;
 mod receiving;
 mod run;

@@ -98,7 +98,7 @@ async fn collect(
                 to_sender.close();
             }
             // Nothing was asked for.
-            FromSender::Delta(_) => {}
+            FromSender::Delta(_) | FromSender::Ends(_) => {}
         }
     }
     listings

@@ -36,6 +36,8 @@ pub(crate) enum FromSender {
     },
     /// A part of a file that was requested.
     Delta(Delta),
+    /// The ends of files, nothing of which is in any other message.
+    Ends(Vec<(FileId, End)>),
 }
 
 impl FromSender {
@@ -51,6 +53,7 @@ impl FromSender {
                 8 + delta.tokens.iter().map(OwnedToken::weight).sum::<u64>()
                     + delta.end.as_ref().map_or(0, End::weight)
             }
+            Self::Ends(ends) => ends.iter().map(|(_, end)| 8 + end.weight()).sum(),
         }
     }
 }

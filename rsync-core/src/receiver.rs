@@ -49,8 +49,19 @@ pub(crate) async fn receive(side: &Side<'_, '_>, inbox: Receiver<FromSender>) {
                 FromSender::ListEnd { complete } => {
                     drop(side.to_generator.try_send(ToGenerator::ListEnd { complete }));
                 }
+                FromSender::Ends(ends) => {
+                    for (file, end) in ends {
+                        side.answered(file);
+                        let (tokens, end) = (Vec::new(), Some(end));
+                        let delta = Delta { file, tokens, end };
+                        begin(&files, plain, Box::pin(side.receive(delta, None))).await;
+                    }
+                }
                 FromSender::Delta(delta) => {
                     let (file, ends) = (delta.file, delta.end.is_some());
+                    if ends {
+                        side.answered(file);
+                    }
                     match writing.get(&file) {
                         Some(writer) => {
                             let mut sent = pin!(writer.send(delta).fuse());
@@ -79,6 +90,15 @@ pub(crate) async fn receive(side: &Side<'_, '_>, inbox: Receiver<FromSender>) {
 }
 
 impl Side<'_, '_> {
+    /// Takes note that all has come that was requested.
+    fn answered(&self, file: FileId) {
+        let transfers = self.transfers.borrow();
+        let soon = transfers.get(&file).map(|transfer| transfer.soon.take());
+        if soon == Some(true) {
+            self.outbox.answered();
+        }
+    }
+
     /// Receives one file, of which more may come.
     async fn receive(&self, first: Delta, rest: Option<Receiver<Delta>>) {
         // What nobody asked for is not written anywhere.

@@ -4,12 +4,14 @@
 
 use crate::alternates;
 use crate::destination::Place;
+use crate::engine::TO_SENDER;
 use crate::error::{Action, Error, Failure};
 use crate::filter::Scope;
 use crate::generator::Generator;
 use crate::group::Groups;
 use crate::io::Held;
 use crate::message::{FromSender, ToGenerator, ToSender};
+use crate::outbox::Outbox;
 use crate::receiver;
 use crate::run::Run;
 use crate::side::Side;
@@ -62,7 +64,7 @@ impl<'a, 'o> Receiving<'a, 'o> {
             gid: place.gid,
             scope,
             sources: place.sources,
-            to_sender,
+            outbox: Outbox::new(to_sender, TO_SENDER),
             to_generator,
             targets: RefCell::default(),
             transfers: RefCell::default(),
@@ -90,6 +92,7 @@ impl<'a, 'o> Receiving<'a, 'o> {
         futures_util::join!(
             generator.generate(self.inbox),
             receiver::receive(&self.side, from_sender),
+            self.side.outbox.deliver(),
         );
     }
 }

@@ -22,9 +22,11 @@ use crate::strong::FileSum;
 use crate::token::{Collector, OwnedToken, Token};
 use crate::walk::Walker;
 use async_channel::{Receiver, Sender};
+use futures_util::future::{Fuse, FutureExt as _, ready};
 use futures_util::{StreamExt as _, select_biased};
 use libflexsc::Errno;
 use libflexsc::op::{Lseek, Unlinkat};
+use std::cell::RefCell;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -41,6 +43,7 @@ pub(crate) async fn send(
         run,
         sent: &sent,
         out: &out,
+        ends: RefCell::default(),
     };
     futures_util::join!(walk, server.serve(requests));
     out.close();
@@ -50,7 +53,12 @@ struct Server<'a, 'o> {
     run: &'a Run<'o>,
     sent: &'a SentMap,
     out: &'a Sender<FromSender>,
+    /// Ends of files that wait to go together: where both sides have a thread, one may wake the other for each message.
+    ends: RefCell<Vec<(FileId, End)>>,
 }
+
+/// So many ends of files do not wait for more.
+const TOGETHER: usize = 16;
 
 impl Server<'_, '_> {
     async fn serve(&self, requests: Receiver<ToSender>) {
@@ -59,6 +67,10 @@ impl Server<'_, '_> {
         let mut answers = Jobs::new();
         let plain = self.run.io.plain;
         loop {
+            let mut waiting = match self.ends.borrow().is_empty() {
+                true => Fuse::terminated(),
+                false => ready(()).fuse(),
+            };
             select_biased! {
                 message = requests.select_next_some() => match message {
                     ToSender::Release(dir) => drop(self.sent.borrow_mut().remove(&dir)),
@@ -73,6 +85,8 @@ impl Server<'_, '_> {
                     }
                 },
                 () = answers.select_next_some() => {}
+                // Nothing else is to be done.
+                () = waiting => self.send_ends().await,
                 complete => return,
             }
         }
@@ -81,11 +95,28 @@ impl Server<'_, '_> {
     /// Sends a file, and in any case an end of it.
     async fn answer(&self, dir: Option<Rc<Sent>>, request: Request) {
         let file = request.file;
+        if request.into.is_none() {
+            // This may take long, and those that are ready are not to wait for it.
+            self.send_ends().await;
+        }
         let last = match dir {
             Some(dir) => self.file(&dir, request).await,
             None => End::Failed.into(),
         };
-        self.delta(file, last.tokens, Some(last.end)).await;
+        if !matches!(last.end, End::Filled { .. }) {
+            return self.delta(file, last.tokens, Some(last.end)).await;
+        }
+        self.ends.borrow_mut().push((file, last.end));
+        if self.ends.borrow().len() >= TOGETHER {
+            self.send_ends().await;
+        }
+    }
+
+    async fn send_ends(&self) {
+        let ends = self.ends.take();
+        if !ends.is_empty() {
+            self.tell(FromSender::Ends(ends)).await;
+        }
     }
 
     /// Removes a file that the destination has, unless it is another one by now.

@@ -12,6 +12,7 @@ use crate::io::{DIRECTORY, Held, Links};
 use crate::item::{Differences, Update};
 use crate::list::{Attributes, DirId, FileId, Kind};
 use crate::message::{ToGenerator, ToSender};
+use crate::outbox::Outbox;
 use crate::run::Run;
 use crate::spec::join;
 use crate::target::{State, Target, fewer};
@@ -41,7 +42,7 @@ pub(crate) struct Side<'a, 'o> {
     pub(crate) scope: Option<Rc<Scope>>,
     /// The sources themselves, which are never deleted.
     pub(crate) sources: HashSet<Inode>,
-    pub(crate) to_sender: Sender<ToSender>,
+    pub(crate) outbox: Outbox,
     pub(crate) to_generator: Sender<ToGenerator>,
     pub(crate) targets: RefCell<FxHashMap<DirId, Rc<Target>>>,
     pub(crate) transfers: RefCell<FxHashMap<FileId, Rc<Transfer>>>,
@@ -129,11 +130,10 @@ impl Side<'_, '_> {
         self.run.fail(self.display(path), action, cause.into());
     }
 
-    /// Sends a message to the sender.
-    pub(crate) async fn tell(&self, message: ToSender) {
+    /// Sends a message to the sender, a `short` one perhaps with some more.
+    pub(crate) async fn tell(&self, message: ToSender, short: bool) {
         self.run.stats().received += message.weight();
-        // Fails only when the sender has gone, and then nobody wants the message.
-        let _ = self.to_sender.send(message).await;
+        self.outbox.push(message, short).await;
     }
 
     /// The owner and group to give to a file whose owner is `uid` and whose group, where known, is `gid`.
@@ -311,7 +311,7 @@ impl Side<'_, '_> {
             if self.open.get() > self.run.limits.open_directories {
                 self.close(target);
             }
-            self.tell(ToSender::Release(target.id)).await;
+            self.tell(ToSender::Release(target.id), true).await;
         }
     }
 

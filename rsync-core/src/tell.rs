@@ -185,7 +185,8 @@ impl Side<'_, '_> {
             index,
         };
         let attributes = *want;
-        Box::pin(self.tell(ToSender::Done { file, attributes })).await;
+        let done = ToSender::Done { file, attributes };
+        Box::pin(self.tell(done, true)).await;
     }
 
     /// Counts and reports a file that was transferred.

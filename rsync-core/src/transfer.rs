@@ -37,6 +37,8 @@ pub(crate) struct Transfer {
     pub(crate) lead: RefCell<Option<Lead>>,
     /// What was done for it before it comes.
     pub(crate) begun: RefCell<Begun>,
+    /// Whether its answer is expected soon.
+    pub(crate) soon: Cell<bool>,
     /// Whether it was requested a second time.
     pub(crate) again: Cell<bool>,
     pub(crate) _permit: SemaphoreGuardArc,

@@ -28,6 +28,9 @@ use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// A file of at most so many bytes is not worth waking the sender for it alone.
+const SHORT: u64 = 32 * 1024;
+
 /// Whether there was nothing of an entry's name and kind.
 pub(crate) fn is_new(want: &Attributes, found: Option<&Attributes>) -> bool {
     found.is_none_or(|found| !found.kind.is_like(want.kind))
@@ -441,6 +444,7 @@ impl Side<'_, '_> {
             basis: RefCell::new(basis.map(Rc::new)),
             lead: RefCell::new(lead),
             begun: RefCell::default(),
+            soon: Cell::new(false),
             again: Cell::new(false),
             _permit: permit,
         };
@@ -460,15 +464,17 @@ impl Side<'_, '_> {
         };
         let in_place = |basis: &Rc<Basis>| basis.in_place;
         let in_place = transfer.basis.borrow().as_ref().is_some_and(in_place);
-        self.tell(ToSender::Request(Request {
+        let short = signature.is_none() && start == 0 && size <= SHORT && !transfer.again.get();
+        transfer.soon.set(short);
+        let request = Request {
             file,
             signature,
             in_place,
             start,
             again: transfer.again.get(),
             into,
-        }))
-        .await;
+        };
+        self.tell(ToSender::Request(request), short).await;
     }
 
     /// Whether the sender is to write a whole file of that length where it goes.
