@@ -132,7 +132,18 @@ fn run(options: Options) -> Result<(), Error> {
             Group::Indirect => indirect::run(&cases, &kinds, &mut plan, &mut report)?,
             Group::Net => net::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
             Group::Ioping => ioping::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
-            Group::Rsync => rsync::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
+            Group::Rsync => {
+                let trees = rsync::Trees {
+                    parent: match options.on_tmpfs {
+                        true => &options.tmpfs,
+                        false => &options.disk,
+                    },
+                    few: options.quick,
+                    files: options.files,
+                    large: options.large,
+                };
+                rsync::run(&cases, &kinds, &trees, &mut plan, &mut report)?;
+            }
         }
     }
     report.flush()

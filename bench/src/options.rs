@@ -3,7 +3,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command,
+    builder::{PossibleValuesParser, TypedValueParser as _},
+    value_parser,
+};
 
 use crate::{
     backend::Kind,
@@ -28,6 +32,10 @@ pub(crate) struct Options {
     pub(crate) counts: Option<PathBuf>,
     pub(crate) tmpfs: PathBuf,
     pub(crate) disk: PathBuf,
+    /// Group rsync: on a tmpfs and not on the disk; small files, and MiB of the large one, if not the usual ones.
+    pub(crate) on_tmpfs: bool,
+    pub(crate) files: Option<usize>,
+    pub(crate) large: Option<usize>,
     pub(crate) preload: PathBuf,
     /// `NAME=VALUE` for the head of the results.
     pub(crate) facts: Vec<String>,
@@ -114,7 +122,7 @@ impl Group {
             Self::Files => "creating, reading and removing very many small files",
             Self::Net => "an echo server by connections",
             Self::Ioping => "the program ioping, plain and through the preload library",
-            Self::Rsync => "flexsync by backend, and stock rsync",
+            Self::Rsync => "flexsync by backend, stock rsync, and cp",
         }
     }
 
@@ -166,6 +174,11 @@ impl Options {
             counts: path("counts"),
             tmpfs: path("tmpfs").unwrap_or_else(|| "/dev/shm".into()),
             disk: path("disk").unwrap_or_else(|| "/var/tmp".into()),
+            on_tmpfs: matches
+                .get_one::<String>("on")
+                .is_some_and(|place| place == PLACES[0]),
+            files: matches.get_one("files").copied(),
+            large: matches.get_one("large").copied(),
             preload: path("preload").unwrap_or_else(|| "libflexsc_preload.so".into()),
             facts: all("fact"),
         }
@@ -201,6 +214,9 @@ const PLOT: &str = "plot";
 
 /// Stands for every group.
 const ALL: &str = "all";
+
+/// Where trees may be.
+const PLACES: [&str; 2] = ["tmpfs", "disk"];
 
 /// Enough for a median.
 const RUNS: usize = 5;
@@ -281,6 +297,30 @@ fn command() -> Command {
                 "Where there is a local disk [/var/tmp]".into(),
             )
             .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            option(
+                "on",
+                "PLACE",
+                "Where group rsync has its trees, by the two above [disk]".into(),
+            )
+            .value_parser(PossibleValuesParser::new(PLACES)),
+        )
+        .arg(
+            option(
+                "files",
+                "N",
+                "Small files of group rsync [5000, or 500]".into(),
+            )
+            .value_parser(value_parser!(u32).range(1..).map(|files| files as usize)),
+        )
+        .arg(
+            option(
+                "large",
+                "MIB",
+                "Length of the large file of group rsync, 0 for none [16, or 1]".into(),
+            )
+            .value_parser(value_parser!(u16).map(usize::from)),
         )
         .arg(
             option(

@@ -24,6 +24,8 @@ pub(crate) struct Program<'a> {
     pub(crate) name: &'static str,
     /// Units of a run.
     pub(crate) units: usize,
+    /// Whether it has both CPUs, whoever executes its calls.
+    pub(crate) both: bool,
     /// Makes anew what a run uses up, without being measured.
     pub(crate) prepare: &'a mut dyn FnMut(Kind) -> io::Result<()>,
     /// How it is run so that this executes its calls.
@@ -39,7 +41,7 @@ impl Subject for Program<'_> {
 
     fn set_up(&mut self, kind: Kind, cpus: Cpus) -> Result<Box<dyn Turn + '_>, Error> {
         // The program inherits it, and its library goes by it.
-        match cpus.there.filter(|_| kind.wants_two_cpus()) {
+        match cpus.there.filter(|_| self.both || kind.wants_two_cpus()) {
             Some(there) => Cpus::bind(&[cpus.here, there])?,
             None => Cpus::bind(&[cpus.here])?,
         }
@@ -111,6 +113,7 @@ mod tests {
         let mut program = Program {
             name: "program",
             units: 1,
+            both: false,
             prepare: &mut |_| {
                 prepared += 1;
                 Ok(())

@@ -59,6 +59,7 @@ pub(crate) fn run(
         let mut program = Program {
             name,
             units: requests,
+            both: false,
             prepare: &mut |_| Ok(()),
             command: &command,
             printed: &mut |kind, text| said.extend(milliseconds(text).map(|time| (kind, time))),

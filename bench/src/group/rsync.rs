@@ -12,7 +12,7 @@ use std::{
 use crate::{
     backend::Kind,
     error::Error,
-    measure::{Plan, Row},
+    measure::{Meter, Plan, Row},
     program::Program,
     report::Report,
 };
@@ -27,32 +27,91 @@ const DIRECTORY: usize = 100;
 const ONE_OF: usize = 100;
 const EDITS: usize = 16;
 
+/// What is asked for of the tree.
+pub(crate) struct Trees<'a> {
+    /// Where it and its copies are.
+    pub(crate) parent: &'a Path,
+    /// Few small files, and a large one that is not very large.
+    pub(crate) few: bool,
+    /// So many small files instead.
+    pub(crate) files: Option<usize>,
+    /// A large file of so many MiB instead, or none.
+    pub(crate) large: Option<usize>,
+}
+
 /// What is synced.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sync {
     First,
     Again,
+    Sums,
     Changed,
 }
 
-/// Name, what is synced, whether stock rsync does it, and what it is.
-const CASES: [(&str, Sync, bool, &str); 6] = [
-    ("first", Sync::First, false, "flexsync -a to nothing"),
-    ("first-stock", Sync::First, true, "the same by rsync"),
+/// Who does it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Flexsync,
+    /// By plain calls, on both CPUs.
+    Both,
+    Stock,
+    Copy,
+}
+
+/// Name, what is synced, by whom, and what it is.
+const CASES: [(&str, Sync, By, &str); 12] = [
+    (
+        "first",
+        Sync::First,
+        By::Flexsync,
+        "flexsync -a to nothing, on the CPUs of the backend",
+    ),
+    (
+        "first-both",
+        Sync::First,
+        By::Both,
+        "the same by plain calls, on both CPUs",
+    ),
+    ("first-stock", Sync::First, By::Stock, "the same by rsync"),
+    ("first-cp", Sync::First, By::Copy, "the same by cp -a"),
     (
         "again",
         Sync::Again,
-        false,
+        By::Flexsync,
         "flexsync -a with nothing to do",
     ),
-    ("again-stock", Sync::Again, true, "the same by rsync"),
+    (
+        "again-both",
+        Sync::Again,
+        By::Both,
+        "the same by plain calls, on both CPUs",
+    ),
+    ("again-stock", Sync::Again, By::Stock, "the same by rsync"),
+    (
+        "sums",
+        Sync::Sums,
+        By::Flexsync,
+        "flexsync -a -c with nothing to do",
+    ),
+    (
+        "sums-both",
+        Sync::Sums,
+        By::Both,
+        "the same by plain calls, on both CPUs",
+    ),
+    ("sums-stock", Sync::Sums, By::Stock, "the same by rsync"),
     (
         "changed",
         Sync::Changed,
-        false,
+        By::Flexsync,
         "flexsync -a --delete --no-whole-file of 1 % of the files and 16 edits of the large one",
     ),
-    ("changed-stock", Sync::Changed, true, "the same by rsync"),
+    (
+        "changed-stock",
+        Sync::Changed,
+        By::Stock,
+        "the same by rsync",
+    ),
 ];
 
 /// The names of the cases.
@@ -68,40 +127,46 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 pub(crate) fn run(
     names: &[&str],
     kinds: &[Kind],
-    few: bool,
+    trees: &Trees<'_>,
     plan: &mut Plan,
     report: &mut Report,
 ) -> Result<(), Error> {
     let mut kinds = plan.usable(kinds);
     kinds.retain(|kind| kind.of_programs().is_some());
     let failed = |error| Error::Case("rsync", error);
-    let files = FILES[usize::from(few)];
-    let tree = Tree::make(&plan.places.disk, files, LARGE[usize::from(few)]).map_err(failed)?;
+    let files = trees.files.unwrap_or(FILES[usize::from(trees.few)]);
+    let large = trees.large.map(|mib| mib << 20);
+    let large = large.unwrap_or(LARGE[usize::from(trees.few)]);
+    let tree = Tree::make(trees.parent, files, large).map_err(failed)?;
     let mut rows: Vec<Row> = Vec::new();
-    for (name, sync, stock, _) in CASES {
-        if !names.contains(&name) {
+    for (name, sync, by, _) in CASES {
+        if !names.contains(&name) || by == By::Both && plan.cpus.there.is_none() {
             continue;
         }
-        let by: Vec<_> = match stock {
-            // It makes plain calls, whoever else is measured.
-            true => vec![Kind::Direct],
-            false => kinds.clone(),
+        let columns: Vec<_> = match by {
+            By::Flexsync => kinds.clone(),
+            // They make plain calls, whoever else is measured.
+            By::Both | By::Stock | By::Copy => vec![Kind::Direct],
         };
         let begin = rows.len();
-        rows.extend(by.iter().map(|&kind| Row::new("rsync", name, 1, kind, 1)));
-        let command = |kind: Kind| tree.command(sync, stock, kind);
+        let columns = columns.iter();
+        rows.extend(columns.map(|&kind| Row::new("rsync", name, 1, kind, 1)));
+        let command = |kind: Kind| tree.command(sync, by, kind);
         let mut times = 0;
         let mut prepare = |kind: Kind| {
             times += 1;
             match sync {
-                Sync::First => tree.clear(stock, kind),
-                Sync::Again => Ok(()),
+                Sync::First => tree.clear(by, kind),
+                Sync::Again | Sync::Sums => Ok(()),
                 Sync::Changed => tree.change(times),
             }
         };
+        // Where times are taken nobody is to have fewer CPUs than the one that is compared.
+        let other = matches!(by, By::Stock | By::Copy) && matches!(plan.meter, Meter::Time);
         let mut program = Program {
             name,
             units: files,
+            both: by == By::Both || other,
             prepare: &mut prepare,
             command: &command,
             printed: &mut |_, _| {},
@@ -115,8 +180,13 @@ pub(crate) fn run(
             println!("{name:<14} {about}");
         }
     }
+    let large = match large >> 20 {
+        0 => String::new(),
+        mib => format!(" and one of {mib} MiB"),
+    };
     println!(
-        "{files} files of 1 KiB and a large one, on the disk; the figures are of the whole run, by file\n"
+        "{files} files of 1 KiB{large}, in {}; the figures are of the whole run, by small file\n",
+        trees.parent.display(),
     );
     Ok(())
 }
@@ -145,10 +215,12 @@ impl Tree {
             }
             fs::write(path, vec![number as u8; SMALL])?;
         }
-        // Each block differs from all others.
-        let words = (0..large as u64 / 8).map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let bytes: Vec<_> = words.flat_map(u64::to_le_bytes).collect();
-        fs::write(tree.source().join("large"), bytes)?;
+        if large > 0 {
+            // Each block differs from all others.
+            let words = (0..large as u64 / 8).map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let bytes: Vec<_> = words.flat_map(u64::to_le_bytes).collect();
+            fs::write(tree.source().join("large"), bytes)?;
+        }
         Ok(tree)
     }
 
@@ -162,29 +234,40 @@ impl Tree {
     }
 
     /// Who copies has a copy of its own.
-    fn copy(&self, stock: bool, kind: Kind) -> PathBuf {
-        let name = if stock { "stock" } else { kind.name() };
+    fn copy(&self, by: By, kind: Kind) -> PathBuf {
+        let name = match by {
+            By::Flexsync => kind.name(),
+            By::Both => "both",
+            By::Stock => "stock",
+            By::Copy => "cp",
+        };
         self.root.join(format!("copy-{name}"))
     }
 
-    fn command(&self, sync: Sync, stock: bool, kind: Kind) -> Command {
-        let mut command = Command::new(if stock { "rsync" } else { "flexsync" });
-        if let (false, Some(backend)) = (stock, kind.of_programs()) {
+    fn command(&self, sync: Sync, by: By, kind: Kind) -> Command {
+        let mut command = Command::new(match by {
+            By::Flexsync | By::Both => "flexsync",
+            By::Stock => "rsync",
+            By::Copy => "cp",
+        });
+        if let (By::Flexsync | By::Both, Some(backend)) = (by, kind.of_programs()) {
             command.arg(format!("--backend={backend}"));
         }
         command.arg("-a");
-        if sync == Sync::Changed {
-            command.args(["--delete", "--no-whole-file"]);
+        match sync {
+            Sync::First | Sync::Again => {}
+            Sync::Sums => drop(command.arg("-c")),
+            Sync::Changed => drop(command.args(["--delete", "--no-whole-file"])),
         }
         let mut source = self.source().into_os_string();
-        source.push("/");
-        command.arg(source).arg(self.copy(stock, kind));
+        source.push(if by == By::Copy { "/." } else { "/" });
+        command.arg(source).arg(self.copy(by, kind));
         command
     }
 
     /// There is no copy.
-    fn clear(&self, stock: bool, kind: Kind) -> io::Result<()> {
-        match fs::remove_dir_all(self.copy(stock, kind)) {
+    fn clear(&self, by: By, kind: Kind) -> io::Result<()> {
+        match fs::remove_dir_all(self.copy(by, kind)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -197,6 +280,9 @@ impl Tree {
             let file = fs::File::create(self.file(number))?;
             file.write_all_at(&vec![times as u8; SMALL], 0)?;
             file.set_modified(modified)?;
+        }
+        if self.large == 0 {
+            return Ok(());
         }
         let large = fs::File::options()
             .write(true)
@@ -219,6 +305,19 @@ impl Drop for Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_by_cp_is_that_of_the_contents() {
+        let parent = std::env::temp_dir().join(format!("flexsc-bench-cp-{}", std::process::id()));
+        let tree = Tree::make(&parent, 2, 0).unwrap();
+        let mut command = tree.command(Sync::First, By::Copy, Kind::Direct);
+        assert!(command.status().unwrap().success());
+        let copied = tree.copy(By::Copy, Kind::Direct).join("0/1");
+        assert_eq!(fs::read(copied).unwrap(), [1; SMALL]);
+        assert!(!tree.source().join("large").exists());
+        drop(tree);
+        fs::remove_dir(parent).unwrap();
+    }
 
     #[test]
     fn a_change_changes_one_of_a_hundred_files_and_the_large_one() {
