@@ -6,6 +6,7 @@ complete -c flexsync -s f -l filter -d 'Add a filter rule of rsync\'s: - + H S P
 complete -c flexsync -l usermap -d 'Give files other owners: FROM:TO, divided by commas, each a name or a number; FROM may be a pattern or a range of numbers, too; implies --owner' -r
 complete -c flexsync -l groupmap -d 'The same for groups; implies --group' -r
 complete -c flexsync -l chown -d 'Give all files this owner and group, or one of them: the same as --usermap=*:USER --groupmap=*:GROUP' -r
+complete -c flexsync -s M -l remote-option -d 'Have --fake-super, --super or --no-super for the receiving side alone' -r
 complete -c flexsync -s B -l block-size -d 'Use blocks of SIZE bytes (at most 131072; K for KiB) for the delta algorithm' -r
 complete -c flexsync -l out-format -d 'Show files as FORMAT says: %i changes, %n name, %L link, %l length, %o what is done, %f source, %b %c bytes, %C checksum, %M time, %B mode, %U %G owner, %t now, %p process' -r
 complete -c flexsync -l log-file -d 'Append what is done to FILE, line by line with the time' -r
@@ -180,6 +181,7 @@ complete -c flexsync -l stats -d 'Show figures at the end'
 complete -c flexsync -l no-stats
 complete -c flexsync -s F -d 'Read rules from .rsync-filter in each directory; -FF leaves those files out'
 complete -c flexsync -s C -l cvs-exclude -d 'Leave out what CVS leaves out, .cvsignore in each directory included'
+complete -c flexsync -l fake-super -d 'Keep what only the superuser may set in extended attributes, and read what was kept so; overridden by --super and --no-super'
 complete -c flexsync -l no-bwlimit
 complete -c flexsync -l no-timeout
 complete -c flexsync -s x -l one-file-system -d 'Do not go into other file systems below a SRC; -xx leaves out their directories too'

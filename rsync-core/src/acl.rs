@@ -23,6 +23,12 @@ const OTHER: u16 = 0x20;
 /// The user or group of an entry that names none.
 const NOBODY_AT_ALL: u32 = u32::MAX;
 
+/// In a list that rsync keeps, what the mode says, or what is not there.
+const KEPT_NOWHERE: u32 = 0x80;
+
+/// In a list that rsync keeps, what marks an entry for a user.
+const KEPT_USER: u32 = 1 << 31;
+
 /// Why a value is no access control list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -152,6 +158,87 @@ impl Acl {
         value
     }
 
+    /// Reads what rsync keeps of one for a file that has none, of that mode, or for what is made in a directory.
+    ///
+    /// The value is four little-endian words, for the owner, the owning group, the mask and all others, and two for each named
+    /// user or group, the users being marked. What the mode says need not be there.
+    pub(crate) fn parse_kept(value: &[u8], mode: Option<u32>) -> Result<Self, AclError> {
+        let length = AclError::Length(value.len());
+        let words = value.chunks(4).map(<[u8; 4]>::try_from);
+        let words: Result<Vec<_>, _> = words.map(|word| word.map(u32::from_le_bytes)).collect();
+        let words = words.map_err(|_| length)?;
+        let [owner, group, mask, others, ref named @ ..] = words[..] else {
+            return Err(length);
+        };
+        let may = |word: u32| match word {
+            0..=7 => Ok(word as u8),
+            _ => Err(AclError::Permissions(word.try_into().unwrap_or(u16::MAX))),
+        };
+        let one = |word: u32, shift: u32| match (word, mode) {
+            (KEPT_NOWHERE, Some(mode)) => Ok(((mode >> shift) & 7) as u8),
+            (KEPT_NOWHERE, None) => Err(AclError::Missing),
+            (word, _) => may(word),
+        };
+        let (mut users, mut groups) = (Vec::new(), Vec::new());
+        for pair in named.chunks(2) {
+            let &[id, word] = pair else {
+                return Err(length);
+            };
+            if id == NOBODY_AT_ALL {
+                return Err(AclError::NoName);
+            }
+            match word & KEPT_USER {
+                0 => groups.push((id, may(word)?)),
+                _ => users.push((id, may(word & !KEPT_USER)?)),
+            }
+        }
+        let mask = match mask {
+            KEPT_NOWHERE if named.is_empty() => None,
+            KEPT_NOWHERE => Some(one(mask, 3)?),
+            word => Some(may(word)?),
+        };
+        let acl = Self {
+            owner: one(owner, 6)?,
+            users,
+            group: one(group, 3)?,
+            groups,
+            mask,
+            others: one(others, 0)?,
+        };
+        Ok(acl.mapped(|id| id, |id| id))
+    }
+
+    /// What is kept of one of a file whose mode it goes with.
+    pub(crate) fn kept_access(&self) -> Vec<u8> {
+        // The owning group, too, may have what the mode says.
+        let group = (Some(self.group) != self.mask).then_some(self.group);
+        self.kept([None, group, self.mask, None])
+    }
+
+    /// What is kept of one for what is made in a directory.
+    pub(crate) fn kept_default(&self) -> Vec<u8> {
+        self.kept([
+            Some(self.owner),
+            Some(self.group),
+            self.mask,
+            Some(self.others),
+        ])
+    }
+
+    fn kept(&self, ones: [Option<u8>; 4]) -> Vec<u8> {
+        let mut words: Vec<_> = ones
+            .iter()
+            .map(|may| may.map_or(KEPT_NOWHERE, u32::from))
+            .collect();
+        for &(id, may) in &self.users {
+            words.extend([id, u32::from(may) | KEPT_USER]);
+        }
+        for &(id, may) in &self.groups {
+            words.extend([id, u32::from(may)]);
+        }
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
     /// About how many bytes it would take on a wire.
     pub(crate) fn weight(&self) -> usize {
         4 + ENTRY * (self.users.len() + self.groups.len())
@@ -219,6 +306,62 @@ mod tests {
 
     fn plain(more: &[(u16, u16, u32)]) -> Vec<u8> {
         value(&[&PLAIN, more].concat())
+    }
+
+    fn kept(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn one_is_kept_as_rsync_keeps_it() {
+        const USER: u32 = 1 << 31;
+        for (entries, mode, words) in [
+            (
+                &[(0x02, 4, 1), (0x02, 5, 7), (0x08, 1, 3), (0x10, 5, NONE)][..],
+                0o650,
+                &[0x80, 4, 5, 0x80, 1, 4 | USER, 7, 5 | USER, 3, 1][..],
+            ),
+            // The owning group may do what the mode says.
+            (
+                &[(0x02, 4, 1), (0x10, 4, NONE)],
+                0o640,
+                &[0x80, 0x80, 4, 0x80, 1, 4 | USER],
+            ),
+            (&[(0x10, 5, NONE)], 0o650, &[0x80, 4, 5, 0x80]),
+        ] {
+            let acl = Acl::parse(&plain(entries)).unwrap();
+            assert_eq!(acl.kept_access(), kept(words));
+            assert_eq!(Acl::parse_kept(&kept(words), Some(mode)), Ok(acl));
+        }
+        let default = [7, 4, 0x80, 0];
+        let acl = Acl::parse_kept(&kept(&default), None).unwrap();
+        assert_eq!(acl.kept_default(), kept(&default));
+        assert_eq!(
+            acl.value(),
+            value(&[(1, 7, NONE), (4, 4, NONE), (0x20, 0, NONE)])
+        );
+        // That is what rsync keeps of a file that has no list any more.
+        let none = Acl::parse_kept(&kept(&[0x80; 4]), Some(0o640)).unwrap();
+        assert!(!none.is_extended());
+    }
+
+    #[test]
+    fn what_is_kept_of_none_is_refused() {
+        use AclError::{Length, Missing, NoName, Permissions};
+        for (words, error) in [
+            (&[][..], Length(0)),
+            (&[7, 4, 4], Length(12)),
+            (&[7, 4, 4, 0, 1], Length(20)),
+            (&[7, 8, 4, 0], Permissions(8)),
+            (&[7, 4, 4, 1 << 20], Permissions(u16::MAX)),
+            (&[7, 4, 4, 0, 1, 8], Permissions(8)),
+            (&[7, 4, 4, 0, NONE, 4], NoName),
+            (&[0x80, 4, 4, 0], Missing),
+            (&[7, 4, 0x80, 0, 1, 4], Missing),
+        ] {
+            assert_eq!(Acl::parse_kept(&kept(words), None), Err(error), "{words:?}");
+        }
+        assert_eq!(Acl::parse_kept(&[0; 18], None), Err(Length(18)));
     }
 
     #[test]

@@ -127,7 +127,11 @@ impl Side<'_, '_> {
         let want = target.want?;
         let mut first = None;
         for dir in self.alternates_of(target).await.iter().flatten() {
-            let Ok(found) = self.run.io.stat_held(dir).await else {
+            let Ok(own) = self.run.io.stat_held(dir).await else {
+                continue;
+            };
+            let whose = Whose::Named(dir, b".");
+            let Ok(found) = self.run.io.faked(whose, own, self.fakes()).await else {
                 continue;
             };
             let xattrs = target.xattrs.as_deref();
@@ -188,13 +192,16 @@ impl Side<'_, '_> {
         let (name, want) = (list.name(entry), &entry.attributes);
         let mut best: Option<Model> = None;
         for dir in self.alternates_of(target).await.iter().flatten() {
-            let Ok(attributes) = self.run.io.stat(dir.at(), name).await else {
+            let Ok(attributes) = self.look(dir, name).await else {
                 continue;
             };
             if attributes.kind != want.kind {
                 continue;
             }
             let same = match want.kind {
+                Kind::Symlink if self.fakes() => {
+                    self.is_fake_link(dir, name, list.target(entry)).await
+                }
                 Kind::Symlink => {
                     let op = Readlinkat::new(dir.at(), c_name(name));
                     let link = self.run.io.handle.submit(op).await;

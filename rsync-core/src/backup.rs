@@ -2,7 +2,7 @@
 
 //! Backups: what is replaced or deleted gets another name, beside it or in a directory for backups.
 
-use crate::error::Action;
+use crate::error::{Action, Cause};
 use crate::event::Event;
 use crate::filter::Filters;
 use crate::io::{DIRECTORY, Held, c_name};
@@ -175,7 +175,7 @@ impl Side<'_, '_> {
         (place, new): (&Held, &[u8]),
     ) -> Result<(), Errno> {
         let run = self.run;
-        let model = run.io.stat_held(file).await?;
+        let model = self.model_of(file).await?;
         let (copy, temporary) = run.make_temporary(dir, new, 0o600).await?;
         let copied = async {
             run.copy_contents(file, &copy).await?;
@@ -202,11 +202,21 @@ impl Side<'_, '_> {
         copied
     }
 
+    /// What a copy of an open file is to be like.
+    async fn model_of(&self, file: &Held) -> Result<Attributes, Errno> {
+        let model = self.look_held(file).await;
+        model.map_err(|(_, cause)| match cause {
+            Cause::Errno(errno) => errno,
+            _ => Errno::EINVAL,
+        })
+    }
+
     /// The owner and group of `model` that differ from those of what was `made`, as far as they may be given.
     fn given(&self, model: &Attributes, made: &Attributes) -> (Option<u32>, Option<u32>) {
         let options = self.run.options;
         let uid = options.acts_as_root() && model.uid != made.uid;
-        let gid = options.identity.may_give(model.gid) && model.gid != made.gid;
+        let gives = self.fakes() || options.identity.may_give(model.gid);
+        let gid = gives && model.gid != made.gid;
         (uid.then_some(model.uid), gid.then_some(model.gid))
     }
 
@@ -275,7 +285,7 @@ impl Side<'_, '_> {
     async fn liken(&self, dir: &Held, path: &[u8]) -> Result<(), Errno> {
         let root = self.root.as_ref().ok_or(Errno::ENOENT)?;
         let old = self.run.io.open_beneath(root, path).await?;
-        let model = self.run.io.stat_held(&old).await?;
+        let model = self.model_of(&old).await?;
         let made = self.run.io.stat_held(dir).await?;
         let (uid, gid) = self.given(&model, &made);
         let changes = Changes {

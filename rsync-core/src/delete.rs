@@ -195,6 +195,11 @@ impl Side<'_, '_> {
                         continue;
                     }
                 },
+                // It may stand for something of another kind, which is only told.
+                FileType::Regular if self.fakes() => {
+                    let found = self.look(&dir, name).await;
+                    found.map_or(Kind::Regular, |found| found.kind)
+                }
                 known => Kind::from(known),
             };
             match kind {

@@ -5,7 +5,7 @@
 use crate::backup;
 use crate::block::Layout;
 use crate::destination::{self, Destination, Place, failure};
-use crate::error::{Action, Error};
+use crate::error::{Action, Error, Failure};
 use crate::event::Observer;
 use crate::filter::FilterList;
 use crate::guard;
@@ -21,6 +21,7 @@ use crate::source::Sources;
 use crate::spec;
 use crate::stats::Stats;
 use crate::teller::Teller;
+use crate::xattrs::{Origin, Whose};
 use futures_util::future::{Either, select};
 use libflexsc::{At, Handle};
 use std::collections::HashSet;
@@ -265,6 +266,22 @@ impl Sync {
             };
             inodes = guard::check(run, &sources, &place).await?;
         }
+        let found = match (&root, found) {
+            (Some(root), Some(own)) if sources.root.is_some() => {
+                let fake = options.fakes(Origin::Destination);
+                let faked = run.io.faked(Whose::Open(root), own, fake).await;
+                let failed = |(action, cause)| {
+                    let path = shown.clone();
+                    Error::Destination(Failure {
+                        path,
+                        action,
+                        cause,
+                    })
+                };
+                Some(faked.map_err(failed)?)
+            }
+            (_, found) => found,
+        };
         let place = Place {
             root: root.map(Held::into_fd),
             found,

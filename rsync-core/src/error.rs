@@ -4,6 +4,7 @@
 
 use crate::acl::AclError;
 use crate::escape::Escaped;
+use crate::fake::FakeError;
 use crate::filter::{FilterError, Reason};
 use crate::patch::PatchError;
 use crate::spec::Upwards;
@@ -74,6 +75,10 @@ pub enum Action {
     ReadXattrs,
     /// Setting or removing extended attributes.
     SetXattrs,
+    /// Reading what `--fake-super` has kept of a file.
+    ReadFake,
+    /// Keeping what `--fake-super` keeps of a file.
+    SetFake,
     /// Removing what the source does not have.
     Delete,
     /// Removing what stands in the way of something of another kind.
@@ -115,6 +120,8 @@ impl Action {
             Self::SetAcl => "set the ACLs of",
             Self::ReadXattrs => "read the extended attributes of",
             Self::SetXattrs => "set the extended attributes of",
+            Self::ReadFake => "read the attributes that --fake-super has kept of",
+            Self::SetFake => "keep the attributes for --fake-super of",
             Self::Delete => "delete",
             Self::MakeWay => "make way for",
             Self::Update => "update",
@@ -136,6 +143,8 @@ pub enum Cause {
     Patch(PatchError),
     /// A value that was read is no access control list.
     Acl(AclError),
+    /// What `--fake-super` has kept makes no sense.
+    Fake(FakeError),
     /// A directory that is not empty is in the way, and nothing is to be deleted.
     NotEmpty,
     /// Source and destination are the same directory.
@@ -169,6 +178,12 @@ impl From<AclError> for Cause {
     }
 }
 
+impl From<FakeError> for Cause {
+    fn from(error: FakeError) -> Self {
+        Self::Fake(error)
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -177,6 +192,7 @@ impl fmt::Display for Cause {
             Self::Replaced => f.write_str("it has changed since it was copied"),
             Self::Patch(error) => error.fmt(f),
             Self::Acl(error) => error.fmt(f),
+            Self::Fake(error) => error.fmt(f),
             Self::NotEmpty => f.write_str("a directory that is not empty has its name"),
             Self::Same => f.write_str("source and destination are the same directory"),
             Self::Source => f.write_str("it is a source itself, and would be deleted"),
@@ -212,6 +228,19 @@ impl Failure {
             }
             Cause::Errno(Errno::EOPNOTSUPP) if self.action == Action::SetAcl => {
                 "its file system has none, or keeps none: leave them with --no-acls"
+            }
+            Cause::Errno(Errno::EOPNOTSUPP) if self.action == Action::SetFake => {
+                "its file system has no extended attributes for users: choose another one, or leave --fake-super out"
+            }
+            Cause::Errno(Errno::EPERM) if self.action == Action::SetFake => {
+                "it takes a regular file or a directory, and a sticky one of your own: remove it, and run again"
+            }
+            Cause::Errno(Errno::ENOSPC | Errno::E2BIG) if self.action == Action::SetFake => {
+                "its file system has no more room for extended attributes of it: leave out --xattrs or --acls"
+            }
+            Cause::Fake(_) => "remove that attribute with setfattr -x, or set it right",
+            Cause::Acl(_) if self.action == Action::ReadFake => {
+                "remove user.rsync.%aacl and user.rsync.%dacl with setfattr -x"
             }
             Cause::Acl(_) => "set it anew with setfacl",
             Cause::Errno(Errno::EOPNOTSUPP | Errno::EXDEV | Errno::EINVAL)

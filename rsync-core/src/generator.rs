@@ -287,8 +287,11 @@ impl<'a, 'o> Generator<'a, 'o> {
         };
         match (opened, found) {
             (Ok(dir), Ok(found)) => {
-                target.found.set(Some(found));
                 target.gid.set(Some(found.gid));
+                match side.faked_held(&dir, found).await {
+                    Ok(found) => target.found.set(Some(found)),
+                    Err((action, cause)) => return self.failed(target, action, cause),
+                }
                 side.linked.borrow_mut().insert(found.inode);
                 side.hold(target, Rc::new(dir));
                 State::Ready
@@ -348,8 +351,11 @@ impl<'a, 'o> Generator<'a, 'o> {
                 .widened
                 .set(side.run.io.handle.submit(op).await.is_ok());
         }
-        target.found.set(Some(found));
         target.gid.set(Some(found.gid));
+        match side.faked_held(&dir, found).await {
+            Ok(found) => target.found.set(Some(found)),
+            Err((action, cause)) => return self.failed(target, action, cause),
+        }
         side.hold(target, Rc::new(dir));
         State::Ready
     }
@@ -430,7 +436,7 @@ impl<'a, 'o> Generator<'a, 'o> {
                     let told_of = options.existing || options.ignore_existing;
                     let looked_at = kind == Kind::Symlink || options.copies(kind) || told_of;
                     let dir = dir.as_ref().filter(|_| looked_at && !absent)?;
-                    Some(side.run.io.stat(dir.at(), list.name(entry)))
+                    Some(side.look(dir, list.name(entry)))
                 })
                 .collect();
             for (index, stat) in (start..end).zip(posted) {
@@ -441,9 +447,9 @@ impl<'a, 'o> Generator<'a, 'o> {
                 let found = match stat {
                     Some(stat) => match stat.await {
                         Ok(found) => Some(found),
-                        Err(Errno::ENOENT) => None,
-                        Err(errno) => {
-                            side.fail(&target.join(list.name(entry)), Action::Stat, errno);
+                        Err((_, Cause::Errno(Errno::ENOENT))) => None,
+                        Err((action, cause)) => {
+                            side.fail(&target.join(list.name(entry)), action, cause);
                             continue;
                         }
                     },

@@ -25,6 +25,7 @@ pub mod chmod;
 pub mod error;
 pub mod escape;
 pub mod event;
+pub mod fake;
 pub mod filter;
 pub mod idmap;
 pub mod item;
@@ -90,8 +91,8 @@ pub use self::{
     event::{Event, Observer},
     item::Item,
     options::{
-        Alternate, Alternates, Append, Backups, DeleteWhen, Fuzzy, Identity, MountPoints, Options,
-        Reflink,
+        Alternate, Alternates, Append, Backups, DeleteWhen, FakeSuper, Fuzzy, Identity,
+        MountPoints, Options, Reflink,
     },
     progress::Progress,
     stats::Stats,

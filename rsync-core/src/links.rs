@@ -2,7 +2,7 @@
 
 //! Which symbolic links of the source are followed, and which lead out of the transfer: rsync(1), SYMBOLIC LINKS.
 
-use crate::error::Action;
+use crate::error::{Action, Cause};
 use crate::io::{Held, c_name};
 use crate::list::{Attributes, Kind};
 use crate::run::Run;
@@ -44,12 +44,16 @@ impl Run<'_> {
         name: &[u8],
         place: &[u8],
         target: Option<Result<Vec<u8>, Errno>>,
-    ) -> Result<Resolved, (Action, Errno)> {
+    ) -> Result<Resolved, (Action, Cause)> {
         let options = self.options;
         let follow = async || {
             let found = self.io.stat_follow(dir.at(), name).await;
-            found.map_err(|errno| (Action::Follow, errno))
+            found.map_err(|errno| (Action::Follow, errno.into()))
         };
+        // As rsync has it, a file that stands for a link is never followed.
+        if let Some(target) = self.fake_link(dir, name).await? {
+            return Ok(Resolved::Link(self.sent_target(target)));
+        }
         if options.copy_links {
             return Ok(Resolved::Referent(follow().await?));
         }
@@ -62,7 +66,9 @@ impl Run<'_> {
         };
         let mut target = Vec::new();
         if options.links || options.copy_unsafe_links {
-            target = read().await.map_err(|errno| (Action::ReadLink, errno))?;
+            target = read()
+                .await
+                .map_err(|errno| (Action::ReadLink, errno.into()))?;
             if options.copy_unsafe_links && is_unsafe(&target, place) {
                 return Ok(Resolved::Referent(follow().await?));
             }
@@ -74,12 +80,17 @@ impl Run<'_> {
                 }
             }
         }
-        if !options.links {
+        Ok(Resolved::Link(self.sent_target(target)))
+    }
+
+    /// A link's target as it is sent.
+    fn sent_target(&self, mut target: Vec<u8>) -> Vec<u8> {
+        if !self.options.links {
             target.clear();
-        } else if options.munge_links && target.starts_with(MUNGED) {
+        } else if self.options.munge_links && target.starts_with(MUNGED) {
             target.drain(..MUNGED.len());
         }
-        Ok(Resolved::Link(target))
+        target
     }
 }
 

@@ -54,6 +54,20 @@ impl Kind {
         matches!(self, Self::Fifo | Self::Socket)
     }
 
+    /// The type bits of a mode; none for what is not copied.
+    pub(crate) fn type_bits(self) -> u32 {
+        match self {
+            Self::Regular => libc::S_IFREG,
+            Self::Directory => libc::S_IFDIR,
+            Self::Symlink => libc::S_IFLNK,
+            Self::CharDevice => libc::S_IFCHR,
+            Self::BlockDevice => libc::S_IFBLK,
+            Self::Fifo => libc::S_IFIFO,
+            Self::Socket => libc::S_IFSOCK,
+            Self::Other => 0,
+        }
+    }
+
     /// Whether rsync shows both as the same.
     pub(crate) fn is_like(self, other: Self) -> bool {
         self == other

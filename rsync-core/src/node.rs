@@ -17,14 +17,12 @@ use crate::xattrs::{Unlike, Whose, XattrChanges};
 use libflexsc::op::{Mknodat, Readlinkat, Renameat2, Symlinkat, Unlinkat};
 use std::rc::Rc;
 
-/// What `mknod(2)` calls a kind; for one that it does not make, what it refuses.
-fn type_bits(kind: Kind) -> u32 {
+/// What is being done while something of a kind is made.
+pub(crate) fn making(kind: Kind) -> Action {
     match kind {
-        Kind::CharDevice => libc::S_IFCHR,
-        Kind::BlockDevice => libc::S_IFBLK,
-        Kind::Fifo => libc::S_IFIFO,
-        Kind::Socket => libc::S_IFSOCK,
-        _ => libc::S_IFMT,
+        Kind::Symlink => Action::MakeSymlink,
+        kind if kind.is_device() => Action::MakeDevice,
+        _ => Action::MakeSpecial,
     }
 }
 
@@ -81,7 +79,7 @@ impl Side<'_, '_> {
         }
         if let (Some(dir), false) = (&dir, self.run.options.dry_run) {
             let old = found.filter(|_| blocking.is_none());
-            if old.is_some() {
+            if old.is_some() || self.fakes() {
                 // What cannot be opened now was open before: the entry itself will say.
                 let _ = self.workplace(target, list).await;
             }
@@ -117,6 +115,10 @@ impl Side<'_, '_> {
         if want.kind != Kind::Symlink {
             return true;
         }
+        if self.fakes() {
+            let (name, target) = (list.name(entry), list.target(entry));
+            return self.is_fake_link(dir, name, target).await;
+        }
         let op = Readlinkat::new(dir.at(), c_name(list.name(entry)));
         self.run.io.handle.submit(op).await.as_deref() == Ok(list.target(entry))
     }
@@ -133,9 +135,11 @@ impl Side<'_, '_> {
     ) -> bool {
         let (name, want) = (list.name(entry), &entry.attributes);
         let (handle, options) = (&self.run.io.handle, self.run.options);
+        let fakes = self.fakes();
         let place = match old {
-            None => name.to_vec(),
-            Some(_) => self.run.temps.name(name),
+            None if !fakes => name.to_vec(),
+            // A file gets its name when it stands for what it is to be.
+            _ => self.run.temps.name(name),
         };
         let (uid, gid) = self.new_owner(want, target);
         let mut changes = Changes {
@@ -143,27 +147,34 @@ impl Side<'_, '_> {
             gid,
             ..Changes::default()
         };
-        let made = if want.kind == Kind::Symlink {
-            changes.mtime = options.link_times().then_some(want.mtime);
-            let op = Symlinkat::new(c_name(list.target(entry)), dir.at(), c_name(&place));
-            self.check(handle.submit(op).await, path, Action::MakeSymlink)
-        } else {
-            changes.mtime = options.times.then_some(want.mtime);
-            changes.atime = options.access_times(want.kind).then_some(want.atime);
+        let link = want.kind == Kind::Symlink;
+        // As rsync has it, a file that stands for a new link gets its time in any case.
+        let times = match link && !fakes {
+            true => options.link_times(),
+            false => options.times,
+        };
+        changes.mtime = times.then_some(want.mtime);
+        changes.atime = options.access_times(want.kind).then_some(want.atime);
+        if !link || fakes {
             changes.mode = match old.filter(|old| old.kind != Kind::Symlink) {
                 _ if options.perms => Some(want.mode),
                 Some(old) => Some(self.kept_bits(want, &old)),
                 None => None,
             };
-            // Until owner and mode are set only the owner may do anything, unless the kernel's default is what is asked for.
-            let mode = changes.mode.map_or(want.mode & 0o777, |mode| mode & 0o700);
-            let mode = type_bits(want.kind) | mode;
+        }
+        // Until owner and mode are set only the owner may do anything, unless the kernel's default is what is asked for.
+        let mode = changes.mode.map_or(want.mode & 0o777, |mode| mode & 0o700);
+        let made = if fakes {
+            let like = (want, list.target(entry));
+            self.make_fake(dir, (&place, mode), like, changes, path)
+                .await
+        } else if link {
+            let op = Symlinkat::new(c_name(list.target(entry)), dir.at(), c_name(&place));
+            self.check(handle.submit(op).await, path, Action::MakeSymlink)
+        } else {
+            let mode = want.kind.type_bits() | mode;
             let op = Mknodat::new(dir.at(), c_name(&place), mode, want.rdev);
-            let action = match want.kind.is_device() {
-                true => Action::MakeDevice,
-                false => Action::MakeSpecial,
-            };
-            self.check(handle.submit(op).await, path, action)
+            self.check(handle.submit(op).await, path, making(want.kind))
         };
         if !made {
             return false;
@@ -176,19 +187,32 @@ impl Side<'_, '_> {
             xattrs = self.xattr_changes(whose, want_xattrs, path).await;
         }
         let changes = (changes, &xattrs);
-        self.set_named(dir, &place, path, want.kind, changes).await;
-        old.is_none() || self.take_place(dir, &place, path).await
+        self.set_named(dir, &place, path, want, changes).await;
+        match old {
+            None if !fakes => true,
+            None => self.give_name(dir, &place, path).await,
+            Some(_) => self.take_place(dir, &place, path).await,
+        }
     }
 
     /// Gives what was made as `place` in a directory the name at the end of `path`, and keeps what has it now, if that is
     /// wanted.
     pub(crate) async fn take_place(&self, dir: &Held, place: &[u8], path: &[u8]) -> bool {
+        let kept = self.back_up(dir, path, Backup::Link).await;
+        if self.check(kept, path, Action::BackUp) {
+            return self.give_name(dir, place, path).await;
+        }
+        let op = Unlinkat::new(dir.at(), c_name(place), 0);
+        let _ = self.run.io.handle.submit(op).await;
+        false
+    }
+
+    /// Gives what was made as `place` in a directory the name at the end of `path`. What cannot have it is removed.
+    async fn give_name(&self, dir: &Held, place: &[u8], path: &[u8]) -> bool {
         let handle = &self.run.io.handle;
         let (_, name) = split(path);
-        let kept = self.back_up(dir, path, Backup::Link).await;
         let op = Renameat2::new(dir.at(), c_name(place), dir.at(), c_name(name), 0);
-        let renamed = self.check(kept, path, Action::BackUp)
-            && self.check(handle.submit(op).await, path, Action::Rename);
+        let renamed = self.check(handle.submit(op).await, path, Action::Rename);
         if !renamed {
             let op = Unlinkat::new(dir.at(), c_name(place), 0);
             let _ = handle.submit(op).await;

@@ -7,6 +7,7 @@ use crate::filter::Filters;
 use crate::idmap::IdMap;
 use crate::list::{Attributes, Kind};
 use crate::strong::{Algorithm, BlockSum};
+use crate::xattrs::Origin;
 
 /// The options of one synchronisation. Each is named and means what rsync's option of that name does.
 ///
@@ -85,6 +86,9 @@ pub struct Options {
     /// Whether the receiving side does what only the superuser may (`--super`): give owners and any groups, make devices, keep
     /// extended attributes that are not those of users. `None` if it does so for the superuser.
     pub super_user: Option<bool>,
+    /// On which sides attributes that only the superuser may set are kept in extended attributes (`--fake-super`). The receiving
+    /// side then does all that the superuser may, whatever [`super_user`](Self::super_user) says.
+    pub fake_super: FakeSuper,
     /// Change nothing, only say what would be done (`-n`).
     pub dry_run: bool,
     /// Leave files alone that are newer at the destination (`-u`).
@@ -292,6 +296,30 @@ pub enum Reflink {
     Never,
 }
 
+/// The sides whose files have what only the superuser may set in extended attributes: owners, devices, set-user-ID bits, access
+/// control lists. Devices, named pipes, sockets and symbolic links are regular files there. It is stored as rsync does, and
+/// each of both reads what the other has kept.
+///
+/// # Examples
+///
+/// ```
+/// use rsync_core::{FakeSuper, Options};
+///
+/// // A backup by somebody who may not give files away.
+/// let mut backup = Options::archive();
+/// backup.fake_super.destination = true;
+/// // The superuser brings it back.
+/// let mut restore = Options::archive();
+/// restore.fake_super = FakeSuper { source: true, destination: false };
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FakeSuper {
+    /// What was kept so is read.
+    pub source: bool,
+    /// It is kept so.
+    pub destination: bool,
+}
+
 /// Where something is looked for that is like a missing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fuzzy {
@@ -334,7 +362,20 @@ impl Options {
 
     /// Whether what only the superuser may do is tried.
     pub(crate) fn acts_as_root(&self) -> bool {
+        self.fake_super.destination || self.is_super()
+    }
+
+    /// Whether a side that fakes nothing is the superuser's.
+    pub(crate) fn is_super(&self) -> bool {
         self.super_user.unwrap_or_else(|| self.identity.is_root())
+    }
+
+    /// Whether a side's files may stand for others.
+    pub(crate) fn fakes(&self, origin: Origin) -> bool {
+        match origin {
+            Origin::Source => self.fake_super.source,
+            Origin::Destination => self.fake_super.destination,
+        }
     }
 
     /// Whether files are given to `group`, if it is to be kept.
@@ -420,6 +461,10 @@ impl Options {
         // What the group may do would be more than both say.
         if self.acls && !self.perms {
             return Some(("--acls", "--no-perms"));
+        }
+        // What is kept would be sent twice.
+        if self.special_xattrs && self.fake_super != FakeSuper::default() {
+            return Some(("--fake-super", "-XX"));
         }
         if self.reflink == Reflink::Always {
             let others = [

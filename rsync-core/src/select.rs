@@ -197,6 +197,16 @@ impl Selection<'_, '_> {
                 way,
                 name,
             };
+            if let Ok(own) = found {
+                match self.run.faked_at(&place.root.dir, &place.path(), own).await {
+                    Ok(faked) => found = Ok(faked),
+                    Err((action, cause)) => {
+                        self.sources.complete = false;
+                        self.run.fail(argument.shown.clone(), action, cause);
+                        continue;
+                    }
+                }
+            }
             let mut followed = false;
             if matches!(&found, Ok(found) if found.kind == Kind::Symlink) {
                 let path = place.path();
@@ -208,7 +218,9 @@ impl Selection<'_, '_> {
                     }
                     // The target is read when its turn comes.
                     Ok(Resolved::Link(_)) => {}
-                    Err((_, errno)) => found = Err(errno),
+                    Err((_, Cause::Errno(errno))) => found = Err(errno),
+                    // What is wrong is said when its turn comes.
+                    Err(_) => {}
                 }
             }
             match found {
@@ -224,7 +236,15 @@ impl Selection<'_, '_> {
         let descends = options.recursive || options.dirs;
         if descends && !options.no_implied_dirs && self.sources.root.is_none() {
             // Whatever is wrong with it is said of what is reached through it.
-            self.sources.root = self.run.io.stat_held(&root.dir).await.ok();
+            let found = self.run.io.stat_held(&root.dir).await;
+            let Ok(own) = found else { return };
+            match self.run.faked_at(&root.dir, b"", own).await {
+                Ok(faked) => self.sources.root = Some(faked),
+                Err((action, cause)) => {
+                    self.sources.complete = false;
+                    self.run.fail(root.path.clone(), action, cause);
+                }
+            }
         }
     }
 
@@ -375,12 +395,16 @@ impl Selection<'_, '_> {
             if !own && self.ways.contains(path) {
                 continue;
             }
-            let attributes = match io.statx(place.root.dir.at(), path, 0).await {
+            let found = match io.statx(place.root.dir.at(), path, 0).await {
+                Ok(own) => self.run.faked_at(&place.root.dir, path, own).await,
+                Err(errno) => Err((Action::Stat, errno.into())),
+            };
+            let attributes = match found {
                 Ok(attributes) => attributes,
-                Err(errno) => {
-                    self.sources.complete &= errno == Errno::ENOENT;
+                Err((action, cause)) => {
+                    self.sources.complete &= cause == Cause::Errno(Errno::ENOENT);
                     let path = join(&place.root.path, path);
-                    self.run.fail_errno(path, Action::Stat, errno);
+                    self.run.fail(path, action, cause);
                     return false;
                 }
             };

@@ -21,6 +21,7 @@ use crate::source::Sources;
 use crate::strong::FileSum;
 use crate::token::{Collector, OwnedToken, Token};
 use crate::walk::Walker;
+use crate::xattrs::Origin;
 use async_channel::{Receiver, Sender};
 use futures_util::future::{Fuse, FutureExt as _, ready};
 use futures_util::{StreamExt as _, select_biased};
@@ -144,7 +145,11 @@ impl Server<'_, '_> {
         } else {
             libc::AT_SYMLINK_NOFOLLOW
         };
-        let cause = match self.run.io.statx(held.at(), name, flags).await {
+        let now = match self.run.io.statx(held.at(), name, flags).await {
+            Ok(own) => self.run.faked_at(&held, name, own).await,
+            Err(errno) => Err((Action::Stat, errno.into())),
+        };
+        let cause = match now {
             Ok(now) if same(&now) => {
                 let op = Unlinkat::new(held.at(), c_name(name), 0);
                 match self.run.io.handle.submit(op).await {
@@ -153,7 +158,7 @@ impl Server<'_, '_> {
                 }
             }
             Ok(_) => Cause::Replaced,
-            Err(errno) => Cause::Errno(errno),
+            Err((_, cause)) => cause,
         };
         self.run.fail(path, Action::RemoveSource, cause);
     }
@@ -183,8 +188,8 @@ impl Server<'_, '_> {
         ) else {
             return End::Failed.into();
         };
-        let failed = |action, errno| {
-            self.run.fail_errno(path.clone(), action, errno);
+        let failed = |action, cause| {
+            self.run.fail(path.clone(), action, cause);
             Last::from(End::Failed)
         };
         let flags = source_flags(entry.followed);
@@ -194,7 +199,7 @@ impl Server<'_, '_> {
         };
         let file = match opened {
             Ok(file) => file,
-            Err(errno) => return failed(Action::Open, errno),
+            Err(errno) => return failed(Action::Open, errno.into()),
         };
         let mut source = Opened {
             file,
@@ -203,7 +208,8 @@ impl Server<'_, '_> {
             fresh: None,
         };
         if request.again {
-            match io.stat_held(&source.file).await {
+            let fake = self.run.options.fakes(Origin::Source);
+            match io.look_held(&source.file, fake).await {
                 // It may be something else by now.
                 Ok(fresh) if fresh.kind != Kind::Regular => return End::Changed.into(),
                 Ok(fresh) => {
@@ -211,7 +217,7 @@ impl Server<'_, '_> {
                     source.mtime = fresh.mtime;
                     source.fresh = Some(self.run.options.as_sent(fresh));
                 }
-                Err(errno) => return failed(Action::Stat, errno),
+                Err((action, cause)) => return failed(action, cause),
             }
         }
         let last = match (request.into, request.signature) {
@@ -229,7 +235,7 @@ impl Server<'_, '_> {
         };
         // What closing a file says that was only read does not matter.
         let _ = source.file.close().await;
-        last.unwrap_or_else(|errno| failed(Action::Read, errno))
+        last.unwrap_or_else(|errno| failed(Action::Read, errno.into()))
     }
 
     /// Sends all of a file from the byte `start` on.

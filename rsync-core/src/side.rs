@@ -95,6 +95,15 @@ impl Changes {
         self.uid.is_some() || self.gid.is_some()
     }
 
+    /// Those of times.
+    pub(crate) fn only_times(self) -> Self {
+        Self {
+            mtime: self.mtime,
+            atime: self.atime,
+            ..Self::default()
+        }
+    }
+
     /// For `utimensat(2)`, if a time is to be set.
     pub(crate) fn times(&self) -> Option<[Timespec; 2]> {
         let atime = self.atime.map(|atime| Timespec::new(atime, 0));
@@ -189,12 +198,17 @@ impl Side<'_, '_> {
         }
     }
 
+    /// Whether a file loses capabilities by changes, which it does when it gets another owner.
+    pub(crate) fn loses_rights(&self, changes: &Changes) -> bool {
+        changes.owner() && !self.fakes()
+    }
+
     /// What differs between what a file has and what it is to have, contents aside.
     pub(crate) fn changes(&self, want: &Attributes, found: &Attributes) -> Changes {
         let options = self.run.options;
         let (uid, gid) = self.owner(want, found.uid, Some(found.gid));
         let mode = match want.kind {
-            Kind::Symlink => found.mode,
+            Kind::Symlink if !self.fakes() => found.mode,
             _ if options.perms => want.mode,
             _ => self.kept_bits(want, found),
         };
@@ -364,7 +378,8 @@ impl Side<'_, '_> {
             changes.mtime = Some(want.mtime);
         }
         let restore = target.widened.get() || changes.owner() && options.perms;
-        if changes.is_empty() && xattrs.is_empty() && !restore || options.dry_run {
+        let nothing = changes.is_empty() && xattrs.is_empty() && !restore && !self.fakes();
+        if nothing || options.dry_run {
             return;
         }
         let dir = match self.directory(target).await {
@@ -424,7 +439,7 @@ impl Side<'_, '_> {
         path: &[u8],
     ) -> bool {
         let mut xattrs = self.xattr_changes(Whose::Open(file), want, path).await;
-        if changes.owner() {
+        if self.loses_rights(&changes) {
             xattrs.renew(want);
         }
         self.set_open(file, changes, &xattrs, path).await
@@ -440,7 +455,11 @@ impl Side<'_, '_> {
         path: &[u8],
     ) -> bool {
         let handle = &self.run.io.handle;
-        let mut well = true;
+        let (mut well, mut changes) = (true, changes);
+        if self.fakes() {
+            well = self.keep_fake(Whose::Open(file), None, changes, path).await;
+            changes = changes.only_times();
+        }
         if changes.owner() {
             let result = handle
                 .submit(Fchown::new(file.fd(), changes.uid, changes.gid))

@@ -2,9 +2,11 @@
 
 //! A file under its temporary name, until it is put in its place, kept, or removed.
 
+use crate::fake::own_mode;
 use crate::io::{CHUNK, Held, c_name};
-use crate::list::FileId;
+use crate::list::{FileId, Kind};
 use crate::run::Run;
+use crate::xattrs::Origin;
 use libflexsc::Errno;
 use libflexsc::op::{Fchmod, Fsync, Pread, Renameat2, Timespec, Unlinkat, Utimensat};
 use std::cell::{Cell, RefCell};
@@ -84,7 +86,10 @@ impl Run<'_> {
             in_place: false,
             file: RefCell::new(Some(Rc::new(file))),
             written: Cell::new(0),
-            mode: last,
+            mode: last.map(|mode| match self.options.fakes(Origin::Destination) {
+                true => own_mode(Kind::Regular, mode),
+                false => mode,
+            }),
         });
         let known = &self.unfinished;
         known.borrow_mut().insert(id, unfinished.clone());

@@ -43,6 +43,7 @@ impl Side<'_, '_> {
         let options = self.run.options;
         let same = !options.checksum
             && !options.keeps_xattrs()
+            && !self.fakes()
             && want.kind == Kind::Regular
             && self.looks_same(want, found);
         same && self.changes(want, found).is_empty()
@@ -291,17 +292,26 @@ impl Side<'_, '_> {
                 let whose = Whose::Named(&dir, name);
                 xattrs = self.xattr_changes(whose, want_xattrs, path).await;
             }
-            if changes.owner() && !self.run.options.dry_run {
+            if self.loses_rights(&changes) && !self.run.options.dry_run {
                 xattrs.renew(want_xattrs);
             }
         }
         if changes.is_empty() && xattrs.is_empty() {
             self.tell_unchanged(target, list, entry);
-            return true;
+            if !self.fakes() || self.run.options.dry_run {
+                return true;
+            }
+            // What is kept may say what the file says itself by now, or the other way about.
+            let Ok(dir) = self.directory(target).await else {
+                return true;
+            };
+            let (whose, node) = (Whose::Named(&dir, name), Some((want.kind, want.rdev)));
+            return self.keep_fake(whose, node, changes, path).await;
         }
         let mut differences = Differences::from(changes).and(xattrs.unlike());
         // As rsync has it: when it is told, the mode is what the list has made of it.
-        if differences.acl && !self.run.options.dry_run && (want.mode ^ found.mode) & 0o7000 == 0 {
+        let told_by_list = differences.acl && !self.run.options.dry_run && !self.fakes();
+        if told_by_list && (want.mode ^ found.mode) & 0o7000 == 0 {
             differences.mode = false;
         }
         self.tell_entry(
@@ -330,21 +340,26 @@ impl Side<'_, '_> {
             changes.mode = Some(want.mode);
         }
         let changes = (changes, &xattrs);
-        self.set_named(&dir, name, path, want.kind, changes).await
+        self.set_named(&dir, name, path, want, changes).await
     }
 
-    /// Sets attributes of `name` in `dir`, which is of this kind, never through a symbolic link.
+    /// Sets attributes of `name` in `dir`, which is of the kind of `want`, never through a symbolic link.
     pub(crate) async fn set_named(
         &self,
         dir: &Held,
         name: &[u8],
         path: &[u8],
-        kind: Kind,
+        want: &Attributes,
         (changes, xattrs): (Changes, &XattrChanges),
     ) -> bool {
         const NOFOLLOW: i32 = libc::AT_SYMLINK_NOFOLLOW;
         let handle = &self.run.io.handle;
-        let mut well = true;
+        let (mut well, mut changes) = (true, changes);
+        if self.fakes() {
+            let (whose, node) = (Whose::Named(dir, name), Some((want.kind, want.rdev)));
+            well = self.keep_fake(whose, node, changes, path).await;
+            changes = changes.only_times();
+        }
         if changes.owner() {
             let op = Fchownat::new(dir.at(), c_name(name), changes.uid, changes.gid, NOFOLLOW);
             well &= self.check(handle.submit(op).await, path, Action::SetOwner);
@@ -356,7 +371,7 @@ impl Side<'_, '_> {
             mode = mode.map(|mode| xattrs.narrow(mode));
         }
         if let Some(mode) = mode {
-            let set = self.set_mode(dir, name, kind, mode).await;
+            let set = self.set_mode(dir, name, want.kind, mode).await;
             well &= self.check(set, path, Action::SetMode);
         }
         if let Some(times) = changes.times() {
@@ -533,7 +548,7 @@ impl Side<'_, '_> {
         let dir = self.directory(&transfer.target).await.ok()?;
         let entry = transfer.list.get(transfer.id.index)?;
         let name = transfer.list.name(entry);
-        self.run.io.stat(dir.at(), name).await.ok()
+        self.look(&dir, name).await.ok()
     }
 
     /// A file that was requested is dealt with.

@@ -12,7 +12,7 @@ mod reading;
 
 use self::leading::{Leading, Way};
 use self::reading::Reading;
-use crate::error::Action;
+use crate::error::{Action, Cause};
 use crate::event::{Event, Skip};
 use crate::io::{DIRECTORY, Held, c_name};
 use crate::jobs::{Jobs, begin};
@@ -268,20 +268,21 @@ impl<'a, 'o> Walker<'a, 'o> {
     async fn look_at(&self, reading: &mut Reading, part: u32, dir: &Held, names: &[(&[u8], u8)]) {
         let options = self.run.options;
         let follows = options.follows_links();
+        let fakes = options.fakes(Origin::Source);
         let links = (options.links || options.copy_unsafe_links) && !options.copy_links;
         let posted: Vec<_> = names
             .iter()
             .map(|&(name, d_type)| {
                 let target =
                     (links && d_type == libc::DT_LNK).then(|| self.post_read_link(dir, name));
-                (name, self.run.io.stat(dir.at(), name), target)
+                (name, self.run.io.look(dir, name, fakes), target)
             })
             .collect();
         for ((name, stat, target), (_, d_type)) in posted.into_iter().zip(names) {
             let mut attributes = match stat.await {
                 Ok(attributes) => attributes,
-                Err(errno) => {
-                    self.fail(reading, part, name, Action::Stat, errno);
+                Err((action, cause)) => {
+                    self.fail(reading, part, name, action, cause);
                     continue;
                 }
             };
@@ -304,8 +305,8 @@ impl<'a, 'o> Walker<'a, 'o> {
                     }
                     // Nobody wants to know of one that is hidden.
                     Err(_) if reading.hides(part, name, false) => continue,
-                    Err((action, errno)) => {
-                        self.fail(reading, part, name, action, errno);
+                    Err((action, cause)) => {
+                        self.fail(reading, part, name, action, cause);
                         continue;
                     }
                 }
@@ -363,12 +364,19 @@ impl<'a, 'o> Walker<'a, 'o> {
     }
 
     /// Reports a failure, which leaves the file list incomplete unless the file has merely vanished.
-    fn fail(&self, reading: &Reading, part: u32, name: &[u8], action: Action, errno: Errno) {
-        if errno != Errno::ENOENT || action == Action::Follow {
+    fn fail(
+        &self,
+        reading: &Reading,
+        part: u32,
+        name: &[u8],
+        action: Action,
+        cause: impl Into<Cause>,
+    ) {
+        let cause = cause.into();
+        if cause != Cause::Errno(Errno::ENOENT) || action == Action::Follow {
             self.complete.set(false);
         }
-        self.run
-            .fail_errno(reading.display(part, name), action, errno);
+        self.run.fail(reading.display(part, name), action, cause);
     }
 
     /// Completes a list and sends it, or keeps it back, and returns the directories in it.
@@ -552,13 +560,12 @@ impl<'a, 'o> Walker<'a, 'o> {
         (whose, name): (Whose<'_>, &[u8]),
         (kind, mode): (Kind, u32),
     ) -> Option<Xattrs> {
-        let read = whose.read(self.run, Origin::Source, kind);
+        let read = whose.read(self.run, Origin::Source, (kind, mode));
         let failed = |(action, cause)| {
             let path = reading.display(part, name);
             self.run.fail(path, action, cause);
         };
-        let read = read.await.map_err(failed).ok()?;
-        Some(read.with_mode(mode))
+        read.await.map_err(failed).ok()
     }
 
     /// The checksums of all regular files of a list. A file that cannot be read has none: it will be requested, and

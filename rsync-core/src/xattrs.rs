@@ -7,8 +7,9 @@
 //! `/proc/self/fd/N/NAME`, which ends in the name itself and follows no symbolic link there, so that neither a link nor
 //! a device, which cannot be opened, needs to be.
 
-use crate::acl::Acl;
+use crate::acl::{Acl, AclError};
 use crate::error::{Action, Cause};
+use crate::fake;
 use crate::filter::FilterList;
 use crate::io::{Held, Io, SOURCE, c_name};
 use crate::item::Differences;
@@ -115,6 +116,17 @@ pub(crate) enum Whose<'a> {
     Named(&'a Held, &'a [u8]),
 }
 
+impl Acls {
+    /// Those of a file with this mode. One that says no more than that is none.
+    fn new(mode: u32, access: Option<Acl>, default: Option<Acl>) -> Self {
+        Self {
+            mode,
+            access: access.filter(Acl::is_extended).map(Box::new),
+            default: default.map(Box::new),
+        }
+    }
+}
+
 impl XattrChanges {
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -162,18 +174,20 @@ impl Xattrs {
         (each.sum::<usize>() + acls.sum::<usize>()) as u64
     }
 
-    /// Those of a file that is to have this mode.
-    pub(crate) fn with_mode(mut self, mode: u32) -> Self {
-        if let Some(acls) = &mut self.acls {
-            acls.mode = mode;
-        }
-        self
-    }
-
     /// The mode that a file may have while it does not have these.
     pub(crate) fn narrow(&self, mode: u32) -> u32 {
         let acl = self.acls.as_ref().and_then(|acls| acls.access.as_ref());
         acl.map_or(mode, |acl| acl.narrow(mode))
+    }
+
+    /// These as they are kept by files that stand for others.
+    fn kept(&self) -> Self {
+        let named = self.named.iter();
+        let named = named.map(|(name, value)| (fake::kept_as(name), value.clone()));
+        Self {
+            named: named.collect(),
+            ..self.clone()
+        }
     }
 
     /// What makes `found` these, as far as they take part there.
@@ -213,21 +227,41 @@ impl Xattrs {
 /// Whether an attribute takes part. Rules decide if there are any; else for the superuser all do but those of the system, for
 /// others those of users. What rsync keeps in attributes of its own is only sent if that is asked for.
 fn takes_part(name: &CStr, options: &Options, origin: Origin, rules: Option<&FilterList>) -> bool {
-    let name = name.to_bytes();
     let sender = origin == Origin::Source;
+    if options.fakes(origin) {
+        let keeps = |name: &CStr| {
+            let decided = rules.and_then(|rules| rules.keeps_xattr(name.to_bytes(), sender));
+            decided.unwrap_or(true)
+        };
+        // Whatever else a file of the destination has was not kept there.
+        let can_be_kept = sender || name.to_bytes().starts_with(b"user.");
+        let other = fake::stands_for(name).filter(|_| can_be_kept);
+        return other.is_some_and(|other| keeps(name) && keeps(&other));
+    }
+    let name = name.to_bytes();
     let own = name.starts_with(b"user.rsync.%");
     let hidden = own && sender && !options.special_xattrs;
     let decided = rules.and_then(|rules| rules.keeps_xattr(name, sender));
     let acl = options.acls && [ACCESS, DEFAULT].iter().any(|acl| acl.to_bytes() == name);
-    let allowed = decided.unwrap_or_else(|| match options.acts_as_root() {
+    let allowed = decided.unwrap_or_else(|| match options.is_super() {
         true => !name.starts_with(b"system."),
         false => name.starts_with(b"user."),
     });
     allowed && !hidden && !acl
 }
 
+/// What an attribute that takes part is called: on the way from a file that stands for another one what it stands for.
+fn known_as(name: &CStr, options: &Options, origin: Origin) -> CString {
+    let other = match origin {
+        Origin::Source if options.fakes(origin) => fake::stands_for(name),
+        _ => None,
+    };
+    other.unwrap_or_else(|| name.to_owned())
+}
+
 impl Whose<'_> {
-    fn path(dir: &Held, name: &[u8]) -> CString {
+    /// The path by which a name in a held directory is reached.
+    pub(crate) fn path(dir: &Held, name: &[u8]) -> CString {
         let dir = format!("/proc/self/fd/{}/", dir.fd().as_raw_fd());
         c_name(&[dir.as_bytes(), name].concat())
     }
@@ -251,7 +285,7 @@ impl Whose<'_> {
         }
     }
 
-    async fn get(self, io: &Io, attribute: &CStr) -> Result<Vec<u8>, Errno> {
+    pub(crate) async fn get(self, io: &Io, attribute: &CStr) -> Result<Vec<u8>, Errno> {
         let get = |room| async move {
             let attribute = attribute.to_owned();
             match self {
@@ -271,17 +305,23 @@ impl Whose<'_> {
         }
     }
 
-    /// Those of a file of this kind that take part.
+    /// Those of a file of this kind and mode that take part.
     pub(crate) async fn read(
         self,
         run: &Run<'_>,
         origin: Origin,
-        kind: Kind,
+        (kind, mode): (Kind, u32),
     ) -> Result<Xattrs, (Action, Cause)> {
         let (mut named, mut acls) = (BTreeMap::new(), None);
         if run.options.acls && kind != Kind::Symlink {
-            let read = self.acls(&run.io, kind).await;
-            acls = Some(read.map_err(|cause| (Action::ReadAcl, cause))?);
+            let (read, action) = match run.options.fakes(origin) {
+                true => {
+                    let kept = self.kept_acls(&run.io, (kind, mode)).await;
+                    (kept, Action::ReadFake)
+                }
+                false => (self.acls(&run.io, (kind, mode)).await, Action::ReadAcl),
+            };
+            acls = Some(read.map_err(|cause| (action, cause))?);
         }
         if run.options.xattrs {
             let read = self.named(run, origin).await;
@@ -290,22 +330,35 @@ impl Whose<'_> {
         Ok(Xattrs { kind, named, acls })
     }
 
-    async fn acls(self, io: &Io, kind: Kind) -> Result<Acls, Cause> {
-        let access = self.acl(io, ACCESS).await?;
+    async fn acls(self, io: &Io, (kind, mode): (Kind, u32)) -> Result<Acls, Cause> {
+        let access = self.acl(io, ACCESS, Acl::parse).await?;
         let default = match kind {
-            Kind::Directory => self.acl(io, DEFAULT).await?,
+            Kind::Directory => self.acl(io, DEFAULT, Acl::parse).await?,
             _ => None,
         };
-        Ok(Acls {
-            mode: 0,
-            access: access.filter(Acl::is_extended).map(Box::new),
-            default: default.map(Box::new),
-        })
+        Ok(Acls::new(mode, access, default))
     }
 
-    async fn acl(self, io: &Io, attribute: &CStr) -> Result<Option<Acl>, Cause> {
+    /// Those that are kept of a file that stands for another one. It may have others itself.
+    async fn kept_acls(self, io: &Io, (kind, mode): (Kind, u32)) -> Result<Acls, Cause> {
+        let parse = |value: &[u8]| Acl::parse_kept(value, Some(mode));
+        let access = self.acl(io, fake::ACCESS, parse).await?;
+        let parse = |value: &[u8]| Acl::parse_kept(value, None);
+        let default = match kind {
+            Kind::Directory => self.acl(io, fake::DEFAULT, parse).await?,
+            _ => None,
+        };
+        Ok(Acls::new(mode, access, default))
+    }
+
+    async fn acl(
+        self,
+        io: &Io,
+        attribute: &CStr,
+        parse: impl Fn(&[u8]) -> Result<Acl, AclError>,
+    ) -> Result<Option<Acl>, Cause> {
         match self.get(io, attribute).await {
-            Ok(value) => Ok(Some(Acl::parse(&value)?)),
+            Ok(value) => Ok(Some(parse(&value)?)),
             // Not all file systems have them.
             Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(None),
             Err(errno) => Err(errno.into()),
@@ -327,7 +380,13 @@ impl Whose<'_> {
                 continue;
             }
             match self.get(io, name).await {
-                Ok(value) => drop(xattrs.insert(name.to_owned(), value)),
+                Ok(value) => {
+                    let known = known_as(name, options, origin);
+                    // What was kept goes before what the file has itself.
+                    if *known != *name || !xattrs.contains_key(&known) {
+                        xattrs.insert(known, value);
+                    }
+                }
                 // It was removed meanwhile.
                 Err(Errno::ENODATA) => {}
                 Err(errno) => return Err(errno),
@@ -336,7 +395,7 @@ impl Whose<'_> {
         Ok(xattrs)
     }
 
-    async fn set(self, io: &Io, attribute: &CStr, value: Vec<u8>) -> Result<(), Errno> {
+    pub(crate) async fn set(self, io: &Io, attribute: &CStr, value: Vec<u8>) -> Result<(), Errno> {
         let attribute = attribute.to_owned();
         match self {
             Self::Open(file) => {
@@ -350,7 +409,7 @@ impl Whose<'_> {
         }
     }
 
-    async fn remove(self, io: &Io, attribute: &CStr) -> Result<(), Errno> {
+    pub(crate) async fn remove(self, io: &Io, attribute: &CStr) -> Result<(), Errno> {
         let attribute = attribute.to_owned();
         let removed = match self {
             Self::Open(file) => {
@@ -411,7 +470,18 @@ impl Side<'_, '_> {
         map: impl Fn(&Acl) -> Acl,
     ) -> Result<XattrChanges, (Action, Cause)> {
         let run = self.run;
-        let found = whose.read(run, Origin::Destination, want.kind).await?;
+        // A kept list is compared as it would be kept of the mode that is wanted.
+        let mode = want.acls.as_ref().map_or(0, |acls| acls.mode);
+        let file = (want.kind, mode);
+        let found = whose.read(run, Origin::Destination, file).await?;
+        let kept;
+        let want = match self.fakes() {
+            true => {
+                kept = want.kept();
+                &kept
+            }
+            false => want,
+        };
         let rules = run.filters.get().map(|rules| &**rules);
         let takes_part = |name: &CStr| takes_part(name, run.options, Origin::Destination, rules);
         Ok(want.changes(&found, takes_part, map))
@@ -441,6 +511,10 @@ impl Side<'_, '_> {
     ) -> bool {
         let io = &self.run.io;
         let mut result = Ok(());
+        if self.fakes() {
+            let kept = self.keep_acls(whose, changes).await;
+            return self.check(kept, path, Action::SetAcl);
+        }
         if let Some(acl) = &changes.access {
             // One that says no more than a mode goes into that, at once with the removal of an older one.
             result = Box::pin(whose.set(io, ACCESS, acl.value())).await;
@@ -451,6 +525,24 @@ impl Side<'_, '_> {
             None => Ok(()),
         });
         self.check(result, path, Action::SetAcl)
+    }
+
+    /// Changes access control lists that are kept of a file that stands for another one.
+    async fn keep_acls(&self, whose: Whose<'_>, changes: &XattrChanges) -> Result<(), Errno> {
+        let io = &self.run.io;
+        let access = match &changes.access {
+            Some(acl) if acl.is_extended() => {
+                let value = acl.kept_access();
+                whose.set(io, fake::ACCESS, value).await
+            }
+            Some(_) => whose.remove(io, fake::ACCESS).await,
+            None => Ok(()),
+        };
+        access.and(match &changes.default {
+            Some(DefaultAcl::Set(acl)) => whose.set(io, fake::DEFAULT, acl.kept_default()).await,
+            Some(DefaultAcl::Remove) => whose.remove(io, fake::DEFAULT).await,
+            None => Ok(()),
+        })
     }
 
     /// Changes extended attributes, access control lists aside; true if that went well.
@@ -513,8 +605,9 @@ impl Side<'_, '_> {
         path: &[u8],
     ) -> XattrChanges {
         let changes = async {
-            let have = Whose::Open(from).read(self.run, Origin::Destination, model.kind);
-            let have = have.await?.with_mode(model.mode);
+            let file = (model.kind, model.mode);
+            let have = Whose::Open(from).read(self.run, Origin::Destination, file);
+            let have = have.await?;
             self.compare(Whose::Open(to), &have, Acl::clone).await
         };
         changes.await.unwrap_or_else(|(action, cause)| {

@@ -6,6 +6,7 @@ mod common;
 
 use common::acl::{self, set, set_default, supported, value};
 use common::child::{NOBODY, as_nobody};
+use common::mount::{mount, mount_plain, unmount};
 use common::{
     BACKENDS, Random, Scratch, change, copy, does_as_rsync, does_as_rsync_on, flexsync,
     flexsync_under, grow, make_special, rsync,
@@ -14,7 +15,6 @@ use nix::sys::stat::SFlag;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
-use std::process::Command;
 
 /// Access control lists that differ in one thing or another, mode bits among them.
 const LISTS: [&str; 13] = [
@@ -265,27 +265,6 @@ fn random_trees_become_what_they_become_for_rsync() {
         ][seed % 4];
         does_as_rsync_on(backend, prepare, &[options, &["src/", "dst"]].concat());
     }
-}
-
-/// Mounts a file system; false if that cannot be.
-fn mount(kind: &str, options: &str, dir: &Path) -> bool {
-    let mut mount = Command::new("mount");
-    mount.args(["-t", kind, "-o", options, "flexsync-test"]);
-    let mounted = mount.arg(dir).status();
-    let mounted = mounted.is_ok_and(|status| status.success());
-    if !mounted {
-        println!("SKIP: nothing can be mounted here");
-    }
-    mounted
-}
-
-/// Mounts one without access control lists.
-fn mount_plain(dir: &Path) -> bool {
-    mount("ramfs", "rw", dir)
-}
-
-fn unmount(dir: &Path) {
-    let _ = Command::new("umount").arg(dir).status();
 }
 
 #[test]

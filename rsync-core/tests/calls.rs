@@ -10,11 +10,11 @@
 
 mod common;
 
-use common::acl;
 use common::watched::{Fate, Watched, watched};
 use common::{
     Random, Scratch, Times, assert_same, copy, flexsync, leftovers, make_special, snapshot,
 };
+use common::{acl, xattr};
 use nix::errno::Errno;
 use nix::sys::stat::SFlag;
 use std::collections::{BTreeMap, BTreeSet};
@@ -185,6 +185,58 @@ fn a_run_that_is_killed_before_any_of_its_calls_has_lost_nothing() {
 #[test]
 fn two_threads_that_are_killed_at_once_have_lost_nothing() {
     killed(2, 3 * every());
+}
+
+/// What has a name stands for the old file or for the new one.
+#[test]
+fn a_file_gets_its_name_when_it_stands_for_what_it_is_to_be() {
+    let scratch = Scratch::new();
+    if !xattr::supported(&scratch) {
+        return;
+    }
+    for (name, target) in [("new", "target"), ("changed", "here")] {
+        std::os::unix::fs::symlink(target, scratch.join(name)).unwrap();
+    }
+    fs::create_dir(scratch.join("src")).unwrap();
+    for name in ["new", "changed"] {
+        fs::rename(scratch.join(name), scratch.join("src").join(name)).unwrap();
+    }
+    make_special(&scratch.join("src/pipe"), SFlag::S_IFIFO, 0o4604, 0);
+    let file = scratch.write("src/file", "contents");
+    fs::set_permissions(file, Permissions::from_mode(0o4755)).unwrap();
+    let old = scratch.write("old/changed", "there");
+    xattr::set(&old, "user.rsync.%stat", b"120777 0,0 7:7");
+    let arguments = ["-a", "--fake-super", "src/", "dst"];
+    restore(&scratch);
+    let Some(whole) = watched(scratch.path(), 1, &arguments, None) else {
+        return;
+    };
+    assert_eq!(whole.run.status, 0, "{:?}", whole.run);
+    let seen = |name: &str| {
+        let mut tree = snapshot(&scratch.join(name), Times::Ignore);
+        tree.retain(|path, _| {
+            let shown = path.to_string_lossy();
+            !shown.is_empty() && !shown.contains(".flexsync.")
+        });
+        tree
+    };
+    let (old, new) = (seen("old"), seen("dst"));
+    for (at, _) in chosen(&whole.calls, every(), 0) {
+        let what = format!("killed before call {at}");
+        restore(&scratch);
+        let Some(run) = watched(scratch.path(), 1, &arguments, Some(Fate::Kill(at))) else {
+            return;
+        };
+        assert!(run.killed || run.calls.len() <= at, "{what}: {:?}", run.run);
+        for (path, file) in seen("dst") {
+            let known = [old.get(&path), new.get(&path)];
+            let shown = path.display();
+            assert!(known.contains(&Some(&file)), "{what}: {shown}: {file:?}");
+        }
+        flexsync(scratch.path(), "direct", &arguments).expect(0);
+        assert_same(&seen("dst"), &new, &what);
+        assert!(leftovers(&scratch.join("dst")).is_empty(), "{what}");
+    }
 }
 
 /// Whether the owning group, user 2 or any other may do anything with a file.

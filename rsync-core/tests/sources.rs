@@ -229,7 +229,7 @@ fn sync_calls(scratch: &Scratch, arguments: &[&str]) -> Option<Vec<String>> {
 fn options_that_are_not_there_yet_are_refused() {
     let scratch = Scratch::new();
     tree(&scratch);
-    for option in ["-z", "--fake-super", "--iconv=."] {
+    for option in ["-z", "--write-devices", "--iconv=."] {
         let run = flexsync(scratch.path(), "direct", &["-a", option, "src/", "dst"]).expect(4);
         let name = option.split('=').next().unwrap();
         assert!(

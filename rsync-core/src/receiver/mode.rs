@@ -63,6 +63,7 @@ impl Output<'_, '_> {
         let ours = |want| self.side.new_owner(&want, target) == (None, None);
         options.perms
             && !options.acls
+            && !self.side.fakes()
             && !options.in_place()
             && self.side.temp_dir.is_none()
             && mode & !0o777 == 0

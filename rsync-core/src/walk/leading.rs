@@ -109,7 +109,7 @@ impl Walker<'_, '_> {
                     Ok(Resolved::Referent(_)) => {
                         self.fail(reading, part, &name, Action::Follow, Errno::ELOOP);
                     }
-                    Err((action, errno)) => self.fail(reading, part, &name, action, errno),
+                    Err((action, cause)) => self.fail(reading, part, &name, action, cause),
                 }
                 reading.alias = self.rename.is_some().then_some(name);
             }

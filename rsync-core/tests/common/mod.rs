@@ -6,6 +6,7 @@
 
 pub mod acl;
 pub mod child;
+pub mod mount;
 #[cfg(target_arch = "x86_64")]
 pub mod watched;
 pub mod xattr;

@@ -145,7 +145,7 @@ fn as_rsync(backend: &str, seed: u64, options: &[&str]) {
 
 #[test]
 fn any_set_of_options_does_what_rsync_does() {
-    const OPTIONS: [&[&str]; 46] = [
+    const OPTIONS: [&[&str]; 48] = [
         &["-r"],
         &["-rl"],
         &["-rt"],
@@ -192,6 +192,8 @@ fn any_set_of_options_does_what_rsync_does() {
         &["-ay"],
         &["-ay", "--no-W"],
         &["-ayy", "--no-W", "--delete-after"],
+        &["-a", "--fake-super", "--delete"],
+        &["-aI", "-M--fake-super", "--no-W", "--chown=:9"],
     ];
     for (index, options) in OPTIONS.iter().enumerate() {
         for round in 0..2 {

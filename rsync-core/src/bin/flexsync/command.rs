@@ -10,7 +10,7 @@ use crate::parser::{id, parser};
 use crate::progress::Shown;
 use crate::switches::SWITCHES;
 use crate::values::{self, Checksums};
-use crate::{explain, filters, log, owners, refused};
+use crate::{explain, fake, filters, log, owners, refused};
 use clap::ArgMatches;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -198,10 +198,12 @@ impl Command {
             }
         }
         given.extend(owners::implied(matches));
+        given.extend(fake::given(matches));
         given.sort_by_key(|(at, ..)| *at);
         for (_, set, on) in given {
             set(&mut command, on);
         }
+        fake::remote(matches, &mut command).map_err(|error| unsupported(&error))?;
         command.info = levels(
             matches,
             &levels::INFO,

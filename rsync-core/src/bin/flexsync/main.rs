@@ -7,6 +7,7 @@
 mod command;
 mod debug;
 mod explain;
+mod fake;
 mod filters;
 mod format;
 mod json;

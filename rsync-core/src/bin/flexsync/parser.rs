@@ -5,7 +5,7 @@
 use crate::command::usage;
 use crate::format::Format;
 use crate::switches::{SWITCHES, Switch};
-use crate::{filters, limit, owners, values};
+use crate::{fake, filters, limit, owners, values};
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction};
 use std::ffi::OsString;
@@ -120,6 +120,7 @@ pub(crate) fn parser() -> clap::Command {
     parser
         .args(filters::arguments())
         .args(owners::arguments())
+        .args(fake::arguments())
         .arg(
             Arg::new("block-size")
                 .short('B')

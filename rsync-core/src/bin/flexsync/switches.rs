@@ -3,7 +3,7 @@
 //! The options that are on or off.
 
 use crate::command::Command;
-use rsync_core::{Append, DeleteWhen, Fuzzy};
+use rsync_core::{Append, DeleteWhen, FakeSuper, Fuzzy};
 
 /// An option that is switched on, and off by its `--no-` form. The last one given counts.
 pub(crate) struct Switch {
@@ -237,7 +237,10 @@ pub(crate) const SWITCHES: [Switch; 71] = [
         name: "super",
         short: None,
         help: "Try what only the superuser may do: owners, any groups, devices, extended attributes of all kinds; --no-super does not, and is for the superuser",
-        set: |command, on| command.options.super_user = Some(on),
+        set: |command, on| {
+            command.options.super_user = Some(on);
+            command.options.fake_super = FakeSuper::default();
+        },
     },
     Switch {
         name: "numeric-ids",
