@@ -16,7 +16,7 @@ use crate::strong::Digest;
 use crate::target::Target;
 use crate::tell::Moved;
 use crate::transfer::StandIn;
-use crate::xattrs::Unlike;
+use crate::xattrs::{Unlike, Whose};
 use libflexsc::Errno;
 use libflexsc::op::{Linkat, Readlinkat, Renameat2, Unlinkat};
 use std::rc::Rc;

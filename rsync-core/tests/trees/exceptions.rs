@@ -9,15 +9,6 @@ use std::path::Path;
 
 /// Takes options that are not compared together out of a case.
 pub(crate) fn spare(options: &mut Vec<&'static str>) {
-    let has = |options: &[&str], wanted: &str| {
-        options
-            .iter()
-            .any(|option| option.split(' ').any(|word| word == wanted))
-    };
-    // Is refused: what waits for the end cannot be linked to.
-    if has(options, "-H") || has(options, "-aH") {
-        options.retain(|option| *option != "--delay-updates");
-    }
     // Its log has what -vv shows, too.
     if options
         .iter()
