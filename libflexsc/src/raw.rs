@@ -129,7 +129,8 @@ impl RawContext {
     /// awaited: every address among the arguments is valid for what the call does with it, and
     /// nobody accesses what it writes. No file is closed, and no memory mapped or unmapped, that
     /// somebody else owns.
-    #[inline]
+    // Where it is a call of a function the structure is written to memory and read again for each call.
+    #[inline(always)]
     pub unsafe fn post(&mut self, call: RawCall, token: u64) {
         if let Some((nr, args)) = call.as_bare() {
             // SAFETY: As the caller promises.

@@ -129,7 +129,7 @@ impl Ring {
     /// # Safety
     ///
     /// As for [`Submitter::push_with`].
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn push_marked(
         &mut self,
         nr: u16,

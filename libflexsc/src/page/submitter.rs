@@ -271,6 +271,7 @@ impl Submitter {
     }
 
     /// The token of a posted entry.
+    #[cfg(not(loom))]
     pub(crate) fn token(&self, index: u32) -> Option<u32> {
         self.notes.get(index as usize)?.status.token()
     }

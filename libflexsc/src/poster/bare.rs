@@ -61,7 +61,7 @@ impl Poster {
     ///
     /// Until the call has landed, or for as long as the process lives: every address among the
     /// arguments is valid for what the call does with it, and nobody accesses what it writes.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn post_bare(&mut self, nr: u16, args: &[u64; 6], token: u64) -> bool {
         if self.bare.credit == 0 && !self.look_around() {
             return false;
