@@ -5,6 +5,7 @@
 use super::Output;
 use crate::backup::Backup;
 use crate::error::{Action, Cause};
+use crate::fake::own_mode;
 use crate::io::{Held, c_name};
 use crate::list::{Attributes, Kind};
 use crate::unfinished::Unfinished;
@@ -33,7 +34,10 @@ impl Output<'_, '_> {
                 let mut opened = io.open(dir.at(), name, OPEN, 0).await;
                 if matches!(opened, Err(Errno::EACCES)) {
                     // The owner may let itself in. The mode is set at the end, as it is of each file.
-                    let mode = old.mode | 0o600;
+                    let mode = match side.fakes() {
+                        true => own_mode(Kind::Regular, old.mode),
+                        false => old.mode | 0o600,
+                    };
                     side.set_mode(&dir, name, Kind::Regular, mode).await?;
                     opened = io.open(dir.at(), name, OPEN, 0).await;
                 }
