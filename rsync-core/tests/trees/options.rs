@@ -218,13 +218,18 @@ pub(crate) const AXES: [Axis; 46] = [
 ];
 
 /// Options that are not drawn, and why.
-pub(crate) const NOT_COMPARED: [(&str, &str); 9] = [
+pub(crate) const NOT_COMPARED: [(&str, &str); 11] = [
     ("--backend", "not rsync's; every case has another one"),
     ("--jobs", "not rsync's"),
     ("--json", "not rsync's"),
     ("--explain", "not rsync's"),
     ("--reflink", "not rsync's"),
     ("--stats-json", "not rsync's"),
+    (
+        "--fake-super",
+        "tests/fake.rs compares it, and names where the programs differ",
+    ),
+    ("--remote-option", "only with --fake-super"),
     ("--crtimes", "both refuse it"),
     ("--help", "does nothing"),
     ("--version", "does nothing"),
