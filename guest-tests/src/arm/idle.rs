@@ -12,7 +12,7 @@ use std::time::Duration;
 use libflexsc::sys as abi;
 
 use super::ends::{all, put};
-use crate::cancel::request::{cancel, result_of, single, take};
+use crate::cancel::request::{cancel, single, take_both};
 use crate::client::{Context, Mode, open_device, setup_request};
 use crate::posted::{Poster, ensure, expect, six};
 use crate::process::pipe;
@@ -157,9 +157,7 @@ fn full_page(_: &mut Place) -> Result<(), String> {
     for (which, (_, write)) in pipes.iter().enumerate() {
         let args = [write.as_raw_fd() as u64, b"word".as_ptr() as u64, 4];
         let index = poster.post(libc::SYS_write, &args)?;
-        let done = take(&mut poster, 2)?;
-        expect("write", result_of(&done, index)?, 4)?;
-        expect("read", result_of(&done, reads[which])?, 4)?;
+        take_both(&mut poster, index, reads[which], 4)?;
     }
     Ok(())
 }

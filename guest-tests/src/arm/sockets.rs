@@ -10,7 +10,7 @@ use libflexsc::sys as abi;
 use super::ends::{loopback, put, tcp};
 use super::idle::{big, post_read, resting, settled, threads, was_cancelled};
 use super::transfer::{LEN, check, pattern, reader};
-use crate::cancel::request::{cancel, result_of, single, sockets, take};
+use crate::cancel::request::{cancel, single, sockets, take_both};
 use crate::posted::{MODES, Poster, ensure, expect, libc_ok};
 use crate::suite::{Behaviour, Place, until};
 
@@ -187,9 +187,7 @@ fn full_page(_: &mut Place) -> Result<(), String> {
     for ((_, write), receive) in pairs.iter().zip(receives) {
         let args = [fd(write), b"word".as_ptr() as u64, 4, 0, 0, 0];
         let index = poster.post(libc::SYS_sendto, &args)?;
-        let done = take(&mut poster, 2)?;
-        expect("sendto", result_of(&done, index)?, 4)?;
-        expect("receive", result_of(&done, receive)?, 4)?;
+        take_both(&mut poster, index, receive, 4)?;
     }
     expect("threads", poster.context.counters().threads as i64, 1)
 }

@@ -89,6 +89,20 @@ pub fn take(poster: &mut Poster, count: usize) -> Result<BTreeMap<u32, Completio
     Ok(done)
 }
 
+/// Takes the end of a call, and that of one that waits for it, which does not come if the call fails: both are to return this.
+///
+/// # Errors
+/// Another result, or the client's.
+pub fn take_both(poster: &mut Poster, call: u32, waiting: u32, ret: i64) -> Result<(), String> {
+    let mut done = take(poster, 1)?;
+    if let Some(called) = done.get(&call) {
+        expect("the call", called.ret, ret)?;
+    }
+    done.append(&mut take(poster, 1)?);
+    expect("the call", result_of(&done, call)?, ret)?;
+    expect("what waits for it", result_of(&done, waiting)?, ret)
+}
+
 /// The result of entry `index`.
 pub fn result_of(done: &BTreeMap<u32, Completion>, index: u32) -> Result<i64, String> {
     let one = done
