@@ -148,6 +148,9 @@ impl<'a, 'o> Generator<'a, 'o> {
                     target.model.set(side.model_directory(&target).await);
                 }
                 self.establish_root(&target);
+                if let (Some(root), Some(found)) = (&side.root, side.found) {
+                    self.set_group_bit(&target, root, found.mode).await;
+                }
             }
             None => {}
             Some(parent) => {
@@ -356,8 +359,36 @@ impl<'a, 'o> Generator<'a, 'o> {
             Ok(found) => target.found.set(Some(found)),
             Err((action, cause)) => return self.failed(target, action, cause),
         }
+        self.set_group_bit(
+            target,
+            &dir,
+            target.found.get().map_or(found.mode, |found| found.mode),
+        )
+        .await;
         side.hold(target, Rc::new(dir));
         State::Ready
+    }
+
+    /// Has a directory that is there, or was just made with this mode, get its set-group-ID bit before anything is made in it,
+    /// which gets the directory's group where the bit is set. All else of its mode is set at its end.
+    async fn set_group_bit(&self, target: &Target, dir: &Held, mode: u32) {
+        let options = self.side.run.options;
+        let bit = |mode: u32| mode & libc::S_ISGID;
+        target.passes_group.set(bit(mode) != 0);
+        let Some(want) = target.want.filter(|_| options.perms) else {
+            return;
+        };
+        let left_alone = options.group || options.dry_run || options.fake_super.destination;
+        if left_alone || bit(want.mode) == bit(mode) {
+            return;
+        }
+        let widened = if target.widened.get() { 0o700 } else { 0 };
+        let mode = (mode ^ libc::S_ISGID) | widened;
+        let op = Fchmod::new(dir.fd(), mode);
+        // What fails here fails once more at its end, and is told then.
+        if self.side.run.io.handle.submit(op).await.is_ok() {
+            target.passes_group.set(bit(mode) != 0);
+        }
     }
 
     /// Makes a directory and opens it.
@@ -398,6 +429,11 @@ impl<'a, 'o> Generator<'a, 'o> {
             .widened
             .set(target.want.is_some_and(|want| want.mode & 0o700 != 0o700));
         target.gid.set(side.new_group(parent));
+        // The kernel has passed the bit on, too.
+        if parent.passes_group.get() {
+            let mode = mode | 0o700 | libc::S_ISGID;
+            self.set_group_bit(target, &dir, mode).await;
+        }
         side.hold(target, Rc::new(dir));
         State::Ready
     }

@@ -67,6 +67,8 @@ pub(crate) struct Target {
     pub(crate) widened: Cell<bool>,
     /// Whether something in it was made, removed or renamed, so that its time has changed.
     pub(crate) dirty: Cell<bool>,
+    /// Whether what is made in it gets its group, for its set-group-ID bit.
+    pub(crate) passes_group: Cell<bool>,
     /// Its group, where known.
     pub(crate) gid: Cell<Option<u32>>,
     /// What modes files have that are made in it.
@@ -117,6 +119,7 @@ impl Target {
             fresh: Cell::default(),
             widened: Cell::default(),
             dirty: Cell::default(),
+            passes_group: Cell::default(),
             gid: Cell::default(),
             made_with: MadeWith::default(),
             held: RefCell::default(),

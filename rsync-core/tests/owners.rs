@@ -6,8 +6,8 @@ mod common;
 
 use common::child::{NOBODY, as_nobody};
 use common::{BACKENDS, Random, Scratch, does_as_rsync, does_as_rsync_on, flexsync, rsync};
-use std::fs;
-use std::os::unix::fs::{MetadataExt as _, lchown, symlink};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown, symlink};
 
 /// Users and groups with a name on every Debian, and some that have none.
 const IDS: [u32; 7] = [0, 1, 2, 8, 3000, 3001, 65534];
@@ -180,4 +180,38 @@ fn who_may_not_give_files_away_keeps_them() {
     run.expect(0);
     let made = fs::metadata(scratch.join("dst/file")).unwrap();
     assert_eq!((made.uid(), made.gid()), (NOBODY, NOBODY));
+}
+
+/// Where groups are not copied, a file gets that of a directory whose set-group-ID bit is set when the file is made.
+#[test]
+fn a_directory_passes_its_group_on_as_it_is_to_do_at_last() {
+    if !may_give() {
+        return;
+    }
+    let prepare = |scratch: &Scratch| {
+        for (name, wanted, found) in [
+            ("", 0o2755, 0o755),
+            ("gets it", 0o2755, 0o755),
+            ("loses it", 0o755, 0o2755),
+            ("has it", 0o2750, 0o2700),
+        ] {
+            for inside in ["file", "sub/file", "sub/deep/file"] {
+                scratch.write(&format!("src/{name}/{inside}"), "contents");
+            }
+            let source = scratch.join("src").join(name);
+            let destination = scratch.join("dst").join(name);
+            fs::create_dir_all(&destination).unwrap();
+            lchown(&destination, Some(0), Some(3001)).unwrap();
+            for (path, mode) in [(source, wanted), (destination, found)] {
+                fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+            }
+        }
+        let deep = scratch.join("src/has it/sub/deep");
+        fs::set_permissions(deep, Permissions::from_mode(0o2755)).unwrap();
+        common::date(&scratch.join("src"), 1_000_000_000);
+        common::date(&scratch.join("dst"), 1_000_000_000);
+    };
+    for options in ["-rlpti", "-rlti", "-ai", "-rlptni"] {
+        does_as_rsync(prepare, &[options, "src/", "dst"]);
+    }
 }
