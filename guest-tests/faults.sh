@@ -82,11 +82,11 @@ errno="$errno|(^|[^0-9A-Za-z])-(11|12|14|23|105)([^0-9]|$)"
 # not there, tmpfs without one has no space, a network namespace lacks what it was to have, an exec that fails when the
 # old program is gone kills, a program that cannot load its libraries ends with 127, a send ends with what was sent
 # when there is no memory for the rest, and the C library aborts when one thread of several changes its user and another
-# has no memory for that.
+# has no memory for that. An exec that has no page for an argument says that there are too many.
 errno="$errno|Address already in use|/proc/[^ ]*: No such file or directory|exec_[a-z_]*: ended by (Signal.11.|Exit.127.)"
 errno="$errno|a_posted_close_lets_unmount: (mount: No space left on device|openat gave -28$)"
 errno="$errno|unshare: (File exists|No such device|Invalid argument|Address family not supported by protocol)"
-errno="$errno|setuid_[a-z_]*: ended by Signal.6."
+errno="$errno|setuid_[a-z_]*: ended by Signal.6.|/bin/sh: Argument list too long"
 errno="$errno|a_long_send_goes_on: (sendto|sendmsg|write): [1-9][0-9]*, not"
 
 # And of an entry that the module has no memory for: it is handed back, and a write that cannot wait for the rest of its
