@@ -142,20 +142,25 @@ impl<'a, 'o> Generator<'a, 'o> {
     /// Brings one directory of the destination up to date, files aside, which are requested.
     async fn directory(&self, target: Rc<Target>, listing: Listing, claims: Vec<Claim>) {
         let side = self.side;
-        match &target.parent {
+        let state = match &target.parent {
             None if listing.parent.is_none() => {
                 if side.found.is_none() {
                     target.model.set(side.model_directory(&target).await);
                 }
-                self.establish_root(&target);
-                if let (Some(root), Some(found)) = (&side.root, side.found) {
-                    self.set_group_bit(&target, root, found.mode).await;
-                }
+                Some(self.establish_root(&target))
             }
-            None => {}
+            None => None,
             Some(parent) => {
                 let empty = listing.list.entries().is_empty();
-                target.establish(self.establish(&target, parent, empty).await);
+                Some(self.establish(&target, parent, empty).await)
+            }
+        };
+        if let Some(state) = state {
+            if state == State::Ready {
+                self.set_group_bit(&target).await;
+            }
+            target.establish(state);
+            if let Some(parent) = &target.parent {
                 side.settle(parent).await;
             }
         }
@@ -167,7 +172,7 @@ impl<'a, 'o> Generator<'a, 'o> {
         side.settle(&target).await;
     }
 
-    fn establish_root(&self, target: &Target) {
+    fn establish_root(&self, target: &Target) -> State {
         let side = self.side;
         if target.want.is_some() {
             side.run.advance(|progress| progress.checked += 1);
@@ -180,13 +185,13 @@ impl<'a, 'o> Generator<'a, 'o> {
             target.widened.set(want.mode & 0o700 != 0o700);
         }
         let Some(root) = &side.root else {
-            return target.establish(State::Absent);
+            return State::Absent;
         };
         side.hold(target, root.clone());
         target.found.set(side.found);
         target.fresh.set(side.found.is_none());
         target.gid.set(side.gid);
-        target.establish(State::Ready);
+        State::Ready
     }
 
     /// Makes sure that a directory is there, `empty` or not in the source.
@@ -359,35 +364,42 @@ impl<'a, 'o> Generator<'a, 'o> {
             Ok(found) => target.found.set(Some(found)),
             Err((action, cause)) => return self.failed(target, action, cause),
         }
-        self.set_group_bit(
-            target,
-            &dir,
-            target.found.get().map_or(found.mode, |found| found.mode),
-        )
-        .await;
         side.hold(target, Rc::new(dir));
         State::Ready
     }
 
-    /// Has a directory that is there, or was just made with this mode, get its set-group-ID bit before anything is made in it,
-    /// which gets the directory's group where the bit is set. All else of its mode is set at its end.
-    async fn set_group_bit(&self, target: &Target, dir: &Held, mode: u32) {
+    /// Has a directory get its set-group-ID bit as it is to be before anything is made in it, which gets the directory's group where
+    /// the bit is set. All else of its mode is set at its end.
+    async fn set_group_bit(&self, target: &Target) {
         let options = self.side.run.options;
-        let bit = |mode: u32| mode & libc::S_ISGID;
-        target.passes_group.set(bit(mode) != 0);
+        // The kernel passes the bit on, too, to what is made.
+        let inherited = target.parent.as_ref();
+        let inherited = inherited.is_some_and(|parent| parent.passes_group.get());
+        let found = target.found.get();
+        let has_it = found.map_or(inherited, |found| found.mode & libc::S_ISGID != 0);
+        target.passes_group.set(has_it);
         let Some(want) = target.want.filter(|_| options.perms) else {
             return;
         };
-        let left_alone = options.group || options.dry_run || options.fake_super.destination;
-        if left_alone || bit(want.mode) == bit(mode) {
+        let wants_it = want.mode & libc::S_ISGID != 0;
+        // A directory that was just made has our group, if it was not inherited.
+        let makes_none = has_it == wants_it || found.is_none() && !inherited;
+        if makes_none || options.group || options.dry_run || self.side.fakes() {
             return;
         }
-        let widened = if target.widened.get() { 0o700 } else { 0 };
-        let mode = (mode ^ libc::S_ISGID) | widened;
-        let op = Fchmod::new(dir.fd(), mode);
+        let mode = match found {
+            Some(found) if target.widened.get() => found.mode | 0o700,
+            Some(found) => found.mode,
+            None => options.first_mode(&want) | 0o700,
+        };
+        let bit = if wants_it { libc::S_ISGID } else { 0 };
+        let Ok(dir) = self.side.directory(target).await else {
+            return;
+        };
+        let op = Fchmod::new(dir.fd(), mode & !libc::S_ISGID | bit);
         // What fails here fails once more at its end, and is told then.
         if self.side.run.io.handle.submit(op).await.is_ok() {
-            target.passes_group.set(bit(mode) != 0);
+            target.passes_group.set(wants_it);
         }
     }
 
@@ -429,11 +441,6 @@ impl<'a, 'o> Generator<'a, 'o> {
             .widened
             .set(target.want.is_some_and(|want| want.mode & 0o700 != 0o700));
         target.gid.set(side.new_group(parent));
-        // The kernel has passed the bit on, too.
-        if parent.passes_group.get() {
-            let mode = mode | 0o700 | libc::S_ISGID;
-            self.set_group_bit(target, &dir, mode).await;
-        }
         side.hold(target, Rc::new(dir));
         State::Ready
     }

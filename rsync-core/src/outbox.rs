@@ -8,8 +8,6 @@ use async_channel::{Sender, TrySendError};
 use async_lock::Semaphore;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::task::Poll;
 
 /// So many messages do not wait for more.
 const TOGETHER: usize = 16;
@@ -109,12 +107,7 @@ impl Outbox {
                 self.channel.close();
                 return;
             } else {
-                let mut over = false;
-                let again = poll_fn(|_| match std::mem::replace(&mut over, true) {
-                    true => Poll::Ready(()),
-                    false => Poll::Pending,
-                });
-                again.await;
+                futures_util::pending!();
             }
         }
     }
