@@ -99,8 +99,18 @@ fn controlling() -> Result<(OwnedFd, OwnedFd), String> {
         let (master, slave) = (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave));
         let ret = libc::ioctl(slave.as_raw_fd(), libc::TIOCSCTTY, 0);
         libc_ok("TIOCSCTTY", ret.into())?;
+        // A write for which the kernel has no buffer waits for room that nobody makes, unless it must not wait.
+        let ret = libc::fcntl(master.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK);
+        libc_ok("F_SETFL", ret.into())?;
         Ok((master, slave))
     }
+}
+
+/// Three bytes, "ok" and a newline, for who reads from the terminal of `master`.
+fn type_line(master: &OwnedFd) -> Result<(), String> {
+    // SAFETY: three bytes to write.
+    let put = unsafe { libc::write(master.as_raw_fd(), b"ok\n".as_ptr().cast(), 3) };
+    expect("write to the master", libc_ok("write", put as i64)?, 3)
 }
 
 fn terminal(_: &Place) -> Result<(), String> {
@@ -109,9 +119,7 @@ fn terminal(_: &Place) -> Result<(), String> {
     for mode in MODES {
         let mut poster = Poster::new(mode)?;
         // There is something to read, so that whoever reads all the same comes back.
-        // SAFETY: three bytes to write.
-        let put = unsafe { libc::write(master.as_raw_fd(), b"ok\n".as_ptr().cast(), 3) };
-        expect("write to the master", put as i64, 3)?;
+        type_line(&master)?;
         let args = [slave.as_raw_fd() as u64, memory.as_mut_ptr() as u64, 16];
         for nr in [libc::SYS_read, libc::SYS_write] {
             let done = poster.entry(nr, &args)?;
@@ -131,9 +139,7 @@ fn polled_terminal(_: &Place) -> Result<(), String> {
         let mut poster = Poster::new(mode)?;
         let args = [slave.as_raw_fd() as u64, readable];
         poster.post(NR_POLL.into(), &args)?;
-        // SAFETY: three bytes to write.
-        let put = unsafe { libc::write(master.as_raw_fd(), b"ok\n".as_ptr().cast(), 3) };
-        expect("write to the master", put as i64, 3)?;
+        type_line(&master)?;
         let done = poster.complete()?;
         expect("poll", done.ret, readable as i64)?;
         ensure(!done.handed_back(), "it was handed back")?;
