@@ -36,6 +36,21 @@ pub(crate) fn faults() {
     }
 }
 
+/// Does something for which this thread's allocations do not fail.
+pub fn without_faults<T>(what: impl FnOnce() -> T) -> T {
+    const SWITCH: &str = "/proc/thread-self/make-it-fail";
+    if !with_faults() {
+        return what();
+    }
+    // To say so may itself lack memory.
+    while std::fs::write(SWITCH, "0").is_err() {}
+    let result = what();
+    if let Err(why) = std::fs::write(SWITCH, "1") {
+        eprintln!("{SWITCH}: {why}");
+    }
+    result
+}
+
 /// Whether allocations may fail.
 pub fn with_faults() -> bool {
     std::env::var_os("FLEXSC_TEST_FAULTS").is_some()

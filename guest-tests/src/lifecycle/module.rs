@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::blocking::loaded_context;
 use crate::client::{Mode, open_device};
-use crate::options::Options;
+use crate::options::{Options, without_faults};
 use crate::posted::{MODES, Poster, ensure, expect, libc_ok};
 use crate::process::{isolated, module_unused};
 use crate::report::Report;
@@ -56,9 +56,13 @@ pub fn load(path: &Path, parameters: &std::ffi::CStr) -> Result<(), String> {
         all.extend([b" mutant=", mutant.as_encoded_bytes()].concat());
     }
     let all = CString::new(all).map_err(|why| why.to_string())?;
-    // SAFETY: the parameters are a NUL-terminated string.
-    let ret = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), all.as_ptr(), 0) };
-    libc_ok("finit_module", ret)?;
+    // The kernel itself warns where it lacks memory for a module's tracepoints.
+    without_faults(|| {
+        // SAFETY: the parameters are a NUL-terminated string.
+        let ret =
+            unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), all.as_ptr(), 0) };
+        libc_ok("finit_module", ret)
+    })?;
     // devtmpfs makes the node on its own time.
     let started = Instant::now();
     while !Path::new("/dev/flexsc").exists() {
