@@ -22,7 +22,7 @@ pub enum Event<'a> {
         /// How many of its directories.
         made: usize,
     },
-    /// A file of the source was removed, since the destination has it.
+    /// A file of the source was removed, since the destination has it; its path in the transfer.
     RemovedSource(&'a [u8]),
     /// Something was done about a file of the source.
     Item(Item<'a>),
@@ -104,6 +104,13 @@ pub enum Event<'a> {
         /// Where it points to.
         target: &'a [u8],
     },
+    /// A symbolic link was followed that leads out of the transfer (`--copy-unsafe-links`).
+    UnsafeLinkFollowed {
+        /// Its path.
+        path: &'a [u8],
+        /// Where it points to.
+        target: &'a [u8],
+    },
     /// A source was left out.
     Skipped {
         /// Its path.
@@ -113,7 +120,7 @@ pub enum Event<'a> {
     },
     /// Something failed for one file.
     Failed(&'a Failure),
-    /// Nothing is deleted, because a part of the source could not be read.
+    /// Nothing more is deleted, because a part of the source could not be read, or a directory of the destination.
     DeletionSuppressed,
 }
 

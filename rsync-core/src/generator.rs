@@ -183,6 +183,7 @@ impl<'a, 'o> Generator<'a, 'o> {
                 self.announce(target);
             }
             target.widened.set(want.mode & 0o700 != 0o700);
+            target.owner_bits.set(want.mode & 0o700);
         }
         let Some(root) = &side.root else {
             return State::Absent;
@@ -432,17 +433,38 @@ impl<'a, 'o> Generator<'a, 'o> {
         }
         self.announce(target);
         parent.dirty.set(true);
+        let kept = match target.want {
+            Some(want) => want.mode & self.let_in(parent_dir, target.name()).await,
+            None => 0o700,
+        };
         let dir = match io.open(parent_dir.at(), target.name(), DIRECTORY, 0).await {
             Ok(dir) => dir,
             Err(errno) => return self.failed(target, Action::OpenDirectory, errno),
         };
         target.fresh.set(true);
-        target
-            .widened
-            .set(target.want.is_some_and(|want| want.mode & 0o700 != 0o700));
+        target.widened.set(kept != 0o700);
+        target.owner_bits.set(kept);
         target.gid.set(side.new_group(parent));
         side.hold(target, Rc::new(dir));
         State::Ready
+    }
+
+    /// Lets its owner into a directory that was just made, where the umask or a default access control list has not; which of
+    /// the owner's bits it had then.
+    async fn let_in(&self, parent: &Held, name: &[u8]) -> u32 {
+        let side = self.side;
+        if side.run.options.identity.is_root() {
+            return 0o700;
+        }
+        match side.run.io.stat(parent.at(), name).await {
+            Ok(made) if made.mode & 0o700 != 0o700 => {
+                let set = side.set_mode(parent, name, Kind::Directory, made.mode | 0o700);
+                // Where that fails, what is done in it fails and is told.
+                let _ = set.await;
+                made.mode & 0o700
+            }
+            _ => 0o700,
+        }
     }
 
     /// Looks at every entry of a directory but the directories in it.

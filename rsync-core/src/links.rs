@@ -3,9 +3,11 @@
 //! Which symbolic links of the source are followed, and which lead out of the transfer: rsync(1), SYMBOLIC LINKS.
 
 use crate::error::{Action, Cause};
+use crate::event::Event;
 use crate::io::{Held, c_name};
 use crate::list::{Attributes, Kind};
 use crate::run::Run;
+use crate::spec::join;
 use libflexsc::Errno;
 use libflexsc::op::Readlinkat;
 
@@ -70,6 +72,10 @@ impl Run<'_> {
                 .await
                 .map_err(|errno| (Action::ReadLink, errno.into()))?;
             if options.copy_unsafe_links && is_unsafe(&target, place) {
+                self.event(Event::UnsafeLinkFollowed {
+                    path: &join(place, name),
+                    target: &target,
+                });
                 return Ok(Resolved::Referent(follow().await?));
             }
         }

@@ -153,7 +153,10 @@ impl Server<'_, '_> {
             Ok(now) if same(&now) => {
                 let op = Unlinkat::new(held.at(), c_name(name), 0);
                 match self.run.io.handle.submit(op).await {
-                    Ok(()) => return self.run.event(Event::RemovedSource(&path)),
+                    Ok(()) => {
+                        let path = dir.place(file.index);
+                        return self.run.event(Event::RemovedSource(&path));
+                    }
                     Err(errno) => Cause::Errno(errno),
                 }
             }

@@ -3,8 +3,9 @@
 //! What the sender remembers of the lists that it has sent.
 
 use crate::io::{Held, Io, WAY};
-use crate::list::{DirId, DirList};
+use crate::list::{DirId, DirList, Entry};
 use crate::source::Part;
+use crate::spec::join;
 use async_lock::SemaphoreGuardArc;
 use libflexsc::Errno;
 use rustc_hash::FxHashMap;
@@ -34,15 +35,29 @@ impl Sent {
         part.is_some_and(|(part, _)| !part.root.links.is_empty())
     }
 
+    /// Where the entry at a place is in the transfer.
+    pub(crate) fn place(&self, index: u32) -> Vec<u8> {
+        let Some(entry) = self.list.get(index) else {
+            return Vec::new();
+        };
+        let part = self.parts.get(entry.part as usize);
+        let dir = part.map(|(part, _)| part.place()).unwrap_or_default();
+        join(&dir, self.name(entry))
+    }
+
+    /// The name that an entry has in the source.
+    fn name(&self, entry: &Entry) -> &[u8] {
+        self.alias
+            .as_deref()
+            .unwrap_or_else(|| self.list.name(entry))
+    }
+
     /// Where the entry at a place is: its directory, which may have to be opened, its name, its path to be shown. None for a
     /// directory of which it was reported that it cannot be read.
     pub(crate) async fn locate(&self, io: &Io, index: u32) -> Option<Located<'_>> {
         let entry = self.list.get(index)?;
         let (part, dir) = self.parts.get(entry.part as usize)?;
-        let name = self
-            .alias
-            .as_deref()
-            .unwrap_or_else(|| self.list.name(entry));
+        let name = self.name(entry);
         let dir = match (dir, &self.permit) {
             (Some(dir), _) => Ok(dir.clone()),
             (None, Some(_)) => return None,

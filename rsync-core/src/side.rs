@@ -409,7 +409,7 @@ impl Side<'_, '_> {
                 .stat_held(dir)
                 .await
                 .ok()
-                .map(|made| made.mode & (want.mode | !0o700)),
+                .map(|made| made.mode & (target.owner_bits.get() | !0o700)),
         }
     }
 

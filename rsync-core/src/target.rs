@@ -65,6 +65,8 @@ pub(crate) struct Target {
     pub(crate) fresh: Cell<bool>,
     /// Whether its mode has bits for the owner that it is not to keep.
     pub(crate) widened: Cell<bool>,
+    /// Those that it is to keep if it was made and modes are not copied.
+    pub(crate) owner_bits: Cell<u32>,
     /// Whether something in it was made, removed or renamed, so that its time has changed.
     pub(crate) dirty: Cell<bool>,
     /// Whether what is made in it gets its group, for its set-group-ID bit.
@@ -118,6 +120,7 @@ impl Target {
             candidates: RefCell::default(),
             fresh: Cell::default(),
             widened: Cell::default(),
+            owner_bits: Cell::new(0o700),
             dirty: Cell::default(),
             passes_group: Cell::default(),
             gid: Cell::default(),

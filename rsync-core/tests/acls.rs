@@ -387,6 +387,39 @@ fn a_list_that_may_not_be_set_is_reported_and_the_others_are() {
 }
 
 #[test]
+fn a_directory_is_filled_whatever_its_default_list_keeps_from_its_owner() {
+    if !common::is_root() || !supported() {
+        return;
+    }
+    for bits in ["u:5,g:7,o:7", "u:3,g:7,o:7", "u:0,g:7,o:7"] {
+        let scratch = Scratch::new();
+        scratch.write("src/dir/file", "contents");
+        scratch.write("src/narrow/dir/file", "contents");
+        let narrow = Permissions::from_mode(0o577);
+        fs::set_permissions(scratch.join("src/narrow"), narrow).unwrap();
+        fs::create_dir(scratch.join("dst")).unwrap();
+        chown(scratch.join("dst"), Some(NOBODY), Some(NOBODY)).unwrap();
+        set_default(&scratch.join("dst"), bits);
+        as_nobody(&scratch, &["-r", "src/", "dst"])
+            .unwrap()
+            .expect(0);
+        for (name, and) in [("dir", 0o755), ("narrow", 0o577), ("narrow/dir", 0o755)] {
+            let path = scratch.join("dst").join(name);
+            let mode = fs::metadata(&path).unwrap().mode() & 0o777;
+            let owners = u32::from(bits.as_bytes()[2] - b'0') << 6 | 0o077;
+            assert_eq!(
+                format!("{mode:o}"),
+                format!("{:o}", owners & and),
+                "{bits} {name}"
+            );
+            if name != "narrow" {
+                assert!(path.join("file").exists(), "{bits} {name}");
+            }
+        }
+    }
+}
+
+#[test]
 fn backups_keep_their_lists() {
     if !supported() {
         return;

@@ -4,11 +4,12 @@
 
 mod common;
 
+use common::child::{nobodys, output};
 use common::{BACKENDS, Random, Run, Scratch, Times, assert_same, flexsync, rsync, snapshot};
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
@@ -532,4 +533,22 @@ fn cvs_words_come_from_home_and_the_environment() {
         .unwrap();
     Run::from(run).expect(0);
     assert_eq!(names(&scratch, "dst"), ["keep", "sub", "sub/.cvsignore"]);
+}
+
+#[test]
+fn a_home_that_may_not_be_looked_into_has_no_cvs_words() {
+    let scratch = Scratch::new();
+    scratch.write("src/file", "x");
+    scratch.write("home/.cvsignore", "file\n");
+    fs::create_dir(scratch.join("dst")).unwrap();
+    for (name, mode) in [("home", 0o700), ("dst", 0o777)] {
+        fs::set_permissions(scratch.join(name), Permissions::from_mode(mode)).unwrap();
+    }
+    let direct = common::tested("direct");
+    let Some(mut command) = nobodys(&scratch, direct, &["-rC", "src/", "dst"]) else {
+        return;
+    };
+    let run = output(command.env("HOME", scratch.join("home"))).unwrap();
+    Run::from(run).expect(0);
+    assert_eq!(names(&scratch, "dst"), ["file"]);
 }

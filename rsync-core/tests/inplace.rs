@@ -6,8 +6,8 @@ mod common;
 
 use common::child::{NOBODY, Signal, as_nobody, end, signal, start};
 use common::{
-    BACKENDS, Random, Run, Scratch, Times, assert_same, change, copy, does_as_rsync, flexsync,
-    grow, leftovers, rsync, same_lines, snapshot, whole_seconds,
+    BACKENDS, Random, Run, Scratch, Times, assert_same, change, copy, date, does_as_rsync,
+    flexsync, grow, leftovers, rsync, same_lines, snapshot, whole_seconds,
 };
 use std::fs::{self, Permissions};
 use std::io::Read as _;
@@ -172,6 +172,21 @@ fn blocks_that_stay_are_not_written() {
     let after = file.metadata().unwrap().blocks();
     assert_eq!(fs::read(scratch.join("dst/file")).unwrap(), bytes);
     assert!(after <= before + 64, "{before} blocks, then {after}");
+}
+
+#[test]
+fn a_file_that_was_right_already_gets_the_time_of_the_transfer() {
+    for &backend in BACKENDS.iter() {
+        let scratch = Scratch::new();
+        scratch.write("src/file", "contents");
+        let file = scratch.write("dst/file", "contents");
+        date(scratch.path(), 1_000_000_000);
+        date(&scratch.join("src"), 1_100_000_000);
+        let arguments = ["-rI", "--inplace", "--no-W", "src/", "dst"];
+        flexsync(scratch.path(), backend, &arguments).expect(0);
+        let time = fs::metadata(&file).unwrap().mtime();
+        assert!(time > 1_100_000_000, "{backend}: {time}");
+    }
 }
 
 #[test]

@@ -60,8 +60,16 @@ fn directories_without_what_is_in_them() {
 
 #[test]
 fn source_files_are_removed_once_they_are_copied() {
-    let forms: [&[&str]; 8] = [
+    let forms: [&[&str]; 10] = [
         &["-a", "--remove-source-files", "src/", "dst"],
+        &[
+            "-a",
+            "--info=remove",
+            "--remove-source-files",
+            "src/",
+            "dst",
+        ],
+        &["-a", "--info=remove", "--remove-source-files", "src", "dst"],
         &["-a", "--remove-source-files", "src", "dst"],
         &["-r", "--remove-source-files", "src/", "dst"],
         &["-an", "--remove-source-files", "src/", "dst"],
@@ -75,7 +83,13 @@ fn source_files_are_removed_once_they_are_copied() {
             "src/",
             "dst",
         ],
-        &["-a", "--remove-source-files", "src/new", "dst/renamed"],
+        &[
+            "-a",
+            "--info=remove",
+            "--remove-source-files",
+            "src/new",
+            "dst/renamed",
+        ],
     ];
     for form in forms {
         does_as_rsync(with_destination, form);

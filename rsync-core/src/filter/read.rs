@@ -198,7 +198,8 @@ impl FilterList {
         if let Some(path) = &filters.cvs_file {
             home = match io.read_file(At::Cwd, path, 0, LONGEST).await {
                 Ok(data) => data,
-                Err(Errno::ENOENT) => Vec::new(),
+                // As for rsync, it need not be there, nor be one's own home.
+                Err(Errno::ENOENT | Errno::EACCES) => Vec::new(),
                 Err(errno) => {
                     let path = path.clone();
                     return Err(Error::ReadList { path, errno });

@@ -109,8 +109,11 @@ impl Output<'_, '_> {
     /// Cuts off what the old version had more, or ends the file in a hole.
     pub(super) async fn cut(&self, file: &Held) -> Result<(), (Action, Cause)> {
         let again = self.transfer.again.get();
-        let longer = self.old().is_some_and(|old| old.size > self.at);
-        let cuts = self.side.run.options.in_place() && (longer || again);
+        let options = self.side.run.options;
+        // Where all of it was right already, that still gives it the time of the transfer.
+        let old = self.old();
+        let cuts = old.is_some_and(|old| old.size > self.at || !options.times) || again;
+        let cuts = cuts && options.in_place();
         if !cuts && self.hole.is_none() {
             return Ok(());
         }

@@ -62,6 +62,12 @@ pub fn as_nobody(scratch: &Scratch, arguments: &[&str]) -> Option<Run> {
 
 /// The same over a backend.
 pub fn as_nobody_over(scratch: &Scratch, backend: &str, arguments: &[&str]) -> Option<Run> {
+    let mut command = nobodys(scratch, backend, arguments)?;
+    Some(output(&mut command).unwrap().into())
+}
+
+/// The command, to be run with [`output`].
+pub fn nobodys(scratch: &Scratch, backend: &str, arguments: &[&str]) -> Option<Command> {
     if !is_root() {
         println!("SKIP: only root can run the command as somebody else");
         return None;
@@ -73,7 +79,7 @@ pub fn as_nobody_over(scratch: &Scratch, backend: &str, arguments: &[&str]) -> O
         .args(arguments)
         .uid(NOBODY)
         .gid(NOBODY);
-    Some(output(&mut command).unwrap().into())
+    Some(command)
 }
 
 /// A copy of the command that others can run: the build's directory may be closed to them.
@@ -85,7 +91,7 @@ fn public_copy(scratch: &Scratch) -> PathBuf {
 }
 
 /// What becomes of a command that is [copied](public_copy).
-fn output(command: &mut Command) -> std::io::Result<Output> {
+pub fn output(command: &mut Command) -> std::io::Result<Output> {
     loop {
         match command.output() {
             // Another test's thread has forked while the copy was written, and has not executed yet.

@@ -8,7 +8,7 @@ use crate::common::{
 use crate::exceptions;
 use crate::options;
 use crate::world::{self, SIDES, World, is_fresh};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, Permissions};
@@ -146,6 +146,7 @@ impl Case {
         });
         let mut run: Run = command.output().unwrap().into();
         run.stdout = run.stdout.replace(absolute, "{}");
+        run.stderr = run.stderr.replace(absolute, "{}");
         let log = fs::read(dir.join("log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let _ = fs::remove_file(dir.join("log"));
@@ -186,39 +187,37 @@ impl Case {
     fn compare(&self, left: &Outcome, right: &Outcome) -> Result<(), String> {
         let mut why = String::new();
         let (mine, theirs) = (left.run.status, right.run.status);
-        if mine != theirs && !exceptions::may_fail(self, mine, theirs) {
-            why += &format!("status {} {}\n", left.run.status, right.run.status);
+        if mine != theirs && !exceptions::may_fail(self, &left.run, &right.run) {
+            why += &format!("status {mine} {theirs}\n");
         }
-        let lines = |outcome: &Outcome| exceptions::lines(self, &outcome.run);
-        let theirs = exceptions::without_failed(lines(right), &left.run);
-        difference(
-            &mut why,
-            "line",
-            &exceptions::without_failed(lines(left), &left.run),
-            &theirs,
-        );
-        difference(&mut why, "log", &left.log, &right.log);
-        let figures = |run: &Run| exceptions::figures(self, run);
+        let [mine, theirs] = [left, right].map(|outcome| {
+            let lines = exceptions::lines(self, outcome, right);
+            exceptions::without_failed(self, lines, left, right)
+        });
+        difference(&mut why, "line", &mine, &theirs);
+        let [mine, theirs] = [left, right]
+            .map(|outcome| exceptions::without_failed(self, outcome.log.clone(), left, right));
+        difference(&mut why, "log", &mine, &theirs);
+        let figures = |run: &Run| exceptions::figures(self, run, &right.run);
         difference(
             &mut why,
             "figure",
             &figures(&left.run),
             &figures(&right.run),
         );
-        for path in left.tree.keys().chain(
-            right
-                .tree
-                .keys()
-                .filter(|path| !left.tree.contains_key(*path)),
-        ) {
+        let excused = exceptions::excused(self, left, right);
+        let paths: BTreeSet<_> = left.tree.keys().chain(right.tree.keys()).collect();
+        for path in paths {
             let seen = (left.tree.get(path), right.tree.get(path));
-            if seen.0 != seen.1 && !exceptions::is_excused(self, path, seen) {
+            if seen.0 != seen.1 && !excused.contains(&**path) {
                 why += &format!("file {path:?}\n- {:?}\n+ {:?}\n", seen.0, seen.1);
             }
         }
         let pairs = |links: &BTreeMap<PathBuf, PathBuf>| -> Vec<String> {
+            let of_excused = links.iter().filter(|(path, _)| excused.contains(&***path));
+            let spared: BTreeSet<_> = of_excused.map(|(_, first)| first).collect();
+            let links = links.iter().filter(|(_, first)| !spared.contains(first));
             links
-                .iter()
                 .map(|(path, first)| format!("{path:?} is {first:?}"))
                 .collect()
         };

@@ -2,37 +2,60 @@
 
 //! What is not compared between flexsync and rsync in random cases, and why. Nothing else is excused.
 
+use crate::case::Outcome;
 use crate::case::{Case, said};
 use crate::common::{Run, Seen};
 use crate::world::links_anywhere;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
 
 /// Takes options that are not compared together out of a case.
 pub(crate) fn spare(options: &mut Vec<&'static str>) {
+    let has = |options: &[&str], text: &str| options.iter().any(|option| option.contains(text));
     // Its log has what -vv shows, too.
-    if options
-        .iter()
-        .any(|option| option.starts_with("--log-file"))
-    {
+    if has(options, "--log-file") {
         options.retain(|option| !["-vv", "-vvi", "-ii"].contains(option));
+        options.retain(|option| !option.contains("name2"));
     }
     // What a link replaces, or what is left to another tree, is backed up; rsync keeps nothing.
-    if options.iter().any(|option| option.contains("-dest=")) {
+    if has(options, "-dest=") {
         options.retain(|option| !option.starts_with("-b") && !option.starts_with("--backup"));
+    }
+    // What is as long in another tree it takes for complete, and does not make. Of a file with several names, the one counts
+    // that leads.
+    if has(options, "-dest=") || has(options, "-H") || has(options, "-aH") {
+        options.retain(|option| !option.starts_with("--append"));
+    }
+    // For it the place of -0 counts for files of rules, which its own manual does not say.
+    if has(options, "-0") {
+        options.retain(|option| !option.starts_with("-f ._"));
     }
 }
 
 /// Whether rsync has found a fault in itself. With `-H` and something in the way it may end with "File-list index 12 not in
-/// 17 - 55" (2).
+/// 17 - 55" (2). A backup whose name is too long ends it (11). It may read extended attributes of what it has removed from the source.
 pub(crate) fn is_broken(run: &Run) -> bool {
     run.status == 2
+        || run.status == 11 && run.stderr.contains("keep_backup failed")
+        || run.stderr.contains("failed to re-read xattr ")
 }
 
 /// The lines that are compared.
-pub(crate) fn lines(case: &Case, run: &Run) -> Vec<String> {
-    if names_lead(case) {
+pub(crate) fn lines(case: &Case, outcome: &Outcome, theirs: &Outcome) -> Vec<String> {
+    if names_lead(case) || ends_at_once(case, &theirs.run) {
         return Vec::new();
     }
+    // Where several directories of the source are one of the destination, it looks into that several times.
+    let again = |line: &String| case.from.len() > 1 && line.starts_with("deleting in ");
+    // Of what has set-ID bits and keeps its mode it does not tell that the group changes.
+    let maps = (case.has_like("map=") || case.has_like("--chown")) && !case.keeps_modes();
+    let silent = |line: &String| {
+        let name = line.strip_prefix('.').and_then(|line| line.get(11..));
+        let seen = name.and_then(|name| theirs.tree.get(&Path::new("dst").join(name)));
+        maps && seen.is_some_and(|seen| seen.mode & 0o6000 != 0)
+    };
     // Of rsync's own list, by numbers in that; which files rules hide, for which there is --explain; how many files there are
     // before there is a list; that there is a directory for backups.
     const OTHERS: [&str; 5] = [
@@ -45,9 +68,14 @@ pub(crate) fn lines(case: &Case, run: &Run) -> Vec<String> {
     let is_other = |line: &String| {
         OTHERS.iter().any(|other| line.starts_with(other))
             || line.ends_with(" to consider")
+            || line.ends_with(" files...")
             || line == "done"
+            || again(line)
+            || silent(line)
     };
-    let lines = said(run).into_iter().filter(|line| !is_other(line));
+    let lines = said(&outcome.run)
+        .into_iter()
+        .filter(|line| !is_other(line));
     // Since many are on their way at once, only what came of each is the same.
     lines
         .map(|line| {
@@ -63,11 +91,86 @@ pub(crate) fn lines(case: &Case, run: &Run) -> Vec<String> {
         .collect()
 }
 
-/// Lines but for those about files that flexsync could not deal with, of which rsync tells before it knows.
-pub(crate) fn without_failed(mut lines: Vec<String>, mine: &Run) -> Vec<String> {
-    let quoted: Vec<_> = mine.stderr.split('"').skip(1).step_by(2).collect();
+/// What rsync says that somebody else may not do, without the first directory and the world before it.
+struct Barred {
+    /// As it is shown.
+    shown: String,
+    path: PathBuf,
+}
+
+impl Barred {
+    fn all(case: &Case, run: &Run) -> Vec<Self> {
+        let may_not = |line: &&str| {
+            line.contains("Permission denied") || line.contains("Operation not permitted")
+        };
+        let lines = run.stderr.lines().filter(may_not);
+        let lines = lines.filter(|line| case.as_nobody && line.starts_with("rsync: "));
+        lines.filter_map(Self::new).collect()
+    }
+
+    fn new(line: &str) -> Option<Self> {
+        let path = line.split('"').nth(1)?.strip_prefix("{}/")?;
+        let (_, shown) = path.split_once('/')?;
+        // A temporary file stands for the one that it becomes.
+        let temporary = shown.strip_suffix(".XXXXXX").and_then(|shown| {
+            let (dir, name) = shown.rsplit_once('/').unwrap_or(("", shown));
+            Some(Path::new(dir).join(name.strip_prefix('.')?))
+        });
+        let temporary = temporary.and_then(|path| path.into_os_string().into_string().ok());
+        let shown = temporary.as_deref().unwrap_or(shown);
+        // What is looked for in another tree.
+        let shown = match shown.strip_prefix("../") {
+            Some(other) => other.split_once('/')?.1,
+            None => shown,
+        };
+        let mut bytes = Vec::new();
+        let mut rest = shown.as_bytes();
+        while let [first, after @ ..] = rest {
+            let octal = after.strip_prefix(b"#").filter(|_| *first == b'\\');
+            let byte = octal.and_then(|digits| {
+                let digits = std::str::from_utf8(digits.get(..3)?).ok()?;
+                u8::from_str_radix(digits, 8).ok()
+            });
+            bytes.push(byte.unwrap_or(*first));
+            rest = if byte.is_some() { &after[4..] } else { after };
+        }
+        Some(Self {
+            shown: shown.to_owned(),
+            path: OsString::from_vec(bytes).into(),
+        })
+    }
+
+    /// Whether that is it, is in it, or is the directory that it is in.
+    fn concerns(&self, path: &Path) -> bool {
+        let is = |path: Option<&Path>, other: Option<&Path>| match (path, other) {
+            (Some(path), Some(other)) => path.ends_with(other) && other != Path::new(""),
+            _ => false,
+        };
+        let own = Some(self.path.as_path());
+        is(Some(path), own) || is(path.parent(), own) || is(Some(path), self.path.parent())
+    }
+}
+
+/// Lines but for those about files that one of the two could not deal with, of which rsync tells before it knows.
+pub(crate) fn without_failed(
+    case: &Case,
+    mut lines: Vec<String>,
+    mine: &Outcome,
+    theirs: &Outcome,
+) -> Vec<String> {
+    let quoted: Vec<_> = mine.run.stderr.split('"').skip(1).step_by(2).collect();
     let names = quoted.iter().filter_map(|path| path.strip_prefix("dst/"));
-    let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
+    let barred = Barred::all(case, &theirs.run);
+    let names = names.chain(barred.iter().map(|barred| &barred.shown[..]));
+    // What one has deleted and the other has not.
+    let until = deletes_until(case, &theirs.run);
+    let paths = mine.tree.keys().chain(theirs.tree.keys());
+    let differ =
+        |path: &&PathBuf| until && mine.tree.contains_key(*path) != theirs.tree.contains_key(*path);
+    let kept = paths
+        .filter(differ)
+        .filter_map(|path| path.to_str()?.strip_prefix("dst/"));
+    let names: Vec<_> = names.chain(kept).filter(|name| !name.is_empty()).collect();
     // A whole word of the line, or what stands between the marks of a format.
     let ends = |rest: &str| rest.is_empty() || rest.starts_with([' ', '|', '"', '/']);
     let tells = |line: &str, name: &str| {
@@ -77,27 +180,76 @@ pub(crate) fn without_failed(mut lines: Vec<String>, mine: &Run) -> Vec<String> 
         })
     };
     lines.retain(|line| !names.iter().any(|name| tells(line, name)));
+    // What is deleted in a directory changes its time.
+    lines.retain(|line| !until || !line.ends_with('/'));
     lines
 }
 
-/// Whether what the two left of a file may differ: flexsync's first.
-pub(crate) fn is_excused(
+/// The files of which what the two left may differ.
+pub(crate) fn excused<'a>(
     case: &Case,
+    mine: &'a Outcome,
+    theirs: &'a Outcome,
+) -> BTreeSet<&'a Path> {
+    let barred = Barred::all(case, &theirs.run);
+    let until = deletes_until(case, &theirs.run);
+    let in_one = |path: &Path| mine.tree.contains_key(path) != theirs.tree.contains_key(path);
+    let paths = || {
+        mine.tree
+            .keys()
+            .chain(theirs.tree.keys())
+            .map(PathBuf::as_path)
+    };
+    // What is deleted in a directory changes its time.
+    let left: BTreeSet<_> = paths().filter(|path| until && in_one(path)).collect();
+    let around: BTreeSet<_> = left.iter().filter_map(|path| path.parent()).collect();
+    let is_excused = |path: &Path| {
+        let seen = (mine.tree.get(path), theirs.tree.get(path));
+        barred.iter().any(|barred| barred.concerns(path))
+            || path.starts_with("dst") && (left.contains(path) || around.contains(path))
+            || seen.0 != seen.1 && may_differ(case, !barred.is_empty(), path, seen)
+    };
+    paths().filter(|path| is_excused(path)).collect()
+}
+
+/// Whether rsync has deleted until it came to a directory that it could not read, of the destination, or of the source while it
+/// transferred.
+fn deletes_until(case: &Case, theirs: &Run) -> bool {
+    let says = |who| theirs.stderr.contains(who);
+    let barred = says("[generator] opendir \"") || says("[sender] opendir \"");
+    barred && case.as_nobody && case.has_like("--del")
+}
+
+/// Whether it has ended as it may not look into a directory that an argument names, also if there is nothing to do.
+fn ends_at_once(case: &Case, theirs: &Run) -> bool {
+    case.as_nobody && theirs.status == 3 && theirs.stderr.contains(" change_dir")
+}
+
+/// Whether what the two left of one file may differ: flexsync's first.
+fn may_differ(
+    case: &Case,
+    is_barred: bool,
     path: &Path,
     (mine, theirs): (Option<&Seen>, Option<&Seen>),
 ) -> bool {
+    // Where it may not make the first of several names, it makes none, and keeps the source.
+    let one_of_several =
+        |seen: &Seen| is_barred && case.several_names && seen.mode & 0o170_000 == 0o100_000;
     let (mine, theirs) = match (mine, theirs) {
         (Some(mine), Some(theirs)) => (mine, theirs),
         // It removes no symbolic links from the source that are linked from another tree.
         (None, Some(theirs)) => {
             let links = case.has("--remove-source-files") && case.has_like("-dest=");
-            return links && path.starts_with("src") && theirs.mode & 0o170_000 == 0o120_000;
+            let link = links && theirs.mode & 0o170_000 == 0o120_000;
+            return path.starts_with("src") && (link || one_of_several(theirs));
         }
         // It deletes what has too long a name for a backup, and what is in the way of a file that it then cannot read.
         (Some(mine), None) => {
             let long = path.file_name().is_some_and(|name| name.len() > 251);
             let is_other = ![0o100_000, 0o040_000].contains(&(mine.mode & 0o170_000));
-            return long && case.has_like("--suffix=") || is_other && case.as_nobody;
+            return long && case.has_like("--suffix=")
+                || is_other && case.as_nobody
+                || one_of_several(mine);
         }
         (None, None) => return true,
     };
@@ -111,10 +263,22 @@ pub(crate) fn is_excused(
         };
         alike(mine) == alike(theirs)
     };
+    // Within such a window it takes the time of what has changed in it for that of the source.
+    let but_for_times = || {
+        let mut alike = theirs.clone();
+        alike.mtime = mine.mtime;
+        alike == *mine
+    };
+    if is_dir && case.has_like("--modify-window") && theirs.mtime.0 == i64::MAX && but_for_times() {
+        return true;
+    }
     let others = case.has_like("-dest=") || case.has("-y") || case.has("-yy");
     let xattrs = case.has("-X") || case.has("-XX");
-    // For others than root it does not take back what it has allowed itself, if that was not to write.
-    (case.as_nobody && is_dir && mine.mode & 0o200 != 0 && mine.mode | 0o700 == theirs.mode
+    // For others than root it does not take back what it has allowed itself, if that was not to write, or some is not allowed.
+    (case.as_nobody
+        && is_dir
+        && (mine.mode & 0o200 != 0 || is_barred)
+        && mine.mode | 0o700 == theirs.mode
         // A new file has the mode of its basis.
         || others && !is_dir && !case.keeps_modes()
         // What it cannot read, and so does not know, is replaced by a file with the mode of a new one.
@@ -142,14 +306,32 @@ fn names_lead(case: &Case) -> bool {
     (case.has("-H") || case.has("-aH")) && links_anywhere(case.seed)
 }
 
-/// Whether the status may differ. A dry run cannot look into a directory that it would open up; rsync says nothing.
-pub(crate) fn may_fail(case: &Case, mine: i32, theirs: i32) -> bool {
-    case.as_nobody && case.has("-n") && (mine, theirs) == (23, 0)
+/// Whether the status may differ: flexsync's first.
+pub(crate) fn may_fail(case: &Case, mine: &Run, theirs: &Run) -> bool {
+    let says = |text| case.as_nobody && theirs.stderr.contains(text);
+    match (mine.status, theirs.status) {
+        // A dry run cannot look into a directory that it would open up; rsync says nothing.
+        (23, 0) => case.as_nobody && case.has("-n"),
+        (0 | 23, 3) => ends_at_once(case, theirs),
+        // What could not be read of the source counts less for it than what it was not to delete, other failures count more.
+        (23, 25) => true,
+        // It sets the times of last access also of what has them.
+        (0, 23) => case.has_like("-U") && says("failed to set times"),
+        _ => false,
+    }
 }
 
 /// The lines of a log that are compared, without date, time and process: not what cannot be done, which is said in other words.
 pub(crate) fn logged(case: &Case, log: &str) -> Vec<String> {
-    const OTHERS: [&str; 3] = ["rsync: ", "rsync error: ", "flexsync: "];
+    if names_lead(case) {
+        return Vec::new();
+    }
+    const OTHERS: [&str; 4] = [
+        "rsync: ",
+        "rsync error: ",
+        "flexsync: ",
+        "symlink has no referent: ",
+    ];
     let lines = log
         .lines()
         .filter_map(|line| Some(line.split_once("] ")?.1));
@@ -163,6 +345,7 @@ pub(crate) fn logged(case: &Case, log: &str) -> Vec<String> {
     // It escapes bytes, and not characters.
     let lines = lines.filter(|line| line.is_ascii() && !line.contains("\\#3"));
     let lines = lines.filter(|line| !OTHERS.iter().any(|other| line.starts_with(other)));
+    let lines = lines.filter(|line| !line.ends_with(" to consider"));
     let stdout = lines.collect::<Vec<_>>().join("\n");
     said(&Run {
         status: 0,
@@ -172,16 +355,18 @@ pub(crate) fn logged(case: &Case, log: &str) -> Vec<String> {
 }
 
 /// The figures that are compared, as they are shown.
-pub(crate) fn figures(case: &Case, run: &Run) -> Vec<String> {
+pub(crate) fn figures(case: &Case, run: &Run, theirs: &Run) -> Vec<String> {
     const NAMES: [&str; 4] = [
         "Number of ",
         "Total file size",
         "Total transferred",
         "Literal data",
     ];
-    if names_lead(case) {
+    if names_lead(case) || ends_at_once(case, theirs) {
         return Vec::new();
     }
+    let is_barred = !Barred::all(case, theirs).is_empty();
+    let until = deletes_until(case, theirs);
     // It counts what several sources have as often as it is there, and what is pruned.
     let repeats =
         case.from.len() > 1 || case.has("-m") || case.has("-R") || case.has_like("--files-from");
@@ -204,11 +389,16 @@ pub(crate) fn figures(case: &Case, run: &Run) -> Vec<String> {
         case.has("--delete-missing-args")
             && (line.starts_with("Number of files: ") || line.starts_with("Number of deleted"))
     };
+    let as_far_as_it_came = |line: &str| {
+        until && line.starts_with("Number of deleted")
+            || is_barred && line.starts_with("Literal data")
+    };
     let is_compared = |line: &&str| {
         NAMES.iter().any(|name| line.starts_with(name))
             && !several(line)
             && !failed(line)
             && !missing(line)
+            && !as_far_as_it_came(line)
     };
     run.stdout
         .lines()

@@ -209,7 +209,11 @@ impl Command {
             &levels::INFO,
             command.verbose,
             &[
-                ("flist2,name,progress", command.progress),
+                ("flist2,progress", command.progress),
+                (
+                    "name",
+                    command.progress && command.format.is_none() && command.itemized == 0,
+                ),
                 ("stats2", command.stats),
             ],
         )?;
@@ -411,10 +415,11 @@ fn levels(
     others: &[(&str, bool)],
 ) -> Result<Levels, clap::Error> {
     let mut levels = Levels::new(kind, verbose);
+    for (names, _) in others.iter().filter(|(_, given)| *given) {
+        levels.raise(names);
+    }
     let given = matches.get_many::<String>(kind.option()).into_iter();
-    let others = others.iter().filter(|(_, given)| *given);
-    let names = others.map(|(names, _)| *names);
-    for names in names.chain(given.flatten().map(String::as_str)) {
+    for names in given.flatten() {
         levels.add(names).map_err(|refused| match refused {
             Refused::Unknown(_) => usage(&format!("--{}: {refused}", kind.option())),
             Refused::Help(text) => clap::Error::raw(ErrorKind::DisplayHelp, text),

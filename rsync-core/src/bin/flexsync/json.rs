@@ -39,6 +39,12 @@ fn with_errno(mut object: Map<String, Value>, errno: Errno) -> Map<String, Value
     object
 }
 
+fn to_target(event: &str, path: &[u8], target: &[u8]) -> Map<String, Value> {
+    let mut object = about(event, path);
+    put(&mut object, "target", target);
+    object
+}
+
 /// What an event is for a program, if it is anything.
 pub(crate) fn event(event: &Event<'_>) -> Option<Value> {
     let object = match *event {
@@ -93,10 +99,9 @@ pub(crate) fn event(event: &Event<'_>) -> Option<Value> {
         }
         Event::Cleaned(path) => about("cleaned", path),
         Event::Missing(path) => about("missing", path),
-        Event::UnsafeLink { path, target } => {
-            let mut object = about("unsafe_link", path);
-            put(&mut object, "target", target);
-            object
+        Event::UnsafeLink { path, target } => to_target("unsafe_link", path, target),
+        Event::UnsafeLinkFollowed { path, target } => {
+            to_target("unsafe_link_followed", path, target)
         }
         Event::Skipped { path, reason } => {
             let mut object = about("skipped", path);

@@ -39,7 +39,10 @@ pub(crate) const INFO: Kind = Kind {
         ("REMOVE", "Files removed from the source"),
         ("SKIP", "Files left alone for an option"),
         ("STATS", "Figures at the end (levels 1-2)"),
-        ("SYMSAFE", "Accepted as rsync does; says nothing here"),
+        (
+            "SYMSAFE",
+            "Symbolic links that are followed as they lead out of the transfer",
+        ),
     ],
     verbosity: &[
         "NONREG",
@@ -116,6 +119,16 @@ impl Levels {
             let _ = levels.add(names);
         }
         levels
+    }
+
+    /// Takes in what an option implies, where no more is told already.
+    pub(crate) fn raise(&mut self, names: &str) {
+        let before = self.levels.clone();
+        // The command's own names are known.
+        let _ = self.add(names);
+        for (level, before) in self.levels.iter_mut().zip(before) {
+            *level = before.max(*level);
+        }
     }
 
     /// Takes in names with commas between them, each perhaps with a level: `name2`.

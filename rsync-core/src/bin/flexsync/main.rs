@@ -182,14 +182,20 @@ fn status(stats: &Stats, reporter: &mut Reporter) -> u8 {
             format!("{count} files")
         }
     };
+    if stats.undeleted > 0 {
+        let and = match status {
+            exit::MAX_DELETE => format!(" (exit status {status})"),
+            _ => String::new(),
+        };
+        reporter.error(format_args!(
+            "{} should have been deleted too, but --max-delete allows no more{and}",
+            files(stats.undeleted)
+        ));
+    }
     match status {
         exit::PARTIAL => reporter.error(format_args!(
             "{} could not be dealt with, see above (exit status {status})",
             files(stats.failures)
-        )),
-        exit::MAX_DELETE => reporter.error(format_args!(
-            "{} should have been deleted too, but --max-delete allows no more (exit status {status})",
-            files(stats.undeleted)
         )),
         exit::VANISHED => reporter.error(format_args!(
             "{} vanished before they were read (exit status {status})",

@@ -32,6 +32,8 @@ pub(crate) struct Reporter {
     named: bool,
     format: Format,
     quiet: bool,
+    /// Whether the log is told of files alone, as rsync's is with `--quiet`.
+    only_files: bool,
     list_only: bool,
     /// Whether a list has times of last access.
     atimes: bool,
@@ -53,6 +55,7 @@ impl Reporter {
             progress: Follower::new(command.shown_progress(), command.human),
             named: command.info.of("NAME") > 0 || command.format.is_some(),
             quiet: command.quiet || command.json || command.explain.is_some(),
+            only_files: command.quiet,
             list_only: command.list_only,
             atimes: command.options.atimes,
             backup_dir: command
@@ -275,7 +278,7 @@ impl Reporter {
 
     /// Whether it is told what of the destination's path was made.
     fn tells_making(&self) -> bool {
-        self.info.of("NAME") > 0 || self.format.itemizes()
+        !self.only_files && (self.info.of("NAME") > 0 || self.format.itemizes())
     }
 
     fn listed(&mut self, item: &Item<'_>) {
@@ -399,7 +402,7 @@ impl Observer for Reporter {
             Event::Failed(failure) => self.error(format_args!("{failure}")),
             Event::DeletionSuppressed => {
                 self.error(format_args!(
-                    "a part of the source could not be read: nothing is deleted"
+                    "a part of the source or the destination could not be read: nothing is deleted any more"
                 ));
             }
             Event::Skipped { path, reason } => match reason {
@@ -410,7 +413,7 @@ impl Observer for Reporter {
                         Escaped(path)
                     ));
                 }
-                _ if self.info.of("NONREG") > 0 => self.line(format_args!(
+                _ if self.info.of("NONREG") > 0 && !self.only_files => self.line(format_args!(
                     "skipping non-regular file \"{}\"",
                     Escaped(path)
                 )),
@@ -468,6 +471,13 @@ impl Observer for Reporter {
                     Escaped(path),
                     Escaped(target)
                 ))
+            }
+            Event::UnsafeLinkFollowed { path, target } if self.info.of("SYMSAFE") > 0 => {
+                self.line(format_args!(
+                    "copying unsafe symlink \"{}\" -> \"{}\"",
+                    Escaped(path),
+                    Escaped(target)
+                ));
             }
             Event::NoAlternate { path, errno } => self.error(format_args!(
                 "cannot look for files in \"{}\", and goes on without: {errno}",
