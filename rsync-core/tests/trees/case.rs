@@ -327,9 +327,12 @@ fn difference(why: &mut String, what: &str, left: &[String], right: &[String]) {
 
 /// The lines about files, without what each program says in its own way.
 pub(crate) fn said(run: &Run) -> Vec<String> {
-    let is_figure =
-        |line: &&str| line.starts_with("Number of files: ") || line.starts_with("rsync[");
-    let files = run.stdout.lines().take_while(|line| !is_figure(line));
+    // With -vv and --stats it has a paragraph of each process's memory in between.
+    let is_memory =
+        |line: &&str| line.starts_with("rsync[") || line.starts_with("  ") && line.ends_with(')');
+    let files = run.stdout.lines();
+    let files = files.take_while(|line| !line.starts_with("Number of files: "));
+    let files = files.filter(|line| !is_memory(line));
     let stdout = files.collect::<Vec<_>>().join("\n");
     lines(&Run {
         status: run.status,

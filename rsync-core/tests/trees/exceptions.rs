@@ -28,6 +28,10 @@ pub(crate) fn spare(options: &mut Vec<&'static str>) {
     if has(options, "-dest=") || has(options, "-H") || has(options, "-aH") {
         options.retain(|option| !option.starts_with("--append"));
     }
+    // It deletes older backups that are in the destination.
+    if has(options, "--del") {
+        options.retain(|option| !option.contains("--backup-dir=kept"));
+    }
     // For it the place of -0 counts for files of rules, which its own manual does not say.
     if has(options, "-0") {
         options.retain(|option| !option.starts_with("-f ._"));
@@ -161,7 +165,12 @@ pub(crate) fn without_failed(
     let quoted: Vec<_> = mine.run.stderr.split('"').skip(1).step_by(2).collect();
     let names = quoted.iter().filter_map(|path| path.strip_prefix("dst/"));
     let barred = Barred::all(case, &theirs.run);
+    let listed: Vec<_> = barred
+        .iter()
+        .map(|barred| format!("src/{}", barred.shown))
+        .collect();
     let names = names.chain(barred.iter().map(|barred| &barred.shown[..]));
+    let names = names.chain(listed.iter().map(|path| &path[..]));
     // What one has deleted and the other has not.
     let until = deletes_until(case, &theirs.run);
     let paths = mine.tree.keys().chain(theirs.tree.keys());
@@ -180,6 +189,7 @@ pub(crate) fn without_failed(
         })
     };
     lines.retain(|line| !names.iter().any(|name| tells(line, name)));
+    lines.retain(|line| !loops(case) || line.split('/').count() < DEEP);
     // What is deleted in a directory changes its time.
     lines.retain(|line| !until || !line.ends_with('/'));
     lines
@@ -206,11 +216,22 @@ pub(crate) fn excused<'a>(
     let is_excused = |path: &Path| {
         let seen = (mine.tree.get(path), theirs.tree.get(path));
         barred.iter().any(|barred| barred.concerns(path))
+            || loops(case) && path.components().count() > DEEP
             || path.starts_with("dst") && (left.contains(path) || around.contains(path))
             || seen.0 != seen.1 && may_differ(case, !barred.is_empty(), path, seen)
     };
     paths().filter(|path| is_excused(path)).collect()
 }
+
+/// Whether links may be followed in a circle, which ends where the kernel follows no more, or a path is too long: with flexsync,
+/// which has no long paths, later.
+fn loops(case: &Case) -> bool {
+    let words = ["-L", "-k", "--copy-unsafe-links"];
+    words.iter().any(|word| case.has(word))
+}
+
+/// So many directories are in each other only there.
+const DEEP: usize = 20;
 
 /// Whether rsync has deleted until it came to a directory that it could not read, of the destination, or of the source while it
 /// transferred.
@@ -272,6 +293,13 @@ fn may_differ(
     if is_dir && case.has_like("--modify-window") && theirs.mtime.0 == i64::MAX && but_for_times() {
         return true;
     }
+    // Directories of backups are like those that they stand for only as far as options ask for owners and modes.
+    let kept = ["dst/kept", "bak"]
+        .iter()
+        .any(|kept| path.starts_with(kept));
+    if kept && is_dir && theirs.mode & 0o170_000 == 0o040_000 {
+        return true;
+    }
     let others = case.has_like("-dest=") || case.has("-y") || case.has("-yy");
     let xattrs = case.has("-X") || case.has("-XX");
     // For others than root it does not take back what it has allowed itself, if that was not to write, or some is not allowed.
@@ -283,8 +311,6 @@ fn may_differ(
         || others && !is_dir && !case.keeps_modes()
         // What it cannot read, and so does not know, is replaced by a file with the mode of a new one.
         || case.as_nobody && !is_dir && !case.keeps_modes()
-        // Directories of backups.
-        || is_dir && ["dst/kept", "bak"].iter().any(|kept| path.starts_with(kept))
         // Where a set-ID bit goes with the owner, it gives that bit to the new one.
         || !is_dir && !case.keeps_modes() && mine.mode & 0o6000 == 0 && mine.mode | 0o6000 == theirs.mode | 0o6000
         // Where an extended attribute is set the mode becomes that of the source, too.
@@ -316,7 +342,9 @@ pub(crate) fn may_fail(case: &Case, mine: &Run, theirs: &Run) -> bool {
         // What could not be read of the source counts less for it than what it was not to delete, other failures count more.
         (23, 25) => true,
         // It sets the times of last access also of what has them.
-        (0, 23) => case.has_like("-U") && says("failed to set times"),
+        (0, 23) if case.has_like("-U") => says("failed to set times"),
+        // It may not look into a directory, also if that is empty and need not be searched.
+        (0, 23) => says("[sender] opendir"),
         _ => false,
     }
 }
@@ -346,6 +374,8 @@ pub(crate) fn logged(case: &Case, log: &str) -> Vec<String> {
     let lines = lines.filter(|line| line.is_ascii() && !line.contains("\\#3"));
     let lines = lines.filter(|line| !OTHERS.iter().any(|other| line.starts_with(other)));
     let lines = lines.filter(|line| !line.ends_with(" to consider"));
+    // That of a dry run leaves out what would be transferred.
+    let lines = lines.filter(|line| !case.has("-n") || !line.starts_with('>'));
     let stdout = lines.collect::<Vec<_>>().join("\n");
     said(&Run {
         status: 0,
@@ -365,8 +395,10 @@ pub(crate) fn figures(case: &Case, run: &Run, theirs: &Run) -> Vec<String> {
     if names_lead(case) || ends_at_once(case, theirs) {
         return Vec::new();
     }
-    let is_barred = !Barred::all(case, theirs).is_empty();
-    let until = deletes_until(case, theirs);
+    // What it may not read it leaves out of its list, or has counted before it knew.
+    if !Barred::all(case, theirs).is_empty() || loops(case) {
+        return Vec::new();
+    }
     // It counts what several sources have as often as it is there, and what is pruned.
     let repeats =
         case.from.len() > 1 || case.has("-m") || case.has("-R") || case.has_like("--files-from");
@@ -389,16 +421,11 @@ pub(crate) fn figures(case: &Case, run: &Run, theirs: &Run) -> Vec<String> {
         case.has("--delete-missing-args")
             && (line.starts_with("Number of files: ") || line.starts_with("Number of deleted"))
     };
-    let as_far_as_it_came = |line: &str| {
-        until && line.starts_with("Number of deleted")
-            || is_barred && line.starts_with("Literal data")
-    };
     let is_compared = |line: &&str| {
         NAMES.iter().any(|name| line.starts_with(name))
             && !several(line)
             && !failed(line)
             && !missing(line)
-            && !as_far_as_it_came(line)
     };
     run.stdout
         .lines()
