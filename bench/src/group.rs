@@ -2,6 +2,7 @@
 //! Groups of measurements.
 
 pub(crate) mod cost;
+pub(crate) mod delta;
 pub(crate) mod files;
 pub(crate) mod flat;
 pub(crate) mod indirect;

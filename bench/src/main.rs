@@ -31,7 +31,7 @@ use case::Places;
 use counts::Counts;
 use cpu::Cpus;
 use error::Error;
-use group::{cost, files, flat, indirect, ioping, micro, net, rsync};
+use group::{cost, delta, files, flat, indirect, ioping, micro, net, rsync};
 use measure::{Meter, Plan};
 use options::{Asked, Group, Options};
 use report::Report;
@@ -109,6 +109,10 @@ fn run(options: Options) -> Result<(), Error> {
         windows: if options.quick { FEW_WINDOWS } else { WINDOWS },
     };
     let mut report = Report::begin(options.json.as_deref(), unit, &facts)?;
+    let parent = match options.on_tmpfs {
+        true => &options.tmpfs,
+        false => &options.disk,
+    };
     for &group in &options.groups {
         let cases = options.cases_of(group);
         if cases.is_empty() && !options.cases.is_empty() {
@@ -134,15 +138,17 @@ fn run(options: Options) -> Result<(), Error> {
             Group::Ioping => ioping::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
             Group::Rsync => {
                 let trees = rsync::Trees {
-                    parent: match options.on_tmpfs {
-                        true => &options.tmpfs,
-                        false => &options.disk,
-                    },
+                    parent,
                     few: options.quick,
                     files: options.files,
                     large: options.large,
                 };
                 rsync::run(&cases, &kinds, &trees, &mut plan, &mut report)?;
+            }
+            Group::Delta => {
+                let mib = options.large.filter(|mib| *mib > 0);
+                let mib = mib.unwrap_or(delta::MIB[usize::from(options.quick)]);
+                delta::run(&cases, parent, mib, &mut plan, &mut report)?;
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     backend::Kind,
     case,
     error::Error,
-    group::{files, flat, indirect, ioping, net, rsync},
+    group::{delta, files, flat, indirect, ioping, net, rsync},
 };
 
 /// What is asked for.
@@ -83,10 +83,11 @@ pub(crate) enum Group {
     Net,
     Ioping,
     Rsync,
+    Delta,
 }
 
 impl Group {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Micro,
         Self::Cost,
         Self::Flat,
@@ -95,6 +96,7 @@ impl Group {
         Self::Net,
         Self::Ioping,
         Self::Rsync,
+        Self::Delta,
     ];
 
     fn name(self) -> &'static str {
@@ -107,6 +109,7 @@ impl Group {
             Self::Net => "net",
             Self::Ioping => "ioping",
             Self::Rsync => "rsync",
+            Self::Delta => "delta",
         }
     }
 
@@ -123,6 +126,7 @@ impl Group {
             Self::Net => "an echo server by connections",
             Self::Ioping => "the program ioping, plain and through the preload library",
             Self::Rsync => "flexsync by backend, stock rsync, and cp",
+            Self::Delta => "flexsync's and stock rsync's delta of one large file",
         }
     }
 
@@ -137,6 +141,7 @@ impl Group {
             Self::Net => net::names().collect(),
             Self::Ioping => ioping::names().collect(),
             Self::Rsync => rsync::names().collect(),
+            Self::Delta => delta::names().collect(),
         }
     }
 }
@@ -302,7 +307,7 @@ fn command() -> Command {
             option(
                 "on",
                 "PLACE",
-                "Where group rsync has its trees, by the two above [disk]".into(),
+                "Where groups rsync and delta have their files, by the two above [disk]".into(),
             )
             .value_parser(PossibleValuesParser::new(PLACES)),
         )
@@ -318,7 +323,7 @@ fn command() -> Command {
             option(
                 "large",
                 "MIB",
-                "Length of the large file of group rsync, 0 for none [16, or 1]".into(),
+                "Length of the large file of groups rsync, 0 for none, and delta [16, or 1, and 256, or 16]".into(),
             )
             .value_parser(value_parser!(u16).map(usize::from)),
         )

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Whole programs: what one run of another program costs, whoever executes its calls.
 
+use core::mem::MaybeUninit;
 use std::{
-    io,
-    process::{Command, Stdio},
+    io::{self, Read as _},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -30,8 +31,16 @@ pub(crate) struct Program<'a> {
     pub(crate) prepare: &'a mut dyn FnMut(Kind) -> io::Result<()>,
     /// How it is run so that this executes its calls.
     pub(crate) command: &'a dyn Fn(Kind) -> Command,
-    /// Takes what a run has printed.
-    pub(crate) printed: &'a mut dyn FnMut(Kind, &str),
+    /// Takes what has become of a run.
+    pub(crate) ended: &'a mut dyn FnMut(Kind, &Ended),
+}
+
+/// What has become of a run.
+pub(crate) struct Ended {
+    /// What it has printed.
+    pub(crate) stdout: String,
+    /// The most memory that one of its processes has had, in KiB; no less than what this program has had by then.
+    pub(crate) peak: u64,
 }
 
 impl Subject for Program<'_> {
@@ -50,7 +59,7 @@ impl Subject for Program<'_> {
             kind,
             prepare: self.prepare,
             command: self.command,
-            printed: self.printed,
+            ended: self.ended,
         }))
     }
 }
@@ -61,7 +70,7 @@ struct Runs<'a> {
     kind: Kind,
     prepare: &'a mut dyn FnMut(Kind) -> io::Result<()>,
     command: &'a dyn Fn(Kind) -> Command,
-    printed: &'a mut dyn FnMut(Kind, &str),
+    ended: &'a mut dyn FnMut(Kind, &Ended),
 }
 
 impl Turn for Runs<'_> {
@@ -81,20 +90,18 @@ impl Turn for Runs<'_> {
             }
             let start = Instant::now();
             mark::<{ mark::BEGIN }>();
-            let output = command.output();
+            let run = run_to_end(&mut command);
             mark::<{ mark::END }>();
             times.push(start.elapsed());
             if let Some(events) = events.as_deref_mut() {
                 events.disable();
                 counted.push(events.take()?);
             }
-            let output = output.map_err(failed)?;
-            if !output.status.success() {
-                let said = String::from_utf8_lossy(&output.stderr);
-                let why = format!("{command:?}: {}: {}", output.status, said.trim());
-                return Err(failed(io::Error::other(why)));
+            let (status, ended) = run.map_err(failed)?;
+            if !status.success() {
+                return Err(failed(io::Error::other(format!("{command:?}: {status}"))));
             }
-            (self.printed)(self.kind, &String::from_utf8_lossy(&output.stdout));
+            (self.ended)(self.kind, &ended);
         }
         Ok((times, counted))
     }
@@ -102,6 +109,40 @@ impl Turn for Runs<'_> {
     fn stats(&self) -> Option<Stats> {
         None
     }
+}
+
+/// Runs a program, which tells of errors itself.
+fn run_to_end(command: &mut Command) -> io::Result<(ExitStatus, Ended)> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut stdout = Vec::new();
+    if let Some(mut pipe) = child.stdout.take() {
+        pipe.read_to_end(&mut stdout)?;
+    }
+    let peak = peak(&child)?;
+    let stdout = String::from_utf8_lossy(&stdout).into_owned();
+    Ok((child.wait()?, Ended { stdout, peak }))
+}
+
+/// The most memory that a child, or one of its own, has had, in KiB: waits until it has ended.
+fn peak(child: &Child) -> io::Result<u64> {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the kernel may write an rusage there, and nothing else. That the C library's function has no place for it makes
+    // the system call necessary, waitid(2).
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_waitid,
+            libc::P_PID,
+            child.id(),
+            core::ptr::null_mut::<libc::siginfo_t>(),
+            libc::WEXITED | libc::WNOWAIT,
+            usage.as_mut_ptr(),
+        )
+    };
+    if ret != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: all its fields are numbers, and any bytes are some.
+    Ok(unsafe { usage.assume_init() }.ru_maxrss as u64)
 }
 
 #[cfg(test)]
@@ -119,7 +160,10 @@ mod tests {
                 Ok(())
             },
             command,
-            printed: &mut |_, text| printed.push_str(text),
+            ended: &mut |_, ended| {
+                printed.push_str(&ended.stdout);
+                assert!(ended.peak > 0);
+            },
         };
         let mut turn = program.set_up(Kind::Direct, Cpus::usable()).unwrap();
         let result = turn.run(2, None).map(|(times, _)| times.len());

@@ -2,6 +2,7 @@
 //! Results: JSON lines, and tables for a terminal.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, BufWriter, Write},
     path::Path,
@@ -15,6 +16,9 @@ use crate::{
     error::Error,
     measure::{Cost, Row},
 };
+
+/// The most memory that a program has had, in KiB, by case and backend.
+pub(crate) type Peaks = BTreeMap<(&'static str, &'static str), u64>;
 
 /// Where results go.
 pub(crate) struct Report {
@@ -236,6 +240,23 @@ impl Report {
             "group": group, "case": case, "backend": kind.name(), "unit": "ms", "runs": sorted.len(),
             "says": rounded(middle), "says_min": rounded(low), "says_max": rounded(high),
         }))
+    }
+
+    /// The most memory that programs have had.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Report`].
+    pub(crate) fn peaks(&mut self, group: &str, peaks: &Peaks) -> Result<(), Error> {
+        println!("{:<24} {:>9}", "most memory, in MiB", "");
+        for ((case, backend), kib) in peaks {
+            println!("{case:<14} {backend:<9} {:>9.1}", *kib as f64 / 1024.0);
+            self.line(json!({
+                "group": group, "case": case, "backend": backend, "unit": "KiB", "peak": kib,
+            }))?;
+        }
+        println!();
+        self.flush()
     }
 
     /// What a batch of each size costs.

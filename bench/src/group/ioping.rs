@@ -62,7 +62,9 @@ pub(crate) fn run(
             both: false,
             prepare: &mut |_| Ok(()),
             command: &command,
-            printed: &mut |kind, text| said.extend(milliseconds(text).map(|time| (kind, time))),
+            ended: &mut |kind, ended| {
+                said.extend(milliseconds(&ended.stdout).map(|time| (kind, time)));
+            },
         };
         let begin = rows.len();
         rows.extend(

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Group rsync: what flexsync's syncs of a tree cost by backend, beside those of stock rsync.
+//! Group rsync: what flexsync's syncs of a tree cost by backend, beside those of stock rsync, and how much memory they take.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::Command,
@@ -14,7 +15,7 @@ use crate::{
     error::Error,
     measure::{Meter, Plan, Row},
     program::Program,
-    report::Report,
+    report::{Peaks, Report},
 };
 
 /// Small files of the tree: many, and few. And bytes of its one large file.
@@ -139,6 +140,7 @@ pub(crate) fn run(
     let large = large.unwrap_or(LARGE[usize::from(trees.few)]);
     let tree = Tree::make(trees.parent, files, large).map_err(failed)?;
     let mut rows: Vec<Row> = Vec::new();
+    let mut peaks = Peaks::new();
     for (name, sync, by, _) in CASES {
         if !names.contains(&name) || by == By::Both && plan.cpus.there.is_none() {
             continue;
@@ -169,12 +171,16 @@ pub(crate) fn run(
             both: by == By::Both || other,
             prepare: &mut prepare,
             command: &command,
-            printed: &mut |_, _| {},
+            ended: &mut |kind, ended| {
+                let peak = peaks.entry((name, kind.name())).or_default();
+                *peak = ended.peak.max(*peak);
+            },
         };
         plan.measure_long(&mut rows[begin..], &mut program)?;
         report.rows(&rows[begin..])?;
     }
     report.details(&rows, 1, |_| None);
+    report.peaks("rsync", &peaks)?;
     for (name, _, _, about) in CASES {
         if rows.iter().any(|row| row.case == name) {
             println!("{name:<14} {about}");
@@ -189,6 +195,19 @@ pub(crate) fn run(
         trees.parent.display(),
     );
     Ok(())
+}
+
+/// Writes a file of so many bytes, no two blocks of which are alike, nor are those of two seeds.
+pub(crate) fn noise(path: &Path, bytes: usize, seed: u64) -> io::Result<()> {
+    let mut file = io::BufWriter::new(fs::File::create(path)?);
+    for word in 0..bytes as u64 / 8 {
+        // splitmix64 of a counter: https://prng.di.unimi.it/splitmix64.c
+        let mut mixed = (word + (seed << 40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        file.write_all(&(mixed ^ (mixed >> 31)).to_le_bytes())?;
+    }
+    file.flush()
 }
 
 /// A tree, and its copies beside it; removed with it.
@@ -216,10 +235,7 @@ impl Tree {
             fs::write(path, vec![number as u8; SMALL])?;
         }
         if large > 0 {
-            // Each block differs from all others.
-            let words = (0..large as u64 / 8).map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let bytes: Vec<_> = words.flat_map(u64::to_le_bytes).collect();
-            fs::write(tree.source().join("large"), bytes)?;
+            noise(&tree.source().join("large"), large, 0)?;
         }
         Ok(tree)
     }
