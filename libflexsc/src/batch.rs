@@ -6,9 +6,10 @@
 use core::{fmt, mem::ManuallyDrop, ptr};
 
 use crate::{
-    context::{Context, discard},
+    context::Context,
+    erased::RawOp,
     op::Operation,
-    slab::{Outcome, Owner, RawOp},
+    slab::{Outcome, Owner},
 };
 
 /// Operations of any types, each with a tag of the caller's, whose outputs come in the order in
@@ -154,7 +155,6 @@ impl<T> fmt::Debug for Batch<'_, T> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct AnyOutput {
-    /// An operation that is over.
     op: ManuallyDrop<RawOp>,
     outcome: Outcome,
 }
@@ -162,8 +162,7 @@ pub struct AnyOutput {
 impl AnyOutput {
     /// Whether the operation is an `O`.
     pub fn is<O: Operation>(&self) -> bool {
-        // SAFETY: The operation is over.
-        unsafe { self.op.is::<O>() }
+        self.op.is::<O>()
     }
 
     /// The output.
@@ -178,7 +177,7 @@ impl AnyOutput {
         let this = ManuallyDrop::new(self);
         // SAFETY: `this` is never used or dropped after this.
         let op = ManuallyDrop::into_inner(unsafe { ptr::read(&this.op) });
-        // SAFETY: The operation is over, and an `O`.
+        // SAFETY: It is one.
         Ok(unsafe { op.output::<O>(this.outcome) })
     }
 }
@@ -186,7 +185,7 @@ impl AnyOutput {
 impl Drop for AnyOutput {
     fn drop(&mut self) {
         // SAFETY: The field is not used after this.
-        discard(unsafe { ManuallyDrop::take(&mut self.op) }, self.outcome);
+        unsafe { ManuallyDrop::take(&mut self.op) }.discard(self.outcome);
     }
 }
 

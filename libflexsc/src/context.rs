@@ -17,7 +17,7 @@ use crate::{
     event::EventFd,
     op::{Access, Chain, Operation, ops_of},
     poster::{Poster, Submitted},
-    slab::{Outcome, Owner, RawOp},
+    slab::Owner,
     stats::Stats,
     sys,
 };
@@ -298,7 +298,7 @@ impl Context {
             waker.wake();
         }
         for (op, outcome) in orphans.drain(..) {
-            discard(op, outcome);
+            op.discard(outcome);
         }
         drop(forgotten);
         if let Ok(mut poster) = self.poster.try_borrow_mut() {
@@ -328,8 +328,8 @@ impl Context {
     /// Takes the output from a slot whose operation is over.
     pub(crate) fn take<O: Operation>(&self, key: u32) -> Option<O::Output> {
         let (op, outcome) = self.with(|poster| poster.take(key))?;
-        // SAFETY: The operation is over, and was put into the slot as an `O`: only tickets and
-        // futures of that type know the key, and each gives it up with this call.
+        // SAFETY: The operation was put into the slot as an `O`: only tickets and futures of that type
+        // know the key, and each gives it up with this call.
         Some(unsafe { op.output::<O>(outcome) })
     }
 
@@ -393,12 +393,6 @@ pub(crate) fn plain_poll(fd: i32, events: i16, wait: bool) -> crate::Result<Opti
     let ret = sys::poll(core::slice::from_mut(&mut file), time);
     Errno::result(ret)?;
     Ok((file.revents != 0).then_some(file.revents))
-}
-
-/// Drops an operation that is over, whose output nobody wants.
-pub(crate) fn discard(op: RawOp, outcome: Outcome) {
-    // SAFETY: The poster gives away operations that are over only.
-    unsafe { op.discard(outcome) };
 }
 
 impl Drop for Context {

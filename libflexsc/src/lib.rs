@@ -157,6 +157,8 @@ mod claim;
 #[cfg(not(loom))]
 mod context;
 #[cfg(not(loom))]
+mod erased;
+#[cfg(not(loom))]
 mod errno;
 #[cfg(not(loom))]
 mod event;

@@ -27,9 +27,10 @@ use std::{
 use crate::{
     Errno,
     backend::{Bell, Cancel, Engine, Ring, plain},
+    erased::RawOp,
     op::{Call, Operation, Role},
     page::{Completion, Counter, Event, Terms},
-    slab::{Outcome, Owner, Place, RawOp, Slab, Slot, State},
+    slab::{Outcome, Owner, Place, Slab, Slot, State},
     stats::Stats,
     sys,
 };
@@ -288,7 +289,7 @@ impl Poster {
         let slot = self.slab.get_mut(key);
         let chain = slot.chain;
         // SAFETY: The operation is new, was queued or declined: nobody executes its call.
-        let mut call = unsafe { slot.op.as_mut()?.call() };
+        let mut call = unsafe { slot.op.call() }?;
         if let (Some(number), Call::System { args, role, .. }) = (chain, &mut call) {
             if *role == Role::OnFile {
                 args[0] = self.chains.file(number);
@@ -317,9 +318,7 @@ impl Poster {
         match slot.owner {
             Owner::Key => {}
             Owner::Orphan | Owner::Detached => {
-                if let Some((op, _)) = self.slab.remove(key) {
-                    self.deferred.orphans.push((op, outcome));
-                }
+                self.deferred.orphans.extend(self.slab.remove(key));
             }
             Owner::Batch(number) => self.list(number, key),
         }
@@ -567,10 +566,7 @@ impl Poster {
 
     /// Takes an operation that is over.
     pub(crate) fn take(&mut self, key: u32) -> Option<(RawOp, Outcome)> {
-        let State::Done(outcome) = self.slab.get(key).state else {
-            return None;
-        };
-        self.slab.remove(key).map(|(op, _)| (op, outcome))
+        self.slab.remove(key)
     }
 
     /// Whether this is who will be woken when the operation is over.
@@ -681,7 +677,7 @@ fn seeks(ring: &Ring, slot: &Slot, nr: u16) -> Option<bool> {
         return None;
     }
     // SAFETY: The operation is about to be posted: nobody executes its call.
-    let file = unsafe { slot.op.as_ref()?.file() }?;
+    let file = unsafe { slot.op.file() }?;
     Some(file.is_seekable())
 }
 

@@ -41,9 +41,8 @@ pub use call::RawCall;
 pub use single::RawSingle;
 
 use crate::{
-    Armed, Backend, Cancel, CloseError, Context, Errno, Stats,
-    backend::Choice,
-    slab::{Owner, RawOp},
+    Armed, Backend, Cancel, CloseError, Context, Errno, Stats, backend::Choice, erased::RawOp,
+    slab::Owner,
 };
 pub(crate) use call::Posted;
 pub(crate) use completions::Completions;

@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where operations live from their submission until their result is taken.
-//!
-//! This is what keeps memory that the kernel may write to out of the reach of safe code: an
-//! operation is boxed and the box dissolved into a raw pointer before its call is posted, and
-//! nothing but the completion of the call makes a box of it again. A raw pointer has no
-//! destructor: whatever is forgotten, dropped or unwound, the worst is a leak.
 
 #![allow(unsafe_code)]
 
-use core::{any::TypeId, ptr::NonNull};
 use std::task::Waker;
 
 use crate::{
-    Errno, SharedFd,
-    op::{Access, Call, Operation},
+    Errno,
+    erased::{Held, RawOp},
+    op::{Access, Operation},
 };
 
 /// How an operation ended.
@@ -32,98 +27,6 @@ impl Outcome {
             Self::Returned(ret) => op.finish(ret, Access::new()),
             Self::Cancelled(errno) => op.cancel(errno, Access::new()),
         }
-    }
-}
-
-/// An operation whose type is known to whoever will take its output.
-trait ErasedOp: Send + 'static {
-    fn call(&mut self) -> Call;
-    fn file(&self) -> Option<&SharedFd>;
-    fn discard(self: Box<Self>, outcome: Outcome);
-    fn type_id(&self) -> TypeId;
-}
-
-impl<O: Operation> ErasedOp for O {
-    fn call(&mut self) -> Call {
-        Operation::call(self, Access::new())
-    }
-
-    fn file(&self) -> Option<&SharedFd> {
-        Operation::file(self, Access::new())
-    }
-
-    fn discard(self: Box<Self>, outcome: Outcome) {
-        // The output owns what the call brought: a buffer is freed, a file is closed.
-        drop(outcome.output(*self));
-    }
-
-    fn type_id(&self) -> TypeId {
-        TypeId::of::<O>()
-    }
-}
-
-/// An operation at an address of its own, owned but not dropped.
-#[derive(Debug)]
-pub(crate) struct RawOp(NonNull<dyn ErasedOp>);
-
-// SAFETY: It owns the operation, which is Send.
-unsafe impl Send for RawOp {}
-
-impl RawOp {
-    pub(crate) fn new<O: Operation>(op: O) -> Self {
-        // SAFETY: A box is never null.
-        Self(unsafe { NonNull::new_unchecked(Box::into_raw(Box::new(op))) })
-    }
-
-    /// The call to make. The pointers in it are valid until one of the other methods is called.
-    ///
-    /// # Safety
-    ///
-    /// Nobody is executing the call.
-    pub(crate) unsafe fn call(&mut self) -> Call {
-        // SAFETY: The pointer is that of a box, and by the promise nobody else uses it.
-        unsafe { self.0.as_mut() }.call()
-    }
-
-    /// The file of the call, if it is known to be asked about.
-    ///
-    /// # Safety
-    ///
-    /// Nobody is executing the call.
-    pub(crate) unsafe fn file(&self) -> Option<&SharedFd> {
-        // SAFETY: As above.
-        unsafe { self.0.as_ref() }.file()
-    }
-
-    /// Whether the operation is an `O`.
-    ///
-    /// # Safety
-    ///
-    /// Nobody is executing the call.
-    pub(crate) unsafe fn is<O: Operation>(&self) -> bool {
-        // SAFETY: As above.
-        unsafe { self.0.as_ref() }.type_id() == TypeId::of::<O>()
-    }
-
-    /// The output.
-    ///
-    /// # Safety
-    ///
-    /// Nobody is executing the call, and the operation is an `O`.
-    pub(crate) unsafe fn output<O: Operation>(self, outcome: Outcome) -> O::Output {
-        // SAFETY: The pointer came from a Box<O> by the caller's promise.
-        let op = unsafe { Box::from_raw(self.0.as_ptr().cast::<O>()) };
-        outcome.output(*op)
-    }
-
-    /// Drops the output.
-    ///
-    /// # Safety
-    ///
-    /// Nobody is executing the call.
-    pub(crate) unsafe fn discard(self, outcome: Outcome) {
-        // SAFETY: The pointer came from a box.
-        unsafe { Box::from_raw(self.0.as_ptr()) }.discard(outcome);
     }
 }
 
@@ -196,7 +99,8 @@ pub(crate) struct Slot {
     pub(crate) for_future: bool,
     /// Next in the list that the slot is in: vacant slots, or a batch's completions.
     pub(crate) next: u32,
-    pub(crate) op: Option<RawOp>,
+    /// Nobody executes its call unless the slot is Posted.
+    pub(crate) op: Held,
     pub(crate) waker: Option<Waker>,
 }
 
@@ -218,41 +122,65 @@ impl Slab {
     }
 
     pub(crate) fn insert(&mut self, op: RawOp, owner: Owner, for_future: bool) -> u32 {
-        let slot = Slot {
-            state: State::Queued,
-            owner,
+        let (key, slot) = self.vacancy();
+        slot.state = State::Queued;
+        slot.owner = owner;
+        slot.place = Place::Slab;
+        slot.chain = None;
+        slot.declined = false;
+        slot.cancelled = false;
+        slot.watch = None;
+        slot.for_future = for_future;
+        slot.op.fill(op);
+        key
+    }
+
+    /// A vacant slot, that is not in the list of such any more.
+    #[inline]
+    fn vacancy(&mut self) -> (u32, &mut Slot) {
+        if self.vacant == NIL {
+            self.grow();
+        }
+        let key = self.vacant;
+        let slot = &mut self.slots[key as usize];
+        self.vacant = slot.next;
+        (key, slot)
+    }
+
+    /// Adds a vacant slot.
+    #[cold]
+    fn grow(&mut self) {
+        // 2^32 operations do not fit into memory; NIL stays free.
+        self.vacant = self.slots.len() as u32;
+        self.slots.push(Slot {
+            state: State::Vacant,
+            owner: Owner::Key,
             place: Place::Slab,
             chain: None,
             declined: false,
             cancelled: false,
             watch: None,
-            for_future,
+            for_future: false,
             next: NIL,
-            op: Some(op),
+            op: Held::new(),
             waker: None,
-        };
-        if self.vacant == NIL {
-            // 2^32 boxed operations do not fit into memory; NIL stays free.
-            self.slots.push(slot);
-            return (self.slots.len() - 1) as u32;
-        }
-        let key = self.vacant;
-        let place = &mut self.slots[key as usize];
-        self.vacant = place.next;
-        *place = slot;
-        key
+        });
     }
 
-    /// Makes the slot vacant. Its operation must have been taken or be done.
-    pub(crate) fn remove(&mut self, key: u32) -> Option<(RawOp, State)> {
+    /// Makes the slot of an operation that is over vacant.
+    #[inline]
+    pub(crate) fn remove(&mut self, key: u32) -> Option<(RawOp, Outcome)> {
         let slot = &mut self.slots[key as usize];
-        let state = slot.state;
+        let State::Done(outcome) = slot.state else {
+            return None;
+        };
         slot.state = State::Vacant;
         // Dropped in here it would run user code. Who ends an operation takes it.
         debug_assert!(slot.waker.is_none());
         slot.next = self.vacant;
         self.vacant = key;
-        slot.op.take().map(|op| (op, state))
+        // SAFETY: It is over.
+        unsafe { slot.op.take() }.map(|op| (op, outcome))
     }
 
     pub(crate) fn get_mut(&mut self, key: u32) -> &mut Slot {

@@ -4,7 +4,7 @@
 use core::mem;
 
 use super::{Access, Call, Operation, Role, Sealed};
-use crate::{Context, Errno, Pending, Result, Ticket, slab::RawOp};
+use crate::{Context, Errno, Pending, Result, Ticket, erased::RawOp};
 
 /// Operations that are executed one after the other: a tuple of up to eight, or a vector.
 ///
