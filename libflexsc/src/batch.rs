@@ -69,14 +69,22 @@ impl<'c, T> Batch<'c, T> {
     }
 
     /// Posts an operation.
+    #[inline]
     pub fn push<O: Operation>(&mut self, op: O, tag: T) {
         let owner = Owner::Batch(self.number);
-        let key = self.context.with(|poster| poster.insert(op, owner, false)) as usize;
-        if self.tags.len() <= key {
-            self.tags.resize_with(key + 1, || None);
+        let key = self.context.insert(op, owner, false) as usize;
+        match self.tags.get_mut(key) {
+            Some(place) => *place = Some(tag),
+            None => self.note(key, tag),
         }
-        self.tags[key] = Some(tag);
         self.left += 1;
+    }
+
+    /// Notes the tag of a slot that the batch did not have yet.
+    #[cold]
+    fn note(&mut self, key: usize, tag: T) {
+        self.tags.resize_with(key, || None);
+        self.tags.push(Some(tag));
     }
 
     /// How many outputs are still to be taken.
@@ -91,7 +99,16 @@ impl<'c, T> Batch<'c, T> {
 
     /// The next operation that is over. Waits for one; `None` when all outputs were taken.
     #[allow(clippy::should_implement_trait)]
+    #[inline]
     pub fn next(&mut self) -> Option<Done<T>> {
+        match self.take() {
+            None => self.wait(),
+            done => done,
+        }
+    }
+
+    #[inline(never)]
+    fn wait(&mut self) -> Option<Done<T>> {
         while self.left > 0 {
             if let Some(done) = self.try_next() {
                 return Some(done);
@@ -103,21 +120,27 @@ impl<'c, T> Batch<'c, T> {
 
     /// The next operation that is over, if there is one. Does not wait.
     pub fn try_next(&mut self) -> Option<Done<T>> {
-        let number = self.number;
-        let (key, op, outcome) = self.context.with(|poster| {
-            let key = poster.next_of_batch(number).or_else(|| {
-                poster.flush();
-                poster.reap();
-                poster.next_of_batch(number)
-            })?;
-            poster.take(key).map(|(op, outcome)| (key, op, outcome))
-        })?;
-        let output = AnyOutput {
-            op: ManuallyDrop::new(op),
-            outcome,
-        };
-        self.left -= 1;
+        if let Some(done) = self.take() {
+            return Some(done);
+        }
+        self.context.with(|poster| {
+            poster.flush();
+            poster.reap();
+        });
+        self.take()
+    }
+
+    /// The next operation that was found to be over.
+    // Each call of a function would move the output once more.
+    #[inline(always)]
+    fn take(&mut self) -> Option<Done<T>> {
+        let mut poster = self.context.poster();
+        let (key, next) = poster.next_of_batch(self.number)?;
         let tag = self.tags.get_mut(key as usize).and_then(Option::take)?;
+        self.left -= 1;
+        let (op, outcome) = next.remove()?;
+        let op = ManuallyDrop::new(op);
+        let output = AnyOutput { op, outcome };
         Some(Done { tag, output })
     }
 }

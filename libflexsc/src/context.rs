@@ -14,9 +14,10 @@ use crate::{
     Errno,
     backend::{Backend, Bell, Cancel, Choice, Engine, Error, Kind},
     claim::{Claim, Home},
+    erased::RawOp,
     event::EventFd,
     op::{Access, Chain, Operation, ops_of},
-    poster::{Poster, Submitted},
+    poster::Poster,
     slab::Owner,
     stats::Stats,
     sys,
@@ -76,6 +77,14 @@ pub struct Context {
     events: OnceCell<EventFd>,
 }
 
+/// What [`Context::submit`] did with an operation.
+pub(crate) enum Submitted<O: Operation> {
+    /// It is over.
+    Ready(O::Output),
+    /// It is in this slot.
+    Slot(u32),
+}
+
 impl Context {
     /// A context over this backend.
     pub fn new(backend: Backend) -> Self {
@@ -110,7 +119,7 @@ impl Context {
 
     /// Makes one call and waits for it.
     pub fn run<O: Operation>(&self, op: O) -> O::Output {
-        match self.with(|poster| poster.submit(op, false)) {
+        match self.submit(op, false) {
             Submitted::Ready(output) => output,
             Submitted::Slot(key) => Ticket::<O>::of_slot(key, self.home.clone()).wait(self),
         }
@@ -158,7 +167,7 @@ impl Context {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn post<O: Operation>(&self, op: O) -> Ticket<O> {
-        match self.with(|poster| poster.submit(op, false)) {
+        match self.submit(op, false) {
             Submitted::Ready(output) => Ticket {
                 state: TicketState::Ready(output),
             },
@@ -265,11 +274,60 @@ impl Context {
         }
     }
 
+    /// Gives an operation to the backend. A plain call is made at once.
+    #[inline]
+    pub(crate) fn submit<O: Operation>(&self, mut op: O, for_future: bool) -> Submitted<O> {
+        if self.is_direct() {
+            match self.with(|poster| poster.make(op)) {
+                Ok(output) => return Submitted::Ready(output),
+                Err(given) => op = given,
+            }
+        }
+        Submitted::Slot(self.insert(op, Owner::Key, for_future))
+    }
+
+    /// Gives an operation to the backend, its output to be taken from a slot.
+    #[inline]
+    pub(crate) fn insert<O: Operation>(&self, op: O, owner: Owner, for_future: bool) -> u32 {
+        let mut poster = self.poster.borrow_mut();
+        if !poster.has_credit() {
+            drop(poster);
+            if !self.look_around() {
+                return self.insert_raw(RawOp::new(op), owner, for_future);
+            }
+            poster = self.poster.borrow_mut();
+        }
+        let (key, posted) = poster.post_new(op, owner, for_future);
+        drop(poster);
+        if !posted {
+            self.start_new(key);
+        }
+        key
+    }
+
+    /// Whether there is credit, after another look.
+    #[inline(never)]
+    fn look_around(&self) -> bool {
+        self.with(Poster::look_around);
+        // User code that was put aside has used the context perhaps.
+        self.poster.borrow().has_credit()
+    }
+
+    #[inline(never)]
+    fn insert_raw(&self, op: RawOp, owner: Owner, for_future: bool) -> u32 {
+        self.with(|poster| poster.insert(op, owner, for_future))
+    }
+
+    #[inline(never)]
+    fn start_new(&self, key: u32) {
+        self.with(|poster| poster.start_new(key));
+    }
+
     /// Runs something on the poster, then the user code that it has put aside.
     #[inline]
     pub(crate) fn with<T>(&self, what: impl FnOnce(&mut Poster) -> T) -> T {
         let mut poster = self.poster.borrow_mut();
-        poster.count_bare();
+        poster.count_posted();
         if !self.home.is_empty() {
             poster.drop_claims(&self.home);
         }
@@ -278,6 +336,13 @@ impl Context {
             self.run_deferred(poster);
         }
         result
+    }
+
+    /// The poster, for what puts no user code aside, and does not care for claims that were dropped, nor for
+    /// bare calls.
+    #[inline]
+    pub(crate) fn poster(&self) -> RefMut<'_, Poster> {
+        self.poster.borrow_mut()
     }
 
     /// The poster, to post bare calls: that puts no user code aside, and does not care for claims that were

@@ -23,10 +23,10 @@ use crate::{
 };
 
 /// Enough for what reads or writes one buffer, with a limit. Larger operations are boxed.
-const ROOM: usize = 64;
+const ROOM: usize = 48;
 
 /// Where an operation is, or the address of one that is boxed.
-#[repr(C, align(16))]
+#[repr(C, align(8))]
 #[derive(Clone, Copy)]
 struct Room(MaybeUninit<[u8; ROOM]>);
 
@@ -205,7 +205,19 @@ impl Held {
         }
     }
 
-    /// Moves an operation in. There must be none: it would be leaked.
+    /// Moves an operation in, and lends it as long as nobody executes its call. There must be none there: it
+    /// would be leaked.
+    #[inline]
+    pub(crate) fn put<O: Operation>(&mut self, op: O) -> &mut O {
+        debug_assert!(self.table.is_none());
+        self.table = Some(Table::of::<O>());
+        // SAFETY: The room is owned, and nobody else uses what was there.
+        unsafe { Room::put(self.room, op) };
+        // SAFETY: It was just put there; it is borrowed with the place.
+        unsafe { Room::find::<O>(self.room).as_mut() }
+    }
+
+    /// As [`Self::put`].
     #[inline]
     pub(crate) fn fill(&mut self, op: RawOp) {
         debug_assert!(self.table.is_none());

@@ -14,9 +14,8 @@ use std::rc::Rc;
 use crate::{
     Cancel, SharedFd, Watching,
     backend::Error,
-    context::Context,
+    context::{Context, Submitted},
     op::{Access, Chain, Operation, ops_of},
-    poster::Submitted,
     slab::Owner,
     task::{Task, Tasks},
 };
@@ -66,7 +65,7 @@ impl Handle {
     ///
     /// All that is submitted before the tasks have to wait is seen by the other side together.
     pub fn submit<O: Operation>(&self, op: O) -> Pending<O> {
-        let state = match self.context.with(|poster| poster.submit(op, true)) {
+        let state = match self.context.submit(op, true) {
             Submitted::Ready(output) => PendingState::Ready(output),
             Submitted::Slot(key) => PendingState::Slot(key),
         };

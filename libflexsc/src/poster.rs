@@ -10,9 +10,11 @@
 mod bare;
 mod batches;
 mod chains;
+mod credit;
 mod ending;
 mod hand_back;
 mod lost;
+mod reap;
 mod watch;
 
 use core::time::Duration;
@@ -25,10 +27,10 @@ use std::{
 };
 
 use crate::{
-    Errno,
+    Errno, SharedFd,
     backend::{Bell, Cancel, Engine, Ring, plain},
     erased::RawOp,
-    op::{Call, Operation, Role},
+    op::{Access, Call, Operation, Role},
     page::{Completion, Counter, Event, Terms},
     slab::{Outcome, Owner, Place, Slab, Slot, State},
     stats::Stats,
@@ -38,6 +40,7 @@ use crate::{
 use bare::BareCalls;
 use batches::BatchList;
 use chains::Chains;
+use credit::Credit;
 
 pub(crate) use watch::Told;
 
@@ -68,6 +71,7 @@ pub(crate) struct Poster {
     alive: usize,
     batches: Vec<BatchList>,
     bare: BareCalls,
+    credit: Credit,
     /// What user code there is to run when the cell is free.
     pub(crate) deferred: Deferred,
     stats: Stats,
@@ -99,14 +103,6 @@ impl Deferred {
     }
 }
 
-/// What [`Poster::submit`] did with an operation.
-pub(crate) enum Submitted<O: Operation> {
-    /// It is over.
-    Ready(O::Output),
-    /// It is in this slot.
-    Slot(u32),
-}
-
 impl Poster {
     pub(crate) fn new(engine: Engine) -> Self {
         Self {
@@ -124,23 +120,24 @@ impl Poster {
             alive: 0,
             batches: Vec::new(),
             bare: BareCalls::default(),
+            credit: Credit::default(),
             deferred: Deferred::default(),
             stats: Stats::default(),
             forked: false,
         }
     }
 
-    /// Gives an operation to the backend. A plain call is made at once.
-    pub(crate) fn submit<O: Operation>(&mut self, mut op: O, for_future: bool) -> Submitted<O> {
+    /// Makes a plain call; gives the operation back if there is none to be made, or not at once.
+    pub(crate) fn make<O: Operation>(&mut self, mut op: O) -> Result<O::Output, O> {
         if let Engine::Direct = self.engine {
-            let call = op.call(crate::op::Access::new());
+            let call = op.call(Access::new());
             if let Some(ret) = self.plain_alone(&call) {
                 self.stats.submitted += 1;
                 self.news += 1;
-                return Submitted::Ready(Outcome::Returned(ret).output(op));
+                return Ok(Outcome::Returned(ret).output(op));
             }
         }
-        Submitted::Slot(self.insert(op, Owner::Key, for_future))
+        Err(op)
     }
 
     /// Makes a call that has nothing to do with a chain.
@@ -162,23 +159,83 @@ impl Poster {
         }
     }
 
+    /// Gives an operation a slot, its output to be taken from there, and posts it, for which there must be
+    /// credit, if it needs nothing but an entry. If not, `false`: [`Self::start_new`] is to be called.
+    #[inline]
+    pub(crate) fn post_new<O: Operation>(
+        &mut self,
+        op: O,
+        owner: Owner,
+        for_future: bool,
+    ) -> (u32, bool) {
+        let (key, slot) = self.slab.occupy(owner, for_future);
+        let op = slot.op.put(op);
+        let Engine::Ring(ring) = &mut self.engine else {
+            return (key, false);
+        };
+        if ring.guard.is_forked() {
+            return (key, false);
+        }
+        let Call::System {
+            nr,
+            args,
+            role: Role::Plain,
+            limit: None,
+        } = op.call(Access::new())
+        else {
+            return (key, false);
+        };
+        let file = match ring.asks_for_positions(nr) {
+            true => op.file(Access::new()),
+            false => None,
+        };
+        let (terms, seeks) = (Terms::default(), file.map(SharedFd::is_seekable));
+        // SAFETY: As in `post_one`.
+        let Some(index) = (unsafe { ring.push(nr, &args, terms, key, seeks) }) else {
+            return (key, false);
+        };
+        slot.state = State::Posted;
+        slot.place = Place::Page(index);
+        if self.credit.spend() {
+            self.publish();
+        }
+        (key, true)
+    }
+
+    /// Gives an operation to the backend that has a slot, and was not counted yet.
+    #[inline(never)]
+    pub(crate) fn start_new(&mut self, key: u32) {
+        let slot = self.slab.get_mut(key);
+        (slot.state, slot.place) = (State::Queued, Place::Slab);
+        self.count_in();
+        // In a forked child it may be over.
+        if matches!(self.slab.get(key).state, State::Queued) {
+            self.start(key);
+        }
+    }
+
     /// Gives an operation to the backend, its output to be taken from a slot.
-    pub(crate) fn insert<O: Operation>(&mut self, op: O, owner: Owner, for_future: bool) -> u32 {
-        let key = self.add(RawOp::new(op), owner, for_future);
+    pub(crate) fn insert(&mut self, op: RawOp, owner: Owner, for_future: bool) -> u32 {
+        let key = self.add(op, owner, for_future);
         self.start(key);
         key
     }
 
     /// Gives an operation a slot.
     fn add(&mut self, op: RawOp, owner: Owner, for_future: bool) -> u32 {
-        // Ends those before it, if it has to end at once as well.
-        self.is_forked();
+        self.count_in();
+        self.slab.insert(op, owner, for_future)
+    }
+
+    /// Counts an operation.
+    fn count_in(&mut self) {
         self.stats.submitted += 1;
         self.alive += 1;
+        // Ends those before it, if it has to end at once as well.
+        self.is_forked();
         if core::mem::take(&mut self.armed) {
             self.bell().ring();
         }
-        self.slab.insert(op, owner, for_future)
     }
 
     /// Posts an operation, or puts it into the queue.
@@ -187,9 +244,7 @@ impl Poster {
             self.complete(key, Outcome::Cancelled(Errno::FORKED));
         } else if self.queue.is_empty() && self.post(key) {
             if let Engine::Ring(ring) = &mut self.engine {
-                if ring.submitter.unpublished() >= PUBLISH_EACH {
-                    ring.flush();
-                }
+                ring.flush_at(PUBLISH_EACH);
             }
         } else {
             self.enqueue(key);
@@ -359,88 +414,6 @@ impl Poster {
         }
     }
 
-    /// Takes what has completed, without waiting. Returns how much that was.
-    pub(crate) fn reap(&mut self) -> usize {
-        let count = self.reap_to_wait();
-        if let (Engine::Ring(ring), false) = (&mut self.engine, self.forked) {
-            ring.go_on();
-        }
-        count
-    }
-
-    /// As [`Self::reap`]; what is to go on then does so with the wait that follows.
-    fn reap_to_wait(&mut self) -> usize {
-        if self.is_forked() {
-            return 0;
-        }
-        let before = self.alive;
-        let mut told = 0;
-        if let Engine::Ring(ring) = &mut self.engine {
-            ring.collect();
-        }
-        if let Some(keys) = self.take_back() {
-            self.recover(&keys);
-        }
-        while matches!(&self.engine, Engine::Ring(ring) if ring.submitter.completions() > 0) {
-            self.land_all();
-            let Engine::Ring(ring) = &mut self.engine else {
-                break;
-            };
-            let Some(done) = ring.submitter.reap() else {
-                break;
-            };
-            if !self.land(done) {
-                told += self.take_in(done);
-            }
-        }
-        while let Some(ring) = &mut self.stand_in {
-            let Some(done) = ring.submitter.reap() else {
-                break;
-            };
-            self.stood_in -= usize::from(!done.more);
-            told += self.take_in(done);
-        }
-        self.stand_in_for_declined();
-        if !self.queue.is_empty() {
-            self.pump();
-            self.prepare();
-        }
-        told + (before - self.alive)
-    }
-
-    /// Takes a completion; returns 1 for one of a watch that goes on.
-    fn take_in(&mut self, done: Completion) -> usize {
-        let (key, ret) = (done.token, done.ret);
-        if done.more {
-            self.tell(key, ret);
-            return 1;
-        }
-        self.posted -= 1;
-        let slot = self.slab.get_mut(key);
-        (slot.state, slot.place) = (State::Queued, Place::Slab);
-        let (chain, cancelled) = (slot.chain, slot.cancelled);
-        let ended = slot.watch.is_some_and(|events| events.ended);
-        if done.flags & sys::ENTRY_HANDED_BACK != 0 && !ended {
-            self.handed_back(key, ret);
-            return 0;
-        }
-        if self.tell_once(key, ret) {
-            return 1;
-        }
-        let unmade = -i64::from(Errno::CANCELED.raw());
-        let failed = chain.is_some_and(|number| self.chains.has_failed(number));
-        // Of a call that was made the same number would mean something else.
-        let outcome = match ended || ret == unmade && (cancelled || failed) {
-            true => Outcome::Cancelled(Errno::CANCELED),
-            false => Outcome::Returned(ret),
-        };
-        self.over(key, outcome);
-        if let Some(number) = chain {
-            self.go_on(number);
-        }
-        0
-    }
-
     /// The bell that ends a wait for futures.
     pub(crate) fn bell(&mut self) -> &Arc<Bell> {
         let engine = &self.engine;
@@ -565,6 +538,7 @@ impl Poster {
     }
 
     /// Takes an operation that is over.
+    #[inline]
     pub(crate) fn take(&mut self, key: u32) -> Option<(RawOp, Outcome)> {
         self.slab.remove(key)
     }

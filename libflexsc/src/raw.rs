@@ -146,7 +146,7 @@ impl RawContext {
     fn post_with_slot(&mut self, call: RawCall, token: u64) {
         let Some(watch) = call.as_watch() else {
             let (op, owner) = (Posted(call), Owner::Batch(self.batch));
-            let key = self.context.with(|poster| poster.insert(op, owner, false));
+            let key = self.context.insert(op, owner, false);
             return note(&mut self.tokens, key, token);
         };
         if self.context.is_direct() {

@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)]
 
+use core::mem;
 use std::task::Waker;
 
 use crate::{
@@ -104,6 +105,14 @@ pub(crate) struct Slot {
     pub(crate) waker: Option<Waker>,
 }
 
+impl Slot {
+    /// Whether nothing follows on the end of the operation but that its output is taken.
+    #[inline]
+    pub(crate) fn is_alone(&self) -> bool {
+        self.chain.is_none() && self.watch.is_none() && self.waker.is_none() && !self.cancelled
+    }
+}
+
 /// The end of a list of slots.
 pub(crate) const NIL: u32 = u32::MAX;
 
@@ -122,28 +131,28 @@ impl Slab {
     }
 
     pub(crate) fn insert(&mut self, op: RawOp, owner: Owner, for_future: bool) -> u32 {
-        let (key, slot) = self.vacancy();
-        slot.state = State::Queued;
-        slot.owner = owner;
-        slot.place = Place::Slab;
-        slot.chain = None;
-        slot.declined = false;
-        slot.cancelled = false;
-        slot.watch = None;
-        slot.for_future = for_future;
+        let (key, slot) = self.occupy(owner, for_future);
+        (slot.state, slot.place) = (State::Queued, Place::Slab);
         slot.op.fill(op);
         key
     }
 
-    /// A vacant slot, that is not in the list of such any more.
+    /// A slot for an operation, to be put into it: until its state and place are set, too, the
+    /// slot is in no list.
     #[inline]
-    fn vacancy(&mut self) -> (u32, &mut Slot) {
+    pub(crate) fn occupy(&mut self, owner: Owner, for_future: bool) -> (u32, &mut Slot) {
         if self.vacant == NIL {
             self.grow();
         }
         let key = self.vacant;
         let slot = &mut self.slots[key as usize];
         self.vacant = slot.next;
+        slot.owner = owner;
+        slot.chain = None;
+        slot.declined = false;
+        slot.cancelled = false;
+        slot.watch = None;
+        slot.for_future = for_future;
         (key, slot)
     }
 
@@ -167,26 +176,34 @@ impl Slab {
         });
     }
 
+    /// A slot that may be made vacant.
+    #[inline]
+    pub(crate) fn occupied(&mut self, key: u32) -> Occupied<'_> {
+        Occupied {
+            key,
+            slot: &mut self.slots[key as usize],
+            vacant: &mut self.vacant,
+        }
+    }
+
     /// Makes the slot of an operation that is over vacant.
     #[inline]
     pub(crate) fn remove(&mut self, key: u32) -> Option<(RawOp, Outcome)> {
-        let slot = &mut self.slots[key as usize];
-        let State::Done(outcome) = slot.state else {
-            return None;
-        };
-        slot.state = State::Vacant;
-        // Dropped in here it would run user code. Who ends an operation takes it.
-        debug_assert!(slot.waker.is_none());
-        slot.next = self.vacant;
-        self.vacant = key;
-        // SAFETY: It is over.
-        unsafe { slot.op.take() }.map(|op| (op, outcome))
+        self.occupied(key).remove()
     }
 
+    /// The slot that an entry's token is the key of, if it is the key of one.
+    #[inline]
+    pub(crate) fn find(&mut self, token: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(token as usize)
+    }
+
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: u32) -> &mut Slot {
         &mut self.slots[key as usize]
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: u32) -> &Slot {
         &self.slots[key as usize]
     }
@@ -194,5 +211,29 @@ impl Slab {
     /// The keys of all slots, vacant ones too.
     pub(crate) fn keys(&self) -> core::ops::Range<u32> {
         0..self.slots.len() as u32
+    }
+}
+
+/// A slot in its slab.
+pub(crate) struct Occupied<'s> {
+    key: u32,
+    pub(crate) slot: &'s mut Slot,
+    /// The first vacant slot.
+    vacant: &'s mut u32,
+}
+
+impl Occupied<'_> {
+    /// As [`Slab::remove`].
+    #[inline]
+    pub(crate) fn remove(self) -> Option<(RawOp, Outcome)> {
+        let State::Done(outcome) = self.slot.state else {
+            return None;
+        };
+        self.slot.state = State::Vacant;
+        // Dropped in here it would run user code. Who ends an operation takes it.
+        debug_assert!(self.slot.waker.is_none());
+        self.slot.next = mem::replace(self.vacant, self.key);
+        // SAFETY: It is over.
+        unsafe { self.slot.op.take() }.map(|op| (op, outcome))
     }
 }

@@ -360,35 +360,59 @@ fn waker_of_a_future_runs_with_the_context_free() {
     assert!(woken.load(Ordering::SeqCst));
 }
 
+/// A buffer that uses the context when it is dropped.
+struct Nosy(Vec<u8>, Option<Handle>);
+
+// SAFETY: A handle is used by one thread only, in these tests.
+unsafe impl Send for Nosy {}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        if let Some(handle) = self.1.take() {
+            assert_eq!(handle.run(Nop::new()), Ok(0));
+        }
+    }
+}
+
+// SAFETY: As for Vec.
+unsafe impl libflexsc::IoBuf for Nosy {
+    fn as_ptr(&self) -> *const u8 {
+        self.0.as_ptr()
+    }
+    fn bytes_len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+// SAFETY: As for Vec.
+unsafe impl libflexsc::IoBufMut for Nosy {
+    fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr()
+    }
+}
+
+impl Nosy {
+    fn read(handle: &Handle) -> Read<Self> {
+        let zero = libflexsc::SharedFd::from(File::open("/dev/zero").unwrap());
+        Read::new(zero, Self(vec![0; 8], Some(handle.clone())))
+    }
+}
+
 #[test]
 fn buffer_that_uses_the_context_when_dropped() {
-    struct Nosy(Vec<u8>, Option<Handle>);
-    // SAFETY: A handle is used by this thread only, in this test.
-    unsafe impl Send for Nosy {}
-    impl Drop for Nosy {
-        fn drop(&mut self) {
-            if let Some(handle) = self.1.take() {
-                assert_eq!(handle.run(Nop::new()), Ok(0));
-            }
-        }
-    }
-    // SAFETY: As for Vec.
-    unsafe impl libflexsc::IoBuf for Nosy {
-        fn as_ptr(&self) -> *const u8 {
-            self.0.as_ptr()
-        }
-        fn bytes_len(&self) -> usize {
-            self.0.len()
-        }
-    }
-    // SAFETY: As for Vec.
-    unsafe impl libflexsc::IoBufMut for Nosy {
-        fn as_mut_ptr(&mut self) -> *mut u8 {
-            self.0.as_mut_ptr()
-        }
-    }
     let handle = Handle::new(context(Kind::Threads));
-    let zero = libflexsc::SharedFd::from(File::open("/dev/zero").unwrap());
-    drop(handle.submit(Read::new(zero, Nosy(vec![0; 8], Some(handle.clone())))));
+    drop(handle.submit(Nosy::read(&handle)));
+    drain(&handle);
+}
+
+#[test]
+fn buffer_that_uses_the_context_when_dropped_by_the_next_post() {
+    let handle = Handle::new(context(Kind::Threads));
+    let ticket = handle.post(Nosy::read(&handle));
+    handle.wait(1);
+    drop(ticket);
+    let mut batch = Batch::new(&handle);
+    batch.push(Nop::new(), ());
+    assert_eq!(batch.next().unwrap().output.take::<Nop>().unwrap(), Ok(0));
     drain(&handle);
 }

@@ -73,6 +73,7 @@ impl Ring {
     }
 
     /// Whether nothing is to be posted any more: the module's descriptor is gone, or its context.
+    #[inline]
     pub(crate) fn is_lost(&self) -> bool {
         self.lost
     }
@@ -98,6 +99,7 @@ impl Ring {
     }
 
     /// Whether who pushes this call should know whether its file has positions.
+    #[inline]
     pub(crate) fn asks_for_positions(&self, nr: u16) -> bool {
         matches!(self.driver, Driver::Uring(_)) && uring::is_positional(nr)
     }
@@ -150,6 +152,7 @@ impl Ring {
     }
 
     /// Has who works on the page forget what an entry was before.
+    #[inline]
     fn reset(&mut self, index: u32, seeks: Option<bool>) {
         match &mut self.driver {
             Driver::Module(_) => {}
@@ -185,10 +188,19 @@ impl Ring {
     }
 
     /// Lets the other side see what was pushed, and wakes it if it sleeps.
+    #[inline(never)]
     pub(crate) fn flush(&mut self) {
         self.prepare();
         if let Driver::Uring(uring) = &mut self.driver {
             uring.submit();
+        }
+    }
+
+    /// As [`Self::flush`], if so many were pushed since.
+    #[inline]
+    pub(crate) fn flush_at(&mut self, count: u32) {
+        if self.submitter.unpublished() >= count {
+            self.flush();
         }
     }
 

@@ -42,6 +42,7 @@ impl Operation for Nop {
         plain_call(sys::NR_NOP, [0; 6])
     }
 
+    #[inline]
     fn finish(self, ret: i64, _: Access) -> Self::Output {
         Errno::result(ret).map(|ret| ret as i32)
     }

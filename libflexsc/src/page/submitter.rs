@@ -90,6 +90,16 @@ impl Status {
         }
     }
 
+    /// The caller's token, if it is posted for one call.
+    #[cfg(not(loom))]
+    const fn single(self) -> Option<u32> {
+        if self.0 >> 32 == Self::POSTED >> 32 {
+            Some(self.0 as u32)
+        } else {
+            None
+        }
+    }
+
     /// The next free entry, of one that is free.
     const fn next(self) -> u32 {
         self.0 as u32
@@ -449,9 +459,6 @@ impl Submitter {
     /// executed, and makes the entries free; ends before the first other one, and where there is no place
     /// left. `make` makes what is left in a place of the mark that the entry was posted with, and of
     /// what the call returned. Returns how many completions it took.
-    ///
-    /// As as many times [`Self::reap`], but for what such entries have no need of, and the words that
-    /// only this side writes stay in registers.
     #[cfg(not(loom))]
     #[inline]
     pub(crate) fn reap_marked<T>(
@@ -460,25 +467,53 @@ impl Submitter {
         places: &mut [T],
         make: impl Fn(u64, i64) -> T,
     ) -> usize {
+        let mut places = places.iter_mut();
+        self.reap_while(|note, ret| {
+            if note.status != Status::posted(token, 0) {
+                return false;
+            }
+            let Some(place) = places.next() else {
+                return false;
+            };
+            *place = make(note.mark, ret);
+            true
+        })
+    }
+
+    /// Gives the tokens of entries that were posted for one call each and executed, with what that
+    /// returned, and makes the entries free; ends before the first other one, and before one that is
+    /// not accepted. Returns how many were.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn reap_single(&mut self, mut accept: impl FnMut(u32, i64) -> bool) -> usize {
+        self.reap_while(|note, ret| note.status.single().is_some_and(|token| accept(token, ret)))
+    }
+
+    /// Takes completions of entries that were executed, as long as they are accepted.
+    ///
+    /// As as many times [`Self::reap`], but for what entries for one call have no need of, and the words that
+    /// only this side writes stay in registers.
+    #[cfg(not(loom))]
+    #[inline]
+    fn reap_while(&mut self, mut accept: impl FnMut(&Note, i64) -> bool) -> usize {
         if !self.look() {
             return 0;
         }
         let (region, notes) = (&*self.region, &mut *self.notes);
         let (mut head, ready, mut free) = (self.head, self.ready, self.free);
-        for place in places.iter_mut().take(ready.wrapping_sub(head) as usize) {
+        while head != ready {
             let index = region.comp_slot(head).load(Ordering::Relaxed);
             let Some(note) = notes.get_mut(index as usize) else {
                 break;
             };
-            if note.status != Status::posted(token, 0) {
-                break;
-            }
             let entry = region.entry_at(index);
             let done = entry.status.load(Ordering::Acquire) == sys::DONE;
             if !done || entry.flags.load(Ordering::Relaxed) & sys::ENTRY_HANDED_BACK != 0 {
                 break;
             }
-            *place = make(note.mark, entry.ret.load(Ordering::Relaxed));
+            if !accept(note, entry.ret.load(Ordering::Relaxed)) {
+                break;
+            }
             entry.status.store(sys::FREE, Ordering::Release);
             note.status = Status::free(free);
             free = index;

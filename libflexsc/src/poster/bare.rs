@@ -4,9 +4,7 @@
 
 #![allow(unsafe_code)]
 
-use core::mem;
-
-use super::{Cancel, Completion, Engine, Errno, Owner, PUBLISH_EACH, Poster, RawOp, plain};
+use super::{Cancel, Completion, Engine, Errno, Owner, Poster, RawOp, plain};
 use crate::{
     raw::{self, Completions, Posted, RawCall, RawCompletion},
     sys,
@@ -18,10 +16,6 @@ const BARE: u32 = u32::MAX - 1;
 
 #[derive(Default)]
 pub(super) struct BareCalls {
-    /// How many more can be posted before anything but the page is to be looked at, and how many it were
-    /// when that was done last: the others are not counted yet.
-    credit: u32,
-    granted: u32,
     /// In the order of their ends.
     landed: Completions,
     /// The batch of the caller's other calls, which have slots.
@@ -30,6 +24,14 @@ pub(super) struct BareCalls {
     moved: Vec<(u32, u64)>,
     /// For each slot that the batch has listed, how many had landed before.
     before: Vec<usize>,
+}
+
+impl BareCalls {
+    /// Whether there may be any.
+    #[inline]
+    pub(super) fn is_used(&self) -> bool {
+        self.batch.is_some()
+    }
 }
 
 fn completion(token: u64, ret: i64) -> RawCompletion {
@@ -63,7 +65,7 @@ impl Poster {
     /// arguments is valid for what the call does with it, and nobody accesses what it writes.
     #[inline(always)]
     pub(crate) unsafe fn post_bare(&mut self, nr: u16, args: &[u64; 6], token: u64) -> bool {
-        if self.bare.credit == 0 && !self.look_around() {
+        if self.credit.is_spent() && !self.look_around() {
             return false;
         }
         let Engine::Ring(ring) = &mut self.engine else {
@@ -73,67 +75,18 @@ impl Poster {
         if ring.guard.is_forked() || !unsafe { ring.push_marked(nr, args, BARE, token) } {
             return false;
         }
-        self.bare.credit -= 1;
-        if self.bare.credit == 0 {
-            self.spend();
+        if self.credit.spend() {
+            self.publish();
         }
         true
-    }
-
-    /// Whether calls can be posted at once and without a slot, as far as that is not to be looked at with
-    /// each of them, and for how many it stays so: until the next ones are to be published, or something else
-    /// is done with the poster, before which [`Self::count_bare`] ends it.
-    #[inline(never)]
-    fn look_around(&mut self) -> bool {
-        let unpublished = match &self.engine {
-            // What waits for its turn comes first.
-            Engine::Ring(ring) if self.queue.is_empty() && !ring.is_lost() => {
-                ring.submitter.unpublished()
-            }
-            _ => return false,
-        };
-        if mem::take(&mut self.armed) {
-            self.bell().ring();
-        }
-        let credit = PUBLISH_EACH.saturating_sub(unpublished).max(1);
-        (self.bare.credit, self.bare.granted) = (credit, credit);
-        true
-    }
-
-    /// Publishes when enough were posted.
-    #[inline(never)]
-    fn spend(&mut self) {
-        self.count_bare();
-        if let Engine::Ring(ring) = &mut self.engine {
-            if ring.submitter.unpublished() >= PUBLISH_EACH {
-                ring.flush();
-            }
-        }
-    }
-
-    /// Counts what was posted. To be called before anything else is done with the poster.
-    #[inline]
-    pub(crate) fn count_bare(&mut self) {
-        if self.bare.granted != 0 {
-            let count = self.uncounted();
-            self.stats.submitted += count as u64;
-            self.alive += count;
-            self.posted += count;
-            (self.bare.credit, self.bare.granted) = (0, 0);
-        }
-    }
-
-    /// How many were posted and not counted.
-    #[inline]
-    pub(super) fn uncounted(&self) -> usize {
-        (self.bare.granted - self.bare.credit) as usize
     }
 
     /// Takes those that come next, as far as they were executed.
     #[inline]
     pub(super) fn land_all(&mut self) {
-        let Engine::Ring(ring) = &mut self.engine else {
-            return;
+        let ring = match &mut self.engine {
+            Engine::Ring(ring) if self.bare.is_used() => ring,
+            _ => return,
         };
         let submitter = &mut ring.submitter;
         // A count beyond that was scribbled on.

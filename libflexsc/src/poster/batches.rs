@@ -3,8 +3,8 @@
 
 use core::mem;
 
-use super::{Outcome, Owner, Place, Poster, State};
-use crate::slab::NIL;
+use super::{Outcome, Owner, Place, Poster, Slab, State};
+use crate::slab::{NIL, Occupied};
 
 /// What a batch has to tell, as a list through the slots.
 pub(super) struct BatchList {
@@ -20,6 +20,19 @@ pub(crate) struct Tidings {
     pub(crate) ret: i64,
     /// The slot has more to tell: it is a watch that goes on.
     pub(crate) more: bool,
+}
+
+impl BatchList {
+    /// Puts a slot, behind which there is none, at the end.
+    #[inline]
+    pub(super) fn add(&mut self, slab: &mut Slab, key: u32) {
+        let last = mem::replace(&mut self.last, key);
+        if last == NIL {
+            self.first = key;
+        } else {
+            slab.get_mut(last).next = key;
+        }
+    }
 }
 
 impl Poster {
@@ -51,37 +64,32 @@ impl Poster {
         }
         slot.next = NIL;
         self.mark(number);
-        let list = &mut self.batches[number as usize];
-        let last = mem::replace(&mut list.last, key);
-        if last == NIL {
-            list.first = key;
-        } else {
-            self.slab.get_mut(last).next = key;
-        }
+        self.batches[number as usize].add(&mut self.slab, key);
     }
 
     /// Takes the next slot off a batch's list. Unless it is a watch, its operation is over.
-    pub(crate) fn next_of_batch(&mut self, number: u32) -> Option<u32> {
+    #[inline]
+    pub(crate) fn next_of_batch(&mut self, number: u32) -> Option<(u32, Occupied<'_>)> {
         let list = &mut self.batches[number as usize];
         let key = list.first;
         if key == NIL {
             return None;
         }
-        let slot = self.slab.get_mut(key);
-        if let Some(events) = &mut slot.watch {
+        let next = self.slab.occupied(key);
+        if let Some(events) = &mut next.slot.watch {
             events.listed = false;
         }
-        list.first = slot.next;
+        list.first = next.slot.next;
         if list.first == NIL {
             list.last = NIL;
         }
-        Some(key)
+        Some((key, next))
     }
 
     /// Takes the next thing that a batch has to tell. Of an operation that is over that is all.
     pub(crate) fn next_tidings(&mut self, number: u32) -> Option<Tidings> {
-        let key = self.next_of_batch(number)?;
-        let slot = self.slab.get_mut(key);
+        let (key, next) = self.next_of_batch(number)?;
+        let slot = next.slot;
         let (state, place) = (slot.state, slot.place);
         if let Some(events) = slot.watch.as_mut().filter(|events| events.seen != 0) {
             let seen = mem::take(&mut events.seen);
