@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use libflexsc::{
-    Backend, Context,
+    Backend, Batch, Context,
     backend::Options,
     op::Nop,
     page::{Executor, Region, Submitter},
@@ -30,7 +30,7 @@ fn threads() -> Backend {
     Backend::threads(&options).expect("a pool of threads can be had anywhere")
 }
 
-/// From posting to reaping over the pool: by number, and as typed operations.
+/// From posting to reaping over the pool: by number, and as typed operations, with tickets and in a batch.
 fn post_and_reap(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("post and reap");
     for batch in BATCHES {
@@ -52,6 +52,19 @@ fn post_and_reap(criterion: &mut Criterion) {
         let context = Context::new(threads());
         group.bench_function(BenchmarkId::new("typed", batch), |bencher| {
             bencher.iter(|| context.run_all((0..batch).map(|_| Nop::new())));
+        });
+        let mut typed = Batch::new(&context);
+        group.bench_function(BenchmarkId::new("batch", batch), |bencher| {
+            bencher.iter(|| {
+                for tag in 0..batch {
+                    typed.push(Nop::new(), tag);
+                }
+                context.wait(batch);
+                while let Some(done) = typed.next() {
+                    black_box(done.tag);
+                    drop(black_box(done.output.take::<Nop>()));
+                }
+            });
         });
     }
     group.finish();
