@@ -134,11 +134,8 @@ impl Side<'_, '_> {
             return;
         };
         let mut names = Vec::new();
-        for name in listing
-            .missing
-            .iter()
-            .filter(|name| !listing.list.contains(name))
-        {
+        let list = listing.list.open();
+        for name in listing.missing.iter().filter(|name| !list.contains(name)) {
             match self.run.io.stat(dir.at(), name).await {
                 Ok(found) if found.kind == Kind::Directory => {
                     names.push((name.clone(), libc::DT_DIR));

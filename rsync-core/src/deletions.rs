@@ -52,7 +52,7 @@ impl<'a, 'o> Deletions<'a, 'o> {
 
     /// A directory of the file list has come.
     pub(crate) fn listed(&self, listing: &Listing) {
-        let entries = listing.list.entries().len() as u64;
+        let entries = listing.list.len() as u64;
         self.listed.set(self.listed.get() + entries);
         self.faulty.set(self.faulty.get() | !listing.faultless);
     }
@@ -103,10 +103,11 @@ impl<'a, 'o> Deletions<'a, 'o> {
     }
 
     /// Keeps a directory that was dealt with for the end.
-    pub(crate) fn keep(&self, target: &Rc<Target>, listing: Listing) {
+    pub(crate) fn keep(&self, target: &Rc<Target>, mut listing: Listing) {
         let there = target.state() == State::Ready && !target.fresh.get();
         if self.when == Some(DeleteWhen::After) && there {
             more(&target.items);
+            listing.list.pack();
             self.kept.borrow_mut().push((target.clone(), listing));
         }
     }
@@ -221,7 +222,7 @@ impl<'a, 'o> Deletions<'a, 'o> {
             side.fail(&target.path, Action::ReadDirectory, errno);
             return None;
         }
-        let (present, mut extra) = merge(&listing.list, &names);
+        let (present, mut extra) = merge(&listing.list.open(), &names);
         // These are dealt with.
         extra.retain(|(name, _)| !listing.missing.contains(name));
         side.clean_extra(target, dir, &mut extra).await;

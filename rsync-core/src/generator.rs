@@ -15,6 +15,7 @@ use crate::item::{Differences, Update};
 use crate::jobs::{Jobs, begin};
 use crate::list::{Attributes, Extent, Kind};
 use crate::message::{Listing, ToGenerator};
+use crate::packed::Contents;
 use crate::side::Side;
 use crate::target::{State, Target};
 use async_channel::Receiver;
@@ -132,10 +133,13 @@ impl<'a, 'o> Generator<'a, 'o> {
     fn begin(
         &self,
         target: Rc<Target>,
-        listing: Listing,
+        mut listing: Listing,
     ) -> impl Future<Output = ()> + use<'_, 'a, 'o> {
         let side = self.side;
-        let claims = side.groups.claim(&listing.list, side.run.options);
+        let list = listing.list.open();
+        let claims = side.groups.claim(&list, side.run.options);
+        // It waits no longer.
+        listing.list = Contents::Open(list);
         self.directory(target, listing, claims)
     }
 
@@ -151,7 +155,7 @@ impl<'a, 'o> Generator<'a, 'o> {
             }
             None => None,
             Some(parent) => {
-                let empty = listing.list.entries().is_empty();
+                let empty = listing.list.len() == 0;
                 Some(self.establish(&target, parent, empty).await)
             }
         };
@@ -478,7 +482,7 @@ impl<'a, 'o> Generator<'a, 'o> {
             },
             _ => None,
         };
-        let list = &listing.list;
+        let list = &listing.list.open();
         if let (Some(dir), false) = (&dir, listing.missing.is_empty() || target.fresh.get()) {
             side.delete_missing(target, dir, listing).await;
         }

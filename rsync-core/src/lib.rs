@@ -65,6 +65,7 @@ mod message;
 mod names;
 mod node;
 mod outbox;
+mod packed;
 mod receiver;
 mod receiving;
 mod run;

@@ -2,6 +2,10 @@
 
 //! The file list: what a source directory holds, in one arena and records of fixed size.
 
+mod record;
+
+pub use self::record::RecordError;
+
 use crate::spec::join;
 use crate::strong::Digest;
 use crate::xattrs::Xattrs;
@@ -358,6 +362,28 @@ impl DirList {
     pub fn origin(&self, entry: &Entry) -> Option<Vec<u8>> {
         let dir = self.origins.get(entry.part as usize)?;
         Some(join(dir, self.source_name(entry)))
+    }
+
+    /// What there is besides the entries, if anything, as a list without any.
+    pub(crate) fn beside(&self) -> Option<Self> {
+        let nothing = self.digests.is_empty()
+            && self.xattrs.is_empty()
+            && self.origins.is_empty()
+            && self.alias.is_none();
+        (!nothing).then(|| Self {
+            arena: Vec::new(),
+            entries: Vec::new(),
+            digests: self.digests.clone(),
+            xattrs: self.xattrs.clone(),
+            origins: self.origins.clone(),
+            alias: self.alias.clone(),
+        })
+    }
+
+    /// Makes room for so many entries, with so many bytes of names and targets, and no more.
+    pub(crate) fn reserve(&mut self, entries: usize, names: usize) {
+        self.entries.reserve_exact(entries);
+        self.arena.reserve_exact(names);
     }
 
     /// About how many bytes the list would take on a wire.

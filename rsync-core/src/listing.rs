@@ -89,9 +89,10 @@ async fn collect(
     let mut listings = HashMap::new();
     while let Ok(message) = inbox.recv().await {
         match message {
-            FromSender::Directory(listing) => {
+            FromSender::Directory(mut listing) => {
                 // Fails only when the sender has gone, which then holds nothing.
                 let _ = to_sender.send(ToSender::Release(listing.id)).await;
+                listing.list.pack();
                 listings.insert(listing.id, listing);
             }
             FromSender::ListEnd { .. } => {
@@ -115,7 +116,7 @@ fn tell_all(run: &Run<'_>, listings: &HashMap<DirId, Listing>) {
         if let Some(attributes) = attributes.filter(|_| listing.attributes.is_some()) {
             tell(run, &path, attributes, b"");
         }
-        let list = &listing.list;
+        let list = listing.list.open();
         for name in &listing.missing {
             run.event(Event::Missing(&join(&path, name)));
         }

@@ -16,13 +16,13 @@
 
 use crate::error::Action;
 use crate::io::CHUNK;
-use crate::list::{Attributes, DirId, DirList, FileId};
+use crate::list::{Attributes, DirId, FileId};
+use crate::packed::Contents;
 use crate::signature::Signature;
 use crate::strong::Digest;
 use crate::token::OwnedToken;
 use crate::xattrs::Xattrs;
 use libflexsc::{Errno, SharedFd};
-use std::sync::Arc;
 
 /// From the sender to the receiving side.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ pub(crate) struct Listing {
     /// Whether its path is shown with a slash before it.
     pub(crate) absolute: bool,
     /// Its entries.
-    pub(crate) list: Arc<DirList>,
+    pub(crate) list: Contents,
     /// Names that are to be deleted in it.
     pub(crate) missing: Vec<Vec<u8>>,
     /// Whether these are all.

@@ -139,7 +139,8 @@ impl Server<'_, '_> {
             let cause = Cause::Errno(Errno::ELOOP);
             return self.run.fail(path, Action::RemoveSource, cause);
         }
-        let followed = dir.list.get(file.index).is_some_and(|entry| entry.followed);
+        let entry = dir.list().get(file.index);
+        let followed = entry.is_some_and(|entry| entry.followed);
         let flags = if followed {
             0
         } else {
@@ -187,7 +188,7 @@ impl Server<'_, '_> {
         let io = &self.run.io;
         let (Some((held, name, path)), Some(entry)) = (
             dir.locate(io, request.file.index).await,
-            dir.list.get(request.file.index),
+            dir.list().get(request.file.index),
         ) else {
             return End::Failed.into();
         };

@@ -6,7 +6,7 @@ use crate::alternates::Others;
 use crate::filter::Scope;
 use crate::fuzzy::Candidates;
 use crate::io::Held;
-use crate::list::{Attributes, DirId, Kind};
+use crate::list::{Attributes, DirId};
 use crate::message::Listing;
 use crate::receiver::MadeWith;
 use crate::spec::join;
@@ -98,9 +98,6 @@ pub(crate) struct Target {
 impl Target {
     /// The directory of a listing in `parent`.
     pub(crate) fn new(parent: Option<Rc<Self>>, listing: &Listing) -> Self {
-        let entries = listing.list.entries().iter();
-        let directories = entries.filter(|entry| entry.attributes.kind == Kind::Directory);
-        let directories = directories.count();
         Self {
             id: listing.id,
             path: parent
@@ -126,7 +123,7 @@ impl Target {
             gid: Cell::default(),
             made_with: MadeWith::default(),
             held: RefCell::default(),
-            items: Cell::new(1 + directories),
+            items: Cell::new(1 + listing.list.directories()),
             files: Cell::new(1),
             clean: Cell::default(),
             claimed: OnceCell::new(),

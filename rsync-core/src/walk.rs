@@ -11,6 +11,7 @@ mod prune;
 mod reading;
 
 use self::leading::{Leading, Way};
+use self::prune::KeptBack;
 use self::reading::Reading;
 use crate::error::{Action, Cause};
 use crate::event::{Event, Skip};
@@ -21,6 +22,7 @@ use crate::list::{Attributes, DirId, Entry, Extent, Kind, ROOT};
 use crate::message::{FromSender, Listing};
 use crate::names::Names;
 use crate::options::MountPoints;
+use crate::packed::{Contents, Packed};
 use crate::run::Run;
 use crate::sent::{Sent, SentMap};
 use crate::source::{Named, Part, Sources};
@@ -85,7 +87,7 @@ pub(crate) struct Walker<'a, 'o> {
     next: Cell<DirId>,
     complete: Cell<bool>,
     /// The whole file list, if directories are to be taken off it.
-    kept_back: RefCell<Vec<Read>>,
+    kept_back: RefCell<Vec<KeptBack>>,
 }
 
 impl<'a, 'o> Walker<'a, 'o> {
@@ -470,7 +472,7 @@ impl<'a, 'o> Walker<'a, 'o> {
     /// Sends a list.
     async fn deliver(&self, read: Read, permit: Option<SemaphoreGuardArc>) {
         let Read { place, reading } = read;
-        let list = Arc::new(reading.list);
+        let list = reading.list;
         {
             let mut stats = self.run.stats();
             if place.parent.is_none() && place.attributes.is_some() {
@@ -490,12 +492,11 @@ impl<'a, 'o> Walker<'a, 'o> {
             let stats = self.run.stats();
             (progress.files, progress.bytes) = (stats.files.total(), stats.total_size);
         });
-        let sent = Sent {
-            list: list.clone(),
-            parts: reading.parts,
-            alias: reading.alias,
-            permit,
+        let list = match self.run.options.lists_first() {
+            true => Contents::Packed(Arc::new(Packed::new(&list))),
+            false => Contents::Open(Arc::new(list)),
         };
+        let sent = Sent::new(list.clone(), reading.parts, reading.alias, permit);
         self.sent.borrow_mut().insert(place.id, Rc::new(sent));
         let listing = Listing {
             id: place.id,
