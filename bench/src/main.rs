@@ -21,6 +21,7 @@ mod options;
 mod plot;
 mod program;
 mod report;
+mod scratch;
 mod window;
 mod work;
 

@@ -397,10 +397,10 @@ impl DirList {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn attributes(kind: Kind) -> Attributes {
+    pub(crate) fn attributes(kind: Kind) -> Attributes {
         Attributes {
             kind,
             mode: 0o644,

@@ -111,22 +111,7 @@ fn directories(list: &DirList) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::list::Attributes;
-
-    fn attributes(kind: Kind) -> Attributes {
-        Attributes {
-            kind,
-            mode: 0o644,
-            uid: 0,
-            gid: 0,
-            size: 7,
-            mtime: (1_700_000_000, 1),
-            atime: 0,
-            links: 1,
-            inode: (1, 2),
-            rdev: 0,
-        }
-    }
+    use crate::list::tests::attributes;
 
     #[test]
     fn what_is_asked_of_contents_is_the_same_packed() {

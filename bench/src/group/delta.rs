@@ -17,6 +17,7 @@ use crate::{
     measure::{Meter, Plan, Row},
     program::Program,
     report::{Peaks, Report},
+    scratch::Scratch,
 };
 
 /// Length of the file in MiB, and with few steps.
@@ -123,9 +124,9 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// The new version, and where an old one becomes it; removed with it.
+/// The new version, and where an old one becomes it.
 struct Files {
-    root: PathBuf,
+    root: Scratch,
     length: usize,
     born: SystemTime,
 }
@@ -133,7 +134,7 @@ struct Files {
 impl Files {
     fn make(parent: &Path, length: usize) -> io::Result<Self> {
         let files = Self {
-            root: parent.join(format!("flexsc-bench-delta-{}", std::process::id())),
+            root: Scratch::new(parent, "delta")?,
             length,
             born: SystemTime::now() - Duration::from_secs(1_000_000),
         };
@@ -213,13 +214,6 @@ impl Files {
                 return Ok(());
             }
         }
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        // What cannot be removed is left: there is nobody to tell.
-        let _ = fs::remove_dir_all(&self.root);
     }
 }
 

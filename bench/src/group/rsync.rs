@@ -16,6 +16,7 @@ use crate::{
     measure::{Meter, Plan, Row},
     program::Program,
     report::{Peaks, Report},
+    scratch::Scratch,
 };
 
 /// Small files of the tree: many, and few. And bytes of its one large file.
@@ -210,9 +211,9 @@ pub(crate) fn noise(path: &Path, bytes: usize, seed: u64) -> io::Result<()> {
     file.flush()
 }
 
-/// A tree, and its copies beside it; removed with it.
+/// A tree, and its copies beside it.
 struct Tree {
-    root: PathBuf,
+    root: Scratch,
     files: usize,
     large: usize,
     born: SystemTime,
@@ -220,9 +221,8 @@ struct Tree {
 
 impl Tree {
     fn make(parent: &Path, files: usize, large: usize) -> io::Result<Self> {
-        let root = parent.join(format!("flexsc-bench-rsync-{}", std::process::id()));
         let tree = Self {
-            root,
+            root: Scratch::new(parent, "rsync")?,
             files,
             large,
             born: SystemTime::now() - Duration::from_secs(1_000_000),
@@ -311,13 +311,6 @@ impl Tree {
     }
 }
 
-impl Drop for Tree {
-    fn drop(&mut self) {
-        // What cannot be removed is left: there is nobody to tell.
-        let _ = fs::remove_dir_all(&self.root);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,7 +352,7 @@ mod tests {
             .filter(|(old, new)| old.0 != new.0 && old.1 != new.1)
             .count();
         assert_eq!(differ, 4);
-        let root = tree.root.clone();
+        let root = tree.root.to_path_buf();
         drop(tree);
         assert!(!root.exists());
     }
