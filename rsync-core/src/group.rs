@@ -9,7 +9,6 @@
 use crate::error::Action;
 use crate::event::Event;
 use crate::guard::Inode;
-use crate::holding::Delayed;
 use crate::io::{Held, c_name};
 use crate::item::Differences;
 use crate::list::{Attributes, DirList, Entry, FileId, Kind};
@@ -341,13 +340,10 @@ impl Side<'_, '_> {
         };
         self.tell_linked(list, entry, &path, differences, &leader.shown);
         match delayed {
-            true => self.delay(Delayed {
-                target: target.clone(),
-                list: list.clone(),
-                index,
-                found: found.filter(|_| blocking.is_none()),
-                want: Some(*want),
-            }),
+            true => {
+                let found = found.filter(|_| blocking.is_none());
+                self.delay(target, list, index, found, Some(*want));
+            }
             false => {
                 self.linked(target, list, entry, index, found.as_ref())
                     .await

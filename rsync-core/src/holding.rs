@@ -6,7 +6,7 @@
 use crate::error::Action;
 use crate::filter::Filters;
 use crate::io::{Held, Io, Links, WAY, c_name};
-use crate::list::{Attributes, DirList, Entry, Kind};
+use crate::list::{Attributes, DirList, Kind};
 use crate::names::Names;
 use crate::options::Options;
 use crate::run::Run;
@@ -19,7 +19,6 @@ use libflexsc::{At, Errno};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// The filter rules of a synchronisation, with the one after all others that has such directories neither sent nor deleted.
 pub(crate) fn protecting<'a>(options: &Options, filters: Cow<'a, Filters>) -> Cow<'a, Filters> {
@@ -103,13 +102,14 @@ async fn above_holding(io: &Io, dir: &Held, above: &[u8]) -> Result<Option<Held>
 /// A complete file that waits for the end.
 #[derive(Debug)]
 pub(crate) struct Delayed {
-    pub(crate) target: Rc<Target>,
-    pub(crate) list: Arc<DirList>,
-    pub(crate) index: u32,
-    /// What has its name now.
-    pub(crate) found: Option<Attributes>,
-    /// Its attributes, if all could be set.
-    pub(crate) want: Option<Attributes>,
+    target: Rc<Target>,
+    index: u32,
+    /// Not its list, which may be all but let go of.
+    name: Box<[u8]>,
+    /// What has its name now, if that is still asked for.
+    found: Option<Box<Attributes>>,
+    /// Its attributes, if all could be set and that is still asked for.
+    want: Option<Box<Attributes>>,
 }
 
 impl Side<'_, '_> {
@@ -202,10 +202,27 @@ impl Side<'_, '_> {
         self.check(removed, &target.join(name), Action::Delete);
     }
 
-    /// Has a complete file wait for the end.
-    pub(crate) fn delay(&self, delayed: Delayed) {
-        more(&delayed.target.items);
-        self.delayed.borrow_mut().push(delayed);
+    /// Has a complete file wait for the end: what has its name now, and what attributes it is to have, if all could be set.
+    pub(crate) fn delay(
+        &self,
+        target: &Rc<Target>,
+        list: &DirList,
+        index: u32,
+        found: Option<Attributes>,
+        want: Option<Attributes>,
+    ) {
+        let options = self.run.options;
+        let removes = options.remove_source_files;
+        let keeps_old = options.backup.is_some();
+        more(&target.items);
+        let name = list.get(index).map(|entry| list.name(entry));
+        self.delayed.borrow_mut().push(Delayed {
+            target: target.clone(),
+            index,
+            name: name.unwrap_or_default().into(),
+            found: found.filter(|_| removes || keeps_old).map(Box::new),
+            want: want.filter(|_| removes).map(Box::new),
+        });
     }
 
     /// Puts the files that have waited in their places.
@@ -213,19 +230,17 @@ impl Side<'_, '_> {
         let delayed = self.delayed.take();
         for Delayed {
             target,
-            list,
             index,
+            name,
             found,
             want,
         } in delayed
         {
-            let name = list.get(index).map(|entry: &Entry| list.name(entry));
-            let name = name.unwrap_or_default();
-            let path = target.join(name);
-            match self.place(&target, name, &path, found.as_ref()).await {
+            let path = target.join(&name);
+            match self.place(&target, &name, &path, found.as_deref()).await {
                 Ok(()) => {
                     if let Some(want) = &want {
-                        self.done(&target, index, want, found.as_ref()).await;
+                        self.done(&target, index, want, found.as_deref()).await;
                     }
                 }
                 Err((action, errno)) => self.fail(&path, action, errno),

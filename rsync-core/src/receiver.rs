@@ -6,7 +6,6 @@ mod in_place;
 mod mode;
 
 use crate::error::{Action, Cause};
-use crate::holding::Delayed;
 use crate::io::{CHUNK, Held};
 use crate::jobs::{Jobs, begin};
 use crate::list::{Attributes, FileId};
@@ -576,13 +575,8 @@ impl<'a, 'o> Output<'a, 'o> {
             side.transferred(&self.transfer.list, &entry, &path, compared, moved);
             let index = id.index;
             if options.delay_updates {
-                side.delay(Delayed {
-                    target: target.clone(),
-                    list: self.transfer.list.clone(),
-                    index,
-                    found: self.transfer.found,
-                    want: well.then_some(want),
-                });
+                let (list, found) = (&self.transfer.list, self.transfer.found);
+                side.delay(target, list, index, found, well.then_some(want));
             } else if well {
                 side.done(target, index, &want, found).await;
             }
