@@ -40,8 +40,9 @@ pub(crate) fn spare(options: &mut Vec<&'static str>) {
 
 /// Whether rsync has found a fault in itself. With `-H` and something in the way it may end with "File-list index 12 not in
 /// 17 - 55" (2). A backup whose name is too long ends it (11). It may read extended attributes of what it has removed from the source.
+/// And its processes may wait for each other (124, of timeout), as with `-aH -y --partial -n --ignore-existing`.
 pub(crate) fn is_broken(run: &Run) -> bool {
-    run.status == 2
+    [2, 124].contains(&run.status)
         || run.status == 11 && run.stderr.contains("keep_backup failed")
         || run.stderr.contains("failed to re-read xattr ")
 }
