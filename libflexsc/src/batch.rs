@@ -200,7 +200,7 @@ impl AnyOutput {
         let this = ManuallyDrop::new(self);
         // SAFETY: `this` is never used or dropped after this.
         let op = ManuallyDrop::into_inner(unsafe { ptr::read(&this.op) });
-        // SAFETY: It is one.
+        // SAFETY: `is` has said that the operation is an `O`.
         Ok(unsafe { op.output::<O>(this.outcome) })
     }
 }

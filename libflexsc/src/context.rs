@@ -338,8 +338,8 @@ impl Context {
         result
     }
 
-    /// The poster, for what puts no user code aside, and does not care for claims that were dropped, nor for
-    /// bare calls.
+    /// The poster, for what puts no user code aside, and cares neither for claims that were dropped nor for what was
+    /// posted and not counted.
     #[inline]
     pub(crate) fn poster(&self) -> RefMut<'_, Poster> {
         self.poster.borrow_mut()

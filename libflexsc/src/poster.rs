@@ -190,7 +190,8 @@ impl Poster {
             false => None,
         };
         let (terms, seeks) = (Terms::default(), file.map(SharedFd::is_seekable));
-        // SAFETY: As in `post_one`.
+        // SAFETY: The arguments point into what the slot owns, at an address that stays. From here until the completion
+        // was reaped the slot is Posted, and no method touches the operation.
         let Some(index) = (unsafe { ring.push(nr, &args, terms, key, seeks) }) else {
             return (key, false);
         };
