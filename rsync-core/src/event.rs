@@ -104,7 +104,7 @@ pub enum Event<'a> {
         /// Where it points to.
         target: &'a [u8],
     },
-    /// A symbolic link was followed that leads out of the transfer (`--copy-unsafe-links`).
+    /// A symbolic link leads out of the transfer and is followed (`--copy-unsafe-links`); where that fails, it is told after this.
     UnsafeLinkFollowed {
         /// Its path.
         path: &'a [u8],
