@@ -72,6 +72,7 @@ mod run;
 mod select;
 mod sender;
 mod sent;
+mod share;
 mod side;
 mod source;
 mod sparse;

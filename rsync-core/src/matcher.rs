@@ -11,16 +11,41 @@
 //! A target that is written over its basis takes no block of it that begins before the place where the target has got to: that
 //! is overwritten by then. There the block at the very same place goes first, since nothing has to be written for it.
 //!
-//! The target comes in pieces of any size; what is kept of it is at most a block, a literal token and a piece.
+//! The target comes in pieces of any size; what is kept of it is at most a block, a literal token and a piece. With several
+//! threads it is also as much as they go over at once.
+
+mod survey;
 
 use crate::signature::Signature;
 use crate::strong::{Digest, FileSum};
 use crate::table::{MAX_CHAIN, Table};
 use crate::token::{MAX_DATA, Token};
 use rsync_rolling::{Rolling, scan};
+use survey::{Next, Survey};
 
 /// Most bytes taken over from the caller's piece at once.
 const STEP: usize = 256 * 1024;
+
+/// How a target is shared out.
+#[derive(Clone, Copy, Debug)]
+struct Shares {
+    threads: usize,
+    /// So many bytes are waited for before threads go over them.
+    round: usize,
+    /// About so many positions are one thread's at a time. They have to be twice as many to be shared out.
+    segment: usize,
+}
+
+impl Shares {
+    /// Long enough that threads have more to do than to begin and to end.
+    fn new(threads: usize) -> Self {
+        Self {
+            threads,
+            round: 2 << 20,
+            segment: 128 << 10,
+        }
+    }
+}
 
 /// What a search came across.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +96,7 @@ impl std::ops::AddAssign for MatchStats {
 #[derive(Debug)]
 pub struct Matcher {
     table: Table,
+    shares: Shares,
     // Whether the target is written over the basis.
     in_place: bool,
     // Where in the target `window` begins.
@@ -85,6 +111,8 @@ pub struct Matcher {
     // The block that would follow the last match.
     next: Option<u32>,
     file: FileSum,
+    // How much of `window` has gone into that.
+    summed: usize,
     stats: MatchStats,
 }
 
@@ -94,6 +122,7 @@ impl Matcher {
         let file = FileSum::new(signature.sum().algorithm());
         Self {
             table: Table::new(signature),
+            shares: Shares::new(1),
             in_place: false,
             start: 0,
             window: Vec::new(),
@@ -102,6 +131,7 @@ impl Matcher {
             rolling: None,
             next: None,
             file,
+            summed: 0,
             stats: MatchStats::default(),
         }
     }
@@ -114,16 +144,26 @@ impl Matcher {
         }
     }
 
+    /// Searches with up to so many threads, the caller's included. What is found is the same; but of a long target less certain
+    /// tokens come at once, when there is something to do for all of them.
+    pub fn threads(self, threads: usize) -> Self {
+        let shares = Shares::new(threads);
+        Self { shares, ..self }
+    }
+
     /// Searches on with the next piece of the target; tokens go to `emit` as they become certain.
     pub fn push(&mut self, target: &[u8], emit: &mut dyn FnMut(Token<'_>)) {
         for piece in target.chunks(STEP) {
-            self.file.update(piece);
             self.window.extend_from_slice(piece);
-            self.search(emit);
+            if self.shares.threads > 1 && self.window.len() - self.position < self.shares.round {
+                continue;
+            }
+            self.go_over(emit);
             if self.literal >= self.window.len() / 2 {
                 self.window.drain(..self.literal);
                 self.start += self.literal as u64;
                 self.position -= self.literal;
+                self.summed -= self.literal;
                 self.literal = 0;
             }
         }
@@ -131,6 +171,7 @@ impl Matcher {
 
     /// The target has ended: emits the rest and returns the target's strong checksum and the statistics.
     pub fn finish(mut self, emit: &mut dyn FnMut(Token<'_>)) -> (Digest, MatchStats) {
+        self.go_over(emit);
         let tail = self.table.signature().layout().remainder();
         let last = self.table.signature().layout().count().wrapping_sub(1);
         let start = self
@@ -152,69 +193,115 @@ impl Matcher {
         (self.file.finish(), self.stats)
     }
 
-    /// Looks up every position that has a whole block behind it.
-    fn search(&mut self, emit: &mut dyn FnMut(Token<'_>)) {
+    /// Looks up every position that has a whole block behind it, and sums up what has come.
+    fn go_over(&mut self, emit: &mut dyn FnMut(Token<'_>)) {
         let length = self.table.signature().layout().length();
+        let end = (self.window.len() + 1).saturating_sub(length);
         if self.table.is_empty() {
-            self.position = self
-                .position
-                .max((self.window.len() + 1).saturating_sub(length));
+            self.sum_up();
+            self.position = self.position.max(end);
             return self.flush(false, emit);
         }
-        while self.position + length <= self.window.len() {
-            let window = &self.window[self.position..self.position + length];
+        let from = self.from();
+        if self.shares.threads < 2 || end < from + 2 * self.shares.segment {
+            self.sum_up();
+            return self.search(end, emit);
+        }
+        let (window, file) = (&self.window, &mut self.file);
+        let new = &window[self.summed..];
+        let (start, in_place) = (self.start, self.in_place);
+        let cut = |position| first_left(in_place, start + position as u64, length);
+        let sum_up = || file.update(new);
+        let mut survey = Survey::new(self.shares, &self.table, window, from..end, cut, sum_up);
+        self.summed = window.len();
+        loop {
+            match survey.next(self.from()) {
+                Next::Look(until) => self.search(until, emit),
+                Next::Note(note) => {
+                    self.position = note.position;
+                    self.look_up(note.sums, true, note.digest, emit);
+                }
+                Next::End => break,
+            }
+        }
+        self.position = self.from().max(end);
+        self.rolling = None;
+        self.flush(false, emit);
+    }
+
+    /// Takes what has come into the target's checksum.
+    fn sum_up(&mut self) {
+        self.file.update(&self.window[self.summed..]);
+        self.summed = self.window.len();
+    }
+
+    /// The first position that was not looked up.
+    fn from(&self) -> usize {
+        self.position + usize::from(self.rolling.is_some())
+    }
+
+    /// Looks up every position before `end`, all of which have a whole block behind them.
+    fn search(&mut self, end: usize, emit: &mut dyn FnMut(Token<'_>)) {
+        let length = self.table.signature().layout().length();
+        while self.from() < end {
             let (sums, may_match) = match self.rolling.take() {
                 None => {
+                    let window = &self.window[self.position..self.position + length];
                     let sums = Rolling::of(window);
                     (sums, self.table.filter().may_have(sums.value()))
                 }
                 Some(mut sums) => {
-                    let rest = &self.window[self.position..];
                     // Stop where a literal token is full, so that what is pending stays short.
-                    let most = (rest.len() - length).min(MAX_DATA - (self.position - self.literal));
+                    let most = MAX_DATA - (self.position - self.literal);
+                    let most = most.min(end - 1 - self.position);
+                    let rest = &self.window[self.position..];
                     let (out, new) = (&rest[..most], &rest[length..length + most]);
                     let (moved, may_match) =
                         scan(self.table.filter(), &mut sums, out, new, length as u32);
                     self.position += moved;
-                    if moved == 0 {
-                        self.rolling = Some(sums);
-                        return;
-                    }
                     (sums, may_match)
                 }
             };
-            match if may_match {
-                self.lookup(sums.value(), length)
-            } else {
-                None
-            } {
-                Some(block) => self.block(block, length, emit),
-                None => {
-                    self.rolling = Some(sums);
-                    self.flush(false, emit);
-                }
+            self.look_up(sums, may_match, None, emit);
+        }
+    }
+
+    /// Goes on from the current position, whose window has these sums and, if that is known, that strong checksum.
+    fn look_up(
+        &mut self,
+        sums: Rolling,
+        may_match: bool,
+        digest: Option<Digest>,
+        emit: &mut dyn FnMut(Token<'_>),
+    ) {
+        let length = self.table.signature().layout().length();
+        let found = match may_match {
+            true => self.lookup(sums.value(), length, digest),
+            false => None,
+        };
+        match found {
+            Some(block) => self.block(block, length, emit),
+            None => {
+                self.rolling = Some(sums);
+                self.flush(false, emit);
             }
         }
     }
 
     /// The block that the window at the current position equals, if any.
-    fn lookup(&mut self, sum: u32, length: usize) -> Option<u32> {
+    fn lookup(&mut self, sum: u32, length: usize, digest: Option<Digest>) -> Option<u32> {
         self.stats.hash_hits += 1;
         let candidates = self.table.candidates(sum);
-        // What comes before is overwritten, where the target takes the basis's place.
-        let first = match self.in_place {
-            true => (self.start + self.position as u64).div_ceil(length as u64),
-            false => 0,
-        };
-        let gone = candidates.partition_point(|candidate| u64::from(candidate.block()) < first);
+        let at = self.start + self.position as u64;
+        let first = first_left(self.in_place, at, length);
+        let gone = candidates.partition_point(|candidate| candidate.block() < first);
         let candidates = &candidates[gone..];
         if candidates.is_empty() {
             return None;
         }
         let signature = self.table.signature();
-        let digest = signature
-            .sum()
-            .of(&self.window[self.position..self.position + length]);
+        let window = &self.window[self.position..self.position + length];
+        let digest = digest.unwrap_or_else(|| signature.sum().of(window));
         let strong = &digest.as_bytes()[..signature.layout().strong_length()];
         let is_block = |block| signature.strong(block) == Some(strong);
 
@@ -224,10 +311,10 @@ impl Matcher {
             range.is_some_and(|range| range.end - range.start == length as u64)
                 && signature.rolling(*next) == Some(sum)
         };
-        let here = (self.start + self.position as u64) / length as u64;
-        let here = Some(here as u32).filter(|here| self.in_place && u64::from(*here) == first);
+        let here = (at / length as u64) as u32;
+        let here = Some(here).filter(|here| self.in_place && *here == first);
         for block in here.into_iter().chain(self.next) {
-            if u64::from(block) >= first && follows(&block) && is_block(block) {
+            if block >= first && follows(&block) && is_block(block) {
                 return Some(block);
             }
         }
@@ -287,6 +374,14 @@ impl Matcher {
             self.literal = end;
         }
     }
+}
+
+/// The first block that may be found at a byte of the target: where that takes the basis's place, what comes before is overwritten.
+fn first_left(in_place: bool, at: u64, length: usize) -> u32 {
+    let first = at.div_ceil(length as u64);
+    // No basis has that many blocks.
+    let first = u32::try_from(first).unwrap_or(u32::MAX);
+    if in_place { first } else { 0 }
 }
 
 #[cfg(test)]

@@ -324,6 +324,7 @@ impl Server<'_, '_> {
             true => Matcher::in_place(signature),
             false => Matcher::new(signature),
         };
+        matcher = matcher.threads(self.run.options.threads);
         let mut collector = Collector::new();
         let mut take = |collector: &mut Collector, token: Token<'_>| {
             if let Some(recorder) = &mut recorder {

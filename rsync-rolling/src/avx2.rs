@@ -67,7 +67,11 @@ unsafe fn scan_steps(
     // SAFETY: The processor has AVX2; words and shift are the filter's own, which says that they suit each other.
     unsafe {
         let length = _mm256_set1_epi16(length as i16);
-        let shift = _mm_cvtsi32_si128(shift as i32);
+        let shifts = [
+            _mm_cvtsi32_si128(shift as i32),
+            _mm_cvtsi32_si128(shift as i32 - 5),
+            _mm_cvtsi32_si128(shift as i32 - 10),
+        ];
         let mut last_a = _mm256_set1_epi16(window.a as i16);
         let mut last_b = _mm256_set1_epi16(window.b as i16);
         for (out, new) in out.chunks_exact(LANES).zip(new.chunks_exact(LANES)) {
@@ -78,8 +82,8 @@ unsafe fn scan_steps(
             (last_a, last_b) = (last(a), last(b));
 
             // The checksums of positions 0 to 3 and 8 to 11, and of 4 to 7 and 12 to 15.
-            let low = passing(words, shift, _mm256_unpacklo_epi16(a, b));
-            let high = passing(words, shift, _mm256_unpackhi_epi16(a, b));
+            let low = passing(words, &shifts, _mm256_unpacklo_epi16(a, b));
+            let high = passing(words, &shifts, _mm256_unpackhi_epi16(a, b));
             let mut passed = low & 15 | (high & 15) << 4 | (low >> 4) << 8 | (high >> 4) << 12;
             if passed != 0 {
                 let (a, b) = (lanes(a), lanes(b));
@@ -107,19 +111,23 @@ unsafe fn scan_steps(
 ///
 /// # Safety
 ///
-/// The processor has AVX2, and `shift` makes of a product the number of a bit in `words`.
+/// The processor has AVX2, and the first of `shifts` makes of a product the number of a word in `words`.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn passing(words: &[u32], shift: __m128i, sums: __m256i) -> u32 {
-    // SAFETY: The processor has AVX2. `place` is the number of the word with the bit, and below 2^31.
+unsafe fn passing(words: &[u32], shifts: &[__m128i; 3], sums: __m256i) -> u32 {
+    // SAFETY: The processor has AVX2. `place` is the number of a word, and below 2^31.
     unsafe {
         let product = _mm256_mullo_epi32(sums, _mm256_set1_epi32(FIRST as i32));
-        let bit = _mm256_srl_epi32(product, shift);
-        let place = _mm256_srli_epi32::<5>(bit);
+        let place = _mm256_srl_epi32(product, shifts[0]);
+        let one = _mm256_srl_epi32(product, shifts[1]);
+        let other = _mm256_srl_epi32(product, shifts[2]);
         let word = _mm256_i32gather_epi32::<4>(words.as_ptr().cast(), place);
-        let bit = _mm256_srlv_epi32(word, _mm256_and_si256(bit, _mm256_set1_epi32(31)));
-        let sign = _mm256_castsi256_ps(_mm256_slli_epi32::<31>(bit));
-        _mm256_movemask_ps(sign) as u32
+        // The sign of a lane is what is looked at.
+        let top = _mm256_set1_epi32(31);
+        let one = _mm256_sllv_epi32(word, _mm256_andnot_si256(one, top));
+        let other = _mm256_sllv_epi32(word, _mm256_andnot_si256(other, top));
+        let both = _mm256_and_si256(one, other);
+        _mm256_movemask_ps(_mm256_castsi256_ps(both)) as u32
     }
 }
 

@@ -7,8 +7,8 @@ const BITS: usize = 32;
 
 /// A set that says for certain of most checksums that they are not in it, and of all that are that they may be.
 ///
-/// It has two stages of bits. The first stays in the processor's nearest caches; one of 32 to 64 checksums that are
-/// not in the set passes it by chance, and is asked for in the second.
+/// It has two stages of bits. The first stays in the processor's nearer caches, and has both bits of a checksum in one word; one
+/// of 128 to 340 checksums that are not in the set passes it by chance, and is asked for in the second.
 ///
 /// # Examples
 ///
@@ -22,7 +22,7 @@ const BITS: usize = 32;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Filter {
-    // 2^(32 - shift) bits each.
+    // 2^(32 - shift) words each. The shift is at least 10.
     first: Box<[u32]>,
     second: Box<[u32]>,
     shift: u32,
@@ -39,15 +39,16 @@ impl Filter {
         Self {
             first: words.clone(),
             second: words,
-            shift: 32 - bits.ilog2(),
+            shift: 32 - (bits / 32).ilog2(),
         }
     }
 
     /// Puts a checksum in.
     pub fn insert(&mut self, sum: u32) {
-        let (first, second) = (first(sum, self.shift), second(sum, self.shift));
-        self.first[first / 32] |= 1 << (first % 32);
-        self.second[second / 32] |= 1 << (second % 32);
+        let (word, bits) = first(sum, self.shift);
+        self.first[word] |= bits;
+        let (word, bit) = second(sum, self.shift);
+        self.second[word] |= bit;
     }
 
     /// Whether a checksum may be in the set; false is certain.
@@ -61,8 +62,8 @@ impl Filter {
         has(&self.second, second(sum, self.shift))
     }
 
-    /// The words of the first stage, and by how much a product with [`FIRST`] is shifted to be the number of a bit. There
-    /// is such a bit, whatever the product.
+    /// The words of the first stage, and by how much a product with [`FIRST`] is shifted to be the number of a word. There is
+    /// such a word, whatever the product. The five bits below that number, and the five below those, are the bits in it.
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn first_stage(&self) -> (&[u32], u32) {
         (&self.first, self.shift)
@@ -75,20 +76,30 @@ pub(crate) const FIRST: u32 = 0x9e37_79b1;
 /// Another odd number whose bits have no pattern.
 const SECOND: u32 = 0x85eb_ca77;
 
+/// A word's number, and two bits in it, which may be the same one.
 #[inline]
-fn first(sum: u32, shift: u32) -> usize {
-    (sum.wrapping_mul(FIRST) >> shift) as usize
+fn first(sum: u32, shift: u32) -> (usize, u32) {
+    let product = sum.wrapping_mul(FIRST);
+    let bit = |shift| 1u32 << (product >> shift & 31);
+    (
+        (product >> shift) as usize,
+        bit(shift - 5) | bit(shift - 10),
+    )
 }
 
 /// With the halves changed, so that it does not only say again what the first stage has said.
 #[inline]
-fn second(sum: u32, shift: u32) -> usize {
-    (sum.rotate_left(16).wrapping_mul(SECOND) >> shift) as usize
+fn second(sum: u32, shift: u32) -> (usize, u32) {
+    let product = sum.rotate_left(16).wrapping_mul(SECOND);
+    (
+        (product >> shift) as usize,
+        1 << (product >> (shift - 5) & 31),
+    )
 }
 
 #[inline]
-fn has(words: &[u32], bit: usize) -> bool {
-    words[bit / 32] >> (bit % 32) & 1 != 0
+fn has(words: &[u32], (word, bits): (usize, u32)) -> bool {
+    words[word] & bits == bits
 }
 
 #[cfg(test)]

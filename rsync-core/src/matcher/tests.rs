@@ -59,7 +59,21 @@ struct Found {
 }
 
 fn search(basis: &[u8], target: &[u8], layout: Layout, step: usize) -> Found {
-    let mut matcher = Matcher::new(Signature::of(basis, layout, BlockSum::default()).unwrap());
+    let signature = Signature::of(basis, layout, BlockSum::default()).unwrap();
+    search_with(Matcher::new(signature), target, step)
+}
+
+/// With several threads that have little to do each.
+fn shared(mut matcher: Matcher, threads: usize, segment: usize) -> Matcher {
+    matcher.shares = Shares {
+        threads,
+        round: 3 * segment,
+        segment,
+    };
+    matcher
+}
+
+fn search_with(mut matcher: Matcher, target: &[u8], step: usize) -> Found {
     let mut pieces = Vec::new();
     let mut collector = Collector::new();
     let mut longest_window = 0;
@@ -196,6 +210,19 @@ fn a_long_chain_of_colliding_blocks_is_cut() {
     assert_eq!(found.stats.matches, 1);
 }
 
+/// The thread sees no block in the chain that it may look at, the search knows the block that follows.
+#[test]
+fn several_threads_do_not_hide_a_block_behind_a_long_chain() {
+    let mut basis = b"bcb".repeat(MAX_CHAIN);
+    basis.extend_from_slice(b"xyzcac");
+    let target = b"aaaaaaaaxyzcacaaaaaaaa";
+    let signature = Signature::of(&basis, layout(&basis, 3), BlockSum::default()).unwrap();
+    let one = search_with(Matcher::new(signature.clone()), target, 64);
+    assert_eq!(one.stats.matches, 2);
+    let several = search_with(shared(Matcher::new(signature), 2, 4), target, 64);
+    assert_eq!((several.tokens, several.stats), (one.tokens, one.stats));
+}
+
 #[test]
 fn a_target_far_longer_than_the_window_is_not_kept() {
     const LENGTH: u32 = 4096;
@@ -253,6 +280,30 @@ proptest! {
         let (whole, pieces) = (search(&basis, &target, layout, usize::MAX), search(&basis, &target, layout, step));
         prop_assert_eq!(whole.tokens, pieces.tokens);
         prop_assert_eq!(whole.stats, pieces.stats);
+    }
+
+    // Few bytes that differ make blocks that are found anywhere, so that threads often skip where the search does not.
+    #[test]
+    fn several_threads_find_and_count_what_one_does(
+        (basis, target) in basis_and_target(),
+        repeated in 1usize..6,
+        length in 1u32..40,
+        (step, threads, segment) in (1usize..200, 2usize..4, 1usize..80),
+        (in_place, full) in any::<(bool, bool)>(),
+    ) {
+        let (basis, target) = (basis.repeat(repeated), target.repeat(repeated));
+        let layout = Layout::new(basis.len() as u64, Some(length)).unwrap();
+        let layout = if full { layout.full_strong() } else { layout };
+        let signature = Signature::of(&basis, layout, BlockSum::default()).unwrap();
+        let matcher = || match in_place {
+            true => Matcher::in_place(signature.clone()),
+            false => Matcher::new(signature.clone()),
+        };
+        let one = search_with(matcher(), &target, step);
+        let several = search_with(shared(matcher(), threads, segment), &target, step);
+        prop_assert_eq!(one.tokens, several.tokens);
+        prop_assert_eq!(one.stats, several.stats);
+        prop_assert_eq!(one.digest, several.digest);
     }
 
     #[test]

@@ -146,6 +146,8 @@ impl Command {
             owners::maps(matches).map_err(|error| usage(&error))?;
         options.reflink = matches.get_one("reflink").copied().unwrap_or_default();
         options.bandwidth = matches.get_one("bwlimit").copied();
+        let jobs: Option<u32> = matches.get_one("jobs").copied();
+        options.threads = jobs.map_or_else(libflexsc::sys::usable_cpus, |jobs| jobs as usize);
         options.max_size = matches.get_one("max-size").copied();
         options.min_size = matches.get_one("min-size").copied();
         options.max_delete = matches.get_one("max-delete").copied();
@@ -184,7 +186,7 @@ impl Command {
                 .get_one::<Option<Kind>>("backend")
                 .copied()
                 .flatten(),
-            jobs: matches.get_one("jobs").copied(),
+            jobs,
             sources: paths,
             destination,
         };

@@ -37,6 +37,7 @@ use rsync_core::{Error, Stats, Sync};
 use signals::Stopping;
 use std::cell::Cell;
 use std::ffi::CString;
+use std::hint::black_box;
 use std::os::unix::ffi::OsStrExt as _;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -53,10 +54,20 @@ fn main() -> ExitCode {
         Ok(command) => command,
         Err(code) => return code.into(),
     };
+    keep_freed_memory();
     run(&command).unwrap_or_else(|Refusal { status, message }| {
         eprintln!("flexsync: {message}");
         status.into()
     })
+}
+
+/// What is freed stays with the process, for what comes next. glibc gives the end of its heap back at twice the length of the
+/// longest block that it has had from the kernel alone and seen freed, at most this one (mallopt(3), `M_MMAP_THRESHOLD`):
+/// unless it has seen one, each file's pieces would be given back and faulted in again.
+fn keep_freed_memory() {
+    const LONGEST: usize = 31 << 20;
+    // Nothing is written to it, so that it is no memory yet.
+    drop(black_box(Vec::<u8>::with_capacity(LONGEST)));
 }
 
 /// Why nothing was done.

@@ -221,7 +221,7 @@ pub(crate) fn parser() -> clap::Command {
                 .long("jobs")
                 .value_name("N")
                 .value_parser(clap::value_parser!(u32).range(1..))
-                .help("Use up to N threads, of which two find work; unless given two where calls are plain ones and there are several CPUs, else one"),
+                .help("Use up to N threads: two for the calls, where those are plain ones, and all to compute what a long file needs; unless given as many as there are CPUs"),
         )
         .arg(
             Arg::new("stats-json")
