@@ -2,7 +2,9 @@
 //! A directory of files, and what there is to compare of it.
 
 use std::{
-    fs,
+    ffi::CString,
+    fs, io,
+    os::unix::ffi::OsStrExt as _,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::Path,
     time::{Duration, UNIX_EPOCH},
@@ -68,14 +70,31 @@ pub(crate) fn make(at: &Path) -> Result<(), Failed> {
             .set_modified(UNIX_EPOCH + time)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
     }
-    symlink("../small", at.join("a/link"))?;
-    symlink("nowhere", at.join("a/b/broken"))?;
+    for (target, link) in [("../small", "a/link"), ("nowhere", "a/b/broken")] {
+        symlink(target, at.join(link))?;
+        set_link_time(&at.join(link))?;
+    }
     fs::hard_link(at.join("small"), at.join("a/twin"))?;
     // Archives have them, too.
     for directory in ["a/b", "a", ""] {
         fs::File::open(at.join(directory))?.set_modified(UNIX_EPOCH + time)?;
     }
     Ok(())
+}
+
+/// The time of a symbolic link, which an archive has to the second.
+fn set_link_time(link: &Path) -> io::Result<()> {
+    let link = CString::new(link.as_os_str().as_bytes())?;
+    let time = libc::timespec {
+        tv_sec: TIME.0,
+        tv_nsec: TIME.1,
+    };
+    let flags = libc::AT_SYMLINK_NOFOLLOW;
+    // SAFETY: The path ends with a zero byte, and there are two times.
+    match unsafe { libc::utimensat(libc::AT_FDCWD, link.as_ptr(), [time; 2].as_ptr(), flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// All below a directory, in order.
