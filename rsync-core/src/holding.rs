@@ -3,6 +3,7 @@
 //! The directory for files that are not complete, or wait for the end: rsync(1), `--partial-dir` and `--delay-updates`.
 //! It is one for all, an argument, or each directory has its own, which is reached without symbolic links.
 
+use crate::delayed::{Asked, Waiting};
 use crate::error::Action;
 use crate::filter::Filters;
 use crate::io::{Held, Io, Links, WAY, c_name};
@@ -97,19 +98,6 @@ async fn above_holding(io: &Io, dir: &Held, above: &[u8]) -> Result<Option<Held>
         b"" => Ok(None),
         above => io.beneath(dir, above, WAY, Links::Refuse).await.map(Some),
     }
-}
-
-/// A complete file that waits for the end.
-#[derive(Debug)]
-pub(crate) struct Delayed {
-    target: Rc<Target>,
-    index: u32,
-    /// Not its list, which may be all but let go of.
-    name: Box<[u8]>,
-    /// What has its name now, if that is still asked for.
-    found: Option<Box<Attributes>>,
-    /// Its attributes, if all could be set and that is still asked for.
-    want: Option<Box<Attributes>>,
 }
 
 impl Side<'_, '_> {
@@ -216,31 +204,32 @@ impl Side<'_, '_> {
         let keeps_old = options.backup.is_some();
         more(&target.items);
         let name = list.get(index).map(|entry| list.name(entry));
-        self.delayed.borrow_mut().push(Delayed {
+        self.delayed.borrow_mut().push(Waiting {
             target: target.clone(),
             index,
             name: name.unwrap_or_default().into(),
-            found: found.filter(|_| removes || keeps_old).map(Box::new),
-            want: want.filter(|_| removes).map(Box::new),
+            asked: Asked {
+                found: found.filter(|_| removes || keeps_old),
+                want: want.filter(|_| removes),
+            },
         });
     }
 
     /// Puts the files that have waited in their places.
     pub(crate) async fn place_delayed(&self) {
         let delayed = self.delayed.take();
-        for Delayed {
-            target,
-            index,
-            name,
-            found,
-            want,
-        } in delayed
-        {
+        for file in delayed.into_files() {
+            let Waiting {
+                target,
+                index,
+                name,
+                asked: Asked { found, want },
+            } = file;
             let path = target.join(&name);
-            match self.place(&target, &name, &path, found.as_deref()).await {
+            match self.place(&target, &name, &path, found.as_ref()).await {
                 Ok(()) => {
                     if let Some(want) = &want {
-                        self.done(&target, index, want, found.as_deref()).await;
+                        self.done(&target, index, want, found.as_ref()).await;
                     }
                 }
                 Err((action, errno)) => self.fail(&path, action, errno),

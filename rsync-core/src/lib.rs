@@ -48,6 +48,7 @@ pub mod token;
 mod alternates;
 mod apart;
 mod backup;
+mod delayed;
 mod delete;
 mod deletions;
 mod destination;

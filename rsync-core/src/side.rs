@@ -3,11 +3,11 @@
 //! What generator and receiver share, which work on one destination.
 
 use crate::alternates::Others;
+use crate::delayed::Delayed;
 use crate::error::{Action, Cause};
 use crate::filter::Scope;
 use crate::group::Groups;
 use crate::guard::Inode;
-use crate::holding::Delayed;
 use crate::io::{DIRECTORY, Held, Links};
 use crate::item::{Differences, Update};
 use crate::list::{Attributes, DirId, FileId, Kind};
@@ -57,7 +57,7 @@ pub(crate) struct Side<'a, 'o> {
     /// The names of what the holding directory had at first, if there is one for all.
     pub(crate) held_back: OnceCell<HashSet<Vec<u8>>>,
     /// Complete files that wait for the end.
-    pub(crate) delayed: RefCell<Vec<Delayed>>,
+    pub(crate) delayed: RefCell<Delayed>,
     /// Files with several names.
     pub(crate) groups: Groups,
     /// The directory that a link was last made from to another one.
