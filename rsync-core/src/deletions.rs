@@ -226,6 +226,10 @@ impl<'a, 'o> Deletions<'a, 'o> {
         // These are dealt with.
         extra.retain(|(name, _)| !listing.missing.contains(name));
         side.clean_extra(target, dir, &mut extra).await;
+        // Without what is in it, as with `-d`, nothing is deleted there, and rules do not matter.
+        if !listing.complete {
+            return Some(present);
+        }
         // Read before the directory's files of rules are updated.
         let Some(scope) = side.scope(target).await else {
             return Some(present);
@@ -238,7 +242,7 @@ impl<'a, 'o> Deletions<'a, 'o> {
             &mut extra,
         )
         .await;
-        if !extra.is_empty() && listing.complete {
+        if !extra.is_empty() {
             more(&target.items);
             let doomed = Doomed {
                 target: target.clone(),

@@ -23,6 +23,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, select_biased};
 use libflexsc::Errno;
 use libflexsc::op::{Fchmod, Mkdirat, Unlinkat};
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 use std::rc::Rc;
@@ -37,6 +38,8 @@ const DELETERS: usize = 16;
 pub(crate) struct Generator<'a, 'o> {
     side: &'a Side<'a, 'o>,
     deletions: Deletions<'a, 'o>,
+    /// Directories that wait until no file is being written.
+    for_room: RefCell<Vec<async_channel::Sender<()>>>,
 }
 
 impl<'a, 'o> Generator<'a, 'o> {
@@ -44,6 +47,7 @@ impl<'a, 'o> Generator<'a, 'o> {
         Self {
             side,
             deletions: Deletions::new(side),
+            for_room: RefCell::default(),
         }
     }
 
@@ -71,8 +75,13 @@ impl<'a, 'o> Generator<'a, 'o> {
                 deleters.push(self.deletions.carry_out(due));
             }
             if starved.len() == self.side.transfers.borrow().len() {
-                // All of them count as in transfer, so that there is one at a time.
-                retries.extend(starved.pop_front().map(|file| self.side.again(file)));
+                match self.for_room.take() {
+                    // All of them count as in transfer, so that there is one at a time.
+                    directories if directories.is_empty() => {
+                        retries.extend(starved.pop_front().map(|file| self.side.again(file)));
+                    }
+                    directories => drop(directories),
+                }
             }
             let idle = directories.is_empty()
                 && retries.is_empty()
@@ -274,6 +283,16 @@ impl<'a, 'o> Generator<'a, 'o> {
         self.make(target, parent, &parent_dir).await
     }
 
+    /// Waits until no file is being written: one that fails may have taken the room that a directory needs.
+    async fn room(&self) {
+        let (waits, room) = async_channel::bounded::<()>(1);
+        self.for_room.borrow_mut().push(waits);
+        // Nothing else may be under way that would have it looked at.
+        let _ = self.side.to_generator.try_send(ToGenerator::Finished);
+        // There is room when the other end is let go of.
+        let _ = room.recv().await;
+    }
+
     fn failed(&self, target: &Target, action: Action, cause: impl Into<Cause>) -> State {
         self.side.fail(&target.path, action, cause);
         State::Failed
@@ -419,12 +438,19 @@ impl<'a, 'o> Generator<'a, 'o> {
         let mode = target
             .want
             .map_or(0o777, |want| side.run.options.first_mode(&want));
-        let made = Mkdirat::new(
-            parent_dir.at(),
-            crate::io::c_name(target.name()),
-            mode | 0o700,
-        );
-        match io.handle.submit(made).await {
+        let make = || {
+            let name = crate::io::c_name(target.name());
+            io.handle
+                .submit(Mkdirat::new(parent_dir.at(), name, mode | 0o700))
+        };
+        let made = match make().await {
+            Err(Errno::ENOSPC | Errno::EDQUOT) => {
+                self.room().await;
+                make().await
+            }
+            made => made,
+        };
+        match made {
             Ok(()) => {}
             // Names that differ for the source may be one for the destination, as where case does not count.
             Err(Errno::EEXIST) => match io.stat(parent_dir.at(), target.name()).await {

@@ -507,3 +507,30 @@ fn a_kernel_that_has_nothing_to_copy_is_not_believed() {
     assert_eq!(met.run.figure("Files transferred twice"), 0);
     assert_eq!(more, 0);
 }
+
+/// Files that are being written may have had its room.
+#[test]
+fn a_directory_that_finds_no_room_is_tried_once_more() {
+    let tree = || {
+        let scratch = whole_files();
+        scratch.write("src/sub/file", "of a directory");
+        scratch.write("dst/other", "so that the destination is there");
+        scratch
+    };
+    let arguments = ["-a", "src/", "dst"];
+    let (mut at, mut seen) = (None, 0);
+    for _ in 0..2 {
+        let scratch = tree();
+        let fate = at.map(|at| Fate::Fail(at, Errno::ENOSPC));
+        let Some(watched) = watched(scratch.path(), 1, &arguments, fate) else {
+            return;
+        };
+        assert_eq!(watched.run.status, 0, "{:?}", watched.run);
+        let made = |call: &i64| *call == libc::SYS_mkdirat;
+        at = watched.calls.iter().position(made);
+        seen += watched.calls.iter().filter(|call| made(call)).count();
+        let file = fs::read(scratch.join("dst/sub/file")).unwrap();
+        assert_eq!(file, b"of a directory");
+    }
+    assert_eq!(seen, 1 + 2, "once in vain");
+}

@@ -32,6 +32,10 @@ pub(crate) fn spare(options: &mut Vec<&'static str>) {
     if has(options, "--del") {
         options.retain(|option| !option.contains("--backup-dir=kept"));
     }
+    // It keeps lists without modes; flexsync refuses that.
+    if has(options, "-A") || has(options, "-aA") {
+        options.retain(|option| !["--no-p", "--no-perms"].contains(option));
+    }
     // For it the place of -0 counts for files of rules, which its own manual does not say.
     if has(options, "-0") {
         options.retain(|option| !option.starts_with("-f ._"));
@@ -39,12 +43,17 @@ pub(crate) fn spare(options: &mut Vec<&'static str>) {
 }
 
 /// Whether rsync has found a fault in itself. With `-H` and something in the way it may end with "File-list index 12 not in
-/// 17 - 55" (2). A backup whose name is too long ends it (11). It may read extended attributes of what it has removed from the source.
+/// 17 - 55" (2). A backup whose name is too long ends it (11), and a symbolic link that it cannot back up for that it replaces all the same, without
+/// a backup. It may read extended attributes of what it has removed from the source.
 /// And its processes may wait for each other (124, of timeout), as with `-aH -y --partial -n --ignore-existing`.
 pub(crate) fn is_broken(run: &Run) -> bool {
     [2, 124].contains(&run.status)
         || run.status == 11 && run.stderr.contains("keep_backup failed")
         || run.stderr.contains("failed to re-read xattr ")
+        || (run.stderr.lines()).any(|line| {
+            line.starts_with("rsync: [generator] link ")
+                && line.ends_with(": File name too long (36)")
+        })
 }
 
 /// The lines that are compared.
@@ -52,8 +61,6 @@ pub(crate) fn lines(case: &Case, outcome: &Outcome, theirs: &Outcome) -> Vec<Str
     if names_lead(case) || ends_at_once(case, &theirs.run) {
         return Vec::new();
     }
-    // Where several directories of the source are one of the destination, it looks into that several times.
-    let again = |line: &String| case.from.len() > 1 && line.starts_with("deleting in ");
     // Of what has set-ID bits and keeps its mode it does not tell that the group changes.
     let maps = (case.has_like("map=") || case.has_like("--chown")) && !case.keeps_modes();
     let silent = |line: &String| {
@@ -62,8 +69,10 @@ pub(crate) fn lines(case: &Case, outcome: &Outcome, theirs: &Outcome) -> Vec<Str
         maps && seen.is_some_and(|seen| seen.mode & 0o6000 != 0)
     };
     // Of rsync's own list, by numbers in that; which files rules hide, for which there is --explain; how many files there are
-    // before there is a list; that there is a directory for backups.
-    const OTHERS: [&str; 5] = [
+    // before there is a list; that there is a directory for backups; that it begins to delete what one of several sources has not.
+    const OTHERS: [&str; 7] = [
+        "deleting in ",
+        "[sender] expand file_list ",
         "backup_dir is ",
         "removing duplicate name ",
         "[sender] hiding ",
@@ -75,7 +84,6 @@ pub(crate) fn lines(case: &Case, outcome: &Outcome, theirs: &Outcome) -> Vec<Str
             || line.ends_with(" to consider")
             || line.ends_with(" files...")
             || line == "done"
-            || again(line)
             || silent(line)
     };
     let lines = said(&outcome.run)
@@ -88,6 +96,9 @@ pub(crate) fn lines(case: &Case, outcome: &Outcome, theirs: &Outcome) -> Vec<Str
         None => line,
     };
     let lines = lines.map(second);
+    // What it receives and has no place for comes as far as any other.
+    let placeless = case.as_nobody && theirs.run.stderr.contains("[receiver] mkstemp ");
+    let lines = lines.filter(|line| !(placeless && line.contains("(xfr#")));
     // Since many are on their way at once, only what came of each is the same.
     lines
         .map(|line| {
@@ -429,6 +440,11 @@ pub(crate) fn figures(case: &Case, run: &Run, theirs: &Run) -> Vec<String> {
         case.has("--delete-missing-args")
             && (line.starts_with("Number of files: ") || line.starts_with("Number of deleted"))
     };
+    // Which file is most like a new one depends on which others have come by then.
+    let guessed = |line: &str| {
+        let guesses = case.has("-y") || case.has("--fuzzy") || case.has("-yy");
+        guesses && line.starts_with("Literal data")
+    };
     // See `lines`.
     let second = |line: &str| case.several_names && line.starts_with("Number of created");
     let is_compared = |line: &&str| {
@@ -437,6 +453,7 @@ pub(crate) fn figures(case: &Case, run: &Run, theirs: &Run) -> Vec<String> {
             && !failed(line)
             && !missing(line)
             && !second(line)
+            && !guessed(line)
     };
     run.stdout
         .lines()
