@@ -61,11 +61,12 @@ pub(crate) fn lines(case: &Case, outcome: &Outcome, theirs: &Outcome) -> Vec<Str
     if names_lead(case) || ends_at_once(case, &theirs.run) {
         return Vec::new();
     }
-    // Of what has set-ID bits and keeps its mode it does not tell that the group changes.
-    let maps = (case.has_like("map=") || case.has_like("--chown")) && !case.keeps_modes();
+    // Of what has set-ID bits it does not tell that owner or group changes: it has changed them by then. With -p it tells of the
+    // bits, which are gone with that.
+    let maps = case.has_like("map=") || case.has_like("--chown");
     let silent = |line: &String| {
         let name = line.strip_prefix('.').and_then(|line| line.get(11..));
-        let seen = name.and_then(|name| theirs.tree.get(&Path::new("dst").join(name)));
+        let seen = name.and_then(|name| theirs.tree.get(&Path::new("dst").join(unescaped(name))));
         maps && seen.is_some_and(|seen| seen.mode & 0o6000 != 0)
     };
     // Of rsync's own list, by numbers in that; which files rules hide, for which there is --explain; how many files there are
@@ -114,6 +115,22 @@ pub(crate) fn lines(case: &Case, outcome: &Outcome, theirs: &Outcome) -> Vec<Str
         .collect()
 }
 
+/// The name that is shown so.
+fn unescaped(shown: &str) -> PathBuf {
+    let mut bytes = Vec::new();
+    let mut rest = shown.as_bytes();
+    while let [first, after @ ..] = rest {
+        let octal = after.strip_prefix(b"#").filter(|_| *first == b'\\');
+        let byte = octal.and_then(|digits| {
+            let digits = std::str::from_utf8(digits.get(..3)?).ok()?;
+            u8::from_str_radix(digits, 8).ok()
+        });
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[4..] } else { after };
+    }
+    OsString::from_vec(bytes).into()
+}
+
 /// What rsync says that somebody else may not do, without the first directory and the world before it.
 struct Barred {
     /// As it is shown.
@@ -146,20 +163,9 @@ impl Barred {
             Some(other) => other.split_once('/')?.1,
             None => shown,
         };
-        let mut bytes = Vec::new();
-        let mut rest = shown.as_bytes();
-        while let [first, after @ ..] = rest {
-            let octal = after.strip_prefix(b"#").filter(|_| *first == b'\\');
-            let byte = octal.and_then(|digits| {
-                let digits = std::str::from_utf8(digits.get(..3)?).ok()?;
-                u8::from_str_radix(digits, 8).ok()
-            });
-            bytes.push(byte.unwrap_or(*first));
-            rest = if byte.is_some() { &after[4..] } else { after };
-        }
         Some(Self {
             shown: shown.to_owned(),
-            path: OsString::from_vec(bytes).into(),
+            path: unescaped(shown),
         })
     }
 
