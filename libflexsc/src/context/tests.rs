@@ -374,6 +374,32 @@ fn limit_of_a_call_that_is_handed_back_is_kept() {
     drop(writer);
 }
 
+/// One that looks at a call and then hands it back says of a cancel before that that the call is being executed.
+#[test]
+fn cancel_of_a_call_that_is_then_handed_back_counts() {
+    static LOOKS: AtomicBool = AtomicBool::new(false);
+    static DECIDES: AtomicBool = AtomicBool::new(false);
+    let context = handing_back(|nr| {
+        let reads = nr == libc::SYS_read as u16;
+        LOOKS.fetch_or(reads, Ordering::AcqRel);
+        while reads && !DECIDES.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
+        reads
+    });
+    let handle = Handle::new(context);
+    let (reader, _writer) = pipe();
+    let read = handle.submit(Read::new(&reader, vec![0; 1]));
+    assert_eq!(handle.run(Nop::new()), Ok(0));
+    while !LOOKS.load(Ordering::Acquire) {
+        thread::yield_now();
+    }
+    let answer = read.cancel();
+    DECIDES.store(true, Ordering::Release);
+    assert_ne!(answer, Cancel::Over);
+    assert_eq!(block_on(&handle, read).0, Err(Errno::ECANCELED));
+}
+
 /// A pool rings at each completion, perhaps after that was reaped and its thread has gone to sleep again. If it slept on, the
 /// bell would stay rung, and who wakes the thread then would ring in vain.
 #[test]

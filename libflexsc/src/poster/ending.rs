@@ -49,7 +49,8 @@ impl Poster {
             events.ended = true;
             return Cancel::Cancelled;
         }
-        slot.cancelled |= answer == Cancel::Cancelled;
+        // What is being executed may yet be handed back, and is not executed elsewhere then.
+        slot.cancelled |= answer != Cancel::Over;
         answer
     }
 

@@ -67,17 +67,18 @@ impl Poster {
         (slot.state, slot.place) = (State::Queued, Place::Slab);
         let (chain, cancelled) = (slot.chain, slot.cancelled);
         let ended = slot.watch.is_some_and(|events| events.ended);
-        if done.flags & sys::ENTRY_HANDED_BACK != 0 && !ended {
+        let handed_back = done.flags & sys::ENTRY_HANDED_BACK != 0 && !ended;
+        if handed_back && !cancelled {
             self.handed_back(key, ret);
             return 0;
         }
-        if self.tell_once(key, ret) {
+        if !handed_back && self.tell_once(key, ret) {
             return 1;
         }
         let unmade = -i64::from(Errno::CANCELED.raw());
         let failed = chain.is_some_and(|number| self.chains.has_failed(number));
         // Of a call that was made the same number would mean something else.
-        let outcome = match ended || ret == unmade && (cancelled || failed) {
+        let outcome = match ended || handed_back || ret == unmade && (cancelled || failed) {
             true => Outcome::Cancelled(Errno::CANCELED),
             false => Outcome::Returned(ret),
         };
