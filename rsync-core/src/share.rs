@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Computing on several processors what one file needs: its parts are shared out.
+//! Work that is shared out among threads.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, Builder};
 
 /// What the threads are called.
-const THREAD: &str = "flexsync-sum";
+const THREAD: &str = "flexsync-search";
 
 /// What `work` makes of each number below `count`, in order. This thread does `first` and then takes part, with up to `threads`
 /// in all; with fewer where no more can be made.

@@ -552,3 +552,18 @@ fn a_home_that_may_not_be_looked_into_has_no_cvs_words() {
     Run::from(run).expect(0);
     assert_eq!(names(&scratch, "dst"), ["file"]);
 }
+
+/// There nothing is deleted.
+#[test]
+fn rules_of_a_directory_that_is_not_entered_do_not_matter() {
+    let scratch = Scratch::new();
+    scratch.write("src/sub/file", "");
+    scratch.write("dst/sub/.rules", "no rule at all");
+    for when in ["--delete-before", "--delete-after"] {
+        scratch.write("dst/extra", "");
+        let arguments = ["-d", when, "-f", ": .rules", "src/", "dst"];
+        flexsync(scratch.path(), "direct", &arguments).expect(0);
+        assert!(!scratch.join("dst/extra").exists(), "{when}");
+        assert!(scratch.join("dst/sub/.rules").exists(), "{when}");
+    }
+}

@@ -22,7 +22,7 @@ const BITS: usize = 32;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Filter {
-    // 2^(32 - shift) words each. The shift is at least 10.
+    // 2^(32 - shift) words each. The shift is at least 11.
     first: Box<[u32]>,
     second: Box<[u32]>,
     shift: u32,

@@ -70,7 +70,8 @@ pub(crate) fn lines(case: &Case, outcome: &Outcome, theirs: &Outcome) -> Vec<Str
         maps && seen.is_some_and(|seen| seen.mode & 0o6000 != 0)
     };
     // Of rsync's own list, by numbers in that; which files rules hide, for which there is --explain; how many files there are
-    // before there is a list; that there is a directory for backups; that it begins to delete what one of several sources has not.
+    // before there is a list; that there is a directory for backups; that it begins to delete what a source has not, which
+    // flexsync does not show; how its list grows.
     const OTHERS: [&str; 7] = [
         "deleting in ",
         "[sender] expand file_list ",
