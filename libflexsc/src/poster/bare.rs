@@ -4,6 +4,8 @@
 
 #![allow(unsafe_code)]
 
+use std::collections::BTreeSet;
+
 use super::{Cancel, Completion, Engine, Errno, Owner, Poster, RawOp, plain};
 use crate::{
     raw::{self, Completions, Posted, RawCall, RawCompletion},
@@ -24,6 +26,9 @@ pub(super) struct BareCalls {
     moved: Vec<(u32, u64)>,
     /// For each slot that the batch has listed, how many had landed before.
     before: Vec<usize>,
+    /// The places in the page of those that were to end early and had been taken: they may yet be handed
+    /// back, and are not made here then.
+    cancelled: BTreeSet<u32>,
 }
 
 impl BareCalls {
@@ -85,7 +90,8 @@ impl Poster {
     #[inline]
     pub(super) fn land_all(&mut self) {
         let ring = match &mut self.engine {
-            Engine::Ring(ring) if self.bare.is_used() => ring,
+            // The place of one that was cancelled has to be told.
+            Engine::Ring(ring) if self.bare.is_used() && self.bare.cancelled.is_empty() => ring,
             _ => return,
         };
         let submitter = &mut ring.submitter;
@@ -107,9 +113,13 @@ impl Poster {
         self.posted -= 1;
         self.alive -= 1;
         self.news += 1;
+        let cancelled = self.bare.cancelled.remove(&done.index);
         let mut ret = done.ret;
         if done.flags & sys::ENTRY_HANDED_BACK != 0 {
-            ret = self.make_bare(done.index);
+            ret = match cancelled {
+                true => -i64::from(Errno::CANCELED.raw()),
+                false => self.make_bare(done.index),
+            };
         }
         let token = self.mark_of(done.index);
         self.bare.landed.push(completion(token, ret));
@@ -144,6 +154,7 @@ impl Poster {
         let (nr, args) = ring.submitter.call(index);
         let op = RawOp::new(Posted(RawCall::new(nr.into(), args)));
         let key = self.slab.insert(op, Owner::Batch(batch), false);
+        self.slab.get_mut(key).cancelled = self.bare.cancelled.remove(&index);
         let token = ring.submitter.mark(index);
         self.bare.moved.push((key, token));
         key
@@ -219,7 +230,10 @@ impl Poster {
                 answer = ring.cancel(index);
                 match answer {
                     Cancel::Over => over += 1,
-                    _ => count -= 1,
+                    _ => {
+                        self.bare.cancelled.insert(index);
+                        count -= 1;
+                    }
                 }
             }
         }

@@ -2,10 +2,13 @@
 //! Calls that the other side does not execute, or not as asked.
 
 use core::time::Duration;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::{
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    sync::Barrier,
+};
 
 use super::{RawCall, RawCompletion, RawContext};
-use crate::{Backend, sys};
+use crate::{Backend, Cancel, backend::Options, sys};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -181,4 +184,35 @@ fn child_gets_every_call_back() {
     // SAFETY: `status` is valid for writes.
     assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
     assert_eq!(status, 0);
+}
+
+/// It is not made here either, where it would wait for ever.
+#[test]
+fn cancel_of_a_read_that_is_then_handed_back_counts() {
+    static TURN: Barrier = Barrier::new(2);
+    // Looks at a read from before its cancel to after it.
+    let declines = |nr| {
+        let reads = nr == libc::SYS_read as u16;
+        if reads {
+            TURN.wait();
+            TURN.wait();
+        }
+        reads
+    };
+    let mut context = RawContext::new(Backend::declining_some(Options::new(), declines));
+    let (reader, _writer) = pipe();
+    let mut buf = [0; 1];
+    let address = buf.as_mut_ptr() as u64;
+    let args = [reader.as_raw_fd() as u64, address, 1, 0, 0, 0];
+    post(&mut context, RawCall::new(libc::SYS_read, args), 1);
+    context.flush();
+    TURN.wait();
+    let answer = context.cancel(1);
+    TURN.wait();
+    assert_ne!(answer, Cancel::Over);
+    let done = next(&mut context);
+    assert_eq!((done.token, done.ret), (1, super::CANCELED));
+    // Its place in the page is another call's now.
+    post(&mut context, RawCall::new(libc::SYS_getppid, [0; 6]), 2);
+    assert!(next(&mut context).ret > 0);
 }
