@@ -158,12 +158,13 @@ impl Options {
         };
         let path = |name| matches.get_one::<PathBuf>(name).cloned();
         Self {
-            groups: match matches.get_one::<String>("group") {
-                Some(name) if name != ALL => Group::ALL
-                    .into_iter()
-                    .filter(|group| group.name() == name)
-                    .collect(),
-                _ => Group::ALL.to_vec(),
+            groups: {
+                let asked: Vec<String> = all("group");
+                let is_asked = |group: &Group| {
+                    let mut names = asked.iter();
+                    names.any(|name| name == group.name() || name == ALL)
+                };
+                Group::ALL.into_iter().filter(is_asked).collect()
             },
             backends: all("backend"),
             cases: all("case"),
@@ -245,6 +246,7 @@ fn command() -> Command {
         .arg(
             Arg::new("group")
                 .required(true)
+                .num_args(1..)
                 .value_parser(PossibleValuesParser::new(
                     groups().map(Group::name).chain([ALL]),
                 ))
@@ -389,6 +391,12 @@ mod tests {
     #[test]
     fn all_is_every_group() {
         assert_eq!(asked("flexsc-bench all").groups, Group::ALL);
+    }
+
+    #[test]
+    fn groups_are_those_that_are_named() {
+        let groups = asked("flexsc-bench rsync flat --quick").groups;
+        assert_eq!(groups, [Group::Flat, Group::Rsync]);
     }
 
     #[test]

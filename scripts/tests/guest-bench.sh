@@ -28,12 +28,20 @@ only_in() { # LANE CASE BACKEND: no entry went elsewhere
 		! row "$2" "$3" 64 | grep -E "\"lanes\":\{[^}]*\"($4)\":[1-9]"
 }
 
-# One of each kind; the rest differs in the call alone.
+# named CASE...: adds to options what asks for them.
+named() {
+	local case
+	for case; do options+=(--case "$case"); done
+}
+
+# One of each kind; the rest differs in the call alone. Groups share boots, by the backends.
 cases="nop getppid write-null pread statx open-close tcp-rw"
+storms="create-storm stat-storm readdir-storm read-storm unlink-storm"
 options=()
-for case in $cases; do options+=(--case "$case"); done
-bench micro --quick --runs 1 "${options[@]}" --json "$work/json"
-result "a quick run of group micro succeeds" [ $rc -eq 0 ]
+# shellcheck disable=SC2086
+named $cases $storms
+bench micro files --quick --runs 1 "${options[@]}" --json "$work/json"
+result "a quick run of groups micro and files succeeds" [ $rc -eq 0 ]
 for fact in accelerator commit date host kernel guest processor mitigations; do
 	result "the results say of which $fact they are" bash -c "head -n 1 '$work/json' | grep '\"$fact\":\"[^\"]'"
 	result "the tables say of which $fact they are" grep -E "^$fact: ." "$work/out"
@@ -74,21 +82,30 @@ at_is() { holds "$(at "$1" "$2" "$3" "$4") $5"; } # CASE BACKEND COUNT KEY CONDI
 at_has_figures() { # CASE BACKEND COUNT
 	at_is "$@" median "> 0" && at_is "$@" min "> 0" && at_is "$@" max "> 0" && at_is "$@" traps ">= 0"
 }
-# asked BACKEND...: sets backends to those of them that are there, and options to what asks for them.
-asked() {
-	local backend there=" $backends "
-	backends='' options=()
-	for backend; do
-		[[ $there == *" $backend "* ]] || continue
-		backends+=" $backend"
-		options+=(--backend "$backend")
-	done
-}
-all=$backends
 
-asked direct module module-c
-bench flat --quick --runs 1 "${options[@]}" --json "$work/json"
-result "a quick run of group flat succeeds" [ $rc -eq 0 ]
+for storm in "create-storm 2" "stat-storm 1" "readdir-storm 4" "read-storm 3" "unlink-storm 1"; do
+	read -r case calls <<<"$storm"
+	for backend in $backends; do
+		result "$case by $backend has figures" at_has_figures "$case" "$backend" 1024
+	done
+	result "$case makes $calls plain calls of each file" at_is "$case" direct 1024 traps "== $calls"
+	result "lane C makes none of them, $case" at_is "$case" module-c 1024 traps "<= $calls / 32"
+done
+result "io_uring has no getdents64" at_is readdir-storm io_uring 1024 plain_calls_per_unit "== 2"
+result "what it has not it makes as plain calls" at_is readdir-storm io_uring 1024 traps ">= 2"
+result "it has the calls of the other storms" bash -c "! grep plain_calls_per_unit '$work/json' | grep storm | grep -v readdir-storm"
+
+# By few backends, and programs that have been there before and ours.
+options=()
+there=" $backends " backends=''
+for backend in direct module module-c; do
+	[[ $there == *" $backend "* ]] || continue
+	backends+=" $backend"
+	options+=(--backend "$backend")
+done
+named in-flight waiting contexts idle descriptors ioping-10 again again-stock
+bench flat ioping rsync --quick --runs 1 "${options[@]}" --json "$work/json"
+result "a quick run of groups flat, ioping and rsync succeeds" [ $rc -eq 0 ]
 for series in "in-flight 64 4096" "waiting 0 4032" "contexts 1 64" "idle 1 64" "descriptors 64 10000"; do
 	read -r case few many <<<"$series"
 	for backend in $backends; do
@@ -101,34 +118,9 @@ for series in "in-flight 64 4096" "waiting 0 4032" "contexts 1 64" "idle 1 64" "
 	result "lane C traps once for a batch, $case $many" at_is "$case" module-c "$many" traps "<= 1 / 32"
 done
 
-backends=$all
-asked direct module module-c io_uring
-bench files --quick --runs 1 "${options[@]}" --json "$work/json"
-result "a quick run of group files succeeds" [ $rc -eq 0 ]
-for storm in "create-storm 2" "stat-storm 1" "readdir-storm 4" "read-storm 3" "unlink-storm 1"; do
-	read -r case calls <<<"$storm"
-	for backend in $backends; do
-		result "$case by $backend has figures" at_has_figures "$case" "$backend" 1024
-	done
-	result "$case makes $calls plain calls of each file" at_is "$case" direct 1024 traps "== $calls"
-	result "lane C makes none of them, $case" at_is "$case" module-c 1024 traps "<= $calls / 32"
-done
-result "io_uring has no getdents64" at_is readdir-storm io_uring 1024 plain_calls_per_unit "== 2"
-result "what it has not it makes as plain calls" at_is readdir-storm io_uring 1024 traps ">= 2"
-result "it has the calls of the other storms" bash -c "! grep plain_calls_per_unit '$work/json' | grep -v readdir-storm"
-
-# By a program that has been there before, and by ours.
-backends=$all
-asked direct module module-c
-bench ioping --quick --runs 1 --case ioping-10 "${options[@]}" --json "$work/json"
-result "a quick run of group ioping succeeds" [ $rc -eq 0 ]
 for backend in $backends; do
 	result "ioping by $backend has figures" per ioping-10 "$backend" 1 median "> 0"
 	result "ioping by $backend says its times" grep -E "\"backend\":\"$backend\",\"case\":\"ioping-10\",.*\"says\":[0-9]" "$work/json"
-done
-bench rsync --quick --runs 1 --case again --case again-stock "${options[@]}" --json "$work/json"
-result "a quick run of group rsync succeeds" [ $rc -eq 0 ]
-for backend in $backends; do
 	result "a sync with nothing to do by $backend has figures" per again "$backend" 1 median "> 0"
 done
 result "and that of stock rsync" per again-stock direct 1 median "> 0"
