@@ -197,6 +197,10 @@ pub(crate) fn without_failed(
         .collect();
     let names = names.chain(barred.iter().map(|barred| &barred.shown[..]));
     let names = names.chain(listed.iter().map(|path| &path[..]));
+    // Where a directory that it may not look into is in the way.
+    let said = theirs.run.stderr.lines();
+    let unmade = said.filter_map(|line| line.strip_prefix("could not make way for new "));
+    let names = names.chain(unmade.filter_map(|line| Some(line.split_once(": ")?.1)));
     // What one has deleted and the other has not.
     let until = deletes_until(case, &theirs.run);
     let paths = mine.tree.keys().chain(theirs.tree.keys());
@@ -245,6 +249,7 @@ pub(crate) fn excused<'a>(
             || loops(case) && path.components().count() > DEEP
             || path.starts_with("dst") && (left.contains(path) || around.contains(path))
             || seen.0 != seen.1 && may_differ(case, !barred.is_empty(), path, seen)
+            || path == Path::new("dst") && ends_at_once(case, &theirs.run)
     };
     paths().filter(|path| is_excused(path)).collect()
 }
@@ -259,11 +264,13 @@ fn loops(case: &Case) -> bool {
 /// So many directories are in each other only there.
 const DEEP: usize = 20;
 
-/// Whether rsync has deleted until it came to a directory that it could not read, of the destination, or of the source while it
-/// transferred.
+/// Whether rsync has deleted until it came to a directory that it could not read or look into, of the destination, or of the
+/// source while it transferred. flexsync opens up what it owns.
 fn deletes_until(case: &Case, theirs: &Run) -> bool {
     let says = |who| theirs.stderr.contains(who);
-    let barred = says("[generator] opendir \"") || says("[sender] opendir \"");
+    let barred = says("[generator] opendir \"")
+        || says("[generator] readlink_stat(\"")
+        || says("[sender] opendir \"");
     barred && case.as_nobody && case.has_like("--del")
 }
 
@@ -319,6 +326,16 @@ fn may_differ(
     if is_dir && case.has_like("--modify-window") && theirs.mtime.0 == i64::MAX && but_for_times() {
         return true;
     }
+    // A link that such a directory would replace gets the directory's time, and so is not left as it was.
+    let is_link = mine.mode & 0o170_000 == 0o120_000;
+    if is_link && case.has("--ignore-existing") && but_for_times() {
+        return true;
+    }
+    // Before somebody else than root deletes one of several names it allows the owner to write to the file.
+    let deletes = case.as_nobody && case.has_like("--del") && !is_dir;
+    if deletes && mine.mode & 0o200 == 0 && mine.mode | 0o200 == theirs.mode && but_for_modes() {
+        return true;
+    }
     // Directories of backups are like those that they stand for only as far as options ask for owners and modes.
     let kept = ["dst/kept", "bak"]
         .iter()
@@ -369,8 +386,8 @@ pub(crate) fn may_fail(case: &Case, mine: &Run, theirs: &Run) -> bool {
         (23, 25) => true,
         // It sets the times of last access also of what has them.
         (0, 23) if case.has_like("-U") => says("failed to set times"),
-        // It may not look into a directory, also if that is empty and need not be searched.
-        (0, 23) => says("[sender] opendir"),
+        // It may not look into a directory, also if that is empty and need not be searched, or is its own to open up.
+        (0, 23) => says("[sender] opendir") || says("[generator] readlink_stat("),
         _ => false,
     }
 }
