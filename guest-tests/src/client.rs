@@ -153,6 +153,20 @@ pub fn ioctl<T>(fd: RawFd, request: u32, argument: &mut T) -> io::Result<i32> {
     }
 }
 
+/// FLEXSC_IOC_KICK of a descriptor.
+///
+/// # Errors
+/// ioctl(2)'s error.
+pub fn kick(fd: RawFd) -> io::Result<i32> {
+    // SAFETY: this request takes no argument.
+    let ret = unsafe { libc::ioctl(fd, abi::IOC_KICK.into(), 0) };
+    if ret < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(ret)
+    }
+}
+
 /// Asks for a context of `entries` entries, everything else by default.
 pub fn setup_request(entries: u32) -> abi::Setup {
     abi::Setup {
@@ -404,13 +418,7 @@ impl Context {
     /// # Errors
     /// The ioctl's error.
     pub fn kick(&self) -> io::Result<i32> {
-        // SAFETY: this request takes no argument.
-        let ret = unsafe { libc::ioctl(self.fd(), abi::IOC_KICK.into(), 0) };
-        if ret < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(ret)
-        }
+        kick(self.fd())
     }
 
     /// Kicks when a kick is due.

@@ -36,10 +36,10 @@ pub mod sockets;
 pub mod table;
 pub mod tally;
 
-/// Processes when the command line does not say how many.
+/// Seconds for which there are processes when the command line says neither that nor how many.
+const ENOUGH: u64 = 60;
+/// So many there are at most after that, if something has not been seen yet.
 const ROUNDS: u64 = 50;
-/// After so many seconds there are no more of them, if everything has been seen once.
-const ENOUGH: u64 = 90;
 /// How often each call has to succeed and to fail when the command line says for how long.
 const SOAKED: u64 = 1000;
 /// After so many processes another context has to work, and the module to be unused.
@@ -120,8 +120,10 @@ fn enough(count: u64, options: &Options, arena: &Arena, started: Instant) -> boo
     let over = |seconds| started.elapsed() >= Duration::from_secs(seconds);
     match options.seconds {
         Some(seconds) => over(seconds),
-        None if options.rounds.is_none() && over(ENOUGH) => arena.tally.missing(1).is_empty(),
-        None => count >= options.rounds.unwrap_or(ROUNDS),
+        None => match options.rounds {
+            Some(rounds) => count >= rounds,
+            None => over(ENOUGH) && (count >= ROUNDS || arena.tally.missing(1).is_empty()),
+        },
     }
 }
 

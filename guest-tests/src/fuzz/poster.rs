@@ -9,7 +9,7 @@ use super::process::{POSTERS, Process};
 use super::scribbler::{ENTRIES, SPANS, span};
 use super::table::{FILE, LINK, MULTI, OPENERS, find};
 use super::tally::{Act, Came};
-use crate::client::ioctl;
+use crate::client::{ioctl, kick};
 use crate::rng::Rng;
 
 /// Steps of each of them.
@@ -155,7 +155,14 @@ impl Process {
                     ioctl(fd, abi::IOC_CANCEL, &mut cancel).is_ok()
                 });
             }
-            1..=3 => self.act(thread, Act::Kick, || self.shared.context.kick().is_ok()),
+            1..=3 => {
+                // Most of the others have no context yet.
+                let fd = match rng.one_in(16) {
+                    true => *rng.pick(&self.devices),
+                    false => fd,
+                };
+                self.act(thread, Act::Kick, || kick(fd).is_ok());
+            }
             _ => {
                 let mut wait = abi::Wait {
                     min_complete: *rng.pick(&[0, 0, 1, 2, 64, u32::MAX]),
