@@ -279,7 +279,8 @@ fn cancelled_call_completes_once(kind: Kind) {
     }
     context.flush();
     assert_eq!(context.cancel(4), Cancel::Over);
-    assert_eq!(context.cancel(2), Cancel::Cancelled);
+    // Who looks at it at this moment says that it runs, and gives it up.
+    assert_ne!(context.cancel(2), Cancel::Over);
     assert_eq!(
         said(next(&mut context)),
         done(2, -i64::from(libc::ECANCELED))
