@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code)]
 
-use core::arch::asm;
+use core::{arch::asm, time::Duration};
 
 use crate::{
     backend::{Backend, Kind, Posted},
@@ -18,6 +18,10 @@ use crate::{
 
 /// Rounds of the loop of known length.
 const ROUNDS: u64 = 20_000;
+
+/// How often it is looked whether the others are quiet, at most, and how often in turn they have to be.
+const SETTLES: usize = 400;
+const QUIET: usize = 3;
 
 /// How often polling is looked for: another processor may not run at the moment.
 const TRIES: usize = 50;
@@ -80,6 +84,34 @@ pub(crate) fn check(counts: &mut Counts, cpus: Cpus) -> Result<(), Error> {
             counted: executed + kernel.unwrap_or(0),
         }),
     }
+}
+
+/// Waits until the other processors have nothing to do: what a turn has left to them, as a ring's thread and
+/// the work that ends the ring, is not the next one's. After two seconds it is their own, and is in the figures.
+///
+/// # Errors
+///
+/// What is wrong with the plugin's file.
+pub(crate) fn settle(counts: &mut Counts) -> Result<(), Error> {
+    let mut quiet = 0;
+    for _ in 0..SETTLES {
+        std::thread::sleep(Duration::from_millis(5));
+        counts.windows()?;
+        mark::<{ mark::BEGIN }>();
+        for round in 0..ROUNDS {
+            core::hint::black_box(round);
+        }
+        mark::<{ mark::END }>();
+        let windows = counts.windows()?;
+        quiet = match windows.iter().all(Window::is_quiet) {
+            true => quiet + 1,
+            false => 0,
+        };
+        if quiet == QUIET {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// What the loops consist of that poll: the library's, which waits for completions, and the

@@ -14,6 +14,9 @@ use crate::{
     mark::{self, mark},
 };
 
+/// Instructions of a processor that sleeps but for an interrupt.
+const NEXT_TO_NOTHING: u64 = 500;
+
 /// How often "so many instructions lay between two pauses" was seen, by that number.
 pub(crate) type Intervals = BTreeMap<u64, u64>;
 
@@ -63,6 +66,16 @@ impl Work {
 }
 
 impl Window {
+    /// Whether all processors but the one of the marks have done next to nothing: less than to wake up.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let others = self.processors.iter().enumerate();
+        let others = others.filter(|&(index, _)| index != self.here);
+        others
+            .map(|(_, executed)| executed.user + executed.kernel)
+            .sum::<u64>()
+            < NEXT_TO_NOTHING
+    }
+
     /// Tells work from polling.
     pub(crate) fn work(&self, polls: &PollLengths) -> Work {
         let mut work = Work::default();
@@ -256,6 +269,19 @@ mod tests {
             there.pauses_kernel,
             Intervals::from([(8, 50), (120, 2), (300, 1)])
         );
+    }
+
+    #[test]
+    fn a_window_is_quiet_while_the_others_sleep() {
+        let mut window = window();
+        assert!(!window.is_quiet());
+        window.processors[1].kernel = 40;
+        assert!(window.is_quiet());
+        // Who marks does not count.
+        window.here = 1;
+        assert!(window.is_quiet());
+        window.processors[0].user = 5000;
+        assert!(!window.is_quiet());
     }
 
     #[test]

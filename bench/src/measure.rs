@@ -7,6 +7,7 @@ use libflexsc::Stats;
 
 use crate::{
     backend::{Backend, Kind},
+    calibrate,
     call::Call,
     case::{Case, Places},
     counts::{Counts, PollLengths, Work},
@@ -243,6 +244,9 @@ impl Plan {
 
     fn turn(&mut self, subject: &mut dyn Subject, kind: Kind) -> Result<Cost, Error> {
         let units = subject.units();
+        if let Meter::Instructions { counts, .. } = &mut self.meter {
+            calibrate::settle(counts)?;
+        }
         let mut turn = subject.set_up(kind, self.cpus)?;
         turn.run(2, None)?;
         self.forget()?;
