@@ -120,7 +120,7 @@ impl Chart {
         let last = places.len() as i32 - 1;
         let column = |at: u64| places.iter().position(|&place| place == at).unwrap_or(0) as i32;
         let points = self.lines.iter().flat_map(|line| &line.points);
-        let top = points.fold(0.0, |top: f64, point| top.max(point.costs[2])) * 1.05;
+        let top = points.fold(0.0, |top: f64, point| top.max(point.costs[2])) * 1.3;
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(area)
             .caption(format!("{}, {}", self.group, self.case), ("sans-serif", 20))
