@@ -22,6 +22,7 @@ pub(crate) fn failure(path: &[u8], action: Action, errno: Errno) -> Error {
         path: path.to_vec(),
         action,
         cause: Cause::Errno(errno),
+        of_source: false,
     })
 }
 

@@ -276,6 +276,7 @@ impl Sync {
                         path,
                         action,
                         cause,
+                        of_source: false,
                     })
                 };
                 Some(faked.map_err(failed)?)

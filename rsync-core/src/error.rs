@@ -210,15 +210,19 @@ pub struct Failure {
     pub action: Action,
     /// Why it failed.
     pub cause: Cause,
+    /// Whether it is a file of the source, not of the destination.
+    pub of_source: bool,
 }
 
 impl Failure {
-    /// Whether the file merely was not there any more.
+    /// Whether a file of the source merely was not there any more.
     pub fn is_vanished(&self) -> bool {
-        matches!(
-            self.action,
-            Action::Stat | Action::Open | Action::OpenDirectory | Action::ReadLink
-        ) && self.cause == Cause::Errno(Errno::ENOENT)
+        self.of_source
+            && matches!(
+                self.action,
+                Action::Stat | Action::Open | Action::OpenDirectory | Action::ReadLink
+            )
+            && self.cause == Cause::Errno(Errno::ENOENT)
     }
 
     fn advice(&self) -> Option<&'static str> {
@@ -537,6 +541,7 @@ mod tests {
             path: b"a\nb".to_vec(),
             action: Action::Open,
             cause: Cause::Errno(Errno::EACCES),
+            of_source: true,
         };
         let text = failure.to_string();
         assert!(
@@ -555,9 +560,15 @@ mod tests {
             path: Vec::new(),
             action,
             cause: Cause::Errno(errno),
+            of_source: true,
         };
         assert!(failure(Action::Open, Errno::ENOENT).is_vanished());
         assert!(!failure(Action::Open, Errno::EACCES).is_vanished());
         assert!(!failure(Action::Rename, Errno::ENOENT).is_vanished());
+        let destination = Failure {
+            of_source: false,
+            ..failure(Action::OpenDirectory, Errno::ENOENT)
+        };
+        assert!(!destination.is_vanished());
     }
 }

@@ -199,5 +199,6 @@ fn failure(path: &[u8], errno: Errno) -> Error {
         path: path.to_vec(),
         action: Action::Stat,
         cause: Cause::Errno(errno),
+        of_source: false,
     })
 }

@@ -54,6 +54,9 @@ impl Sync {
     /// ```
     pub async fn list(&self, handle: &Handle, observer: &mut dyn Observer) -> Result<Stats, Error> {
         self.check_sources()?;
+        if let Some((one, other)) = self.options().conflict() {
+            return Err(Error::Conflict(one, other));
+        }
         let teller = Teller::new(observer);
         let run = Run::new(handle, self.options(), &teller);
         let result = self.list_sources(&run).await;

@@ -44,6 +44,7 @@ impl<'a, 'o> Receiving<'a, 'o> {
                     path,
                     action: Action::ReadFilter,
                     cause,
+                    of_source: false,
                 })
             })?);
         }

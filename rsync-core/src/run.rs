@@ -113,13 +113,18 @@ impl<'o> Run<'o> {
         self.teller.event(event);
     }
 
-    /// Counts a failure and tells the observer. The file may have a name or, if that is empty, be the root.
+    /// Counts a failure of the source and tells the observer. The file may have a name or, if that is empty, be the root.
     pub(crate) fn fail(&self, path: Vec<u8>, action: Action, cause: Cause) {
-        let failure = Failure {
+        self.failed(Failure {
             path,
             action,
             cause,
-        };
+            of_source: true,
+        });
+    }
+
+    /// Counts a failure and tells the observer.
+    pub(crate) fn failed(&self, failure: Failure) {
         let mut stats = self.stats();
         *if failure.is_vanished() {
             &mut stats.vanished

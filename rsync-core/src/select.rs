@@ -133,6 +133,7 @@ impl Sync {
                 path: directory.clone(),
                 action: Action::OpenDirectory,
                 cause: errno.into(),
+                of_source: true,
             })
         })?;
         let name: &[u8] = if list == b"-" { b"/dev/stdin" } else { list };

@@ -27,7 +27,7 @@ use futures_util::future::{Fuse, FutureExt as _, ready};
 use futures_util::{StreamExt as _, select_biased};
 use libflexsc::Errno;
 use libflexsc::op::{Lseek, Unlinkat};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -39,10 +39,15 @@ pub(crate) async fn send(
     out: Sender<FromSender>,
 ) {
     let sent = SentMap::default();
-    let walk = Walker::new(run, &sent, &out).walk(sources);
+    let listed = Cell::new(false);
+    let walk = async {
+        Walker::new(run, &sent, &out).walk(sources).await;
+        listed.set(true);
+    };
     let server = Server {
         run,
         sent: &sent,
+        listed: &listed,
         out: &out,
         ends: RefCell::default(),
     };
@@ -53,6 +58,8 @@ pub(crate) async fn send(
 struct Server<'a, 'o> {
     run: &'a Run<'o>,
     sent: &'a SentMap,
+    /// Whether the file list is complete.
+    listed: &'a Cell<bool>,
     out: &'a Sender<FromSender>,
     /// Ends of files that wait to go together: where both sides have a thread, one may wake the other for each message.
     ends: RefCell<Vec<(FileId, End)>>,
@@ -67,7 +74,17 @@ impl Server<'_, '_> {
         let mut requests = pin!(requests.fuse());
         let mut answers = Jobs::new();
         let plain = self.run.io.plain;
+        // Names of files with several that are to be removed when all names are listed: one that is removed before
+        // makes the others look like files with fewer.
+        let mut later = Vec::new();
+        let mut over = false;
         loop {
+            if over || self.listed.get() {
+                for (dir, file, attributes) in later.drain(..) {
+                    let remove = self.remove(dir, file, attributes);
+                    begin(&answers, plain, Box::pin(remove)).await;
+                }
+            }
             let mut waiting = match self.ends.borrow().is_empty() {
                 true => Fuse::terminated(),
                 false => ready(()).fuse(),
@@ -81,6 +98,10 @@ impl Server<'_, '_> {
                     }
                     ToSender::Done { file, attributes } => {
                         let dir = self.sent.borrow().get(&file.dir).cloned();
+                        if self.run.options.groups(&attributes) && !self.listed.get() {
+                            later.push((dir, file, attributes));
+                            continue;
+                        }
                         let remove = self.remove(dir, file, attributes);
                         begin(&answers, plain, Box::pin(remove)).await;
                     }
@@ -88,7 +109,10 @@ impl Server<'_, '_> {
                 () = answers.select_next_some() => {}
                 // Nothing else is to be done.
                 () = waiting => self.send_ends().await,
-                complete => return,
+                complete => match later.is_empty() {
+                    true => return,
+                    false => over = true,
+                },
             }
         }
     }

@@ -4,7 +4,7 @@
 
 use crate::alternates::Others;
 use crate::delayed::Delayed;
-use crate::error::{Action, Cause};
+use crate::error::{Action, Cause, Failure};
 use crate::filter::Scope;
 use crate::group::Groups;
 use crate::guard::Inode;
@@ -136,7 +136,12 @@ impl Side<'_, '_> {
 
     /// Reports that something failed for a path below the root.
     pub(crate) fn fail(&self, path: &[u8], action: Action, cause: impl Into<Cause>) {
-        self.run.fail(self.display(path), action, cause.into());
+        self.run.failed(Failure {
+            path: self.display(path),
+            action,
+            cause: cause.into(),
+            of_source: false,
+        });
     }
 
     /// Sends a message to the sender, a `short` one perhaps with some more.

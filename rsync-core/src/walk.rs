@@ -271,7 +271,9 @@ impl<'a, 'o> Walker<'a, 'o> {
         let options = self.run.options;
         let follows = options.follows_links();
         let fakes = options.fakes(Origin::Source);
+        // To read a link changes the time of last access, which is to be known before.
         let links = (options.links || options.copy_unsafe_links) && !options.copy_links;
+        let links = links && !options.atimes;
         let posted: Vec<_> = names
             .iter()
             .map(|&(name, d_type)| {

@@ -195,3 +195,17 @@ fn what_others_own_is_read_all_the_same() {
         b"contents"
     );
 }
+
+/// Reading where it points to would change it.
+#[test]
+fn a_link_is_listed_with_the_time_of_its_last_use_before_it_was_read() {
+    for &backend in BACKENDS.iter() {
+        let scratch = Scratch::new();
+        plant(&scratch, "src", USED);
+        let listed = flexsync(scratch.path(), backend, &["-aU", "--list-only", "src/"]).expect(0);
+        let mut lines = listed.stdout.lines();
+        let line = lines.find(|line| line.ends_with("link -> used"));
+        let line = line.unwrap_or_else(|| panic!("{backend}: {listed:?}"));
+        assert!(line.contains(" 2001/09/09 "), "{backend}: {line}");
+    }
+}

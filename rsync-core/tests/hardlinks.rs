@@ -396,3 +396,26 @@ fn names_that_another_tree_has_are_left_to_it() {
         );
     }
 }
+
+/// A file whose first name goes before its second is listed still has two.
+#[test]
+fn names_that_are_removed_from_the_source_stay_one_file() {
+    for &backend in BACKENDS.iter() {
+        let scratch = Scratch::new();
+        let first = scratch.write("src/a/first", "the same");
+        // More than the list is ahead of what is done.
+        for number in 0..4000 {
+            scratch.write(&format!("src/b/{number}"), "");
+        }
+        fs::create_dir(scratch.join("src/c")).unwrap();
+        fs::hard_link(first, scratch.join("src/c/second")).unwrap();
+        let arguments = ["-aH", "--remove-source-files", "src/", "dst"];
+        flexsync(scratch.path(), backend, &arguments).expect(0);
+        let inode = |name| fs::metadata(scratch.join(name)).unwrap().ino();
+        assert_eq!(inode("dst/a/first"), inode("dst/c/second"), "{backend}");
+        for directory in ["src/a", "src/b", "src/c"] {
+            let left = fs::read_dir(scratch.join(directory)).unwrap().count();
+            assert_eq!(left, 0, "{backend}: {directory}");
+        }
+    }
+}

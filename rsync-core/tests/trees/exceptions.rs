@@ -8,7 +8,7 @@ use crate::common::{Run, Seen};
 use crate::world::links_anywhere;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 /// Takes options that are not compared together out of a case.
@@ -38,16 +38,27 @@ pub(crate) fn spare(options: &mut Vec<&'static str>) {
     }
     // For it the place of -0 counts for files of rules, which its own manual does not say.
     if has(options, "-0") {
-        options.retain(|option| !option.starts_with("-f ._"));
+        let from_file = |option: &str| {
+            ["-f ._", "-f :_", "--include-from"]
+                .iter()
+                .any(|start| option.starts_with(start))
+        };
+        options.retain(|option| !from_file(option));
+    }
+    // It leaves out what a file that is like it, and longer, has.
+    if has(options, "-y") {
+        options.retain(|option| !option.starts_with("--append"));
     }
 }
 
 /// Whether rsync has found a fault in itself. With `-H` and something in the way it may end with "File-list index 12 not in
 /// 17 - 55" (2). A backup whose name is too long ends it (11), and a symbolic link that it cannot back up for that it replaces all the same, without
 /// a backup. It may read extended attributes of what it has removed from the source.
+/// Wrong rules in a directory of the destination end it in the middle (1, of its generator); flexsync leaves that directory alone.
 /// And its processes may wait for each other (124, of timeout), as with `-aH -y --partial -n --ignore-existing`.
 pub(crate) fn is_broken(run: &Run) -> bool {
     [2, 124].contains(&run.status)
+        || run.status == 1 && run.stderr.contains("[generator=")
         || run.status == 11 && run.stderr.contains("keep_backup failed")
         || run.stderr.contains("failed to re-read xattr ")
         || (run.stderr.lines()).any(|line| {
@@ -132,11 +143,25 @@ fn unescaped(shown: &str) -> PathBuf {
     OsString::from_vec(bytes).into()
 }
 
+/// How a name is shown whose bytes are no text.
+fn shown(path: &Path) -> String {
+    let mut shown = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        shown += chunk.valid();
+        for byte in chunk.invalid() {
+            shown += &format!("\\#{byte:03o}");
+        }
+    }
+    shown
+}
+
 /// What rsync says that somebody else may not do, without the first directory and the world before it.
 struct Barred {
     /// As it is shown.
     shown: String,
     path: PathBuf,
+    /// A directory that somebody else owns cannot be opened without changing its time of last access.
+    closed: bool,
 }
 
 impl Barred {
@@ -153,9 +178,12 @@ impl Barred {
         let path = line.split('"').nth(1)?.strip_prefix("{}/")?;
         let (_, shown) = path.split_once('/')?;
         // A temporary file stands for the one that it becomes.
-        let temporary = shown.strip_suffix(".XXXXXX").and_then(|shown| {
+        let temporary = shown.rsplit_once('.').and_then(|(shown, letters)| {
             let (dir, name) = shown.rsplit_once('/').unwrap_or(("", shown));
-            Some(Path::new(dir).join(name.strip_prefix('.')?))
+            let name = name.strip_prefix('.').filter(|name| !name.is_empty())?;
+            let made_up =
+                letters.len() == 6 && letters.bytes().all(|letter| letter.is_ascii_alphanumeric());
+            made_up.then(|| Path::new(dir).join(name))
         });
         let temporary = temporary.and_then(|path| path.into_os_string().into_string().ok());
         let shown = temporary.as_deref().unwrap_or(shown);
@@ -167,6 +195,7 @@ impl Barred {
         Some(Self {
             shown: shown.to_owned(),
             path: unescaped(shown),
+            closed: line.contains("opendir") && line.contains("Operation not permitted"),
         })
     }
 
@@ -177,7 +206,11 @@ impl Barred {
             _ => false,
         };
         let own = Some(self.path.as_path());
-        is(Some(path), own) || is(path.parent(), own) || is(Some(path), self.path.parent())
+        let is_below = || path.ancestors().any(|above| is(Some(above), own));
+        is(Some(path), own)
+            || is(path.parent(), own)
+            || is(Some(path), self.path.parent())
+            || self.closed && is_below()
     }
 }
 
@@ -206,9 +239,8 @@ pub(crate) fn without_failed(
     let paths = mine.tree.keys().chain(theirs.tree.keys());
     let differ =
         |path: &&PathBuf| until && mine.tree.contains_key(*path) != theirs.tree.contains_key(*path);
-    let kept = paths
-        .filter(differ)
-        .filter_map(|path| path.to_str()?.strip_prefix("dst/"));
+    let kept: Vec<_> = paths.filter(differ).map(|path| shown(path)).collect();
+    let kept = kept.iter().filter_map(|path| path.strip_prefix("dst/"));
     let names: Vec<_> = names.chain(kept).filter(|name| !name.is_empty()).collect();
     // A whole word of the line, or what stands between the marks of a format.
     let ends = |rest: &str| rest.is_empty() || rest.starts_with([' ', '|', '"', '/']);
@@ -343,10 +375,27 @@ fn may_differ(
     if kept && is_dir && theirs.mode & 0o170_000 == 0o040_000 {
         return true;
     }
+    // What is backed up and then written in its place is copied, with attributes that options ask for.
+    let copied = case.has("--inplace") || case.has_like("--append");
+    let is_file = mine.mode & 0o170_000 == 0o100_000;
+    let beside = case.has_like("--suffix=.old") && path.extension() == Some("old".as_ref());
+    if (kept || beside) && is_file && copied {
+        let mut alike = theirs.clone();
+        (alike.mode, alike.mtime) = (mine.mode, mine.mtime);
+        alike.xattrs.clone_from(&mine.xattrs);
+        return alike == *mine;
+    }
+    // Links that are made as in another tree have no extended attributes.
+    if is_link && case.has_like("-dest=") && (case.has("-X") || case.has("-XX")) {
+        let mut alike = mine.clone();
+        alike.xattrs.clear();
+        return alike == *theirs;
+    }
     let others = case.has_like("-dest=") || case.has("-y") || case.has("-yy");
     let xattrs = case.has("-X") || case.has("-XX");
     // For others than root it does not take back what it has allowed itself, if that was not to write, or some is not allowed.
-    (case.as_nobody
+    let not_root = case.as_nobody || case.has("--no-super");
+    (not_root
         && is_dir
         && (mine.mode & 0o200 != 0 || is_barred)
         && mine.mode | 0o700 == theirs.mode
@@ -380,7 +429,9 @@ pub(crate) fn may_fail(case: &Case, mine: &Run, theirs: &Run) -> bool {
     let says = |text| case.as_nobody && theirs.stderr.contains(text);
     match (mine.status, theirs.status) {
         // A dry run cannot look into a directory that it would open up; rsync says nothing.
-        (23, 0) => case.as_nobody && case.has("-n"),
+        (23, 0) if case.as_nobody && case.has("-n") => true,
+        // A link that leads out of the destination is no directory of it, whatever -K says.
+        (23, 0) => case.has("-K") && mine.stderr.contains("EXDEV"),
         (0 | 23, 3) => ends_at_once(case, theirs),
         // What could not be read of the source counts less for it than what it was not to delete, other failures count more.
         (23, 25) => true,
@@ -417,8 +468,8 @@ pub(crate) fn logged(case: &Case, log: &str) -> Vec<String> {
     let lines = lines.filter(|line| line.is_ascii() && !line.contains("\\#3"));
     let lines = lines.filter(|line| !OTHERS.iter().any(|other| line.starts_with(other)));
     let lines = lines.filter(|line| !line.ends_with(" to consider"));
-    // That of a dry run leaves out what would be transferred.
-    let lines = lines.filter(|line| !case.has("-n") || !line.starts_with('>'));
+    // That of a dry run leaves out what would be transferred, or deleted.
+    let lines = lines.filter(|line| !case.has("-n") || !line.starts_with(['>', '*']));
     let stdout = lines.collect::<Vec<_>>().join("\n");
     said(&Run {
         status: 0,

@@ -508,6 +508,8 @@ impl Observer for Reporter {
             Event::Missing(path) => {
                 self.line(format_args!("{:<46}{}", "*missing", Escaped(path)));
             }
+            // rsync's log has what it would list, but with --quiet.
+            Event::Item(_) if self.list_only && self.only_files => {}
             Event::Item(item) if self.list_only => self.listed(&item),
             Event::Item(item) => self.item(&item),
             Event::Deleted { path, directory } => self.deleted(path, directory),
