@@ -88,6 +88,11 @@ fn attributes_are_kept_as_rsync_keeps_them() {
     does_as_rsync(prepare, &["-iX", "src/changed", "src/new", "dst"]);
     does_as_rsync(prepare, &["-iX", "src/changed", "dst/called otherwise"]);
     does_as_rsync(prepare, &["-aiXR", "src/./dir/inner", "dst"]);
+    // Not shown where nothing else changes.
+    does_as_rsync(
+        prepare,
+        &["-aX", "--info=name2", "src/changed", "src/new", "dst"],
+    );
 }
 
 #[test]

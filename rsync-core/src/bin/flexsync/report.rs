@@ -14,7 +14,7 @@ use crate::shown::{Permissions, number, rounded, time};
 use libflexsc::backend::Choice;
 use rsync_core::escape::Escaped;
 use rsync_core::event::{Rule, Skip};
-use rsync_core::item::{Item, Update};
+use rsync_core::item::{Differences, Item, Update};
 use rsync_core::list::{Attributes, Kind};
 use rsync_core::stats::Count;
 use rsync_core::{Event, Observer, Stats};
@@ -233,8 +233,17 @@ impl Reporter {
         }
         // Attributes alone are worth a line where one can see that it is only them.
         if kept && !directory && !self.format.itemizes() {
+            // As rsync, which does not look whether it sets extended attributes.
+            let xattrs = Differences {
+                xattrs: true,
+                ..Differences::default()
+            };
+            let says = match item.differences == xattrs {
+                true => " is uptodate",
+                false => "",
+            };
             if self.info.of("NAME") > 1 {
-                self.show(format_args!("{}", Escaped(item.path)));
+                self.show(format_args!("{}{says}", Escaped(item.path)));
             }
         } else if self.named {
             let line = self.format.item(item);
