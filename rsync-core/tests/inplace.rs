@@ -240,12 +240,13 @@ fn a_run_that_is_stopped_leaves_what_it_has_written() {
 fn options_that_exclude_each_other_are_refused() {
     let scratch = Scratch::new();
     scratch.write("src/file", "new");
-    let forms: [&[&str]; 5] = [
+    let forms: [&[&str]; 6] = [
         &["--inplace", "--partial-dir=x"],
         &["--inplace", "--delay-updates"],
         &["--append", "--partial-dir=x"],
         &["--append-verify", "--delay-updates"],
         &["--append", "-W"],
+        &["--inplace", "--delay-updates", "--list-only"],
     ];
     for form in forms {
         let arguments = [form, &["-a", "src/", "dst"]].concat();
