@@ -271,8 +271,8 @@ impl<'a, 'o> Walker<'a, 'o> {
         let options = self.run.options;
         let follows = options.follows_links();
         let fakes = options.fakes(Origin::Source);
-        // To read a link changes the time of last access, which is to be known before.
         let links = (options.links || options.copy_unsafe_links) && !options.copy_links;
+        // To read a link changes the time of last access, which is to be known before.
         let links = links && !options.atimes;
         let posted: Vec<_> = names
             .iter()
