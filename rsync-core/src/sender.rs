@@ -24,6 +24,7 @@ use crate::walk::Walker;
 use crate::xattrs::Origin;
 use async_channel::{Receiver, Sender};
 use futures_util::future::{Fuse, FutureExt as _, ready};
+use futures_util::stream::FusedStream as _;
 use futures_util::{StreamExt as _, select_biased};
 use libflexsc::Errno;
 use libflexsc::op::{Lseek, Unlinkat};
@@ -77,9 +78,9 @@ impl Server<'_, '_> {
         // Names of files with several that are to be removed when all names are listed: one that is removed before
         // makes the others look like files with fewer.
         let mut later = Vec::new();
-        let mut over = false;
         loop {
-            if over || self.listed.get() {
+            // Nobody asks any more who has not seen the whole list, but where the receiving side has failed.
+            if self.listed.get() || requests.is_terminated() {
                 for (dir, file, attributes) in later.drain(..) {
                     let remove = self.remove(dir, file, attributes);
                     begin(&answers, plain, Box::pin(remove)).await;
@@ -109,10 +110,11 @@ impl Server<'_, '_> {
                 () = answers.select_next_some() => {}
                 // Nothing else is to be done.
                 () = waiting => self.send_ends().await,
-                complete => match later.is_empty() {
-                    true => return,
-                    false => over = true,
-                },
+                complete => {
+                    if later.is_empty() {
+                        return;
+                    }
+                }
             }
         }
     }
