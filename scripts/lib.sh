@@ -14,6 +14,8 @@ MIRROR=${FLEXSC_MIRROR:-http://deb.debian.org/debian}
 # suite that the toolchain comes from.
 KERNEL_SUITES=${FLEXSC_KERNEL_SUITES:-trixie-backports forky sid}
 export GUEST_SUITE=trixie
+# Whose source of fio is built: a frozen mirror may lack the sources of a suite that moves.
+export FIO_SUITE=bookworm
 MSRV=1.85
 PROG=${0##*/}
 
@@ -50,7 +52,7 @@ setup_key() {
 }
 
 # load_setup: runs scripts/setup if it has not run, then sets KSUITE KVER PKGVER ROOT
-# KERNEL KDIR IMAGE BOOT FIRMWARE DEBUG, and QEMU: the toolchain root's, started by its own loader, so
+# KERNEL KDIR IMAGE BOOT FIRMWARE DEBUG FIO, and QEMU: the toolchain root's, started by its own loader, so
 # that every machine runs the same one. (Before 8.1 the translator could take code while
 # another vCPU rewrote it, and the guest died of a stale int3 now and then.)
 load_setup() {
@@ -68,13 +70,13 @@ load_setup() {
 }
 
 # complete FILE: succeeds if FILE is there, and all directories that it names, except
-# the debug kernel, which is made only for who asks.
+# the debug kernel and fio, which are made only for who asks.
 complete() {
 	local dir
 	[[ -f $1 ]] || return 1
 	while read -r dir; do
 		[[ -d $dir ]] || return 1
-	done < <(sed -n -e '/^DEBUG=/d' -e 's|^[A-Z]*=/|/|p' "$1")
+	done < <(sed -n -e '/^DEBUG=/d' -e '/^FIO=/d' -e 's|^[A-Z]*=/|/|p' "$1")
 }
 
 # build_dir: prints where the build of this clone is.

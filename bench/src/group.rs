@@ -4,6 +4,7 @@
 pub(crate) mod cost;
 pub(crate) mod delta;
 pub(crate) mod files;
+pub(crate) mod fio;
 pub(crate) mod flat;
 pub(crate) mod indirect;
 pub(crate) mod ioping;

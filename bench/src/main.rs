@@ -32,7 +32,7 @@ use case::Places;
 use counts::Counts;
 use cpu::Cpus;
 use error::Error;
-use group::{cost, delta, files, flat, indirect, ioping, micro, net, rsync};
+use group::{cost, delta, files, fio, flat, indirect, ioping, micro, net, rsync};
 use measure::{Meter, Plan};
 use options::{Asked, Group, Options};
 use report::Report;
@@ -137,6 +137,16 @@ fn run(options: Options) -> Result<(), Error> {
             Group::Indirect => indirect::run(&cases, &kinds, &mut plan, &mut report)?,
             Group::Net => net::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
             Group::Ioping => ioping::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
+            Group::Fio => {
+                let fio = fio::Fio {
+                    program: options.fio.clone(),
+                    engine: options.fio_engine.clone(),
+                    disk: options.disk.clone(),
+                    depths: options.batches.iter().copied().map(usize::from).collect(),
+                    few: options.quick,
+                };
+                fio::run(&cases, &kinds, &fio, &mut plan, &mut report)?;
+            }
             Group::Rsync => {
                 let trees = rsync::Trees {
                     parent,

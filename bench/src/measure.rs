@@ -20,6 +20,8 @@ use crate::{
 
 /// Windows of a turn, where each is long.
 const LONG_WINDOWS: usize = 3;
+/// Before those that are measured, at most.
+const WARM_UPS: usize = 2;
 
 /// What a run counts, or times.
 pub(crate) enum Meter {
@@ -236,7 +238,30 @@ impl Plan {
         rows: &mut [Row],
         subject: &mut dyn Subject,
     ) -> Result<(), Error> {
-        let windows = core::mem::replace(&mut self.windows, LONG_WINDOWS);
+        self.measure_windows(LONG_WINDOWS, rows, subject)
+    }
+
+    /// As [`Self::measure`], of programs that take long and warm themselves up: a turn has one run before the one
+    /// that is measured.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn measure_programs(
+        &mut self,
+        rows: &mut [Row],
+        subject: &mut dyn Subject,
+    ) -> Result<(), Error> {
+        self.measure_windows(1, rows, subject)
+    }
+
+    fn measure_windows(
+        &mut self,
+        windows: usize,
+        rows: &mut [Row],
+        subject: &mut dyn Subject,
+    ) -> Result<(), Error> {
+        let windows = core::mem::replace(&mut self.windows, windows);
         let result = self.measure(rows, subject);
         self.windows = windows;
         result
@@ -248,7 +273,7 @@ impl Plan {
             calibrate::settle(counts)?;
         }
         let mut turn = subject.set_up(kind, self.cpus)?;
-        turn.run(2, None)?;
+        turn.run(WARM_UPS.min(self.windows), None)?;
         self.forget()?;
         let (times, _) = turn.run(self.windows, None)?;
         let costs = self.costs(&times, units)?;

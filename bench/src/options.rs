@@ -13,7 +13,7 @@ use crate::{
     backend::Kind,
     case,
     error::Error,
-    group::{delta, files, flat, indirect, ioping, net, rsync},
+    group::{delta, files, fio, flat, indirect, ioping, net, rsync},
 };
 
 /// What is asked for.
@@ -37,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) files: Option<usize>,
     pub(crate) large: Option<usize>,
     pub(crate) preload: PathBuf,
+    pub(crate) fio: PathBuf,
+    pub(crate) fio_engine: PathBuf,
     /// `NAME=VALUE` for the head of the results.
     pub(crate) facts: Vec<String>,
 }
@@ -82,12 +84,13 @@ pub(crate) enum Group {
     Files,
     Net,
     Ioping,
+    Fio,
     Rsync,
     Delta,
 }
 
 impl Group {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Micro,
         Self::Cost,
         Self::Flat,
@@ -95,6 +98,7 @@ impl Group {
         Self::Files,
         Self::Net,
         Self::Ioping,
+        Self::Fio,
         Self::Rsync,
         Self::Delta,
     ];
@@ -108,6 +112,7 @@ impl Group {
             Self::Files => "files",
             Self::Net => "net",
             Self::Ioping => "ioping",
+            Self::Fio => "fio",
             Self::Rsync => "rsync",
             Self::Delta => "delta",
         }
@@ -125,6 +130,7 @@ impl Group {
             Self::Files => "creating, reading and removing very many small files",
             Self::Net => "an echo server by connections",
             Self::Ioping => "the program ioping, plain and through the preload library",
+            Self::Fio => "the program fio, by an engine on libflexsc and its own ones",
             Self::Rsync => "flexsync by backend, stock rsync, and cp",
             Self::Delta => "flexsync's and stock rsync's delta of one large file",
         }
@@ -140,6 +146,7 @@ impl Group {
             Self::Files => files::names().collect(),
             Self::Net => net::names().collect(),
             Self::Ioping => ioping::names().collect(),
+            Self::Fio => fio::names().collect(),
             Self::Rsync => rsync::names().collect(),
             Self::Delta => delta::names().collect(),
         }
@@ -186,6 +193,8 @@ impl Options {
             files: matches.get_one("files").copied(),
             large: matches.get_one("large").copied(),
             preload: path("preload").unwrap_or_else(|| "libflexsc_preload.so".into()),
+            fio: path("fio").unwrap_or_else(|| "fio".into()),
+            fio_engine: path("fio-engine").unwrap_or_else(|| "fio-flexsc.so".into()),
             facts: all("fact"),
         }
     }
@@ -266,7 +275,7 @@ fn command() -> Command {
             several(option(
                 "batch",
                 "N",
-                "Units in flight at once in group micro, up to 1024".into(),
+                "Units in flight at once in groups micro and fio, up to 1024".into(),
             ))
             .value_parser(value_parser!(u16).range(1..=1024)),
         )
@@ -334,6 +343,18 @@ fn command() -> Command {
                 "preload",
                 "FILE",
                 "The preload library, for group ioping [libflexsc_preload.so]".into(),
+            )
+            .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            option("fio", "FILE", "The program fio, for its group [fio]".into())
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            option(
+                "fio-engine",
+                "FILE",
+                "The engine of that fio on libflexsc [fio-flexsc.so]".into(),
             )
             .value_parser(value_parser!(PathBuf)),
         )

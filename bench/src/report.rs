@@ -213,33 +213,43 @@ impl Report {
         self.line(json!({ "group": group, "what": what, "per": per, "unit": self.unit, "median": rounded(value) }))
     }
 
-    /// Times that a program has told of itself, in milliseconds.
+    /// Times that a program has told of its own runs, in milliseconds, by each of these backends.
     ///
     /// # Errors
     ///
-    /// [`Error::Report`].
-    pub(crate) fn times(
+    /// [`Error::Report`]; [`Error::Case`] where it has told nothing.
+    pub(crate) fn said(
         &mut self,
         group: &str,
-        case: &str,
-        kind: Kind,
-        times: &[f64],
+        case: &'static str,
+        batch: usize,
+        kinds: &[Kind],
+        said: &[(Kind, f64)],
     ) -> Result<(), Error> {
-        let mut sorted = times.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let (low, high) = (sorted.first().copied(), sorted.last().copied());
-        let middle = sorted.get((sorted.len().max(1) - 1) / 2).copied();
-        let [low, middle, high] = [low, middle, high].map(|time| time.unwrap_or(f64::INFINITY));
-        let what = format!("{case} by {}: it says, in ms", kind.name());
-        println!(
-            "{what:<44} {:>9} {:>17}",
-            figure(middle),
-            format!("{}-{}", figure(low), figure(high))
-        );
-        self.line(json!({
-            "group": group, "case": case, "backend": kind.name(), "unit": "ms", "runs": sorted.len(),
-            "says": rounded(middle), "says_min": rounded(low), "says_max": rounded(high),
-        }))
+        for &kind in kinds {
+            let of_kind = said.iter().filter(|(other, _)| *other == kind);
+            let mut sorted: Vec<_> = of_kind.map(|(_, time)| *time).collect();
+            sorted.sort_by(f64::total_cmp);
+            let middle = sorted.get((sorted.len().max(1) - 1) / 2).copied();
+            let (Some(low), Some(middle), Some(high)) =
+                (sorted.first().copied(), middle, sorted.last().copied())
+            else {
+                let why = io::Error::other(format!("{group} has not said how long it took"));
+                return Err(Error::Case(case, why));
+            };
+            let what = format!("{case} by {}, batch {batch}: it says, in ms", kind.name());
+            println!(
+                "{what:<44} {:>9} {:>17}",
+                figure(middle),
+                format!("{}-{}", figure(low), figure(high))
+            );
+            self.line(json!({
+                "group": group, "case": case, "backend": kind.name(), "batch": batch, "unit": "ms",
+                "runs": sorted.len(), "says": rounded(middle), "says_min": rounded(low),
+                "says_max": rounded(high),
+            }))?;
+        }
+        self.flush()
     }
 
     /// The most memory that programs have had.

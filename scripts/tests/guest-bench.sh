@@ -104,8 +104,16 @@ for backend in direct module module-c; do
 	options+=(--backend "$backend")
 done
 named in-flight waiting contexts idle descriptors ioping-10 again again-stock
-bench flat ioping rsync --quick --runs 1 "${options[@]}" --json "$work/json"
-result "a quick run of groups flat, ioping and rsync succeeds" [ $rc -eq 0 ]
+fio=fio
+if "$REPO/scripts/setup" --fio 2>"$work/err"; then
+	named randread randread-aio randwrite-verify
+else
+	echo "SKIP $group: fio: it cannot be built here: $(tail -n 1 "$work/err")"
+	fio=
+fi
+# shellcheck disable=SC2086
+bench flat ioping $fio rsync --quick --runs 1 "${options[@]}" --json "$work/json"
+result "a quick run of groups flat, ioping,${fio:+ fio} and rsync succeeds" [ $rc -eq 0 ]
 for series in "in-flight 64 4096" "waiting 0 4032" "contexts 1 64" "idle 1 64" "descriptors 64 10000"; do
 	read -r case few many <<<"$series"
 	for backend in $backends; do
@@ -123,6 +131,16 @@ for backend in $backends; do
 	result "ioping by $backend says its times" grep -E "\"backend\":\"$backend\",\"case\":\"ioping-10\",.*\"says\":[0-9]" "$work/json"
 	result "a sync with nothing to do by $backend has figures" per again "$backend" 1 median "> 0"
 done
+for backend in ${fio:+$backends}; do
+	depths="1 16"
+	[[ $backend != direct ]] || depths=1
+	for depth in $depths; do
+		result "fio by $backend, depth $depth, has figures" per randread "$backend" "$depth" median "> 0"
+		result "it reads what it wrote by $backend, depth $depth" per randwrite-verify "$backend" "$depth" median "> 0"
+		result "it says its times by $backend, depth $depth" grep -E "\"backend\":\"$backend\",\"batch\":$depth,\"case\":\"randread\",.*\"says\":[0-9]" "$work/json"
+	done
+done
+[[ ! $fio ]] || result "fio by libaio has figures" per randread-aio direct 16 median "> 0"
 result "and that of stock rsync" per again-stock direct 1 median "> 0"
 result "flexsync traps less often than rsync there" holds \
 	"$(value again direct 1 traps) < $(value again-stock direct 1 traps)"

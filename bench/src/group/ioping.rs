@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Group ioping: the real program, plain and through the preload library.
 
-use std::{io, process::Command};
+use std::process::Command;
 
 use crate::{
     backend::Kind,
@@ -74,16 +74,7 @@ pub(crate) fn run(
         );
         plan.measure_long(&mut rows[begin..], &mut program)?;
         report.rows(&rows[begin..])?;
-        for &kind in &kinds {
-            let of_kind = said.iter().filter(|(other, _)| *other == kind);
-            let times: Vec<_> = of_kind.map(|(_, time)| *time).collect();
-            if times.is_empty() {
-                let why = io::Error::other("ioping has not said how long its requests took");
-                return Err(Error::Case(name, why));
-            }
-            report.times("ioping", name, kind, &times)?;
-        }
-        report.flush()?;
+        report.said("ioping", name, 1, &kinds, &said)?;
     }
     report.details(&rows, 1, |_| None);
     println!(
