@@ -170,6 +170,6 @@ impl Kind {
     }
 }
 
-pub(crate) use many::{InTurn, Parked};
+pub(crate) use many::{InTurn, Parked, sum};
 pub(crate) use posted::Posted;
 pub(crate) use uring::Uring;

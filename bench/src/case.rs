@@ -6,7 +6,7 @@ mod path;
 mod socket;
 mod storm;
 
-pub(crate) use file::write_spread;
+pub(crate) use file::{pread_of, write_of, write_spread};
 pub(crate) use storm::{Storm, storm};
 
 use std::{fs::File, io, ops::RangeInclusive, path::PathBuf};

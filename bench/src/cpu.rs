@@ -17,14 +17,19 @@ pub(crate) struct Cpus {
 impl Cpus {
     /// The first two that this process may use, or the only one.
     pub(crate) fn usable() -> Self {
-        let set = affinity();
-        // SAFETY: The index is below the number of bits of the set.
-        let mut usable =
-            (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) });
+        let mut usable = Self::all().into_iter();
         Self {
             here: usable.next().unwrap_or(0),
             there: usable.next(),
         }
+    }
+
+    /// All that this thread may use.
+    pub(crate) fn all() -> Vec<usize> {
+        let set = affinity();
+        // SAFETY: The index is below the number of bits of the set.
+        let usable = |cpu: &usize| unsafe { libc::CPU_ISSET(*cpu, &set) };
+        (0..libc::CPU_SETSIZE as usize).filter(usable).collect()
     }
 
     /// Binds this thread to these, in the order of their numbers.

@@ -11,3 +11,4 @@ pub(crate) mod ioping;
 pub(crate) mod micro;
 pub(crate) mod net;
 pub(crate) mod rsync;
+pub(crate) mod scale;

@@ -32,7 +32,7 @@ use case::Places;
 use counts::Counts;
 use cpu::Cpus;
 use error::Error;
-use group::{cost, delta, files, fio, flat, indirect, ioping, micro, net, rsync};
+use group::{cost, delta, files, fio, flat, indirect, ioping, micro, net, rsync, scale};
 use measure::{Meter, Plan};
 use options::{Asked, Group, Options};
 use report::Report;
@@ -133,6 +133,7 @@ fn run(options: Options) -> Result<(), Error> {
                 println!("group cost is about the module, which is not among the backends");
             }
             Group::Flat => flat::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
+            Group::Scale => scale::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
             Group::Files => files::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,
             Group::Indirect => indirect::run(&cases, &kinds, &mut plan, &mut report)?,
             Group::Net => net::run(&cases, &kinds, options.quick, &mut plan, &mut report)?,

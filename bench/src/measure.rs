@@ -104,6 +104,8 @@ pub(crate) struct Row {
     pub(crate) batch: usize,
     /// Of that of which the rows of a series have more and more.
     pub(crate) at: Option<usize>,
+    /// What a unit moves, where that is what the rows are about.
+    pub(crate) bytes: Option<usize>,
     /// Calls of a unit.
     pub(crate) steps: usize,
     /// Those of them that the backend does not have, and that are made as plain calls instead.
@@ -131,6 +133,7 @@ impl Row {
             kind,
             batch,
             at: None,
+            bytes: None,
             steps,
             plain: 0,
             costs: Vec::new(),

@@ -13,7 +13,7 @@ use crate::{
     backend::Kind,
     case,
     error::Error,
-    group::{delta, files, fio, flat, indirect, ioping, net, rsync},
+    group::{delta, files, fio, flat, indirect, ioping, net, rsync, scale},
 };
 
 /// What is asked for.
@@ -80,6 +80,7 @@ pub(crate) enum Group {
     Micro,
     Cost,
     Flat,
+    Scale,
     Indirect,
     Files,
     Net,
@@ -90,10 +91,11 @@ pub(crate) enum Group {
 }
 
 impl Group {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Micro,
         Self::Cost,
         Self::Flat,
+        Self::Scale,
         Self::Indirect,
         Self::Files,
         Self::Net,
@@ -108,6 +110,7 @@ impl Group {
             Self::Micro => "micro",
             Self::Cost => "cost",
             Self::Flat => "flat",
+            Self::Scale => "scale",
             Self::Indirect => "indirect",
             Self::Files => "files",
             Self::Net => "net",
@@ -126,6 +129,7 @@ impl Group {
             Self::Flat => {
                 "whether a call costs the same when there are many entries, contexts, descriptors"
             }
+            Self::Scale => "calls with longer and longer records, and on more and more processors",
             Self::Indirect => "calls with work in user mode between them",
             Self::Files => "creating, reading and removing very many small files",
             Self::Net => "an echo server by connections",
@@ -142,6 +146,7 @@ impl Group {
             Self::Micro => case::names().collect(),
             Self::Cost => Vec::new(),
             Self::Flat => flat::series().map(|(name, _)| name).collect(),
+            Self::Scale => scale::names().collect(),
             Self::Indirect => indirect::names().collect(),
             Self::Files => files::names().collect(),
             Self::Net => net::names().collect(),

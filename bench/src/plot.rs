@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Plots of recorded results: for each case what a unit costs against how many are in flight, or of
-//! what else a series has more and more; a line for each backend, as SVG and as PNG.
+//! what else a series has more and more; a line for each backend, as SVG and as PNG. Where it is of interest also what comes
+//! out of it: calls, or bytes, by time or by instructions.
 
 mod chart;
 
@@ -68,14 +69,35 @@ fn add(charts: &mut Vec<Chart>, row: &Value) {
     };
     let at = row.get("at").or(row.get("batch")).and_then(Value::as_u64);
     let Some(at) = at else { return };
-    let found = charts
-        .iter_mut()
-        .position(|chart| chart.is_of(group, case, unit));
+    let costs = [low, median, high];
+    let name = format!("{unit} for each unit");
+    chart(charts, group, case, &name).add(backend, at, costs);
+    if group == "scale" || case == "in-flight" {
+        let (name, all) = throughput(unit, number("bytes"));
+        let rates = costs.map(|cost| all / cost);
+        chart(charts, group, &format!("{case}-throughput"), name).add(backend, at, rates);
+    }
+}
+
+/// The chart of a case with this on its axis, which is made if there is none.
+fn chart<'a>(charts: &'a mut Vec<Chart>, group: &str, case: &str, what: &str) -> &'a mut Chart {
+    let mut found = charts.iter();
+    let found = found.position(|chart| chart.is_of(group, case, what));
     let place = found.unwrap_or_else(|| {
-        charts.push(Chart::new(group, case, unit));
+        charts.push(Chart::new(group, case, what));
         charts.len() - 1
     });
-    charts[place].add(backend, at, [low, median, high]);
+    &mut charts[place]
+}
+
+/// What comes out of units that cost so much each, or of their bytes, and what of that a unit which costs 1 would be.
+fn throughput(unit: &str, bytes: Option<f64>) -> (&'static str, f64) {
+    match (unit, bytes) {
+        ("ns", None) => ("thousand calls per second", 1e6),
+        ("ns", Some(bytes)) => ("MB per second", bytes * 1e3),
+        (_, None) => ("calls per million instructions", 1e6),
+        (_, Some(bytes)) => ("bytes per instruction", bytes),
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +109,7 @@ mod tests {
 {"group":"micro","case":"nop","backend":"module","batch":64,"unit":"instructions","median":5.0,"min":5.0,"max":5.0}
 {"group":"micro","case":"nop","backend":"io_uring","batch":64,"unit":"instructions","median":4.0,"min":4.0,"max":4.0}
 {"group":"flat","case":"waiting","backend":"module","batch":64,"at":0,"unit":"instructions","median":5.0,"min":5.0,"max":5.0}
+{"group":"scale","case":"pread-bytes","backend":"direct","batch":64,"at":512,"bytes":512,"unit":"ns","median":256.0,"min":128.0,"max":512.0}
 {"group":"flat","case":"waiting","backend":"module","unit":"percent","over_lowest":3.0}
 "#;
 
@@ -119,9 +142,11 @@ mod tests {
         for line in LINES.lines() {
             add(&mut charts, &serde_json::from_str(line).unwrap());
         }
-        assert_eq!(charts.len(), 2);
+        assert_eq!(charts.len(), 4);
         assert_eq!(charts[0].places(), [1, 64]);
         assert_eq!(charts[1].places(), [0]);
+        assert!(charts[3].is_of("scale", "pread-bytes-throughput", "MB per second"));
+        assert_eq!(charts[3].highest(), 4000.0);
     }
 
     #[test]

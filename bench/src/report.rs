@@ -106,6 +106,9 @@ impl Report {
         if let Some(at) = row.at {
             line["at"] = at.into();
         }
+        if let Some(bytes) = row.bytes {
+            line["bytes"] = bytes.into();
+        }
         if row.plain > 0 {
             line["plain_calls_per_unit"] = row.plain.into();
         }

@@ -89,6 +89,20 @@ impl Turn for Bench<'_> {
 }
 
 impl Bench<'_> {
+    /// Executes all units so many times.
+    ///
+    /// # Errors
+    ///
+    /// That a call does not return what it has to, the last time.
+    pub(crate) fn batches(&mut self, times: usize) -> Result<(), Error> {
+        let units = self.case.steps.first().map_or(0, |step| step.calls.len());
+        let mut results: Vec<_> = self.case.steps.iter().map(|_| vec![0; units]).collect();
+        for _ in 0..times {
+            self.once(&mut results);
+        }
+        self.check(&results)
+    }
+
     #[inline]
     fn once(&mut self, results: &mut [Vec<i64>]) {
         let units = results.first().map_or(0, Vec::len);

@@ -103,7 +103,7 @@ for backend in direct module module-c; do
 	backends+=" $backend"
 	options+=(--backend "$backend")
 done
-named in-flight waiting contexts idle descriptors ioping-10 again again-stock
+named in-flight waiting contexts idle descriptors write-bytes pread-bytes cpus ioping-10 again again-stock
 fio=fio
 if "$REPO/scripts/setup" --fio 2>"$work/err"; then
 	named randread randread-aio randwrite-verify
@@ -112,8 +112,8 @@ else
 	fio=
 fi
 # shellcheck disable=SC2086
-bench flat ioping $fio rsync --quick --runs 1 "${options[@]}" --json "$work/json"
-result "a quick run of groups flat, ioping,${fio:+ fio} and rsync succeeds" [ $rc -eq 0 ]
+bench flat scale ioping $fio rsync --quick --runs 1 "${options[@]}" --json "$work/json"
+result "a quick run of groups flat, scale, ioping,${fio:+ fio} and rsync succeeds" [ $rc -eq 0 ]
 for series in "in-flight 64 4096" "waiting 0 4032" "contexts 1 64" "idle 1 64" "descriptors 64 10000"; do
 	read -r case few many <<<"$series"
 	for backend in $backends; do
@@ -126,6 +126,22 @@ for series in "in-flight 64 4096" "waiting 0 4032" "contexts 1 64" "idle 1 64" "
 	result "lane C traps once for a batch, $case $many" at_is "$case" module-c "$many" traps "<= 1 / 32"
 done
 
+for case in write-bytes pread-bytes; do
+	for backend in $backends; do
+		for bytes in 32 65536; do
+			result "$case by $backend, $bytes, has figures" at_has_figures "$case" "$backend" "$bytes"
+		done
+		result "a record of 64 KiB costs more than one of 32 B, $case by $backend" holds \
+			"$(at "$case" "$backend" 65536 median) > $(at "$case" "$backend" 32 median)"
+	done
+done
+cpus=1
+[[ $(host_cores | wc -l) -lt 2 ]] || cpus="1 2"
+for count in $cpus; do
+	result "plain calls of $count processors trap once each" at_is cpus direct "$count" traps ">= 1"
+	result "they do nothing else that would be seen" at_is cpus direct "$count" traps "< 1.05"
+	result "lane C of $count processors traps once for a batch" at_is cpus module-c "$count" traps "<= 1 / 32"
+done
 for backend in $backends; do
 	result "ioping by $backend has figures" per ioping-10 "$backend" 1 median "> 0"
 	result "ioping by $backend says its times" grep -E "\"backend\":\"$backend\",\"case\":\"ioping-10\",.*\"says\":[0-9]" "$work/json"

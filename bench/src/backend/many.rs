@@ -57,16 +57,21 @@ impl Backend for InTurn {
     }
 
     fn stats(&self) -> Option<Stats> {
-        let mut sum = Stats::default();
-        for backend in &self.backends {
-            let stats = backend.stats()?;
-            sum.entries_w += stats.entries_w;
-            sum.entries_t += stats.entries_t;
-            sum.entries_c += stats.entries_c;
-            sum.handed_back += stats.handed_back;
-        }
-        Some(sum)
+        sum(self.backends.iter().map(|backend| backend.stats()))
     }
+}
+
+/// Who executed the entries of several contexts, if each of them tells.
+pub(crate) fn sum(several: impl IntoIterator<Item = Option<Stats>>) -> Option<Stats> {
+    let mut sum = Stats::default();
+    for stats in several {
+        let stats = stats?;
+        sum.entries_w += stats.entries_w;
+        sum.entries_t += stats.entries_t;
+        sum.entries_c += stats.entries_c;
+        sum.handed_back += stats.handed_back;
+    }
+    Some(sum)
 }
 
 /// One beside whose batches reads of an empty pipe are in flight all the time.

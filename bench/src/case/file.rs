@@ -18,7 +18,7 @@ const PAGE: usize = 4096;
 
 pub(super) fn write_null(_: &Places, units: usize) -> io::Result<Case> {
     let file = OpenOptions::new().write(true).open("/dev/null")?;
-    write("write-null", file, units, Held::default(), false)
+    write("write-null", file, units, SMALL, Held::default(), false)
 }
 
 /// To so many files, of which the calls take those that lie as far apart as there are.
@@ -44,23 +44,28 @@ pub(crate) fn write_spread(files: usize, units: usize) -> io::Result<Case> {
 }
 
 pub(super) fn write_tmpfs(places: &Places, units: usize) -> io::Result<Case> {
-    write_file("write-tmpfs", &places.tmpfs, units)
+    write_of(&places.tmpfs, units, SMALL)
+}
+
+/// To a file in this directory, with so many bytes each.
+pub(crate) fn write_of(parent: &Path, units: usize, bytes: u64) -> io::Result<Case> {
+    write_file("write-tmpfs", parent, units, bytes)
 }
 
 pub(super) fn write_disk(places: &Places, units: usize) -> io::Result<Case> {
-    write_file("write-disk", &places.disk, units)
+    write_file("write-disk", &places.disk, units, SMALL)
 }
 
-fn write_file(name: &'static str, parent: &Path, units: usize) -> io::Result<Case> {
+fn write_file(name: &'static str, parent: &Path, units: usize, bytes: u64) -> io::Result<Case> {
     let directory = Scratch::new(parent, name)?;
     let mut file = File::create(directory.0.join("file"))?;
     // Each window writes over what is there: one that grows the file would get slower by and by.
-    file.write_all(&vec![b'-'; units * SMALL as usize])?;
+    file.write_all(&vec![b'-'; units * bytes as usize])?;
     let held = Held {
         directory: Some(directory),
         ..Held::default()
     };
-    write(name, file, units, held, true)
+    write(name, file, units, bytes, held, true)
 }
 
 /// At the file's own position, with the same data each time.
@@ -68,17 +73,18 @@ fn write(
     name: &'static str,
     file: File,
     units: usize,
+    bytes: u64,
     mut held: Held,
     rewind: bool,
 ) -> io::Result<Case> {
-    let data = held.buffer(SMALL as usize);
+    let data = held.buffer(bytes as usize);
     let fd = file.as_raw_fd() as u64;
     let mut same = file.try_clone()?;
     held.files.push(file);
-    let call = Call::new(libc::SYS_write, [fd, data, SMALL]);
+    let call = Call::new(libc::SYS_write, [fd, data, bytes]);
     Ok(Case {
         name,
-        steps: vec![Step::new(SMALL as i64, vec![call; units])],
+        steps: vec![Step::new(bytes as i64, vec![call; units])],
         prepare: rewind.then(|| Box::new(move || same.rewind()) as _),
         warm_up: Call::new(libc::SYS_write, [fd, data, 0]),
         _held: held,
@@ -86,9 +92,14 @@ fn write(
 }
 
 pub(super) fn pread(places: &Places, units: usize) -> io::Result<Case> {
-    let directory = Scratch::new(&places.disk, "pread")?;
+    pread_of(&places.disk, units, PAGE)
+}
+
+/// Of a file in this directory that the page cache has, so many bytes each.
+pub(crate) fn pread_of(parent: &Path, units: usize, bytes: usize) -> io::Result<Case> {
+    let directory = Scratch::new(parent, "pread")?;
     let path = directory.0.join("file");
-    std::fs::write(&path, vec![b'-'; units * PAGE])?;
+    std::fs::write(&path, vec![b'-'; units * bytes])?;
     let file = File::open(&path)?;
     // Into the page cache, and into that only.
     file.sync_all()?;
@@ -100,15 +111,15 @@ pub(super) fn pread(places: &Places, units: usize) -> io::Result<Case> {
     let fd = file.as_raw_fd() as u64;
     let calls: Vec<_> = (0..units)
         .map(|place| {
-            let (at, buffer) = ((place * PAGE) as u64, held.buffer(PAGE));
-            Call::new(libc::SYS_pread64, [fd, buffer, PAGE as u64, at])
+            let (at, buffer) = ((place * bytes) as u64, held.buffer(bytes));
+            Call::new(libc::SYS_pread64, [fd, buffer, bytes as u64, at])
         })
         .collect();
     held.files.push(file);
     Ok(Case {
         name: "pread",
         warm_up: calls[0],
-        steps: vec![Step::new(PAGE as i64, calls)],
+        steps: vec![Step::new(bytes as i64, calls)],
         prepare: None,
         _held: held,
     })

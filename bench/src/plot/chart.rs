@@ -32,12 +32,13 @@ fn color(backend: &str) -> RGBColor {
     found.map_or(RGBColor(150, 70, 170), |&(_, color)| color)
 }
 
-/// What one case costs.
+/// What one case costs, or what comes out of it.
 #[derive(Clone, Debug)]
 pub(super) struct Chart {
     group: String,
     case: String,
-    unit: String,
+    /// What stands upwards.
+    what: String,
     lines: Vec<Line>,
 }
 
@@ -48,29 +49,30 @@ struct Line {
     points: Vec<Point>,
 }
 
-/// Lowest, median and highest of what a unit costs where there are `at`.
+/// Lowest, median and highest where there are `at`.
 #[derive(Clone, Copy, Debug)]
 struct Point {
     at: u64,
-    costs: [f64; 3],
+    values: [f64; 3],
 }
 
 impl Chart {
-    pub(super) fn new(group: &str, case: &str, unit: &str) -> Self {
+    pub(super) fn new(group: &str, case: &str, what: &str) -> Self {
         Self {
             group: group.to_owned(),
             case: case.to_owned(),
-            unit: unit.to_owned(),
+            what: what.to_owned(),
             lines: Vec::new(),
         }
     }
 
-    pub(super) fn is_of(&self, group: &str, case: &str, unit: &str) -> bool {
-        (self.group.as_str(), self.case.as_str(), self.unit.as_str()) == (group, case, unit)
+    pub(super) fn is_of(&self, group: &str, case: &str, what: &str) -> bool {
+        (self.group.as_str(), self.case.as_str(), self.what.as_str()) == (group, case, what)
     }
 
-    /// Adds a point: lowest, median and highest cost where there are `at`.
-    pub(super) fn add(&mut self, backend: &str, at: u64, costs: [f64; 3]) {
+    /// Adds a point: the median, and what lies on both sides of it, where there are `at`.
+    pub(super) fn add(&mut self, backend: &str, at: u64, mut values: [f64; 3]) {
+        values.sort_by(f64::total_cmp);
         let found = self.lines.iter().position(|line| line.backend == backend);
         let place = found.unwrap_or_else(|| {
             self.lines.push(Line {
@@ -79,7 +81,7 @@ impl Chart {
             });
             self.lines.len() - 1
         });
-        self.lines[place].points.push(Point { at, costs });
+        self.lines[place].points.push(Point { at, values });
     }
 
     /// Where there are points, in order, each once.
@@ -89,6 +91,12 @@ impl Chart {
         places.sort_unstable();
         places.dedup();
         places
+    }
+
+    /// The highest value that it has.
+    pub(super) fn highest(&self) -> f64 {
+        let points = self.lines.iter().flat_map(|line| &line.points);
+        points.fold(0.0, |top: f64, point| top.max(point.values[2]))
     }
 
     /// Draws it into two files of this directory, and gives their names.
@@ -119,8 +127,7 @@ impl Chart {
         // They grow by factors, so each is as far from the next as all are.
         let last = places.len() as i32 - 1;
         let column = |at: u64| places.iter().position(|&place| place == at).unwrap_or(0) as i32;
-        let points = self.lines.iter().flat_map(|line| &line.points);
-        let top = points.fold(0.0, |top: f64, point| top.max(point.costs[2])) * 1.3;
+        let top = self.highest() * 1.3;
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(area)
             .caption(format!("{}, {}", self.group, self.case), ("sans-serif", 20))
@@ -128,7 +135,7 @@ impl Chart {
             .margin_right(32)
             .x_label_area_size(48)
             .y_label_area_size(76)
-            .build_cartesian_2d(0..last, 0.0..top.max(1.0))?;
+            .build_cartesian_2d(0..last, 0.0..top.max(0.001))?;
         chart
             .configure_mesh()
             .x_labels(places.len())
@@ -139,7 +146,7 @@ impl Chart {
                 place.map_or(String::new(), u64::to_string)
             })
             .x_desc(self.axis())
-            .y_desc(format!("{} for each unit", self.unit))
+            .y_desc(self.what.as_str())
             .label_style(("sans-serif", 14))
             .draw()?;
         for line in &self.lines {
@@ -148,7 +155,7 @@ impl Chart {
             points.sort_by_key(|point| point.at);
             let medians = points
                 .iter()
-                .map(|point| (column(point.at), point.costs[1]));
+                .map(|point| (column(point.at), point.values[1]));
             chart
                 .draw_series(LineSeries::new(medians.clone(), color.stroke_width(2)))?
                 .label(line.backend.as_str())
@@ -158,7 +165,7 @@ impl Chart {
             chart.draw_series(medians.map(|point| Circle::new(point, 3, color.filled())))?;
             // From the lowest to the highest.
             chart.draw_series(points.iter().map(|point| {
-                let ([low, _, high], x) = (point.costs, column(point.at));
+                let ([low, _, high], x) = (point.values, column(point.at));
                 PathElement::new([(x, low), (x, high)], color)
             }))?;
         }
@@ -178,7 +185,8 @@ impl Chart {
             ("flat", "waiting") => "entries that wait",
             ("flat", "contexts" | "idle") => "contexts",
             ("flat", "descriptors") => "open files",
-            ("flat", "record") => "bytes",
+            ("scale", "cpus" | "cpus-throughput") => "processors",
+            ("scale", _) => "bytes",
             _ => "in flight at once",
         }
     }
