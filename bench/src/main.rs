@@ -60,7 +60,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> Result<(), Error> {
-    let cpus = Cpus::usable();
+    // Before this thread is bound to one of them.
+    let (cpus, all_cpus) = (Cpus::usable(), Cpus::all());
     let places = Places {
         tmpfs: options.tmpfs.clone(),
         disk: options.disk.clone(),
@@ -104,6 +105,7 @@ fn run(options: Options) -> Result<(), Error> {
     };
     let mut plan = Plan {
         cpus,
+        all_cpus,
         places,
         meter,
         runs: options.runs.max(1),

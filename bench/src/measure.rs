@@ -34,6 +34,8 @@ pub(crate) enum Meter {
 /// How it is measured.
 pub(crate) struct Plan {
     pub(crate) cpus: Cpus,
+    /// All that there are.
+    pub(crate) all_cpus: Vec<usize>,
     pub(crate) places: Places,
     pub(crate) meter: Meter,
     /// How often each backend has its turn.

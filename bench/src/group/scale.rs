@@ -74,7 +74,6 @@ pub(crate) fn run(
     plan: &mut Plan,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let all = Cpus::all();
     for (name, more, of) in SERIES {
         if !names.contains(&name) {
             continue;
@@ -84,7 +83,7 @@ pub(crate) fn run(
             More::Processors => {
                 // Who executes elsewhere would need two for each.
                 kinds.retain(|kind| !kind.wants_two_cpus());
-                doubling(all.len())
+                doubling(plan.all_cpus.len())
             }
             _ if few => FEW_BYTES.to_vec(),
             _ => BYTES.to_vec(),
@@ -103,7 +102,7 @@ pub(crate) fn run(
                 More::Processors => {
                     let mut processors = Processors {
                         name,
-                        cpus: all[..count].to_vec(),
+                        cpus: plan.all_cpus[..count].to_vec(),
                         places: plan.places.clone(),
                     };
                     plan.measure_long(&mut rows[begin..], &mut processors)?;
