@@ -179,6 +179,10 @@ impl<'a, 'o> Deletions<'a, 'o> {
     /// Deletes what is left to be deleted when all else is done.
     pub(crate) async fn after(&self) {
         let side = self.side;
+        // By then it is known of files, too; what is deleted earlier cannot wait for them.
+        if self.when == Some(DeleteWhen::After) && side.unread.get() {
+            self.faulty.set(true);
+        }
         let kept = self.kept.take();
         for (target, _) in &kept {
             // Files of rules may have come.

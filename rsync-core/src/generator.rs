@@ -146,7 +146,7 @@ impl<'a, 'o> Generator<'a, 'o> {
     ) -> impl Future<Output = ()> + use<'_, 'a, 'o> {
         let side = self.side;
         let list = listing.list.open();
-        let claims = side.groups.claim(&list, side.run.options);
+        let claims = side.groups.claim(&list, side.run.options, listing.repeated);
         // It waits no longer.
         listing.list = Contents::Open(list);
         self.directory(target, listing, claims)

@@ -88,7 +88,9 @@ pub(crate) struct Groups {
 
 impl Groups {
     /// The files with several names in a list, which comes after all those before it.
-    pub(crate) fn claim(&self, list: &DirList, options: &Options) -> Vec<Claim> {
+    ///
+    /// Where names may come more than once there may be more than the file has.
+    pub(crate) fn claim(&self, list: &DirList, options: &Options, repeated: bool) -> Vec<Claim> {
         let mut claims: Vec<Claim> = Vec::new();
         if !options.hard_links {
             return claims;
@@ -116,7 +118,7 @@ impl Groups {
             claims[at].names.push(index as u32);
             *seen += 1;
             // Whoever waits has the group; nobody else will ask for it.
-            if *seen >= links {
+            if *seen >= links && !repeated {
                 group.remove();
                 known.remove(&inode);
             }

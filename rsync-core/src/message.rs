@@ -81,6 +81,8 @@ pub(crate) struct Listing {
     pub(crate) complete: bool,
     /// Whether all of the source could be read so far.
     pub(crate) faultless: bool,
+    /// Whether one name of the source may come more than once, in this list or in others.
+    pub(crate) repeated: bool,
 }
 
 /// A part of a file.
@@ -127,7 +129,10 @@ pub(crate) enum End {
     /// It did not have the length that it should have: it changes.
     Changed,
     /// It could not be read. The sender has reported it.
-    Failed,
+    Failed {
+        /// It is no longer there.
+        vanished: bool,
+    },
 }
 
 impl End {

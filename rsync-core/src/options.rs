@@ -260,7 +260,7 @@ pub enum DeleteWhen {
     #[default]
     Delay,
     /// After all transfers, of what is there then; files of filter rules that were transferred count (`--delete-after`). Memory
-    /// then grows with the file list.
+    /// then grows with the file list. A file that could not be read prevents it, too.
     After,
 }
 

@@ -89,6 +89,11 @@ pub(crate) async fn receive(side: &Side<'_, '_>, inbox: Receiver<FromSender>) {
 }
 
 impl Side<'_, '_> {
+    /// Takes note of a file of the source that could not be read.
+    fn note_unread(&self, unread: bool) {
+        self.unread.set(self.unread.get() | unread);
+    }
+
     /// Takes note that all has come that was requested.
     fn answered(&self, file: FileId) {
         let transfers = self.transfers.borrow();
@@ -112,9 +117,9 @@ impl Side<'_, '_> {
                 None => match &rest {
                     Some(rest) => match rest.recv().await {
                         Ok(next) => delta = next,
-                        Err(_) => break End::Failed,
+                        Err(_) => break End::Failed { vanished: false },
                     },
-                    None => break End::Failed,
+                    None => break End::Failed { vanished: false },
                 },
             }
         };
@@ -471,9 +476,16 @@ impl<'a, 'o> Output<'a, 'o> {
                 self.filled(size);
                 self.complete(None, fresh).await
             }
-            End::NotFilled { action, errno } => Err(Some((action, errno.into()))),
+            End::NotFilled { action, errno } => {
+                // Of a copy inside of the kernel nobody can tell which side had it.
+                self.side.note_unread(errno == Errno::EIO);
+                Err(Some((action, errno.into())))
+            }
             End::Changed => Err(Some((Action::Update, Cause::Changed))),
-            End::Failed => Err(None),
+            End::Failed { vanished } => {
+                self.side.note_unread(!vanished);
+                Err(None)
+            }
         };
         let Err(failure) = result else { return None };
         let retry = failure.as_ref().and_then(|(_, cause)| self.retry(cause));

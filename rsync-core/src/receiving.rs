@@ -82,6 +82,7 @@ impl<'a, 'o> Receiving<'a, 'o> {
             backup_dir: RefCell::default(),
             new_backups: RefCell::default(),
             suppressed: Cell::default(),
+            unread: Cell::default(),
             deletions: Cell::default(),
         };
         Ok(Self { side, inbox })

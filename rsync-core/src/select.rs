@@ -110,6 +110,7 @@ impl Sync {
             selection.add(window, (number * WINDOW) as u32).await;
         }
         let mut sources = selection.sources;
+        sources.repeated = arguments.len() > 1 || run.options.follows_links();
         sources.root = sources.root.map(|root| run.options.as_sent(root));
         Ok(sources)
     }

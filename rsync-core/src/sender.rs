@@ -128,7 +128,7 @@ impl Server<'_, '_> {
         }
         let last = match dir {
             Some(dir) => self.file(&dir, request).await,
-            None => End::Failed.into(),
+            None => End::Failed { vanished: false }.into(),
         };
         if !matches!(last.end, End::Filled { .. }) {
             return self.delta(file, last.tokens, Some(last.end)).await;
@@ -216,11 +216,12 @@ impl Server<'_, '_> {
             dir.locate(io, request.file.index).await,
             dir.list().get(request.file.index),
         ) else {
-            return End::Failed.into();
+            return End::Failed { vanished: false }.into();
         };
         let failed = |action, cause| {
+            let vanished = matches!(cause, Cause::Errno(Errno::ENOENT));
             self.run.fail(path.clone(), action, cause);
-            Last::from(End::Failed)
+            Last::from(End::Failed { vanished })
         };
         let flags = source_flags(entry.followed);
         let opened = match held {

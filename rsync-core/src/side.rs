@@ -72,6 +72,8 @@ pub(crate) struct Side<'a, 'o> {
     pub(crate) new_backups: RefCell<HashSet<Vec<u8>>>,
     /// Whether it was told that nothing is deleted for what could not be read.
     pub(crate) suppressed: Cell<bool>,
+    /// Whether a file of the source that was requested could not be read.
+    pub(crate) unread: Cell<bool>,
     /// Deletions that were begun.
     pub(crate) deletions: Cell<u64>,
 }

@@ -201,4 +201,6 @@ pub(crate) struct Sources {
     pub(crate) destination: Option<(u64, u64)>,
     /// Whether all arguments could be looked at.
     pub(crate) complete: bool,
+    /// Whether one name may come more than once.
+    pub(crate) repeated: bool,
 }

@@ -86,6 +86,7 @@ pub(crate) struct Walker<'a, 'o> {
     rename: Option<Vec<u8>>,
     next: Cell<DirId>,
     complete: Cell<bool>,
+    repeated: bool,
     /// The whole file list, if directories are to be taken off it.
     kept_back: RefCell<Vec<KeptBack>>,
 }
@@ -100,6 +101,7 @@ impl<'a, 'o> Walker<'a, 'o> {
             rename: None,
             next: Cell::new(ROOT + 1),
             complete: Cell::new(true),
+            repeated: false,
             kept_back: RefCell::default(),
         }
     }
@@ -109,6 +111,7 @@ impl<'a, 'o> Walker<'a, 'o> {
         self.destination = sources.destination;
         self.rename = sources.rename;
         self.complete.set(sources.complete);
+        self.repeated = sources.repeated;
         let mut stack = vec![Work {
             place: Place {
                 id: ROOT,
@@ -511,6 +514,7 @@ impl<'a, 'o> Walker<'a, 'o> {
             missing: reading.missing,
             complete: reading.contents && reading.complete && !reading.foreign,
             faultless: self.complete.get(),
+            repeated: self.repeated,
         };
         self.send(FromSender::Directory(listing)).await;
     }

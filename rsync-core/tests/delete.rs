@@ -15,6 +15,8 @@ use common::{
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 /// What is deleted, in this order, as rsync shows it.
 fn deleted(run: &Run) -> Vec<&str> {
@@ -256,5 +258,58 @@ fn a_directory_of_the_destination_that_cannot_be_read_prevents_deletion() {
             "{option} {:?}",
             ignored.unwrap().expect(23)
         );
+    }
+}
+
+/// A file that only root may read, another one, and one of the destination, which is nobody's, that is extra.
+fn with_a_secret() -> Scratch {
+    let scratch = Scratch::new();
+    let secret = scratch.write("src/secret", "x");
+    fs::set_permissions(secret, Permissions::from_mode(0o600)).unwrap();
+    scratch.write("src/file", "x");
+    scratch.write("dst/extra", "");
+    chown(scratch.join("dst"), Some(NOBODY), Some(NOBODY)).unwrap();
+    scratch
+}
+
+#[test]
+fn a_file_that_cannot_be_read_prevents_deletion_afterwards() {
+    const WHEN: [(&str, bool); 4] = [
+        ("--delete-after", true),
+        ("--delete-before", false),
+        ("--delete-delay", false),
+        ("--delete-during", false),
+    ];
+    for (option, prevented) in WHEN {
+        let scratch = with_a_secret();
+        let Some(run) = as_nobody(&scratch, &["-r", option, "src/", "dst"]) else {
+            return;
+        };
+        let run = run.expect(23);
+        assert_eq!(scratch.join("dst/extra").exists(), prevented, "{option}");
+        let told = run.stderr.contains("nothing is deleted");
+        assert_eq!(told, prevented, "{option} {run:?}");
+        assert!(scratch.join("dst/file").exists(), "{option}");
+    }
+}
+
+#[test]
+fn so_it_does_with_rsync_and_not_if_errors_are_ignored() {
+    for options in ["--delete-after", "--delete-after --ignore-errors"] {
+        let options: Vec<_> = options.split(' ').collect();
+        let arguments = [&["-r"], &options[..], &["src/", "dst"]].concat();
+        let (mine, theirs) = (with_a_secret(), with_a_secret());
+        let Some(run) = as_nobody(&mine, &arguments) else {
+            return;
+        };
+        run.expect(23);
+        let mut command = Command::new("rsync");
+        command.current_dir(theirs.path()).args(&arguments);
+        match command.uid(NOBODY).gid(NOBODY).output() {
+            Ok(output) => _ = Run::from(output).expect(23),
+            Err(_) => return println!("SKIP: rsync is not installed (apt-get install rsync)"),
+        }
+        let has = |scratch: &Scratch| scratch.join("dst/extra").exists();
+        assert_eq!(has(&mine), has(&theirs), "{options:?}");
     }
 }

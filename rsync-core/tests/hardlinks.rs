@@ -419,3 +419,31 @@ fn names_that_are_removed_from_the_source_stay_one_file() {
         }
     }
 }
+
+/// More names come than the file has, because arguments overlap or symbolic links are followed.
+#[test]
+fn a_file_that_comes_more_often_than_it_has_names_is_one_file_as_for_rsync() {
+    const RUNS: [&[&str]; 4] = [
+        &["-aH", "src/d", "src/d/one", "dst"],
+        &["-aH", "src/d/", "src/d/two", "src/d", "dst"],
+        &["-aHL", "src/", "dst"],
+        &["-aHR", "src/./d", "src/d/one", "dst"],
+    ];
+    for (index, arguments) in RUNS.iter().enumerate() {
+        let worlds = [Scratch::new(), Scratch::new()];
+        for world in &worlds {
+            let one = world.write("src/d/one", "the same");
+            fs::hard_link(&one, world.join("src/d/two")).unwrap();
+            std::os::unix::fs::symlink("one", world.join("src/d/zero")).unwrap();
+        }
+        let Some(theirs) = rsync(worlds[1].path(), arguments) else {
+            return;
+        };
+        theirs.expect(0);
+        let backend = BACKENDS[index % BACKENDS.len()];
+        flexsync(worlds[0].path(), backend, arguments).expect(0);
+        let [mine, theirs] = worlds.each_ref().map(|world| groups(&world.join("dst")));
+        assert_eq!(mine, theirs, "{arguments:?}");
+        assert!(mine.iter().any(|group| group.len() > 1), "{arguments:?}");
+    }
+}
