@@ -264,7 +264,7 @@ impl Sync {
                 given: destination,
                 shown: &shown,
             };
-            inodes = guard::check(run, &sources, &place).await?;
+            inodes = guard::check(run, &mut sources, &place).await?;
         }
         let found = match (&root, found) {
             (Some(root), Some(own)) if sources.root.is_some() => {

@@ -41,21 +41,28 @@ struct Places {
 }
 
 /// Looks at where the sources are, and gives back what they are, for [`Side`](crate::side::Side) to spare whatever of them it
-/// meets nevertheless: a source that is mounted at a second place is not below the destination on the way to it.
+/// meets nevertheless: a source that is mounted at a second place is not below the destination on the way to it. Of one that
+/// cannot be entered nobody knows where it is; since it cannot be read either, the sources count as incomplete, and nothing is
+/// deleted.
 pub(crate) async fn check(
     run: &Run<'_>,
-    sources: &Sources,
+    sources: &mut Sources,
     destination: &Destination<'_>,
 ) -> Result<HashSet<Inode>, Error> {
     let mut places = Places::default();
     let mut all = HashSet::new();
     let mut ways: HashMap<(*const Root, Rc<[u8]>), Vec<Inode>> = HashMap::new();
     let named = sources.named.all();
+    let mut known = true;
     for (at, item) in &named {
         let root = &item.root;
         let way: &[Inode] = match ways.entry((Rc::as_ptr(root), at.clone())) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(way_up(run, root, at).await?),
+            Entry::Vacant(new) => {
+                let (way, all) = way_up(run, root, at).await?;
+                known &= all;
+                new.insert(way)
+            }
         };
         let Some((first, rest)) = way.split_first() else {
             continue;
@@ -125,6 +132,7 @@ pub(crate) async fn check(
                 .await?;
         }
     }
+    sources.complete &= known;
     Ok(all)
 }
 
@@ -169,29 +177,36 @@ impl Places {
     }
 }
 
-/// A directory below a root and, if anything is to be deleted, all directories above it, the nearest one first.
-async fn way_up(run: &Run<'_>, root: &Root, at: &[u8]) -> Result<Vec<Inode>, Error> {
+/// A directory below a root and, if anything is to be deleted, all directories above it, the nearest one first; and whether
+/// these are all that there are.
+async fn way_up(run: &Run<'_>, root: &Root, at: &[u8]) -> Result<(Vec<Inode>, bool), Error> {
+    let options = run.options;
     let found = match at {
         b"" => run.io.stat_held(&root.dir).await,
         at => run.io.stat_follow(root.dir.at(), at).await,
     };
     let path = || spec::join(&root.path, at);
     let mut way = vec![found.map_err(|errno| failure(&path(), errno))?.inode];
-    if !run.options.delete && !run.options.force {
-        return Ok(way);
+    if !options.delete && !options.force {
+        return Ok((way, true));
     }
+    // What makes something go all the same has to be known.
+    let may_lack = !options.force && !options.ignore_errors;
     // Upwards until the root directory, which is its own parent.
     let mut up = spec::join(at, b"..");
     loop {
-        let found = run.io.stat(root.dir.at(), &up).await;
-        let found = found.map_err(|errno| failure(&spec::join(&root.path, &up), errno))?;
+        let found = match run.io.stat(root.dir.at(), &up).await {
+            Ok(found) => found,
+            Err(Errno::EACCES) if may_lack => return Ok((way, false)),
+            Err(errno) => return Err(failure(&spec::join(&root.path, &up), errno)),
+        };
         if way.last() == Some(&found.inode) {
             break;
         }
         way.push(found.inode);
         up.extend_from_slice(b"/..");
     }
-    Ok(way)
+    Ok((way, true))
 }
 
 fn failure(path: &[u8], errno: Errno) -> Error {

@@ -202,6 +202,30 @@ fn an_unreadable_directory_suppresses_all_deletion() {
 }
 
 #[test]
+fn a_source_that_cannot_be_entered_suppresses_all_deletion_and_stops_no_other() {
+    let scratch = tree();
+    scratch.write("other/file too", "x");
+    scratch.write("closed/file", "x");
+    // It can be listed.
+    fs::set_permissions(scratch.join("closed"), Permissions::from_mode(0o744)).unwrap();
+    scratch.write("dst/extra", "not in any source");
+    give_to_nobody(&scratch.join("dst"));
+    let arguments = ["-r", "--delete", "closed/", "other/", "dst"];
+    let Some(run) = as_nobody(&scratch, &arguments) else {
+        return;
+    };
+    let run = run.expect(23);
+    assert!(run.stderr.contains("nothing is deleted"), "{run:?}");
+    for name in ["dst/extra", "dst/file too"] {
+        assert!(scratch.join(name).exists(), "{name}");
+    }
+    // Where errors are ignored it is to be known what may be hit.
+    let arguments = [&["--ignore-errors"], &arguments[..]].concat();
+    as_nobody(&scratch, &arguments).unwrap().expect(3);
+    assert!(scratch.join("dst/extra").exists());
+}
+
+#[test]
 fn one_that_comes_thousands_of_files_later_suppresses_all_deletion_too() {
     let scratch = tree();
     scratch.write("src/a/file", "x");
