@@ -1,6 +1,6 @@
 complete -c flexsync -l exclude -d 'Leave out files that match PATTERN, and delete none of them' -r
 complete -c flexsync -l include -d 'Do not leave out files that match PATTERN; the first pattern that matches counts' -r
-complete -c flexsync -l exclude-from -d 'Read patterns to exclude from FILE, one a line; - is the standard input' -r
+complete -c flexsync -l exclude-from -d 'Read patterns to exclude from FILE, one a line (behind -0: divided by NUL bytes); - is the standard input' -r
 complete -c flexsync -l include-from -d 'Read patterns to include from FILE' -r
 complete -c flexsync -s f -l filter -d 'Add a filter rule of rsync\'s: - + H S P R, ". FILE" to merge one, ": NAME" for one in each directory' -r
 complete -c flexsync -l usermap -d 'Give files other owners: FROM:TO, divided by commas, each a name or a number; FROM may be a pattern or a range of numbers, too; implies --owner' -r
@@ -167,7 +167,7 @@ complete -c flexsync -l delay-updates -d 'Put all files in their places at the e
 complete -c flexsync -l no-delay-updates
 complete -c flexsync -l fsync -d 'Have each file on the disk before it gets its name'
 complete -c flexsync -l no-fsync
-complete -c flexsync -s 0 -l from0 -d 'Files of filter rules and of names have NUL bytes instead of line ends'
+complete -c flexsync -s 0 -l from0 -d 'Files of names, and those of filter rules that are named behind this, have NUL bytes instead of line ends'
 complete -c flexsync -l no-from0
 complete -c flexsync -s h -l human-readable -d 'Show numbers with units, of 1000 and given twice of 1024; --no-h shows digits only'
 complete -c flexsync -l no-human-readable

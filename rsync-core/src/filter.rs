@@ -48,6 +48,8 @@ use std::os::unix::ffi::OsStrExt as _;
 #[derive(Clone, Default)]
 pub struct Filters {
     parts: Vec<Part>,
+    /// So many of them were there before files began to be divided at NUL bytes.
+    by_lines: usize,
     cvs_file: Option<Vec<u8>>,
     cvs_words: Vec<u8>,
 }
@@ -113,6 +115,13 @@ impl Filters {
     /// As [`exclude_from`](Self::exclude_from), with includes.
     pub fn include_from(&mut self, file: impl AsRef<OsStr>) -> &mut Self {
         self.file(file.as_ref(), Syntax::Patterns { include: true })
+    }
+
+    /// Has the files that rules have named so far divided at line ends, also with [`from0`](crate::Options::from0): for rsync `-0`
+    /// counts for the files that are named behind it.
+    pub fn by_lines(&mut self) -> &mut Self {
+        self.by_lines = self.parts.len();
+        self
     }
 
     /// Says what CVS excludes (rule `-C`) have beyond the built-in ones: the patterns in `file`, which may be missing, and

@@ -201,7 +201,8 @@ pub struct Options {
     pub temp_dir: Option<Vec<u8>>,
     /// Have each file on the disk before it gets its name (`--fsync`).
     pub fsync: bool,
-    /// Files of filter rules and of names are divided at NUL bytes instead of line ends (`-0`, `--from0`).
+    /// Files of filter rules and of names are divided at NUL bytes instead of line ends (`-0`, `--from0`), but for those that
+    /// [`Filters::by_lines`](crate::filter::Filters::by_lines) is said of.
     pub from0: bool,
     /// Send no more than so many bytes a second, on average (`--bwlimit`); 0 for no limit.
     pub bandwidth: Option<u64>,

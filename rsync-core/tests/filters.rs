@@ -5,7 +5,9 @@
 mod common;
 
 use common::child::{nobodys, output};
-use common::{BACKENDS, Random, Run, Scratch, Times, assert_same, flexsync, rsync, snapshot};
+use common::{
+    BACKENDS, Random, Run, Scratch, Times, assert_same, does_as_rsync, flexsync, rsync, snapshot,
+};
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::Write as _;
@@ -565,5 +567,31 @@ fn rules_of_a_directory_that_is_not_entered_do_not_matter() {
         flexsync(scratch.path(), "direct", &arguments).expect(0);
         assert!(!scratch.join("dst/extra").exists(), "{when}");
         assert!(scratch.join("dst/sub/.rules").exists(), "{when}");
+    }
+}
+
+#[test]
+fn nul_bytes_divide_the_files_that_are_named_behind_the_option_as_for_rsync() {
+    let prepare = |scratch: &Scratch| {
+        for name in ["a.o", "b.o", "c.c"] {
+            scratch.write(&format!("src/{name}"), "");
+        }
+        scratch.write("lines", "*.o\n");
+        scratch.write("nuls", "a.*\0b.*\0");
+    };
+    for rules in [
+        &["--exclude-from=lines", "-0"][..],
+        &["-0", "--exclude-from=lines"],
+        &["-0", "--exclude-from=nuls"],
+        &["--exclude-from=lines", "-0", "-f. nuls"],
+        &[
+            "-f+ /a.o",
+            "--exclude-from=lines",
+            "--from0",
+            "--include-from=nuls",
+        ],
+    ] {
+        let arguments = [&["-ai"], rules, &["src/", "dst"]].concat();
+        does_as_rsync(prepare, &arguments);
     }
 }

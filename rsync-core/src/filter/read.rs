@@ -88,10 +88,13 @@ impl FilterList {
         };
         let mut list = Self {
             both: Some(both),
-            from0,
             ..Self::default()
         };
-        list.add(io, filters, filters.parts.clone(), 0).await?;
+        let mut lines = filters.parts.clone();
+        let rest = lines.split_off(filters.by_lines.min(lines.len()));
+        list.add(io, filters, lines, 0).await?;
+        list.from0 = from0;
+        list.add(io, filters, rest, 0).await?;
         Ok(list)
     }
 

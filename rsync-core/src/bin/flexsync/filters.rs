@@ -2,6 +2,7 @@
 
 //! The options that say which files take part.
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use rsync_core::filter::{FilterError, Filters};
 use std::ffi::{OsStr, OsString};
@@ -35,7 +36,7 @@ const RULES: [Rule; 5] = [
         name: "exclude-from",
         short: None,
         value: "FILE",
-        help: "Read patterns to exclude from FILE, one a line; - is the standard input",
+        help: "Read patterns to exclude from FILE, one a line (behind -0: divided by NUL bytes); - is the standard input",
         add: |filters, file| {
             filters.exclude_from(file);
             Ok(())
@@ -120,6 +121,17 @@ pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Filters, FilterError>
             place.copied().unwrap_or_default(),
             Box::new(move |filters| filters.rule(rule).map(|_| ())),
         ));
+    }
+    // As for rsync, -0 counts for the files behind it.
+    if matches.value_source("from0") == Some(ValueSource::CommandLine) {
+        let places = matches.indices_of("from0").into_iter().flatten();
+        given.extend(places.map(|place| {
+            let lines = |filters: &mut Filters| {
+                filters.by_lines();
+                Ok(())
+            };
+            (place, Box::new(lines) as Add<'_>)
+        }));
     }
     given.sort_by_key(|(place, _)| *place);
     let mut filters = Filters::new();

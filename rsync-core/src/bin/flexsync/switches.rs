@@ -475,7 +475,7 @@ pub(crate) const SWITCHES: [Switch; 71] = [
     Switch {
         name: "from0",
         short: Some('0'),
-        help: "Files of filter rules and of names have NUL bytes instead of line ends",
+        help: "Files of names, and those of filter rules that are named behind this, have NUL bytes instead of line ends",
         set: |command, on| command.options.from0 = on,
     },
     Switch {
