@@ -112,6 +112,11 @@ static enum fio_q_status queue(struct thread_data *td, struct io_u *io_u)
 		io_u_mark_complete(td, 1);
 		return FIO_Q_COMPLETED;
 	}
+	if (io_u->ddir == DDIR_SYNC_FILE_RANGE && file->last_write <= file->first_write) {
+		/* Nothing was written, and a length of 0 would mean all that is behind. */
+		io_u->error = 0;
+		return FIO_Q_COMPLETED;
+	}
 	call = flexsc_get_call(engine->context);
 	switch (io_u->ddir) {
 	case DDIR_READ:
@@ -149,6 +154,9 @@ static int commit(struct thread_data *td)
 			engine->queued[i]->issue_time = now;
 			io_u_queued(td, engine->queued[i]);
 		}
+		/* By which a log that is replayed keeps its time. */
+		if (td->o.read_iolog_file)
+			td->last_issue = now;
 	}
 	io_u_mark_submit(td, engine->nr_queued);
 	engine->nr_queued = 0;

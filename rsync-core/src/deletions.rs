@@ -232,10 +232,6 @@ impl<'a, 'o> Deletions<'a, 'o> {
         side.clean_extra(target, dir, &mut extra).await;
         // Without what is in it, as with `-d`, nothing is deleted there, and rules do not matter.
         if !listing.complete {
-            // If that is because it could not be read, who asked for deletion is told.
-            if !listing.faultless && !extra.is_empty() && !self.may() {
-                side.suppress();
-            }
             return Some(present);
         }
         // Read before the directory's files of rules are updated.

@@ -80,7 +80,7 @@ pub(crate) struct Claim {
     pub(crate) names: Vec<u32>,
 }
 
-/// Files of which not all names have been seen.
+/// Files of which not all names have been seen, or nobody knows whether they have.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     groups: RefCell<HashMap<Inode, (Arc<Group>, u32)>>,
@@ -89,7 +89,7 @@ pub(crate) struct Groups {
 impl Groups {
     /// The files with several names in a list, which comes after all those before it.
     ///
-    /// Where names may come more than once there may be more than the file has.
+    /// Where names may come more than once there may be more than the file has, and its group is kept until the end.
     pub(crate) fn claim(&self, list: &DirList, options: &Options, repeated: bool) -> Vec<Claim> {
         let mut claims: Vec<Claim> = Vec::new();
         if !options.hard_links {

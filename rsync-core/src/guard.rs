@@ -191,13 +191,14 @@ async fn way_up(run: &Run<'_>, root: &Root, at: &[u8]) -> Result<(Vec<Inode>, bo
         return Ok((way, true));
     }
     // What makes something go all the same has to be known.
-    let may_lack = !options.force && !options.ignore_errors;
+    let may_lack = !(options.force || options.ignore_errors || options.delete_missing_args);
     // Upwards until the root directory, which is its own parent.
     let mut up = spec::join(at, b"..");
     loop {
         let found = match run.io.stat(root.dir.at(), &up).await {
             Ok(found) => found,
-            Err(Errno::EACCES) if may_lack => return Ok((way, false)),
+            // Itself it cannot be entered, and so not read either.
+            Err(Errno::EACCES) if may_lack && way.len() == 1 => return Ok((way, false)),
             Err(errno) => return Err(failure(&spec::join(&root.path, &up), errno)),
         };
         if way.last() == Some(&found.inode) {

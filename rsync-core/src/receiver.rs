@@ -88,6 +88,14 @@ pub(crate) async fn receive(side: &Side<'_, '_>, inbox: Receiver<FromSender>) {
     }
 }
 
+/// Whether only who writes can meet this.
+fn is_of_writing(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG | Errno::EROFS | Errno::EPERM
+    )
+}
+
 impl Side<'_, '_> {
     /// Takes note of a file of the source that could not be read.
     fn note_unread(&self, unread: bool) {
@@ -477,8 +485,8 @@ impl<'a, 'o> Output<'a, 'o> {
                 self.complete(None, fresh).await
             }
             End::NotFilled { action, errno } => {
-                // Of a copy inside of the kernel nobody can tell which side had it.
-                self.side.note_unread(errno == Errno::EIO);
+                // Of a copy inside of the kernel nobody can tell which side had it, but for what only writing can meet.
+                self.side.note_unread(!is_of_writing(errno));
                 Err(Some((action, errno.into())))
             }
             End::Changed => Err(Some((Action::Update, Cause::Changed))),

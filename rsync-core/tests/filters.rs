@@ -583,6 +583,7 @@ fn nul_bytes_divide_the_files_that_are_named_behind_the_option_as_for_rsync() {
         &["--exclude-from=lines", "-0"][..],
         &["-0", "--exclude-from=lines"],
         &["-0", "--exclude-from=nuls"],
+        &["-0", "--exclude-from=nuls", "-0"],
         &["--exclude-from=lines", "-0", "-f. nuls"],
         &[
             "-f+ /a.o",
@@ -594,4 +595,20 @@ fn nul_bytes_divide_the_files_that_are_named_behind_the_option_as_for_rsync() {
         let arguments = [&["-ai"], rules, &["src/", "dst"]].concat();
         does_as_rsync(prepare, &arguments);
     }
+}
+
+/// rsync takes what stands before the first NUL byte for all of it.
+#[test]
+fn a_file_of_rules_with_nul_bytes_before_the_option_is_refused() {
+    let scratch = Scratch::new();
+    scratch.write("src/c.c", "");
+    scratch.write("dst/a.o", "");
+    scratch.write("nuls", "a.*\0b.*\0");
+    let arguments = ["-a", "--delete", "--exclude-from=nuls", "-0", "src/", "dst"];
+    let run = flexsync(scratch.path(), "direct", &arguments).expect(1);
+    assert!(
+        run.stderr.contains("nuls") && run.stderr.contains("-0"),
+        "{run:?}"
+    );
+    assert!(scratch.join("dst/a.o").exists());
 }

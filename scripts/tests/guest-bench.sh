@@ -144,7 +144,7 @@ for count in $cpus; do
 done
 for backend in $backends; do
 	result "ioping by $backend has figures" per ioping-10 "$backend" 1 median "> 0"
-	result "ioping by $backend says its times" grep -E "\"backend\":\"$backend\",\"case\":\"ioping-10\",.*\"says\":[0-9]" "$work/json"
+	result "ioping by $backend says its times" grep -E "\"backend\":\"$backend\",\"batch\":1,\"case\":\"ioping-10\",.*\"says\":[0-9]" "$work/json"
 	result "a sync with nothing to do by $backend has figures" per again "$backend" 1 median "> 0"
 done
 for backend in ${fio:+$backends}; do

@@ -3,6 +3,8 @@
 //! make calls.
 
 use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Barrier, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -193,8 +195,15 @@ impl Processors {
             let _ = told.send(Ok(bench.stats()));
             for () in asked {
                 together.wait();
-                let run = bench.batches(BATCHES);
+                let run = catch_unwind(AssertUnwindSafe(|| bench.batches(BATCHES)));
+                // The others wait here, whatever has become of it.
                 together.wait();
+                let run = run.unwrap_or_else(|_| {
+                    Err(Error::Case(
+                        "cpus",
+                        io::Error::other("its thread has panicked"),
+                    ))
+                });
                 let _ = told.send(run.map(|()| bench.stats()));
             }
         });
@@ -229,7 +238,7 @@ struct Thread {
 impl Thread {
     /// What has become of its window, or of what it has set up.
     fn end(&self, name: &'static str) -> Result<Option<Stats>, Error> {
-        let gone = |_| Error::Case(name, std::io::Error::other("its thread has ended"));
+        let gone = |_| Error::Case(name, io::Error::other("its thread has ended"));
         self.ends.recv().map_err(gone)?
     }
 }

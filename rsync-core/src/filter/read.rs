@@ -281,6 +281,9 @@ fn rules(
                 reason,
             },
         };
+        if text.contains(&0) {
+            return Err(error(Reason::Nul));
+        }
         let parsed = parse(&text, reading).map_err(error)?;
         parts.extend(Part::all(parsed, &text, origin(line)));
     }

@@ -137,6 +137,8 @@ pub enum Reason {
     Xattr,
     /// Files of rules that merge one another.
     TooDeep,
+    /// A file that is divided at line ends has a NUL byte in it, which is in no name.
+    Nul,
 }
 
 impl fmt::Display for Reason {
@@ -156,6 +158,7 @@ impl fmt::Display for Reason {
             Self::MergeName => f.write_str(
                 "a per-directory file is given by its name only, with a slash before it to search above the source too",
             ),
+            Self::Nul => f.write_str("it has a NUL byte in it: -0 counts for the files that are named behind it"),
             Self::Nested => f.write_str("a per-directory file cannot merge another file"),
             Self::Xattr => f.write_str(
                 "rules for extended attributes (x) hold everywhere: give it on the command line, or in a file that is merged there",

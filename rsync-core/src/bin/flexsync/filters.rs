@@ -124,14 +124,14 @@ pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Filters, FilterError>
     }
     // As for rsync, -0 counts for the files behind it.
     if matches.value_source("from0") == Some(ValueSource::CommandLine) {
-        let places = matches.indices_of("from0").into_iter().flatten();
-        given.extend(places.map(|place| {
-            let lines = |filters: &mut Filters| {
-                filters.by_lines();
-                Ok(())
-            };
-            (place, Box::new(lines) as Add<'_>)
-        }));
+        let first = matches
+            .indices_of("from0")
+            .and_then(|mut places| places.next());
+        let lines = |filters: &mut Filters| {
+            filters.by_lines();
+            Ok(())
+        };
+        given.extend(first.map(|place| (place, Box::new(lines) as Add<'_>)));
     }
     given.sort_by_key(|(place, _)| *place);
     let mut filters = Filters::new();

@@ -92,9 +92,15 @@ pub(crate) fn parser() -> clap::Command {
         }
         on = if matches!(
             switch.name,
-            "verbose" | "itemize-changes" | "atimes" | "fuzzy" | "xattrs" | "human-readable"
+            "verbose"
+                | "itemize-changes"
+                | "atimes"
+                | "fuzzy"
+                | "xattrs"
+                | "human-readable"
+                | "from0"
         ) {
-            // These mean more when given twice; an option with a value keeps each of its places.
+            // These mean more when given twice, or count from the first time on; an option with a value keeps each of its places.
             on.action(ArgAction::Append)
                 .num_args(0)
                 .default_missing_value("")
