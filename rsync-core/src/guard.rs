@@ -198,7 +198,11 @@ async fn way_up(run: &Run<'_>, root: &Root, at: &[u8]) -> Result<(Vec<Inode>, bo
         let found = match run.io.stat(root.dir.at(), &up).await {
             Ok(found) => found,
             // Itself it cannot be entered, and so not read either.
-            Err(Errno::EACCES) if may_lack && way.len() == 1 => return Ok((way, false)),
+            Err(Errno::EACCES) if may_lack && way.len() == 1 => {
+                let cause = Cause::Errno(Errno::EACCES);
+                run.fail(spec::join(&root.path, &up), Action::Stat, cause);
+                return Ok((way, false));
+            }
             Err(errno) => return Err(failure(&spec::join(&root.path, &up), errno)),
         };
         if way.last() == Some(&found.inode) {
