@@ -56,8 +56,7 @@ impl Turn for Bench<'_> {
         windows: usize,
         mut events: Option<&mut Events>,
     ) -> Result<(Vec<Duration>, Vec<Counted>), Error> {
-        let units = self.case.steps.first().map_or(0, |step| step.calls.len());
-        let mut results: Vec<_> = self.case.steps.iter().map(|_| vec![0; units]).collect();
+        let mut results = self.room();
         let mut times = Vec::with_capacity(windows);
         let mut counted = Vec::new();
         let warm_up = [self.case.warm_up; WARM_UP];
@@ -89,14 +88,19 @@ impl Turn for Bench<'_> {
 }
 
 impl Bench<'_> {
+    /// For what each call of each step returns.
+    fn room(&self) -> Vec<Vec<i64>> {
+        let steps = self.case.steps.iter();
+        steps.map(|step| vec![0; step.calls.len()]).collect()
+    }
+
     /// Executes all units so many times.
     ///
     /// # Errors
     ///
     /// That a call does not return what it has to, the last time.
     pub(crate) fn batches(&mut self, times: usize) -> Result<(), Error> {
-        let units = self.case.steps.first().map_or(0, |step| step.calls.len());
-        let mut results: Vec<_> = self.case.steps.iter().map(|_| vec![0; units]).collect();
+        let mut results = self.room();
         for _ in 0..times {
             self.once(&mut results);
         }

@@ -20,7 +20,7 @@ use crate::{
 /// Requests in flight: many steps, and few.
 const DEPTHS: [usize; 3] = [1, 16, 64];
 const FEW_DEPTHS: [usize; 2] = [1, 16];
-/// Bytes of a request, and of the file: of a first look the latter.
+/// Bytes of a request; and of the file, and of that of a first look.
 const BLOCK: usize = 4096;
 const LENGTH: [usize; 2] = [64 << 20, 4 << 20];
 
@@ -46,9 +46,8 @@ struct Load {
 
 const ONE: Load = Load {
     requests: [1, 1],
-    moved: 1,
-    options: &["--rw=randread", "--direct=1"],
     about: "one read: what fio costs before and after its requests, and the engine's beginning and end",
+    ..READS
 };
 const READS: Load = Load {
     requests: [4096, 256],
