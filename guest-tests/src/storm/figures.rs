@@ -24,8 +24,9 @@ const CACHED_STACKS: i64 = 2;
 /// The figures, in KiB where it is memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
-    /// VmallocUsed without the stacks of the threads that there are.
-    vmalloc: i64,
+    /// Areas of `/proc/vmallocinfo` that the module made: the shared pages. VmallocUsed has the stacks of threads and
+    /// whatever else the kernel makes meanwhile, such as a chunk of per-CPU memory.
+    shared: i64,
     /// KernelStack without the stacks of the threads that there are: page workers come and go as they like.
     stacks: i64,
     /// Open files of the whole system.
@@ -47,9 +48,9 @@ impl fmt::Display for Figures {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "VmallocUsed {} and KernelStack {} KiB without the stacks of {} threads, {} open files, {} references, \
+            "shared pages {} KiB, KernelStack {} KiB without the stacks of {} threads, {} open files, {} references, \
              SUnreclaim {} KiB, MemAvailable {} KiB",
-            self.vmalloc,
+            self.shared,
             self.stacks,
             self.threads,
             self.files,
@@ -74,6 +75,19 @@ fn threads() -> Result<i64, String> {
     let text = read("/proc/loadavg")?;
     let both = text.split_whitespace().nth(3).unwrap_or_default();
     number(both.split('/').nth(1), "threads in /proc/loadavg")
+}
+
+/// KiB of the areas that the module made, from `/proc/vmallocinfo`.
+fn shared_pages() -> Result<i64, String> {
+    // "range size caller [module] pages=N vmalloc ..."
+    read("/proc/vmallocinfo")?
+        .lines()
+        .filter(|line| line.contains(" [flexsc] "))
+        .map(|line| {
+            let pages = line.split(" pages=").nth(1).unwrap_or_default();
+            number(pages.split_whitespace().next(), line).map(|pages| pages * 4)
+        })
+        .sum()
 }
 
 /// KiB of the slabs with the notes of CONFIG_DEBUG_OBJECTS, from `/proc/slabinfo`; 0 where there are none.
@@ -128,7 +142,7 @@ impl Figures {
         let stack = 1 << (63 - ratio.leading_zeros());
         let files = read("/proc/sys/fs/file-nr")?;
         Ok(Self {
-            vmalloc: field("VmallocUsed:")? - stack * count,
+            shared: shared_pages()?,
             stacks: kernel_stack - stack * count,
             files: number(files.split_whitespace().next(), "open files")?,
             references: module_references()?.into(),
@@ -145,7 +159,7 @@ impl Figures {
     /// # Errors
     /// As [`Figures::now`].
     pub fn settled() -> Result<Self, String> {
-        let key = |one: &Self| (one.vmalloc, one.files, one.references);
+        let key = |one: &Self| (one.shared, one.files, one.references);
         shrink();
         let mut last = Self::now()?;
         for _ in 0..40 {
@@ -160,7 +174,7 @@ impl Figures {
         Ok(last)
     }
 
-    /// KiB of stacks that may be cached, and so count as VmallocUsed, at one time and not at another.
+    /// KiB of stacks that may be cached at one time and not at another.
     fn cached(&self) -> i64 {
         // SAFETY: takes no memory.
         let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
@@ -170,10 +184,7 @@ impl Figures {
     /// Which figure is too high, now against `self`, if `slab` KiB of slab memory more are nothing.
     fn excess(&self, now: &Self, slab: i64) -> Option<&'static str> {
         let checks = [
-            (
-                "VmallocUsed (the shared pages)",
-                now.vmalloc - self.vmalloc > self.cached(),
-            ),
+            ("shared pages", now.shared != self.shared),
             // Counted on each CPU apart, and added up only now and then.
             (
                 "KernelStack (threads)",
@@ -241,13 +252,12 @@ pub fn context_cost() -> Result<i64, String> {
         }
         let after = Figures::settled()?;
         println!(
-            "# a context holds {} KiB of VmallocUsed and {} KiB of SUnreclaim",
-            (after.vmalloc - before.vmalloc) / COUNT,
+            "# a context holds {} KiB of shared pages and {} KiB of SUnreclaim",
+            (after.shared - before.shared) / COUNT,
             (after.slab - before.slab) / COUNT
         );
-        // Four pages each; the stacks of their threads may have been cached ones.
-        if after.vmalloc - before.vmalloc < COUNT * 8 {
-            return Err("the shared pages of contexts do not count as VmallocUsed".into());
+        if after.shared - before.shared < COUNT * 8 {
+            return Err("the shared pages of contexts are not in /proc/vmallocinfo".into());
         }
         let cost = ((after.slab - before.slab) / COUNT).max(0);
         words[0].store(cost as u64, Ordering::Relaxed);
@@ -259,7 +269,7 @@ pub fn context_cost() -> Result<i64, String> {
     }
 }
 
-/// Shows that the figures tell of what is held: one open file, or a few contexts.
+/// Shows that the figures tell of what is held: one open file, or one context.
 ///
 /// # Errors
 /// What they did not tell of.
@@ -280,11 +290,8 @@ pub fn notice(_: &mut Place) -> Result<(), String> {
     let device = open_device().map_err(|why| why.to_string())?;
     told("an open device", "open files")?;
     drop(device);
-    // Four pages each, and more than are allowed for beyond what cached stacks may have taken off.
-    let count = 2 * before.cached() / 16 + 4;
-    let held: Result<Vec<_>, _> = (0..count).map(|_| Poster::new(Mode::Lanes)).collect();
-    let held = held?;
-    told("contexts", "VmallocUsed")?;
-    drop(held);
-    before.again(count as u64, SLAB_TOLERANCE)
+    let poster = Poster::new(Mode::Lanes)?;
+    told("a context", "shared pages")?;
+    drop(poster);
+    before.again(1, SLAB_TOLERANCE)
 }
