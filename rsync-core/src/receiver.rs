@@ -4,6 +4,7 @@
 
 mod in_place;
 mod mode;
+mod unwritten;
 
 use crate::error::{Action, Cause};
 use crate::io::{CHUNK, Held};
@@ -188,6 +189,8 @@ struct Output<'a, 'o> {
     temp: Option<Rc<Unfinished>>,
     /// The mode that that was made with.
     made_with: Option<u32>,
+    /// Whether all so far is what the old version has there, and nothing of it was written.
+    unwritten: bool,
     /// Bytes that are still to be written.
     gathered: Vec<u8>,
     /// How far the file has come, what is gathered included.
@@ -213,6 +216,7 @@ impl<'a, 'o> Output<'a, 'o> {
         Self {
             side,
             transfer,
+            unwritten: unwritten::begins(side, transfer, basis.as_deref()),
             basis,
             temp: begun.temp,
             made_with: begun.made_with,
@@ -266,6 +270,9 @@ impl<'a, 'o> Output<'a, 'o> {
                 Ok(())
             }
             OwnedToken::Data(data) => {
+                if self.unwritten {
+                    Box::pin(self.write_common()).await?;
+                }
                 self.add(&data);
                 self.gathered.extend_from_slice(&data);
                 self.flush(CHUNK).await
@@ -292,8 +299,12 @@ impl<'a, 'o> Output<'a, 'o> {
         };
         let basis = self.basis.clone().ok_or(update(none))?;
         let mut range = patch::range(&basis.layout, first, count).map_err(update)?;
+        let same = range.start == self.at;
+        if self.unwritten && !same {
+            Box::pin(self.write_common()).await?;
+        }
         // In its own place, what stays need not be written.
-        let stays = basis.in_place && range.start == self.at;
+        let stays = basis.in_place && same;
         if stays {
             self.flush(0).await?;
         }
@@ -315,7 +326,7 @@ impl<'a, 'o> Output<'a, 'o> {
                 sum.update(&self.gathered[start..]);
             }
             range.start += length as u64;
-            match stays {
+            match stays || self.unwritten {
                 true => self.gathered.clear(),
                 false => self.flush(CHUNK).await?,
             }
@@ -525,53 +536,30 @@ impl<'a, 'o> Output<'a, 'o> {
         digest: Option<Digest>,
         fresh: Option<Attributes>,
     ) -> Result<(), Option<(Action, Cause)>> {
-        if !self.gathered.is_empty() {
-            Box::pin(self.flush(0)).await?;
-        }
-        let mut temp = match self.temp.clone() {
-            Some(temp) => temp,
-            None => Box::pin(self.temp()).await?,
-        };
-        let sum = self.sum.take().map(FileSum::finish);
-        if (self.basis.is_some() || digest.is_some()) && digest != sum {
-            return Err(Some((Action::Update, Cause::Patch(PatchError::Digest))));
-        }
         let (side, name, target) = (self.side, self.name(), &self.transfer.target);
         let (options, id) = (side.run.options, self.transfer.id);
         let path = target.join(name);
         let Some(want) = fresh.or(self.want()) else {
             return Err(None);
         };
-        if side.temp_dir.is_some() && !options.in_place() {
-            let failed = |errno: Errno| Some((Action::MakeTemporary, errno.into()));
-            let dir = Box::pin(side.workplace(target, &self.transfer.list)).await;
-            let home = side.run.bring_home(id, temp, dir.map_err(failed)?);
-            temp = Box::pin(home).await.map_err(failed)?;
-            self.temp = Some(temp.clone());
-        }
-        let owner = match self.old().filter(|_| options.in_place()) {
-            Some(old) => side.owner(&want, old.uid, Some(old.gid)),
-            None => side.new_owner(&want, target),
+        let stays = match self.unwritten {
+            true => Box::pin(self.stays(&want)).await?,
+            false => None,
         };
-        let mut changes = side.changes_of_written(&want, owner, self.mode(&want));
-        let file = temp
-            .file()
-            .map_err(|errno| Some((Action::Write, errno.into())))?;
-        changes.mode = self.mode_left(&file, &changes).await;
-        self.cut(&file).await.map_err(Some)?;
-        // A failure here is reported; the contents are good and stay.
-        let xattrs = self.transfer.list.xattrs_of(name);
-        let well = side.set_written(&file, changes, xattrs, &path).await;
-        drop(file);
-        let result = match side.run.close(&temp).await {
-            Ok(()) => self.put_in_place(&temp, &path).await,
-            Err(errno) => Err((Action::Write, errno)),
-        };
-        if let Err((action, errno)) = result {
-            return Err(Some((action, errno.into())));
+        if !self.gathered.is_empty() {
+            Box::pin(self.flush(0)).await?;
         }
-        self.temp = None;
-        side.run.unfinished.borrow_mut().remove(&id);
+        if stays.is_none() {
+            Box::pin(self.temp()).await?;
+        }
+        let sum = self.sum.take().map(FileSum::finish);
+        if (self.basis.is_some() || digest.is_some()) && digest != sum {
+            return Err(Some((Action::Update, Cause::Patch(PatchError::Digest))));
+        }
+        let well = match stays {
+            Some(changes) => Box::pin(self.set_old(changes, &path)).await,
+            None => self.put_written(&want, &path).await,
+        }?;
         if !options.delay_updates {
             side.release_held(target, name).await;
         }
@@ -602,6 +590,44 @@ impl<'a, 'o> Output<'a, 'o> {
             }
         }
         Ok(())
+    }
+
+    /// Gives the file that was written its attributes and puts it in its place. Whether all attributes could be set.
+    async fn put_written(
+        &mut self,
+        want: &Attributes,
+        path: &[u8],
+    ) -> Result<bool, (Action, Cause)> {
+        let (side, name, target) = (self.side, self.name(), &self.transfer.target);
+        let (options, id) = (side.run.options, self.transfer.id);
+        let mut temp = self.temp().await?;
+        if side.temp_dir.is_some() && !options.in_place() {
+            let failed = |errno: Errno| (Action::MakeTemporary, errno.into());
+            let dir = Box::pin(side.workplace(target, &self.transfer.list)).await;
+            let home = side.run.bring_home(id, temp, dir.map_err(failed)?);
+            temp = Box::pin(home).await.map_err(failed)?;
+            self.temp = Some(temp.clone());
+        }
+        let owner = match self.old().filter(|_| options.in_place()) {
+            Some(old) => side.owner(want, old.uid, Some(old.gid)),
+            None => side.new_owner(want, target),
+        };
+        let mut changes = side.changes_of_written(want, owner, self.mode(want));
+        let file = temp.file().map_err(|errno| (Action::Write, errno.into()))?;
+        changes.mode = self.mode_left(&file, &changes).await;
+        self.cut(&file).await?;
+        // A failure here is reported; the contents are good and stay.
+        let xattrs = self.transfer.list.xattrs_of(name);
+        let well = side.set_written(&file, changes, xattrs, path).await;
+        drop(file);
+        let result = match side.run.close(&temp).await {
+            Ok(()) => self.put_in_place(&temp, path).await,
+            Err(errno) => Err((Action::Write, errno)),
+        };
+        result.map_err(|(action, errno)| (action, errno.into()))?;
+        self.temp = None;
+        side.run.unfinished.borrow_mut().remove(&id);
+        Ok(well)
     }
 
     /// Gives a complete file its name, or has it wait for the end.

@@ -58,6 +58,8 @@ pub(crate) struct StandIn {
 /// The old version of a file, or what stands in for it.
 #[derive(Debug)]
 pub(crate) struct Basis {
+    /// Whether it is what has the file's name.
+    pub(crate) old: bool,
     /// Whether it is the file that is written, in its place.
     pub(crate) in_place: bool,
     pub(crate) layout: Layout,

@@ -579,7 +579,7 @@ impl Side<'_, '_> {
         let name = list.name(list.get(index)?);
         let old = found.filter(|found| found.kind == Kind::Regular);
         let held = self.held_file(target, name).await;
-        let (basis, in_place) = match (held, stand_in) {
+        let (basis, is_old) = match (held, stand_in) {
             (Some(held), _) => (held, false),
             (None, Some(stand_in)) => (stand_in, false),
             (None, None) => {
@@ -590,7 +590,7 @@ impl Side<'_, '_> {
                     size: old?.size,
                     guessed: false,
                 };
-                (old, options.in_place())
+                (old, true)
             }
         };
         if basis.size == 0 {
@@ -601,7 +601,8 @@ impl Side<'_, '_> {
         match self.read_basis(&basis, layout).await {
             Ok(read) => read.map(|(data, signature)| {
                 let basis = Basis {
-                    in_place,
+                    old: is_old,
+                    in_place: is_old && options.in_place(),
                     layout,
                     data,
                 };

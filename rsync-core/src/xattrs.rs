@@ -285,6 +285,17 @@ impl Whose<'_> {
         }
     }
 
+    /// Whether a file surely has no extended attributes, access control lists included.
+    pub(crate) async fn has_none(self, io: &Io) -> bool {
+        self.list(io).await.is_ok_and(|names| names.is_empty())
+    }
+
+    /// Whether a directory surely gives no access control list to what is made in it.
+    pub(crate) async fn passes_none_on(self, io: &Io) -> bool {
+        let default = self.get(io, DEFAULT).await;
+        matches!(default, Err(Errno::ENODATA | Errno::EOPNOTSUPP))
+    }
+
     pub(crate) async fn get(self, io: &Io, attribute: &CStr) -> Result<Vec<u8>, Errno> {
         let get = |room| async move {
             let attribute = attribute.to_owned();

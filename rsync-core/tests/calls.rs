@@ -27,6 +27,8 @@ fn trees() -> Scratch {
     let scratch = Scratch::new();
     let mut random = Random::new(5);
     let long = random.bytes(30_000);
+    // Of which nothing is written before something differs.
+    let longer = random.bytes(300_000);
     for (name, contents) in [
         ("src/new/file", &b"new"[..]),
         ("src/same", b"same"),
@@ -35,6 +37,10 @@ fn trees() -> Scratch {
             "src/long",
             &[&long[..9000], b"put in", &long[9000..]].concat(),
         ),
+        ("src/touched", &longer),
+        ("src/edited", &[&longer[..299_999], b"x"].concat()),
+        ("old/touched", &longer),
+        ("old/edited", &longer),
         ("old/changed", b"old"),
         ("old/long", &long),
         ("old/gone/with all", b"deleted"),
