@@ -2,13 +2,19 @@
 
 //! A set of checksums that is asked for each position of a target.
 
-/// Bits of each stage for a checksum that is in the set.
-const BITS: usize = 32;
+/// Bits of each stage for a checksum that is in the set: so many as long as a stage has no more than [`NEAR`], but never
+/// fewer than the second.
+const BITS: [usize; 2] = [128, 32];
+
+/// Bits that stay in the processor's second cache: 256 KiB. To look at what passes by chance costs more than to fetch a word from
+/// there in place of the first.
+const NEAR: usize = 1 << 21;
 
 /// A set that says for certain of most checksums that they are not in it, and of all that are that they may be.
 ///
-/// It has two stages of bits. The first stays in the processor's nearer caches, and has both bits of a checksum in one word; one
-/// of 128 to 340 checksums that are not in the set passes it by chance, and is asked for in the second.
+/// It has two stages of bits. The first stays in the processor's nearer caches if the set is small enough, and has both bits of a
+/// checksum in one word; one of 800 to 1700 checksums that are not in the set passes it by chance, of a large set one of 128 to
+/// 340, and is asked for in the second.
 ///
 /// # Examples
 ///
@@ -31,8 +37,10 @@ pub struct Filter {
 impl Filter {
     /// An empty set with room for `count` checksums; with more, more that are not in it pass.
     pub fn new(count: usize) -> Self {
-        let bits = count
-            .saturating_mul(BITS)
+        let [many, few] = BITS.map(|bits| count.saturating_mul(bits));
+        let bits = many
+            .min(NEAR)
+            .max(few)
             .clamp(1 << 10, 1 << 26)
             .next_power_of_two();
         let words = vec![0; bits / 32].into_boxed_slice();
