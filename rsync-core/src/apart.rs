@@ -59,15 +59,16 @@ impl Task<'_> {
             run.abandon().await;
             run.io.settle().await;
         });
-        let stats = *run.stats();
+        let (stats, mut calls) = (*run.stats(), run.calls_of_helpers());
         drop(run);
-        (stats, handle.stats())
+        calls += handle.stats();
+        (stats, calls)
     }
 }
 
 impl Sync {
     /// As [`run_until`](Self::run_until), with the sender in this thread, over `sender`, and the receiving side in a thread of its
-    /// own over `receiver`. Returns also what the receiving side's context has counted.
+    /// own over `receiver`. Returns also what the receiving side's context has counted, and those of threads that helped it.
     ///
     /// That is worth while where there is a second CPU and calls are made by the thread that posts them, as with
     /// [`Backend::direct`]: reading the source and comparing and writing the destination go on at once.

@@ -48,6 +48,7 @@ pub mod token;
 mod alternates;
 mod apart;
 mod backup;
+mod basis;
 mod delayed;
 mod delete;
 mod deletions;

@@ -215,7 +215,8 @@ pub struct Options {
     pub searches: bool,
     /// Tell what a filter rule leaves out: [`Event::Hidden`](crate::Event::Hidden).
     pub hidden: bool,
-    /// How many threads may search a long file at once for blocks of its old version. No more than one where this is 0 or 1.
+    /// How many threads may search a long file at once for blocks of its old version and, where calls are plain ones, read that.
+    /// No more than one where this is 0 or 1.
     pub threads: usize,
     /// Tell how far it has come: [`Event::Progress`](crate::Event::Progress).
     pub progress: bool,

@@ -6,6 +6,7 @@ mod in_place;
 mod mode;
 mod unwritten;
 
+use crate::basis::{Basis, Data};
 use crate::error::{Action, Cause};
 use crate::io::{CHUNK, Held};
 use crate::jobs::{Jobs, begin};
@@ -18,7 +19,7 @@ use crate::sparse::Punch;
 use crate::strong::{Digest, FileSum};
 use crate::tell::Moved;
 use crate::token::OwnedToken;
-use crate::transfer::{Basis, Data, Transfer};
+use crate::transfer::Transfer;
 use crate::unfinished::Unfinished;
 use async_channel::{Receiver, Sender};
 use futures_util::{FutureExt as _, StreamExt as _, select_biased};

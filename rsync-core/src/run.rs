@@ -18,7 +18,7 @@ use crate::unfinished::Unfinished;
 use async_lock::Semaphore;
 use libflexsc::{Errno, Handle};
 use rustc_hash::FxHashMap;
-use std::cell::{OnceCell, RefCell, RefMut};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -82,6 +82,8 @@ pub(crate) struct Run<'o> {
     groups: RefCell<HashMap<u32, u32>>,
     teller: &'o dyn Tell,
     stats: RefCell<Stats>,
+    /// Calls of threads that helped.
+    helped: Cell<libflexsc::Stats>,
     pub(crate) pace: Pace,
 }
 
@@ -104,6 +106,7 @@ impl<'o> Run<'o> {
             groups: RefCell::default(),
             teller,
             stats: RefCell::default(),
+            helped: Cell::default(),
             pace: Pace::new(options.bandwidth),
         }
     }
@@ -169,6 +172,18 @@ impl<'o> Run<'o> {
         if self.options.progress {
             self.teller.advance(&mut change);
         }
+    }
+
+    /// Takes note of what a thread that helped has counted of its calls.
+    pub(crate) fn helped(&self, calls: libflexsc::Stats) {
+        let mut all = self.helped.get();
+        all += calls;
+        self.helped.set(all);
+    }
+
+    /// What threads that helped have counted of their calls.
+    pub(crate) fn calls_of_helpers(&self) -> libflexsc::Stats {
+        self.helped.get()
     }
 
     /// The figures, to change.

@@ -78,8 +78,12 @@ pub struct Builder {
 impl Builder {
     /// A builder for a basis cut as `layout` says.
     pub fn new(layout: Layout, sum: BlockSum) -> Self {
+        Self::with_room(layout, sum, layout.count() as usize)
+    }
+
+    /// A builder that is given no more than `count` blocks, if it is to be [appended](Self::append).
+    pub(crate) fn with_room(layout: Layout, sum: BlockSum, count: usize) -> Self {
         let layout = layout.limited(sum);
-        let count = layout.count() as usize;
         Self {
             signature: Signature {
                 layout,
@@ -125,6 +129,16 @@ impl Builder {
         signature
             .strong
             .extend_from_slice(&strong.as_bytes()[..signature.layout.strong_length()]);
+    }
+
+    /// Appends what another builder of the same signature was given: whole blocks, but for the last ones of the basis, after
+    /// whole blocks.
+    pub(crate) fn append(&mut self, other: Self) {
+        debug_assert!(self.partial.is_empty(), "the last block is not complete");
+        self.seen += other.seen;
+        self.partial = other.partial;
+        self.signature.rolling.extend(other.signature.rolling);
+        self.signature.strong.extend(other.signature.strong);
     }
 
     /// The signature; `None` when the basis was shorter or longer than the layout says.

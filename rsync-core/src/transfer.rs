@@ -2,7 +2,7 @@
 
 //! A file in transfer, as the receiving side knows it.
 
-use crate::block::Layout;
+use crate::basis::Basis;
 use crate::group::Lead;
 use crate::io::Held;
 use crate::list::{Attributes, DirList, FileId};
@@ -53,24 +53,4 @@ pub(crate) struct StandIn {
     pub(crate) size: u64,
     /// Whether it is only like the other one.
     pub(crate) guessed: bool,
-}
-
-/// The old version of a file, or what stands in for it.
-#[derive(Debug)]
-pub(crate) struct Basis {
-    /// Whether it is what has the file's name.
-    pub(crate) old: bool,
-    /// Whether it is the file that is written, in its place.
-    pub(crate) in_place: bool,
-    pub(crate) layout: Layout,
-    pub(crate) data: Data,
-}
-
-/// Where the old version's bytes are.
-#[derive(Debug)]
-pub(crate) enum Data {
-    /// A short one, read as a whole.
-    Memory(Vec<u8>),
-    /// A long one.
-    File(Held),
 }

@@ -3,8 +3,8 @@
 //! What is done about one entry of a directory: left alone, given attributes, made, or requested.
 
 use crate::alternates::Use;
-use crate::block::Layout;
-use crate::error::{Action, Cause};
+use crate::basis::Basis;
+use crate::error::Action;
 use crate::event::{Event, Rule, Skip};
 use crate::group::Lead;
 use crate::io::{CHUNK, Held, SOURCE, c_name};
@@ -14,11 +14,11 @@ use crate::list::{Attributes, DirList, Entry, FileId, Kind};
 use crate::message::{Request, ToGenerator, ToSender};
 use crate::options::Reflink;
 use crate::side::{Changes, Side};
-use crate::signature::{Builder, Signature};
+use crate::signature::Signature;
 use crate::strong::Digest;
 use crate::target::{State, Target, more};
 use crate::tell::Moved;
-use crate::transfer::{Basis, Data, StandIn, Transfer};
+use crate::transfer::{StandIn, Transfer};
 use crate::xattrs::{Unlike, Whose, XattrChanges};
 use libflexsc::backend::Kind as Backend;
 use libflexsc::op::{Fchmod, Fchmodat, Fchownat, Utimensat};
@@ -559,98 +559,5 @@ impl Side<'_, '_> {
         let _ = self.to_generator.try_send(ToGenerator::Finished);
         self.release(&transfer.target).await;
         self.settle(&transfer.target).await;
-    }
-
-    /// Reads the old version of a file, or what stands in for it, and makes its signature. Without one the whole file is
-    /// transferred.
-    async fn basis(
-        &self,
-        target: &Target,
-        list: &DirList,
-        index: u32,
-        found: Option<&Attributes>,
-        stand_in: Option<StandIn>,
-        full: bool,
-    ) -> Option<(Basis, Signature)> {
-        let options = self.run.options;
-        if options.whole_file {
-            return None;
-        }
-        let name = list.name(list.get(index)?);
-        let old = found.filter(|found| found.kind == Kind::Regular);
-        let held = self.held_file(target, name).await;
-        let (basis, is_old) = match (held, stand_in) {
-            (Some(held), _) => (held, false),
-            (None, Some(stand_in)) => (stand_in, false),
-            (None, None) => {
-                let dir = self.directory(target).await.ok()?;
-                let old = StandIn {
-                    dir,
-                    name: name.to_vec(),
-                    size: old?.size,
-                    guessed: false,
-                };
-                (old, true)
-            }
-        };
-        if basis.size == 0 {
-            return None;
-        }
-        let layout = Layout::new(basis.size, options.block_size).ok()?;
-        let layout = if full { layout.full_strong() } else { layout };
-        match self.read_basis(&basis, layout).await {
-            Ok(read) => read.map(|(data, signature)| {
-                let basis = Basis {
-                    old: is_old,
-                    in_place: is_old && options.in_place(),
-                    layout,
-                    data,
-                };
-                (basis, signature)
-            }),
-            // Nobody has promised that it can be read.
-            Err(_) if basis.guessed => None,
-            Err(errno) => {
-                let cause = Cause::Errno(errno);
-                self.fail(&target.join(name), Action::ReadBasis, cause);
-                None
-            }
-        }
-    }
-
-    async fn read_basis(
-        &self,
-        basis: &StandIn,
-        layout: Layout,
-    ) -> Result<Option<(Data, Signature)>, Errno> {
-        let io = &self.run.io;
-        let file = io.open(basis.dir.at(), &basis.name, SOURCE, 0).await?;
-        let mut builder = Builder::new(layout, self.run.options.block_sum());
-        let mut buf = io.buffer(layout.size().saturating_add(1));
-        let mut read = 0;
-        loop {
-            let (count, back) = io.read(&file, buf).await;
-            buf = back;
-            let count = count?;
-            builder.push(&buf[..count]);
-            read += count as u64;
-            if count == 0 || read > layout.size() || count < buf.len() && read == layout.size() {
-                break;
-            }
-        }
-        // One that has another length by now is no basis.
-        let Some(signature) = builder.finish() else {
-            io.recycle(buf);
-            return Ok(None);
-        };
-        let data = if read < CHUNK as u64 && read < buf.len() as u64 {
-            let _ = file.close().await;
-            buf.truncate(read as usize);
-            Data::Memory(buf)
-        } else {
-            io.recycle(buf);
-            Data::File(file)
-        };
-        Ok(Some((data, signature)))
     }
 }

@@ -66,6 +66,35 @@ fn both_ways_make_the_same() {
 }
 
 #[test]
+fn a_long_old_version_is_read_by_several_threads_for_the_same_delta() {
+    // Blocks that do not fit into what a thread reads, and a short last one.
+    let old = Random::new(9).bytes((17 << 20) + 333);
+    let mut new = old.clone();
+    for at in (0..new.len()).step_by(700_001) {
+        new[at] ^= 0xff;
+    }
+    new.drain(5_000_000..5_000_037);
+    let told = ["1", "2", "9"].map(|jobs| {
+        let scratch = Scratch::new();
+        scratch.write("src/file", &new);
+        scratch.write("dst/file", &old);
+        let arguments = ["-a", "--no-W", "--stats", "--jobs", jobs, "src/", "dst"];
+        let run = flexsync(scratch.path(), "direct", &arguments).expect(0);
+        let made = fs::read(scratch.join("dst/file")).unwrap();
+        assert!(made == new, "--jobs {jobs}");
+        [
+            "Literal data",
+            "Matched data",
+            "Matches",
+            "Total bytes received",
+        ]
+        .map(|name| run.figure(name))
+    });
+    assert!(told[0][1] > 16 << 20, "{told:?}");
+    assert_eq!(told[1..], [told[0]; 2]);
+}
+
+#[test]
 fn one_thread_does_for_both_where_no_other_can_be_made() {
     let scratch = Scratch::new();
     grow(&scratch.join("src"), &mut Random::new(9), 100);

@@ -4,13 +4,14 @@
 //! one stays, and is only given what else is new. It has to be as one that is written would be.
 
 use super::Output;
+use crate::basis::{Basis, Data};
 use crate::error::{Action, Cause};
 use crate::io::{CHUNK, Held};
 use crate::list::{Attributes, Kind};
 use crate::patch::PatchError;
 use crate::side::{Changes, Side};
 use crate::strong::FileSum;
-use crate::transfer::{Basis, Data, Transfer};
+use crate::transfer::Transfer;
 use crate::xattrs::Whose;
 
 /// Whether nothing need be written before something differs. A file that has another length differs in the end: what it has
