@@ -6,7 +6,7 @@ mod fill;
 
 use crate::error::{Action, Cause};
 use crate::event::Event;
-use crate::io::{c_name, source_flags};
+use crate::io::{CHUNK, c_name, source_flags};
 use crate::jobs::{Jobs, begin};
 use crate::list::{Attributes, FileId, Kind};
 use crate::matcher::Matcher;
@@ -201,6 +201,21 @@ impl Server<'_, '_> {
             .await;
     }
 
+    /// Sends tokens, in messages of about [`CHUNK`] bytes, so that their number bounds what waits for the receiving side. Returns
+    /// what is left, which is less.
+    async fn tokens(&self, file: FileId, tokens: Vec<OwnedToken>) -> Vec<OwnedToken> {
+        let (mut message, mut weight) = (Vec::new(), 0);
+        for token in tokens {
+            weight += token.weight();
+            message.push(token);
+            if weight >= CHUNK as u64 {
+                self.delta(file, std::mem::take(&mut message), None).await;
+                weight = 0;
+            }
+        }
+        message
+    }
+
     async fn tell(&self, message: FromSender) {
         let weight = message.weight();
         self.run.stats().sent += weight;
@@ -371,10 +386,12 @@ impl Server<'_, '_> {
             if count == 0 || read > source.size || count < buf.len() && read == source.size {
                 break;
             }
-            self.delta(file, collector.take(), None).await;
+            let rest = self.tokens(file, collector.take()).await;
+            self.delta(file, rest, None).await;
         }
         io.recycle(buf);
         let (digest, stats) = matcher.finish(&mut |token| take(&mut collector, token));
+        let tokens = self.tokens(file, collector.take()).await;
         self.run.stats().matching += stats;
         if let (Some(signature), Some(recorder)) = (&kept, &recorder) {
             self.run.event(Event::Searched(Search {
@@ -392,10 +409,7 @@ impl Server<'_, '_> {
             digest: Some(digest),
             fresh: source.fresh,
         };
-        Ok(Last {
-            tokens: collector.take(),
-            end,
-        })
+        Ok(Last { tokens, end })
     }
 }
 
