@@ -35,7 +35,7 @@ complete -c flexsync -l min-size -d 'Leave files alone that are shorter than SIZ
 complete -c flexsync -l max-delete -d 'Delete no more than NUM files and directories; exit with 25 if there were more' -r
 complete -c flexsync -s @ -l modify-window -d 'Take times for equal that differ by at most NUM whole seconds; -1 compares nanoseconds' -r
 complete -c flexsync -l backend -d 'Who executes the system calls: auto, module, io_uring, threads or direct' -r
-complete -c flexsync -l jobs -d 'Use up to N threads: two for the calls, where those are plain ones, and all to search a long file for what its old version has; unless given as many as there are CPUs' -r
+complete -c flexsync -l jobs -d 'Use up to N threads: two for the calls, where those are plain ones, and all to read a long old version and to search a file for what that has; unless given as many as there are CPUs' -r
 complete -c flexsync -l stats-json -d 'Write the figures to FILE as one JSON object' -r
 complete -c flexsync -s a -l archive -d 'Archive mode, the same as -rlptgoD'
 complete -c flexsync -l no-archive

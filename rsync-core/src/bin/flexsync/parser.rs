@@ -227,7 +227,7 @@ pub(crate) fn parser() -> clap::Command {
                 .long("jobs")
                 .value_name("N")
                 .value_parser(clap::value_parser!(u32).range(1..))
-                .help("Use up to N threads: two for the calls, where those are plain ones, and all to search a long file for what its old version has; unless given as many as there are CPUs"),
+                .help("Use up to N threads: two for the calls, where those are plain ones, and all to read a long old version and to search a file for what that has; unless given as many as there are CPUs"),
         )
         .arg(
             Arg::new("stats-json")
