@@ -67,6 +67,9 @@ impl<'a, 'o> Generator<'a, 'o> {
                 let room = room.saturating_sub(directories.len());
                 let next = waiting.drain(..room.min(waiting.len()));
                 directories.extend(next.map(|(target, listing)| self.begin(target, listing)));
+                if waiting.is_empty() {
+                    self.side.groups.end();
+                }
             }
             while deleters.len() < DELETERS {
                 let Some(due) = self.deletions.due() else {
@@ -589,16 +592,37 @@ impl<'a, 'o> Generator<'a, 'o> {
                 begin(&jobs, plain, Box::pin(update)).await;
             }
         }
+        let mut waiting = FuturesUnordered::new();
+        // Each that waits has a directory of the source in memory.
+        let may_wait = side.groups.waiting.get() < side.run.limits.directories / 2;
         for claim in claims {
             let names = claim.names.iter();
             let names = names.filter_map(|index| Some((*index, grouped.remove(index)?)));
             let names = names.collect();
+            let turn = Box::pin(side.turn(target, list, claim, names)).await;
+            if turn.waits && may_wait {
+                waiting.push(turn.wait());
+                continue;
+            }
             while jobs.len() >= ENTRIES {
                 let _: Option<()> = jobs.next().await;
             }
-            let group = side.group(target, list, claim, names);
-            begin(&jobs, plain, Box::pin(group)).await;
+            begin(&jobs, plain, Box::pin(side.group(target, list, turn))).await;
         }
+        let waits = usize::from(!waiting.is_empty());
+        side.groups.waiting.set(side.groups.waiting.get() + waits);
+        while !waiting.is_empty() {
+            select_biased! {
+                () = jobs.select_next_some() => {}
+                turn = waiting.select_next_some() => {
+                    while jobs.len() >= ENTRIES {
+                        let _: Option<()> = jobs.next().await;
+                    }
+                    begin(&jobs, plain, Box::pin(side.group(target, list, turn))).await;
+                }
+            }
+        }
+        side.groups.waiting.set(side.groups.waiting.get() - waits);
         while let Some(()) = jobs.next().await {}
     }
 }

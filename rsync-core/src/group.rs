@@ -5,11 +5,15 @@
 //! The first directory of the list that has names of a file brings one of them up to date, as it would any file: the *leader*.
 //! All others become links to that. Whoever has the group's lock decides: it is taken when the first list with one of
 //! the names comes, and given back when the leader is there, or has failed. Then whoever gets it next leads.
+//!
+//! Where files are linked to those of another tree, or copied from there, the name that that tree has leads: else all of them
+//! would be a new file for the sake of one new name. The first directory waits until the names in later ones were looked for.
 
+use crate::alternates::Likeness;
 use crate::error::Action;
 use crate::event::Event;
 use crate::guard::Inode;
-use crate::io::{Held, c_name};
+use crate::io::{Held, c_name, yield_now};
 use crate::item::Differences;
 use crate::list::{Attributes, DirList, Entry, FileId, Kind};
 use crate::options::{Alternate, Options};
@@ -17,10 +21,11 @@ use crate::side::Side;
 use crate::target::{State, Target};
 use crate::update::is_new;
 use crate::xattrs::Unlike;
+use async_channel::{Receiver, Sender};
 use async_lock::{Mutex, MutexGuardArc};
 use libflexsc::Errno;
 use libflexsc::op::{Linkat, Unlinkat};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map;
 use std::rc::Rc;
@@ -42,8 +47,61 @@ pub(crate) struct Leader {
     held: bool,
 }
 
-/// The leader of a group, once it is there.
-type Group = Mutex<Option<Leader>>;
+/// The names of one file.
+#[derive(Debug)]
+struct Group {
+    /// Once it is there.
+    leader: Arc<Mutex<Option<Leader>>>,
+    /// Whether a name leads, or has led.
+    led: Cell<bool>,
+    /// Whether another tree has a name, whose directory is to lead.
+    found: Cell<bool>,
+    /// Directories whose names were not looked for yet, and whether there will be more of them.
+    unlooked: Cell<usize>,
+    complete: Cell<bool>,
+    /// Closed when one is found, or none can be any more.
+    looking: RefCell<Option<Sender<()>>>,
+    looked: Receiver<()>,
+}
+
+impl Group {
+    fn new() -> Self {
+        let (looking, looked) = async_channel::bounded(1);
+        Self {
+            leader: Arc::default(),
+            led: Cell::new(false),
+            found: Cell::new(false),
+            unlooked: Cell::new(0),
+            complete: Cell::new(false),
+            looking: RefCell::new(Some(looking)),
+            looked,
+        }
+    }
+
+    fn check(&self) {
+        if self.found.get() || self.complete.get() && self.unlooked.get() == 0 {
+            self.looking.take();
+        }
+    }
+}
+
+/// The duty to look for a directory's names.
+#[derive(Debug)]
+struct Look(Rc<Group>);
+
+impl Look {
+    fn new(group: &Rc<Group>) -> Self {
+        group.unlooked.set(group.unlooked.get() + 1);
+        Self(group.clone())
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        self.0.unlooked.set(self.0.unlooked.get() - 1);
+        self.0.check();
+    }
+}
 
 /// The right to lead a group, which passes on when it is dropped.
 #[derive(Debug)]
@@ -73,17 +131,42 @@ impl Lead {
 /// The names of one file in one directory.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    group: Arc<Group>,
+    look: Look,
     /// Held by the first directory.
     lead: Option<MutexGuardArc<Option<Leader>>>,
     /// Their places in the directory's list.
     pub(crate) names: Vec<u32>,
 }
 
+/// A claim whose names were looked for in other trees.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    group: Rc<Group>,
+    lead: Option<MutexGuardArc<Option<Leader>>>,
+    names: Vec<Name>,
+    /// Which of them another tree has.
+    elsewhere: Option<usize>,
+    /// Whether other directories may have a name that is to lead.
+    pub(crate) waits: bool,
+}
+
+impl Turn {
+    /// Waits until another tree has a name, or none can be found any more.
+    pub(crate) async fn wait(mut self) -> Self {
+        let _ = self.group.looked.recv().await;
+        if self.group.found.get() {
+            self.lead = None;
+        }
+        self
+    }
+}
+
 /// Files of which not all names have been seen, or nobody knows whether they have.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    groups: RefCell<HashMap<Inode, (Arc<Group>, u32)>>,
+    groups: RefCell<HashMap<Inode, (Rc<Group>, u32)>>,
+    /// How many directories wait for what other trees have of the names in later ones.
+    pub(crate) waiting: Cell<usize>,
 }
 
 impl Groups {
@@ -104,13 +187,14 @@ impl Groups {
             }
             let mut group = match groups.entry(inode) {
                 hash_map::Entry::Occupied(group) => group,
-                hash_map::Entry::Vacant(place) => place.insert_entry((Arc::default(), 0)),
+                hash_map::Entry::Vacant(place) => place.insert_entry((Rc::new(Group::new()), 0)),
             };
-            let (mutex, seen) = group.get_mut();
+            let (one, seen) = group.get_mut();
             let at = *known.entry(inode).or_insert_with(|| {
+                let first = *seen == 0;
                 claims.push(Claim {
-                    lead: (*seen == 0).then(|| mutex.try_lock_arc()).flatten(),
-                    group: mutex.clone(),
+                    lead: first.then(|| one.leader.try_lock_arc()).flatten(),
+                    look: Look::new(one),
                     names: Vec::new(),
                 });
                 claims.len() - 1
@@ -119,11 +203,20 @@ impl Groups {
             *seen += 1;
             // Whoever waits has the group; nobody else will ask for it.
             if *seen >= links && !repeated {
+                one.complete.set(true);
                 group.remove();
                 known.remove(&inode);
             }
         }
         claims
+    }
+
+    /// No more lists will come.
+    pub(crate) fn end(&self) {
+        for (_, (group, _)) in self.groups.take() {
+            group.complete.set(true);
+            group.check();
+        }
     }
 }
 
@@ -149,32 +242,73 @@ fn first(list: &DirList, names: &[Name]) -> usize {
 }
 
 impl Side<'_, '_> {
-    /// Makes names in a directory the same file, and the same as those in other directories.
-    pub(crate) async fn group(
+    /// Looks for a directory's names of a file in other trees, if that matters.
+    pub(crate) async fn turn(
         &self,
-        target: &Rc<Target>,
-        list: &Arc<DirList>,
+        target: &Target,
+        list: &DirList,
         claim: Claim,
-        mut names: Vec<Name>,
-    ) {
-        let Claim { group, lead, .. } = claim;
-        let mut lead = lead;
+        names: Vec<Name>,
+    ) -> Turn {
+        let Claim { look, lead, .. } = claim;
+        let group = look.0.clone();
+        let looks = !group.led.get() && self.may_be_elsewhere(list, &names);
+        let elsewhere = match looks {
+            true => self.elsewhere(target, list, &names).await,
+            false => None,
+        };
+        if elsewhere.is_some() {
+            group.found.set(true);
+        }
+        drop(look);
+        let waits = looks && elsewhere.is_none() && lead.is_some();
+        Turn {
+            group,
+            lead,
+            names,
+            elsewhere,
+            waits,
+        }
+    }
+
+    /// Makes names in a directory the same file, and the same as those in other directories.
+    pub(crate) async fn group(&self, target: &Rc<Target>, list: &Arc<DirList>, turn: Turn) {
+        let Turn {
+            group,
+            mut lead,
+            mut names,
+            mut elsewhere,
+            ..
+        } = turn;
         while !names.is_empty() {
             let guard = match lead.take() {
                 Some(guard) => guard,
-                None => group.lock_arc().await,
+                None => group.leader.lock_arc().await,
             };
             let Some(leader) = guard.clone() else {
-                let name = names.remove(first(list, &names));
+                let next = match elsewhere.take() {
+                    Some(next) => next,
+                    None if group.found.get() => {
+                        // Whoever found it is among those that wait for the lock.
+                        drop(guard);
+                        yield_now().await;
+                        continue;
+                    }
+                    None => first(list, &names),
+                };
+                group.found.set(false);
+                group.led.set(true);
+                let name = names.remove(next);
                 self.lead(target, list, name, guard).await;
                 continue;
             };
+            elsewhere = None;
             drop(guard);
             let name = names.remove(0);
             let Link::Impossible(errno) = self.link(target, list, name, &leader).await else {
                 continue;
             };
-            let mut guard = group.lock_arc().await;
+            let mut guard = group.leader.lock_arc().await;
             if guard.as_ref().is_none_or(|now| now.file != leader.file) {
                 // There is another leader by now.
                 names.insert(0, name);
@@ -188,6 +322,29 @@ impl Side<'_, '_> {
             *guard = None;
             self.lead(target, list, name, guard).await;
         }
+    }
+
+    /// Whether it matters which of these names leads, since another tree may have one.
+    fn may_be_elsewhere(&self, list: &DirList, names: &[Name]) -> bool {
+        let entry = names.first().and_then(|(index, _)| list.get(*index));
+        let regular = entry.is_some_and(|entry| entry.attributes.kind == Kind::Regular);
+        let is_there = |(_, found): &Name| found.is_some_and(|found| found.kind == Kind::Regular);
+        let made = matches!(self.alternate(), Some(Alternate::Link | Alternate::Copy));
+        regular && made && !names.iter().any(is_there)
+    }
+
+    /// Which of these names is in another tree with the file's contents.
+    async fn elsewhere(&self, target: &Target, list: &DirList, names: &[Name]) -> Option<usize> {
+        for (at, (index, _)) in names.iter().enumerate() {
+            let Some(entry) = list.get(*index) else {
+                continue;
+            };
+            let model = self.model(target, list, entry, list.digest(*index)).await;
+            if model.is_some_and(|model| model.likeness >= Likeness::Contents) {
+                return Some(at);
+            }
+        }
+        None
     }
 
     /// Brings a name up to date that others become links to.

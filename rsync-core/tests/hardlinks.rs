@@ -2,8 +2,8 @@
 
 //! Files with several names: the same files, lines and figures as rsync's. Exceptions:
 //!
-//! - Of a new file with names in several directories, the first directory of the list gets the file and the others get links.
-//!   rsync looks ahead, as far as lists have come by then.
+//! - Of a new file with names in several directories of which no other tree (`--link-dest`, `--copy-dest`) has one, the first directory
+//!   of the list gets the file and the others get links. rsync looks ahead, as far as lists have come by then.
 //! - What cannot be linked is copied. rsync leaves it out.
 //! - With `--delay-updates` each name that becomes a link is backed up. rsync leaves some out whose file is in another directory.
 //! - A link in the place of something of another kind is new. rsync mostly tells in what it differs from that.
@@ -11,8 +11,8 @@
 mod common;
 
 use common::{
-    BACKENDS, Random, Scratch, Times, assert_same, copy, flexsync, grow, grow_specials, leftovers,
-    numbers, paths, rsync, same_lines, set_time, snapshot, whole_seconds,
+    BACKENDS, Random, Scratch, Times, assert_same, copy, date, does_as_rsync, flexsync, grow,
+    grow_specials, leftovers, numbers, paths, rsync, same_lines, set_time, snapshot, whole_seconds,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -445,5 +445,88 @@ fn a_file_that_comes_more_often_than_it_has_names_is_one_file_as_for_rsync() {
         let [mine, theirs] = worlds.each_ref().map(|world| groups(&world.join("dst")));
         assert_eq!(mine, theirs, "{arguments:?}");
         assert!(mine.iter().any(|group| group.len() > 1), "{arguments:?}");
+    }
+}
+
+/// A source of hard links `sources`, and another tree that has files of the names `there`, all with the same time.
+fn beside(scratch: &Scratch, sources: &[&str], there: &[&str]) {
+    let first = scratch.write(&format!("src/{}", sources[0]), "contents");
+    for name in &sources[1..] {
+        let name = scratch.join(format!("src/{name}"));
+        fs::create_dir_all(name.parent().unwrap()).unwrap();
+        fs::hard_link(&first, name).unwrap();
+    }
+    for name in there {
+        scratch.write(&format!("alt/{name}"), "contents");
+    }
+    fs::create_dir(scratch.join("dst")).unwrap();
+    date(scratch.path(), 1_500_000_000);
+}
+
+#[test]
+fn the_name_that_another_tree_has_leads_as_for_rsync() {
+    let (link, copy) = ("--link-dest=../alt", "--copy-dest=../alt");
+    for (sources, there) in [
+        (&["a", "b", "c"][..], &["a"][..]),
+        (&["a", "b", "c"], &["b", "c"]),
+        (&["a", "d/b"], &["d/b"]),
+        (&["a", "d/b", "e/c"], &["e/c"]),
+        (&["d/a", "d/b", "e/c"], &["d/a"]),
+        (&["d/b", "e/c", "f/c", "f/d"], &["f/d"]),
+        (&["d/a", "d/b", "e/c", "e/d"], &["d/b", "e/d"]),
+    ] {
+        let tree = |scratch: &Scratch| beside(scratch, sources, there);
+        for form in ["-aHi", "-aHin", "-aHci", "-aHi --delete-before"] {
+            if form == "-aHin" && there.len() > 1 {
+                // rsync shows the other tree's path then.
+                continue;
+            }
+            let form: Vec<_> = form.split(' ').collect();
+            does_as_rsync(tree, &[&form[..], &[link, "src/", "dst"]].concat());
+        }
+        let scratch = Scratch::new();
+        tree(&scratch);
+        flexsync(scratch.path(), "direct", &["-aH", copy, "src/", "dst"]).expect(0);
+        let names = sources.len();
+        assert_eq!(groups(&scratch.join("dst"))[0].len(), names, "{sources:?}");
+    }
+}
+
+#[test]
+fn names_that_are_looked_for_in_other_trees_do_not_wait_for_each_other_for_ever() {
+    // More files than are waited for, or worked on in a directory at once; their names come in another order in each.
+    const FILES: usize = 300;
+    for backend in BACKENDS.iter() {
+        for options in [&["-aH"][..], &["-aH", "--delete-before"], &["-aHn"]] {
+            let scratch = Scratch::new();
+            for which in 0..FILES {
+                let first = scratch.write(&format!("src/a/{which:03}"), format!("{which}"));
+                for (dir, name) in [("b", FILES - which), ("c", which * 7 % FILES)] {
+                    let name = scratch.join(format!("src/{dir}/{name:03}"));
+                    fs::create_dir_all(name.parent().unwrap()).unwrap();
+                    fs::hard_link(&first, name).unwrap();
+                }
+                // One of three is nowhere else, and one of three is only in the last directory.
+                if which % 3 != 0 {
+                    let (dir, name) = [("b", FILES - which), ("c", which * 7 % FILES)][which % 2];
+                    scratch.write(&format!("alt/{dir}/{name:03}"), format!("{which}"));
+                }
+            }
+            // A name that is not in the transfer: nobody knows whether it will come.
+            fs::hard_link(scratch.join("src/a/000"), scratch.join("outside")).unwrap();
+            date(scratch.path(), 1_500_000_000);
+            let arguments = [options, &["--link-dest=../alt", "src/", "dst"]].concat();
+            flexsync(scratch.path(), backend, &arguments).expect(0);
+            if options.contains(&"-aHn") {
+                continue;
+            }
+            assert_eq!(groups(&scratch.join("dst")), groups(&scratch.join("src")));
+            let is_linked = |path: &PathBuf| fs::metadata(path).unwrap().nlink() == 4;
+            let linked = paths(&scratch.join("alt"))
+                .iter()
+                .filter(|path| is_linked(path))
+                .count();
+            assert!(linked > FILES / 3, "{options:?}: {linked}");
+        }
     }
 }
