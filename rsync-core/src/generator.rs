@@ -593,24 +593,26 @@ impl<'a, 'o> Generator<'a, 'o> {
             }
         }
         let mut waiting = FuturesUnordered::new();
-        // Each that waits has a directory of the source in memory.
-        let may_wait = side.groups.waiting.get() < side.run.limits.directories / 2;
+        // Each directory that waits has one of the source in memory, and the others have to have room.
+        let most = side.run.limits.directories / 2;
+        let mut may_wait = None;
         for claim in claims {
             let names = claim.names.iter();
             let names = names.filter_map(|index| Some((*index, grouped.remove(index)?)));
             let names = names.collect();
             let turn = Box::pin(side.turn(target, list, claim, names)).await;
-            if turn.waits && may_wait {
-                waiting.push(turn.wait());
-                continue;
+            if turn.waits {
+                may_wait = may_wait.or_else(|| side.groups.may_wait(most));
+                if may_wait.is_some() {
+                    waiting.push(turn.wait());
+                    continue;
+                }
             }
             while jobs.len() >= ENTRIES {
                 let _: Option<()> = jobs.next().await;
             }
             begin(&jobs, plain, Box::pin(side.group(target, list, turn))).await;
         }
-        let waits = usize::from(!waiting.is_empty());
-        side.groups.waiting.set(side.groups.waiting.get() + waits);
         while !waiting.is_empty() {
             select_biased! {
                 () = jobs.select_next_some() => {}
@@ -622,7 +624,7 @@ impl<'a, 'o> Generator<'a, 'o> {
                 }
             }
         }
-        side.groups.waiting.set(side.groups.waiting.get() - waits);
+        drop(may_wait);
         while let Some(()) = jobs.next().await {}
     }
 }

@@ -166,7 +166,17 @@ impl Turn {
 pub(crate) struct Groups {
     groups: RefCell<HashMap<Inode, (Rc<Group>, u32)>>,
     /// How many directories wait for what other trees have of the names in later ones.
-    pub(crate) waiting: Cell<usize>,
+    waiting: Cell<usize>,
+}
+
+/// A directory's permit to wait, which it gives back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct MayWait<'g>(&'g Cell<usize>);
+
+impl Drop for MayWait<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Groups {
@@ -209,6 +219,15 @@ impl Groups {
             }
         }
         claims
+    }
+
+    /// A permit to wait, if fewer than `most` directories do.
+    pub(crate) fn may_wait(&self, most: usize) -> Option<MayWait<'_>> {
+        let waiting = self.waiting.get();
+        (waiting < most).then(|| {
+            self.waiting.set(waiting + 1);
+            MayWait(&self.waiting)
+        })
     }
 
     /// No more lists will come.

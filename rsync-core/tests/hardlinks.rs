@@ -512,8 +512,13 @@ fn names_that_are_looked_for_in_other_trees_do_not_wait_for_each_other_for_ever(
                     scratch.write(&format!("alt/{dir}/{name:03}"), format!("{which}"));
                 }
             }
-            // A name that is not in the transfer: nobody knows whether it will come.
+            // Names that are not in the transfer: nobody knows whether they will come. More directories have one than may wait.
             fs::hard_link(scratch.join("src/a/000"), scratch.join("outside")).unwrap();
+            for which in 0..FILES {
+                let first = scratch.write(&format!("src/d/{which}/file"), "");
+                fs::hard_link(first, scratch.join(format!("outside {which}"))).unwrap();
+            }
+            fs::create_dir_all(scratch.join("alt/d")).unwrap();
             date(scratch.path(), 1_500_000_000);
             let arguments = [options, &["--link-dest=../alt", "src/", "dst"]].concat();
             flexsync(scratch.path(), backend, &arguments).expect(0);
@@ -521,6 +526,7 @@ fn names_that_are_looked_for_in_other_trees_do_not_wait_for_each_other_for_ever(
                 continue;
             }
             assert_eq!(groups(&scratch.join("dst")), groups(&scratch.join("src")));
+            assert_eq!(paths(&scratch.join("dst/d")).len(), 2 * FILES);
             let is_linked = |path: &PathBuf| fs::metadata(path).unwrap().nlink() == 4;
             let linked = paths(&scratch.join("alt"))
                 .iter()
