@@ -164,6 +164,8 @@ impl Sync {
         result?;
         let mut stats = *run.stats();
         stats += received.0;
-        Ok((stats, received.1))
+        let mut calls = received.1;
+        calls += run.calls_of_helpers();
+        Ok((stats, calls))
     }
 }

@@ -179,9 +179,14 @@ impl Side<'_, '_> {
             yield_now().await;
         }
         // One that is longer by now is no basis either.
-        let beyond = Pread::new(file.fd(), vec![0], layout.size());
-        let (beyond, _) = self.run.io.handle.submit(beyond).await;
-        Ok(all.finish().filter(|_| beyond == Ok(0)))
+        loop {
+            let beyond = Pread::new(file.fd(), vec![0], layout.size());
+            match self.run.io.handle.submit(beyond).await.0 {
+                Ok(count) => return Ok(all.finish().filter(|_| count == 0)),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
     }
 }
 

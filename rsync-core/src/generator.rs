@@ -592,39 +592,46 @@ impl<'a, 'o> Generator<'a, 'o> {
                 begin(&jobs, plain, Box::pin(update)).await;
             }
         }
-        let mut waiting = FuturesUnordered::new();
-        // Each directory that waits has one of the source in memory, and the others have to have room.
-        let most = side.run.limits.directories / 2;
-        let mut may_wait = None;
+        // All are looked for before anybody waits for anything.
+        let mut turns = VecDeque::new();
         for claim in claims {
             let names = claim.names.iter();
             let names = names.filter_map(|index| Some((*index, grouped.remove(index)?)));
             let names = names.collect();
             let turn = Box::pin(side.turn(target, list, claim, names)).await;
-            if turn.waits {
+            match turn.is_found() {
+                true => turns.push_front(turn),
+                false => turns.push_back(turn),
+            }
+        }
+        // Each directory that waits has one of the source in memory, and the others have to have room.
+        let most = side.run.limits.directories / 2;
+        let mut may_wait = None;
+        let mut waiting = FuturesUnordered::new();
+        for turn in turns {
+            if turn.is_open() {
                 may_wait = may_wait.or_else(|| side.groups.may_wait(most));
-                if may_wait.is_some() {
-                    waiting.push(turn.wait());
-                    continue;
+                if may_wait.is_none() {
+                    turn.decide();
                 }
             }
-            while jobs.len() >= ENTRIES {
-                let _: Option<()> = jobs.next().await;
-            }
-            begin(&jobs, plain, Box::pin(side.group(target, list, turn))).await;
+            waiting.push(turn.wait());
         }
-        while !waiting.is_empty() {
+        let mut ready = VecDeque::new();
+        loop {
+            while jobs.len() < ENTRIES {
+                let Some(turn) = ready.pop_front() else { break };
+                begin(&jobs, plain, Box::pin(side.group(target, list, turn))).await;
+            }
             select_biased! {
+                // At once, also where no more can be begun: a lock may have to be passed on.
+                turn = waiting.select_next_some() => ready.push_back(turn),
                 () = jobs.select_next_some() => {}
-                turn = waiting.select_next_some() => {
-                    while jobs.len() >= ENTRIES {
-                        let _: Option<()> = jobs.next().await;
-                    }
-                    begin(&jobs, plain, Box::pin(side.group(target, list, turn))).await;
-                }
+                complete => break,
+            }
+            if waiting.is_empty() {
+                drop(may_wait.take());
             }
         }
-        drop(may_wait);
-        while let Some(()) = jobs.next().await {}
     }
 }

@@ -7,13 +7,17 @@
 //! the names comes, and given back when the leader is there, or has failed. Then whoever gets it next leads.
 //!
 //! Where files are linked to those of another tree, or copied from there, the name that that tree has leads: else all of them
-//! would be a new file for the sake of one new name. The first directory waits until the names in later ones were looked for.
+//! would be a new file for the sake of one new name. Directories wait, while the first one keeps the lock, until the names in
+//! later ones were looked for: until one is found, which gets the lock, or none can be, or a directory comes that may not wait.
+//!
+//! Who waits for whom: for what leads already, which needs nobody else; and for the lock of an earlier directory. That one lets go
+//! of it, or begins to lead, without waiting for a later one. What is found is begun with before anything that waits.
 
 use crate::alternates::Likeness;
 use crate::error::Action;
 use crate::event::Event;
 use crate::guard::Inode;
-use crate::io::{Held, c_name, yield_now};
+use crate::io::{Held, c_name};
 use crate::item::Differences;
 use crate::list::{Attributes, DirList, Entry, FileId, Kind};
 use crate::options::{Alternate, Options};
@@ -52,24 +56,27 @@ pub(crate) struct Leader {
 struct Group {
     /// Once it is there.
     leader: Arc<Mutex<Option<Leader>>>,
-    /// Whether a name leads, or has led.
-    led: Cell<bool>,
+    /// Closed when a name leads.
+    to_lead: RefCell<Option<Sender<()>>>,
+    led: Receiver<()>,
     /// Whether another tree has a name, whose directory is to lead.
     found: Cell<bool>,
     /// Directories whose names were not looked for yet, and whether there will be more of them.
     unlooked: Cell<usize>,
     complete: Cell<bool>,
-    /// Closed when one is found, or none can be any more.
+    /// Closed when one is found, or leads, or none is looked for any more.
     looking: RefCell<Option<Sender<()>>>,
     looked: Receiver<()>,
 }
 
 impl Group {
     fn new() -> Self {
+        let (to_lead, led) = async_channel::bounded(1);
         let (looking, looked) = async_channel::bounded(1);
         Self {
             leader: Arc::default(),
-            led: Cell::new(false),
+            to_lead: RefCell::new(Some(to_lead)),
+            led,
             found: Cell::new(false),
             unlooked: Cell::new(0),
             complete: Cell::new(false),
@@ -78,10 +85,30 @@ impl Group {
         }
     }
 
+    /// Ends waiting if all names were looked for.
     fn check(&self) {
-        if self.found.get() || self.complete.get() && self.unlooked.get() == 0 {
-            self.looking.take();
+        if self.complete.get() && self.unlooked.get() == 0 {
+            self.decide();
         }
+    }
+
+    /// Ends waiting.
+    fn decide(&self) {
+        self.looking.take();
+    }
+
+    fn is_decided(&self) -> bool {
+        self.looking.borrow().is_none()
+    }
+
+    /// A name leads.
+    fn lead(&self) {
+        self.decide();
+        self.to_lead.take();
+    }
+
+    fn has_led(&self) -> bool {
+        self.to_lead.borrow().is_none()
     }
 }
 
@@ -146,16 +173,36 @@ pub(crate) struct Turn {
     names: Vec<Name>,
     /// Which of them another tree has.
     elsewhere: Option<usize>,
-    /// Whether other directories may have a name that is to lead.
-    pub(crate) waits: bool,
+    /// Whether it matters that other directories may have a name that is to lead.
+    looks: bool,
 }
 
 impl Turn {
-    /// Waits until another tree has a name, or none can be found any more.
+    /// Whether it leads now, since another tree has a name.
+    pub(crate) fn is_found(&self) -> bool {
+        self.elsewhere.is_some()
+    }
+
+    /// Whether it is not known yet which name leads.
+    pub(crate) fn is_open(&self) -> bool {
+        self.looks && !self.is_found() && !self.group.is_decided()
+    }
+
+    /// Nobody waits any longer.
+    pub(crate) fn decide(&self) {
+        self.group.decide();
+    }
+
+    /// Waits until it is decided and, where another tree has a name of another directory, that one leads.
     pub(crate) async fn wait(mut self) -> Self {
+        if !self.looks || self.is_found() {
+            return self;
+        }
         let _ = self.group.looked.recv().await;
         if self.group.found.get() {
+            // That one waits for it.
             self.lead = None;
+            let _ = self.group.led.recv().await;
         }
         self
     }
@@ -271,22 +318,22 @@ impl Side<'_, '_> {
     ) -> Turn {
         let Claim { look, lead, .. } = claim;
         let group = look.0.clone();
-        let looks = !group.led.get() && self.may_be_elsewhere(list, &names);
+        let looks = !group.has_led() && self.may_be_elsewhere(list, &names);
         let elsewhere = match looks {
             true => self.elsewhere(target, list, &names).await,
             false => None,
         };
-        if elsewhere.is_some() {
+        if elsewhere.is_some() && !group.has_led() {
             group.found.set(true);
+            group.decide();
         }
         drop(look);
-        let waits = looks && elsewhere.is_none() && lead.is_some();
         Turn {
             group,
             lead,
             names,
             elsewhere,
-            waits,
+            looks,
         }
     }
 
@@ -305,18 +352,8 @@ impl Side<'_, '_> {
                 None => group.leader.lock_arc().await,
             };
             let Some(leader) = guard.clone() else {
-                let next = match elsewhere.take() {
-                    Some(next) => next,
-                    None if group.found.get() => {
-                        // Whoever found it is among those that wait for the lock.
-                        drop(guard);
-                        yield_now().await;
-                        continue;
-                    }
-                    None => first(list, &names),
-                };
-                group.found.set(false);
-                group.led.set(true);
+                let next = elsewhere.take().unwrap_or_else(|| first(list, &names));
+                group.lead();
                 let name = names.remove(next);
                 self.lead(target, list, name, guard).await;
                 continue;
@@ -354,16 +391,19 @@ impl Side<'_, '_> {
 
     /// Which of these names is in another tree with the file's contents.
     async fn elsewhere(&self, target: &Target, list: &DirList, names: &[Name]) -> Option<usize> {
+        let mut best = None;
         for (at, (index, _)) in names.iter().enumerate() {
             let Some(entry) = list.get(*index) else {
                 continue;
             };
             let model = self.model(target, list, entry, list.digest(*index)).await;
-            if model.is_some_and(|model| model.likeness >= Likeness::Contents) {
-                return Some(at);
+            match model.map(|model| model.likeness) {
+                Some(Likeness::All) => return Some(at),
+                Some(Likeness::Contents) => best = best.or(Some(at)),
+                _ => {}
             }
         }
-        None
+        best
     }
 
     /// Brings a name up to date that others become links to.

@@ -216,7 +216,7 @@ pub struct Options {
     /// Tell what a filter rule leaves out: [`Event::Hidden`](crate::Event::Hidden).
     pub hidden: bool,
     /// How many threads may search a long file at once for blocks of its old version and, where calls are plain ones, read that.
-    /// No more than one where this is 0 or 1.
+    /// No more than one where this is 0 or 1. Calls of those that read are counted by [`Sync::run_apart`](crate::Sync::run_apart) only.
     pub threads: usize,
     /// Tell how far it has come: [`Event::Progress`](crate::Event::Progress).
     pub progress: bool,

@@ -301,6 +301,9 @@ impl<'a, 'o> Output<'a, 'o> {
         let basis = self.basis.clone().ok_or(update(none))?;
         let mut range = patch::range(&basis.layout, first, count).map_err(update)?;
         let same = range.start == self.at;
+        if self.unwritten && same && self.at == 0 {
+            Box::pin(self.look_ahead()).await;
+        }
         if self.unwritten && !same {
             Box::pin(self.write_common()).await?;
         }

@@ -494,45 +494,65 @@ fn the_name_that_another_tree_has_leads_as_for_rsync() {
 
 #[test]
 fn names_that_are_looked_for_in_other_trees_do_not_wait_for_each_other_for_ever() {
-    // More files than are waited for, or worked on in a directory at once; their names come in another order in each.
+    // More than are worked on in a directory at once, and more directories than may be in memory.
     const FILES: usize = 300;
-    for backend in BACKENDS.iter() {
-        for options in [&["-aH"][..], &["-aH", "--delete-before"], &["-aHn"]] {
-            let scratch = Scratch::new();
-            for which in 0..FILES {
-                let first = scratch.write(&format!("src/a/{which:03}"), format!("{which}"));
-                for (dir, name) in [("b", FILES - which), ("c", which * 7 % FILES)] {
-                    let name = scratch.join(format!("src/{dir}/{name:03}"));
-                    fs::create_dir_all(name.parent().unwrap()).unwrap();
-                    fs::hard_link(&first, name).unwrap();
-                }
-                // One of three is nowhere else, and one of three is only in the last directory.
-                if which % 3 != 0 {
-                    let (dir, name) = [("b", FILES - which), ("c", which * 7 % FILES)][which % 2];
-                    scratch.write(&format!("alt/{dir}/{name:03}"), format!("{which}"));
-                }
+    let places = |which: usize| [format!("b/{which:03}"), format!("c/{:03}", FILES - which)];
+    let options: [&[&str]; 3] = [&["-aH"], &["-aH", "--delete-before"], &["-aHn"]];
+    let forms = [(false, false), (true, false), (false, true), (true, true)];
+    let forms = BACKENDS
+        .iter()
+        .flat_map(|backend| forms.map(|form| (*backend, form)));
+    for (backend, (elsewhere, crowded)) in forms {
+        let scratch = Scratch::new();
+        let link = |first: &Path, name: &str| {
+            let name = scratch.join(name);
+            fs::create_dir_all(name.parent().unwrap()).unwrap();
+            fs::hard_link(first, name).unwrap();
+        };
+        for which in 0..FILES {
+            // In each directory they come in another order.
+            let first = scratch.write(&format!("src/a/{which:03}"), format!("{which}"));
+            for name in places(which) {
+                link(&first, &format!("src/{name}"));
             }
-            // Names that are not in the transfer: nobody knows whether they will come. More directories have one than may wait.
-            fs::hard_link(scratch.join("src/a/000"), scratch.join("outside")).unwrap();
-            for which in 0..FILES {
-                let first = scratch.write(&format!("src/d/{which}/file"), "");
-                fs::hard_link(first, scratch.join(format!("outside {which}"))).unwrap();
+            // One of three is nowhere else, and one of three only in the last directory.
+            if elsewhere && which % 3 != 0 {
+                let place = &places(which)[which % 2];
+                scratch.write(&format!("alt/{place}"), format!("{which}"));
             }
-            fs::create_dir_all(scratch.join("alt/d")).unwrap();
-            date(scratch.path(), 1_500_000_000);
+        }
+        // These take all that there is for waiting: of a name that is not in the transfer nobody knows whether it will come.
+        for which in (0..FILES).filter(|_| crowded) {
+            let first = scratch.write(&format!("src/d/{which}/file"), "");
+            link(&first, &format!("outside {which}"));
+        }
+        // And a file that is in each directory.
+        let first = scratch.write("src/e/0/file", "");
+        for which in (1..FILES).filter(|_| crowded) {
+            link(&first, &format!("src/e/{which}/file"));
+        }
+        fs::create_dir_all(scratch.join("alt/d")).unwrap();
+        date(scratch.path(), 1_500_000_000);
+        for options in options {
+            let _ = fs::remove_dir_all(scratch.join("dst"));
+            fs::create_dir(scratch.join("dst")).unwrap();
             let arguments = [options, &["--link-dest=../alt", "src/", "dst"]].concat();
             flexsync(scratch.path(), backend, &arguments).expect(0);
             if options.contains(&"-aHn") {
                 continue;
             }
             assert_eq!(groups(&scratch.join("dst")), groups(&scratch.join("src")));
-            assert_eq!(paths(&scratch.join("dst/d")).len(), 2 * FILES);
-            let is_linked = |path: &PathBuf| fs::metadata(path).unwrap().nlink() == 4;
-            let linked = paths(&scratch.join("alt"))
-                .iter()
-                .filter(|path| is_linked(path))
-                .count();
-            assert!(linked > FILES / 3, "{options:?}: {linked}");
+            if crowded {
+                assert_eq!(paths(&scratch.join("dst/d")).len(), 2 * FILES);
+                continue;
+            }
+            let links = |path: &PathBuf| fs::metadata(path).unwrap().nlink();
+            for which in 0..FILES {
+                let found = elsewhere && which % 3 != 0;
+                let path = scratch.join(format!("dst/{}", places(which)[0]));
+                let wanted = if found { 4 } else { 3 };
+                assert_eq!(links(&path), wanted, "{backend} {options:?}: {which}");
+            }
         }
     }
 }

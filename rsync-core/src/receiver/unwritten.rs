@@ -7,7 +7,7 @@ use super::Output;
 use crate::basis::{Basis, Data};
 use crate::error::{Action, Cause};
 use crate::io::{CHUNK, Held};
-use crate::list::{Attributes, Kind};
+use crate::list::Attributes;
 use crate::patch::PatchError;
 use crate::side::{Changes, Side};
 use crate::strong::FileSum;
@@ -38,11 +38,20 @@ impl Output<'_, '_> {
         &mut self,
         want: &Attributes,
     ) -> Result<Option<Changes>, (Action, Cause)> {
-        let left = self.left_to_set(want).await;
+        let left = self.left_to_set(want, self.at).await;
         if left.is_none() {
             self.write_common().await?;
         }
         Ok(left)
+    }
+
+    /// Looks before anything is read whether the old version may stay at all: else all of it would be read twice.
+    pub(super) async fn look_ahead(&mut self) {
+        let may_stay = match self.want() {
+            Some(want) => self.left_to_set(&want, want.size).await.is_some(),
+            None => false,
+        };
+        self.unwritten = may_stay;
     }
 
     /// Sets that. Whether all could be set.
@@ -67,16 +76,20 @@ impl Output<'_, '_> {
         }
     }
 
-    /// What is to be set on the old version for it to be what would be written; `None` if it cannot stay.
-    async fn left_to_set(&self, want: &Attributes) -> Option<Changes> {
+    /// What is to be set on the old version, which is to be so long, for it to be what would be written; `None` if it cannot
+    /// stay. It cannot if somebody has written to it since it was found.
+    async fn left_to_set(&self, want: &Attributes, size: u64) -> Option<Changes> {
         let (side, target) = (self.side, &self.transfer.target);
         let (io, identity) = (&side.run.io, &side.run.options.identity);
         let file = self.old_file().ok()?;
         let dir = side.directory(target).await.ok()?;
         let now = io.stat_held(file).await.ok()?;
         let named = io.stat(dir.at(), self.name()).await.ok()?;
-        let same = now.inode == named.inode && now.kind == Kind::Regular;
-        if !same || now.links != 1 || now.size != self.at {
+        let same = |other: &Attributes| {
+            now.inode == other.inode && now.mtime == other.mtime && now.kind == other.kind
+        };
+        let same = same(&named) && self.old().is_some_and(|old| same(&old));
+        if !same || now.links != 1 || now.size != size {
             return None;
         }
         let owner = side.owner(want, now.uid, Some(now.gid));
@@ -88,7 +101,7 @@ impl Output<'_, '_> {
         if written != (owner.0.unwrap_or(now.uid), Some(owner.1.unwrap_or(now.gid))) {
             return None;
         }
-        // One that is written has none but those that the directory gives it.
+        // One that is written has none but those that the directory gives it, as far as anybody may list them.
         let alike =
             Whose::Open(file).has_none(io).await && Whose::Open(&dir).passes_none_on(io).await;
         alike.then(|| side.changes_of_written(want, owner, self.mode(want)))
