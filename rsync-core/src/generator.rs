@@ -598,26 +598,35 @@ impl<'a, 'o> Generator<'a, 'o> {
             let names = claim.names.iter();
             let names = names.filter_map(|index| Some((*index, grouped.remove(index)?)));
             let names = names.collect();
+            let searched = claim.is_searched();
             let turn = Box::pin(side.turn(target, list, claim, names)).await;
-            match turn.is_found() {
-                true => turns.push_front(turn),
-                false => turns.push_back(turn),
+            if !searched {
+                while jobs.len() >= ENTRIES {
+                    let _: Option<()> = jobs.next().await;
+                }
+                begin(&jobs, plain, Box::pin(side.group(target, list, turn))).await;
+            } else if turn.is_found() {
+                turns.push_front(turn);
+            } else {
+                turns.push_back(turn);
             }
         }
         // Each directory that waits has one of the source in memory, and the others have to have room.
         let most = side.run.limits.directories / 2;
         let mut may_wait = None;
-        let mut waiting = FuturesUnordered::new();
+        let (mut waiting, mut ready) = (FuturesUnordered::new(), VecDeque::new());
         for turn in turns {
             if turn.is_open() {
                 may_wait = may_wait.or_else(|| side.groups.may_wait(most));
-                if may_wait.is_none() {
+                if may_wait.is_none() || !turn.waits() {
                     turn.decide();
                 }
             }
-            waiting.push(turn.wait());
+            match turn.waits() {
+                true => waiting.push(turn.wait()),
+                false => ready.push_back(turn),
+            }
         }
-        let mut ready = VecDeque::new();
         loop {
             while jobs.len() < ENTRIES {
                 let Some(turn) = ready.pop_front() else { break };

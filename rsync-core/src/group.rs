@@ -13,7 +13,8 @@
 //! Who waits for whom: for what leads already, which needs nobody else; and for the lock of an earlier directory. That one lets go
 //! of it, or begins to lead, without waiting for a later one. What is found is begun with before anything that waits.
 
-use crate::alternates::Likeness;
+mod search;
+
 use crate::error::Action;
 use crate::event::Event;
 use crate::guard::Inode;
@@ -25,10 +26,10 @@ use crate::side::Side;
 use crate::target::{State, Target};
 use crate::update::is_new;
 use crate::xattrs::Unlike;
-use async_channel::{Receiver, Sender};
 use async_lock::{Mutex, MutexGuardArc};
 use libflexsc::Errno;
 use libflexsc::op::{Linkat, Unlinkat};
+use search::{MayWait, Search};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map;
@@ -56,59 +57,37 @@ pub(crate) struct Leader {
 struct Group {
     /// Once it is there.
     leader: Arc<Mutex<Option<Leader>>>,
-    /// Closed when a name leads.
-    to_lead: RefCell<Option<Sender<()>>>,
-    led: Receiver<()>,
-    /// Whether another tree has a name, whose directory is to lead.
-    found: Cell<bool>,
-    /// Directories whose names were not looked for yet, and whether there will be more of them.
-    unlooked: Cell<usize>,
-    complete: Cell<bool>,
-    /// Closed when one is found, or leads, or none is looked for any more.
-    looking: RefCell<Option<Sender<()>>>,
-    looked: Receiver<()>,
+    /// Where other trees may have a name, until one leads. Else there is none: there may be as many groups as files.
+    search: RefCell<Option<Rc<Search>>>,
 }
 
 impl Group {
-    fn new() -> Self {
-        let (to_lead, led) = async_channel::bounded(1);
-        let (looking, looked) = async_channel::bounded(1);
+    fn new(options: &Options) -> Self {
+        let others = options.alternates.as_ref().map(|others| others.kind);
+        let searches = matches!(others, Some(Alternate::Link | Alternate::Copy));
         Self {
             leader: Arc::default(),
-            to_lead: RefCell::new(Some(to_lead)),
-            led,
-            found: Cell::new(false),
-            unlooked: Cell::new(0),
-            complete: Cell::new(false),
-            looking: RefCell::new(Some(looking)),
-            looked,
+            search: RefCell::new(searches.then(|| Rc::new(Search::new()))),
         }
     }
 
-    /// Ends waiting if all names were looked for.
-    fn check(&self) {
-        if self.complete.get() && self.unlooked.get() == 0 {
-            self.decide();
-        }
-    }
-
-    /// Ends waiting.
-    fn decide(&self) {
-        self.looking.take();
-    }
-
-    fn is_decided(&self) -> bool {
-        self.looking.borrow().is_none()
+    fn search(&self) -> Option<Rc<Search>> {
+        self.search.borrow().clone()
     }
 
     /// A name leads.
     fn lead(&self) {
-        self.decide();
-        self.to_lead.take();
+        if let Some(search) = self.search.take() {
+            search.lead();
+        }
     }
 
-    fn has_led(&self) -> bool {
-        self.to_lead.borrow().is_none()
+    /// All names have come.
+    fn complete(&self) {
+        if let Some(search) = self.search() {
+            search.complete.set(true);
+            search.check();
+        }
     }
 }
 
@@ -118,15 +97,19 @@ struct Look(Rc<Group>);
 
 impl Look {
     fn new(group: &Rc<Group>) -> Self {
-        group.unlooked.set(group.unlooked.get() + 1);
+        if let Some(search) = group.search() {
+            search.unlooked.set(search.unlooked.get() + 1);
+        }
         Self(group.clone())
     }
 }
 
 impl Drop for Look {
     fn drop(&mut self) {
-        self.0.unlooked.set(self.0.unlooked.get() - 1);
-        self.0.check();
+        if let Some(search) = self.0.search() {
+            search.unlooked.set(search.unlooked.get() - 1);
+            search.check();
+        }
     }
 }
 
@@ -165,6 +148,13 @@ pub(crate) struct Claim {
     pub(crate) names: Vec<u32>,
 }
 
+impl Claim {
+    /// Whether its names are looked for in other trees, or may have been.
+    pub(crate) fn is_searched(&self) -> bool {
+        self.look.0.search().is_some()
+    }
+}
+
 /// A claim whose names were looked for in other trees.
 #[derive(Debug)]
 pub(crate) struct Turn {
@@ -173,7 +163,7 @@ pub(crate) struct Turn {
     names: Vec<Name>,
     /// Which of them another tree has.
     elsewhere: Option<usize>,
-    /// Whether it matters that other directories may have a name that is to lead.
+    /// Whether others may have a name that is to lead.
     looks: bool,
 }
 
@@ -183,26 +173,34 @@ impl Turn {
         self.elsewhere.is_some()
     }
 
-    /// Whether it is not known yet which name leads.
+    /// Whether it matters which name of another directory leads.
+    pub(crate) fn waits(&self) -> bool {
+        self.looks && !self.is_found()
+    }
+
+    /// Whether it is not known yet which name leads, and takes more lists to know: whoever comes then stands behind who waits for
+    /// these, and has to wait as well, or to decide.
     pub(crate) fn is_open(&self) -> bool {
-        self.looks && !self.is_found() && !self.group.is_decided()
+        let open = |search: Rc<Search>| !search.is_decided() && !search.complete.get();
+        !self.is_found() && !self.names.is_empty() && self.group.search().is_some_and(open)
     }
 
     /// Nobody waits any longer.
     pub(crate) fn decide(&self) {
-        self.group.decide();
+        if let Some(search) = self.group.search() {
+            search.decide();
+        }
     }
 
     /// Waits until it is decided and, where another tree has a name of another directory, that one leads.
     pub(crate) async fn wait(mut self) -> Self {
-        if !self.looks || self.is_found() {
-            return self;
-        }
-        let _ = self.group.looked.recv().await;
-        if self.group.found.get() {
-            // That one waits for it.
-            self.lead = None;
-            let _ = self.group.led.recv().await;
+        if let Some(search) = self.group.search().filter(|_| self.waits()) {
+            let _ = search.looked.recv().await;
+            if search.found.get() {
+                // That one waits for it.
+                self.lead = None;
+                let _ = search.led.recv().await;
+            }
         }
         self
     }
@@ -214,16 +212,6 @@ pub(crate) struct Groups {
     groups: RefCell<HashMap<Inode, (Rc<Group>, u32)>>,
     /// How many directories wait for what other trees have of the names in later ones.
     waiting: Cell<usize>,
-}
-
-/// A directory's permit to wait, which it gives back when it is dropped.
-#[derive(Debug)]
-pub(crate) struct MayWait<'g>(&'g Cell<usize>);
-
-impl Drop for MayWait<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
 }
 
 impl Groups {
@@ -244,7 +232,9 @@ impl Groups {
             }
             let mut group = match groups.entry(inode) {
                 hash_map::Entry::Occupied(group) => group,
-                hash_map::Entry::Vacant(place) => place.insert_entry((Rc::new(Group::new()), 0)),
+                hash_map::Entry::Vacant(place) => {
+                    place.insert_entry((Rc::new(Group::new(options)), 0))
+                }
             };
             let (one, seen) = group.get_mut();
             let at = *known.entry(inode).or_insert_with(|| {
@@ -260,7 +250,7 @@ impl Groups {
             *seen += 1;
             // Whoever waits has the group; nobody else will ask for it.
             if *seen >= links && !repeated {
-                one.complete.set(true);
+                one.complete();
                 group.remove();
                 known.remove(&inode);
             }
@@ -280,8 +270,7 @@ impl Groups {
     /// No more lists will come.
     pub(crate) fn end(&self) {
         for (_, (group, _)) in self.groups.take() {
-            group.complete.set(true);
-            group.check();
+            group.complete();
         }
     }
 }
@@ -318,14 +307,15 @@ impl Side<'_, '_> {
     ) -> Turn {
         let Claim { look, lead, .. } = claim;
         let group = look.0.clone();
-        let looks = !group.has_led() && self.may_be_elsewhere(list, &names);
+        let looks = group.search().is_some() && self.may_be_elsewhere(list, &names);
         let elsewhere = match looks {
             true => self.elsewhere(target, list, &names).await,
             false => None,
         };
-        if elsewhere.is_some() && !group.has_led() {
-            group.found.set(true);
-            group.decide();
+        // One may lead by now.
+        if let Some(search) = group.search().filter(|_| elsewhere.is_some()) {
+            search.found.set(true);
+            search.decide();
         }
         drop(look);
         Turn {
@@ -378,32 +368,6 @@ impl Side<'_, '_> {
             *guard = None;
             self.lead(target, list, name, guard).await;
         }
-    }
-
-    /// Whether it matters which of these names leads, since another tree may have one.
-    fn may_be_elsewhere(&self, list: &DirList, names: &[Name]) -> bool {
-        let entry = names.first().and_then(|(index, _)| list.get(*index));
-        let regular = entry.is_some_and(|entry| entry.attributes.kind == Kind::Regular);
-        let is_there = |(_, found): &Name| found.is_some_and(|found| found.kind == Kind::Regular);
-        let made = matches!(self.alternate(), Some(Alternate::Link | Alternate::Copy));
-        regular && made && !names.iter().any(is_there)
-    }
-
-    /// Which of these names is in another tree with the file's contents.
-    async fn elsewhere(&self, target: &Target, list: &DirList, names: &[Name]) -> Option<usize> {
-        let mut best = None;
-        for (at, (index, _)) in names.iter().enumerate() {
-            let Some(entry) = list.get(*index) else {
-                continue;
-            };
-            let model = self.model(target, list, entry, list.digest(*index)).await;
-            match model.map(|model| model.likeness) {
-                Some(Likeness::All) => return Some(at),
-                Some(Likeness::Contents) => best = best.or(Some(at)),
-                _ => {}
-            }
-        }
-        best
     }
 
     /// Brings a name up to date that others become links to.
@@ -635,7 +599,9 @@ impl Side<'_, '_> {
         if leader.file.dir == target.id {
             return Ok(dir.cloned());
         }
-        if let Some((last, held)) = &*self.linked_from.borrow() {
+        // Of many that want the same one, the first opens it.
+        let mut known = self.linked_from.lock().await;
+        if let Some((last, held)) = &*known {
             if *last == leader.file.dir {
                 return Ok(Some(held.clone()));
             }
@@ -645,8 +611,7 @@ impl Side<'_, '_> {
             Err(_) if self.run.options.dry_run => return Ok(None),
             Err(errno) => return Err(errno),
         };
-        self.linked_from
-            .replace(Some((leader.file.dir, held.clone())));
+        *known = Some((leader.file.dir, held.clone()));
         Ok(Some(held))
     }
 

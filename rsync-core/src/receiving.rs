@@ -16,7 +16,7 @@ use crate::receiver;
 use crate::run::Run;
 use crate::side::Side;
 use async_channel::{Receiver, Sender};
-use async_lock::OnceCell;
+use async_lock::{Mutex, OnceCell};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -76,7 +76,7 @@ impl<'a, 'o> Receiving<'a, 'o> {
             held_back: OnceCell::new(),
             delayed: RefCell::default(),
             groups: Groups::default(),
-            linked_from: RefCell::default(),
+            linked_from: Mutex::default(),
             open: Cell::default(),
             backups: OnceCell::new(),
             backup_dir: RefCell::default(),

@@ -19,7 +19,7 @@ use crate::target::{State, Target, fewer};
 use crate::transfer::Transfer;
 use crate::xattrs::{Whose, XattrChanges, Xattrs};
 use async_channel::Sender;
-use async_lock::OnceCell;
+use async_lock::{Mutex, OnceCell};
 use libflexsc::Errno;
 use libflexsc::op::{Fchmod, Fchown, Timespec, Utimensat};
 use rustc_hash::FxHashMap;
@@ -61,7 +61,7 @@ pub(crate) struct Side<'a, 'o> {
     /// Files with several names.
     pub(crate) groups: Groups,
     /// The directory that a link was last made from to another one.
-    pub(crate) linked_from: RefCell<Option<(DirId, Rc<Held>)>>,
+    pub(crate) linked_from: Mutex<Option<(DirId, Rc<Held>)>>,
     /// Open directories.
     pub(crate) open: Cell<usize>,
     /// The directory that backups go to, once it was needed.

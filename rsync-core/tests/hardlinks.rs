@@ -11,8 +11,9 @@
 mod common;
 
 use common::{
-    BACKENDS, Random, Scratch, Times, assert_same, copy, date, does_as_rsync, flexsync, grow,
-    grow_specials, leftovers, numbers, paths, rsync, same_lines, set_time, snapshot, whole_seconds,
+    BACKENDS, FLEXSYNC, Random, Scratch, Times, assert_same, copy, date, does_as_rsync, flexsync,
+    grow, grow_specials, leftovers, numbers, paths, rsync, same_lines, set_time, snapshot,
+    whole_seconds,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -543,6 +544,10 @@ fn names_that_are_looked_for_in_other_trees_do_not_wait_for_each_other_for_ever(
             }
             assert_eq!(groups(&scratch.join("dst")), groups(&scratch.join("src")));
             if crowded {
+                // The first of them is new, and the others are there.
+                fs::remove_file(scratch.join("dst/e/0/file")).unwrap();
+                flexsync(scratch.path(), backend, &arguments).expect(0);
+                assert_eq!(groups(&scratch.join("dst")), groups(&scratch.join("src")));
                 assert_eq!(paths(&scratch.join("dst/d")).len(), 2 * FILES);
                 continue;
             }
@@ -554,5 +559,28 @@ fn names_that_are_looked_for_in_other_trees_do_not_wait_for_each_other_for_ever(
                 assert_eq!(links(&path), wanted, "{backend} {options:?}: {which}");
             }
         }
+    }
+}
+
+#[test]
+fn many_links_to_one_directory_open_it_once() {
+    for backend in BACKENDS.iter() {
+        let scratch = Scratch::new();
+        fs::create_dir_all(scratch.join("src/b")).unwrap();
+        for which in 0..200 {
+            let first = scratch.write(&format!("src/a/{which:03}"), "");
+            fs::hard_link(first, scratch.join(format!("src/b/{:03}", 199 - which))).unwrap();
+        }
+        // What is there already is compared with what leads, whose directory is opened for that.
+        for _ in 0..2 {
+            let run = Command::new("sh")
+                .args(["-c", "ulimit -n 100 && exec \"$@\"", "sh", FLEXSYNC])
+                .args(["--backend", backend, "-aH", "src/", "dst"])
+                .current_dir(scratch.path())
+                .output()
+                .unwrap();
+            assert!(run.status.success(), "{backend}: {run:?}");
+        }
+        assert_eq!(groups(&scratch.join("dst")), groups(&scratch.join("src")));
     }
 }
