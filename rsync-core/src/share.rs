@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, Builder};
 
 /// What the threads are called.
-const THREAD: &str = "flexsync-search";
+const THREAD: &str = "flexsync-share";
 
 /// What `work` makes of each number below `count`, in order. This thread does `first` and then takes part, with up to `threads`
 /// in all; with fewer where no more can be made.

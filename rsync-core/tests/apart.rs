@@ -6,7 +6,7 @@
 mod common;
 
 use common::child::with_one_thread;
-use common::{Random, Scratch, Times, assert_same, flexsync, grow, leftovers, snapshot};
+use common::{Random, Run, Scratch, Times, assert_same, flexsync, grow, leftovers, snapshot};
 use libflexsc::{Backend, Context, Handle};
 use rsync_core::{Error, Event, Options, Sync};
 use std::collections::HashSet;
@@ -65,6 +65,17 @@ fn both_ways_make_the_same() {
     assert!(refused.stderr.contains("--jobs"), "{refused:?}");
 }
 
+/// How many calls `--stats` says were made by the caller.
+fn calls_made(run: &Run) -> u64 {
+    let line = run
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("Calls executed:"));
+    let words: Vec<_> = line.unwrap().split_whitespace().collect();
+    let by = words.iter().rposition(|word| *word == "caller,").unwrap();
+    words[by - 3].parse().unwrap()
+}
+
 #[test]
 fn a_long_old_version_is_read_by_several_threads_for_the_same_delta() {
     // Blocks that do not fit into what a thread reads, and a short last one.
@@ -74,6 +85,7 @@ fn a_long_old_version_is_read_by_several_threads_for_the_same_delta() {
         new[at] ^= 0xff;
     }
     new.drain(5_000_000..5_000_037);
+    let mut calls = Vec::new();
     let told = ["1", "2", "9"].map(|jobs| {
         let scratch = Scratch::new();
         scratch.write("src/file", &new);
@@ -82,6 +94,7 @@ fn a_long_old_version_is_read_by_several_threads_for_the_same_delta() {
         let run = flexsync(scratch.path(), "direct", &arguments).expect(0);
         let made = fs::read(scratch.join("dst/file")).unwrap();
         assert!(made == new, "--jobs {jobs}");
+        calls.push(calls_made(&run));
         [
             "Literal data",
             "Matched data",
@@ -92,6 +105,14 @@ fn a_long_old_version_is_read_by_several_threads_for_the_same_delta() {
     });
     assert!(told[0][1] > 16 << 20, "{told:?}");
     assert_eq!(told[1..], [told[0]; 2]);
+    // Source and old version are read once, that once more for its signature, and the file is written, 256 KiB at a time; the
+    // calls of the threads that read for the signature are among these.
+    assert!(
+        calls
+            .iter()
+            .all(|calls| *calls > 4 * (17 << 20) / (256 << 10)),
+        "{calls:?}"
+    );
 }
 
 #[test]
