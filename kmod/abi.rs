@@ -6,6 +6,7 @@
 //! numbers. The assertions below hold sizes and offsets to the header's; a user-space test
 //! compares the header with what the C compiler lays out.
 
+use crate::once::Once;
 use core::mem::{
     offset_of,
     size_of, //
@@ -91,14 +92,13 @@ pub(crate) const RESTRICT_MAX: u32 = 1024;
 /// `struct flexsc_entry`: one posted call, one cache line.
 #[repr(C, align(64))]
 pub(crate) struct Entry {
-    /// `FREE`, `SUBMITTED`, `BUSY` or `DONE`.
-    pub(crate) status: u32,
+    pub(crate) status: Once<u32>,
     /// `nr` in the low half, `flags` in the high half.
-    pub(crate) word: u32,
+    pub(crate) word: Once<u32>,
     /// The result.
-    pub(crate) ret: i64,
+    pub(crate) ret: Once<i64>,
     /// The arguments.
-    pub(crate) args: [u64; 6],
+    pub(crate) args: [Once<u64>; 6],
 }
 static_assert!(size_of::<Entry>() == 64);
 static_assert!(offset_of!(Entry, word) == 4);

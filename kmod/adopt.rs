@@ -10,6 +10,7 @@ use crate::helpers::{
     flexsc_cgroups_wear,
     flexsc_creds_are,
     flexsc_gate,
+    flexsc_is_as_before,
     flexsc_override_creds,
     flexsc_revert_creds,
     flexsc_shares_tables,
@@ -231,6 +232,17 @@ impl Adoption {
     /// Sees to it that the current credentials of `who` are worn; see [`wear_current`].
     pub(crate) fn wear_current(&mut self, who: &Task) -> u32 {
         wear_current(&mut self.creds, who)
+    }
+
+    /// The gate, if `who` is still alive, shares its tables with `thread`, and has the credentials that are worn.
+    #[inline(always)]
+    pub(crate) fn is_as_before(&self, who: &Task, thread: &Task) -> Option<u32> {
+        let creds = self.creds.as_ref()?;
+        // SAFETY: Both tasks are valid; the credentials are only compared.
+        let same = unsafe {
+            flexsc_is_as_before(who.as_ptr(), thread.as_ptr(), creds.cred.as_ptr())
+        };
+        same.then_some(creds.gate)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
         flexsc_arm_shut,
         RawArm, //
     },
+    once::Once,
     workqueue, //
 };
 use core::ptr::NonNull;
@@ -32,12 +33,7 @@ use kernel::{
     ffi::c_void,
     prelude::*,
     sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Full,
-            Release, //
-        },
+        atomic::Full,
         Arc, //
     },
     workqueue::WorkItem, //
@@ -210,7 +206,7 @@ unsafe extern "C" fn fire(context: *const c_void, index: u16) {
 /// Which entries' files are ready; written to in any context.
 pub(crate) struct Fired {
     entries: BitmapVec,
-    any: Atomic<u32>,
+    any: Once<u32>,
 }
 
 impl Fired {
@@ -218,28 +214,29 @@ impl Fired {
     pub(crate) fn new(entries: usize) -> Result<Self> {
         Ok(Self {
             entries: BitmapVec::new(entries, GFP_KERNEL_ACCOUNT)?,
-            any: Atomic::new(0),
+            any: Once::new(0),
         })
     }
 
     fn tell(&self, index: u16) {
         self.entries.set_bit_atomic(usize::from(index));
-        self.any.store(1, Release);
+        self.any.store_release(1);
     }
 
     /// Has whoever polls look, although no file is ready.
     pub(crate) fn nudge(&self) {
-        self.any.store(1, Release);
+        self.any.store_release(1);
     }
 
     /// Whether there are any, or somebody wants to have it looked.
+    #[inline(always)]
     pub(crate) fn any(&self) -> bool {
-        self.any.load(Acquire) != 0
+        self.any.load_acquire() != 0
     }
 
     /// Takes all of them. An entry that comes later sets the mark again.
     pub(crate) fn take(&self, mut each: impl FnMut(u16)) {
-        if !self.any() || self.any.xchg(0, Full) == 0 {
+        if self.any.atomic().xchg(0, Full) == 0 {
             return;
         }
         let mut from = 0;

@@ -42,7 +42,7 @@ struct flexsc_acct {
 
 /* Mirrored by struct Frame in call.rs. */
 struct flexsc_frame {
-	u64 args[6];
+	const u64 *args;		/* six */
 	s64 ret;			/* out, valid with FLEXSC_DID */
 	struct task_struct *thread;	/* W: a task whose fd table is the process's */
 	struct task_struct *owner;	/* T, C: whose root, cwd and umask count */

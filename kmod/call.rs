@@ -6,10 +6,7 @@
 
 use crate::{
     abi,
-    helpers::{
-        flexsc_index_nospec,
-        Handler, //
-    },
+    helpers::Handler, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -33,7 +30,7 @@ pub(crate) struct Acct {
 /// What a handler sees of an entry: `struct flexsc_frame`.
 #[repr(C)]
 pub(crate) struct Frame {
-    pub(crate) args: [u64; 6],
+    pub(crate) args: *const [u64; 6],
     pub(crate) ret: i64,
     pub(crate) thread: *mut bindings::task_struct,
     pub(crate) owner: *mut bindings::task_struct,
@@ -48,7 +45,7 @@ pub(crate) struct Frame {
     pub(crate) events: u32,
     pub(crate) flags: u32,
 }
-static_assert!(size_of::<Frame>() == 144);
+static_assert!(size_of::<Frame>() == 104);
 
 /// `FLEXSC_FRAME_BLOCK`: make the blocking call.
 pub(crate) const FRAME_BLOCK: u32 = 1;
@@ -92,6 +89,12 @@ impl Verdict {
             (Verdict::Did(ret), done) if ret > 0 => Verdict::Did(done + ret),
             (_, done) => Verdict::Did(done),
         }
+    }
+}
+
+impl From<Result<i64, Verdict>> for Verdict {
+    fn from(executed: Result<i64, Verdict>) -> Self {
+        executed.map_or_else(|verdict| verdict, Self::Did)
     }
 }
 
@@ -315,45 +318,39 @@ calls! {
     0xffff W false Leaves flexsc_call_nop,
 }
 
-/// How many calls of our own there are, at the end of the table.
-const OWN: usize = 2;
+/// How many places a set or a table of calls has: one for each system call number; the last 16 are for
+/// the highest numbers that there are, which are no system calls (`NR_NOP`).
+pub(crate) const PLACES: usize = 512;
 
-/// One more than the highest system call number in the table.
-pub(crate) const NUMBERS: usize = 453;
+/// The place of a call's number. Masked, so that no speculated number leads out of the table.
+#[inline(always)]
+pub(crate) const fn place(nr: u16) -> usize {
+    // CAST: u16 fits usize.
+    nr as usize & (PLACES - 1)
+}
 
-/// Index into [`CALLS`] plus one, by system call number; 0 where there is none.
-static BY_NUMBER: [u8; NUMBERS] = {
-    let mut table = [0; NUMBERS];
+/// The calls by their places.
+static BY_PLACE: [Option<&Call>; PLACES] = {
+    let mut table = [None; PLACES];
     let mut i = 0;
     while i < CALLS.len() {
         let nr = CALLS[i].nr;
-        if nr < abi::NR_OWN {
-            // CAST: There are fewer than 255 calls, and u16 fits usize.
-            table[nr as usize] = i as u8 + 1;
-        }
+        // CAST: u16 fits usize.
+        assert!((nr as usize) < PLACES - 16 || nr >= abi::NR_OWN);
+        table[place(nr)] = Some(&CALLS[i]);
         i += 1;
     }
     table
 };
 
 /// The lane in which an entry is begun; what is no call is handed back by any.
+#[inline]
 pub(crate) fn first_lane(call: Option<&Call>) -> Lane {
     call.map_or(Lane::W, Call::lane)
 }
 
 /// The call with that number, if it may be posted.
-///
-/// `nr` comes from the application, so the look-up is safe against misspeculation.
+#[inline]
 pub(crate) fn find(nr: u16) -> Option<&'static Call> {
-    if nr >= abi::NR_OWN {
-        return CALLS.iter().rev().take(OWN).find(|call| call.nr == nr);
-    }
-    let nr = u32::from(nr);
-    // CAST: Both table lengths fit u32.
-    if nr >= NUMBERS as u32 {
-        return None;
-    }
-    let nr = flexsc_index_nospec(nr, NUMBERS as u32);
-    let index = BY_NUMBER.get(nr as usize).copied()?;
-    CALLS.get(usize::from(index).checked_sub(1)?)
+    BY_PLACE[place(nr)].filter(|call| call.nr == nr)
 }

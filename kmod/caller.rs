@@ -12,14 +12,15 @@ use crate::{
     },
     context::{
         Concluded,
-        Context, //
+        Context,
+        Site, //
     },
     helpers::{
-        flexsc_cond_resched,
         flexsc_fput_pending,
         flexsc_gate, //
     },
     intake::HANDFUL,
+    policy,
     shared::Counter,
     slots::Run, //
 };
@@ -27,6 +28,7 @@ use core::ptr;
 use kernel::{
     prelude::*,
     sync::Arc,
+    task::Task,
     time::{
         Delta,
         Instant,
@@ -99,6 +101,8 @@ impl Context {
     /// may go on posting for ever, and the caller has its own completions and signals to look at.
     fn run_posted(self: &Arc<Self>) {
         let shared = self.shared();
+        let current = kernel::current!();
+        let me: &Task = current;
         let mut handful = core::array::from_fn(|_| Run::none());
         // CAST: `HANDFUL` is small.
         let mut turns = shared.entries().div_ceil(HANDFUL as u32);
@@ -109,10 +113,10 @@ impl Context {
                 return;
             };
             // SAFETY: The current task is valid and wears its own credentials.
-            let gate = unsafe { flexsc_gate(kernel::current!().as_ptr()) } | self.strict();
+            let gate = unsafe { flexsc_gate(me.as_ptr()) } | self.strict();
             let mut all = true;
             for run in handful.iter_mut().take(count) {
-                all &= self.run_chain(run, gate);
+                all &= self.run_chain(run, me, gate);
             }
             if !all {
                 self.attend();
@@ -122,10 +126,30 @@ impl Context {
 
     /// Executes an entry in the caller, and what follows it in its chain; false if another lane
     /// has to.
-    fn run_chain(self: &Arc<Self>, run: &mut Run, gate: u32) -> bool {
-        let mut concluded = self.run_one(run, gate);
+    #[inline(always)]
+    fn run_chain(self: &Arc<Self>, run: &mut Run, me: &Task, gate: u32) -> bool {
+        match self.execute_c(run, me, gate) {
+            Ok(ret) => {
+                run.taken.release();
+                // Nobody has to be told but the application.
+                self.complete(run.index, run.posted.nr, 0, ret, Counter::EntriesC);
+                true
+            }
+            Err(verdict) => self.run_rest(run, verdict, me, gate),
+        }
+    }
+
+    /// Concludes an entry of which more is to be said, and executes what follows it in its chain.
+    #[cold]
+    fn run_rest(
+        self: &Arc<Self>,
+        run: &mut Run,
+        verdict: Verdict,
+        me: &Task,
+        gate: u32,
+    ) -> bool {
+        let mut concluded = self.conclude(run, verdict, Lane::W, Counter::EntriesC, |_| {});
         loop {
-            flexsc_cond_resched();
             let next = match concluded {
                 Concluded::Complete(Some(index)) => self.state().caller_run(index),
                 Concluded::Complete(None) => None,
@@ -134,35 +158,29 @@ impl Context {
             let Some(mut run) = next else {
                 return true;
             };
-            concluded = self.run_one(&mut run, gate);
+            let verdict = self.execute_c(&mut run, me, gate).into();
+            concluded = self.conclude(&mut run, verdict, Lane::W, Counter::EntriesC, |_| {});
         }
     }
 
-    fn run_one(self: &Arc<Self>, run: &mut Run, gate: u32) -> Concluded {
+    #[inline(always)]
+    fn execute_c(self: &Arc<Self>, run: &mut Run, me: &Task, gate: u32) -> Result<i64, Verdict> {
         // A caller that is to return to user mode begins nothing: the entry would only fail.
-        let verdict = if kernel::current!().signal_pending() {
-            Verdict::ToThread
-        } else {
-            let observer = self.shared().observer();
-            observer.started(run.index, run.posted.nr, abi::LANE_C);
-            // SAFETY: The caller of wait is a thread of the process, as the ioctl has checked,
-            // and its own credentials, files and memory are in force.
-            unsafe {
-                self.execute(
-                    run,
-                    abi::LANE_C,
-                    kernel::current!(),
-                    ptr::null_mut(),
-                    gate,
-                    ptr::null_mut(),
-                )
-            }
+        let Some(watched) = policy::pause(me) else {
+            return Err(Verdict::ToThread);
         };
-        if verdict.is_final() && run.posted.flags == 0 {
-            // Nobody has to be told but the application.
-            self.finish(run, verdict, Counter::EntriesC);
-            return Concluded::Complete(None);
-        }
-        self.conclude(run, verdict, Lane::W, Counter::EntriesC, |_| {})
+        let observer = self.shared().observer();
+        observer.started(run.index, run.posted.nr, abi::LANE_C);
+        let site = Site {
+            lane: abi::LANE_C,
+            owner: me,
+            thread: ptr::null_mut(),
+            acct: ptr::null_mut(),
+            gate,
+            watched,
+        };
+        // SAFETY: The caller of wait is a thread of the process, as the ioctl has checked,
+        // and its own credentials, files and memory are in force.
+        unsafe { self.execute(run, site) }
     }
 }

@@ -111,10 +111,11 @@ impl Run {
         !self.wants_file() || call.file() != FileUse::Leaves
     }
 
-    /// Puts the chain's file into the frame of `call`, which `suits` has let pass.
+    /// Puts the chain's file into the frame of `call`, which `suits` has let pass, or its number into the
+    /// arguments.
     ///
     /// `EBADF` if it wants one and there is none.
-    pub(crate) fn lend(&self, call: &Call, frame: &mut Frame) -> Result {
+    pub(crate) fn lend(&mut self, call: &Call, frame: &mut Frame) -> Result {
         if !self.wants_file() {
             return Ok(());
         }
@@ -127,9 +128,9 @@ impl Run {
             ChainFile::Private(private) => {
                 frame.chain = private.file.as_ptr();
                 // Some numbers mean something else than a file: not this.
-                frame.args[0] = 0;
+                self.posted.args[0] = 0;
             }
-            ChainFile::Number(number) => frame.args[0] = u64::from(*number),
+            ChainFile::Number(number) => self.posted.args[0] = u64::from(*number),
         }
         Ok(())
     }

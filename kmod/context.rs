@@ -35,6 +35,7 @@ use crate::{
     call::{
         self,
         Acct,
+        Call,
         Frame,
         Lane,
         Verdict, //
@@ -45,12 +46,12 @@ use crate::{
     },
     clock::Clock,
     drain::Drain,
-    file::HeldFiles,
     helpers::{
         flexsc_cond_resched,
         flexsc_one_cpu,
         flexsc_pick_cpu, //
     },
+    once::Once,
     policy,
     restrict::Restriction,
     shared::{
@@ -74,11 +75,6 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{
-            Acquire,
-            Atomic,
-            Release, //
-        },
         lock::spinlock::SpinLockGuard,
         poll::PollCondVar,
         Arc,
@@ -125,7 +121,7 @@ pub(crate) struct Context {
     fired: Fired,
     #[pin]
     state: SpinLock<State>,
-    /// The kernel's own `comp_tail`.
+    /// The kernel's own `comp_tail`. The counters of entries change under this lock.
     #[pin]
     completions: SpinLock<u32>,
     /// What lane W owes the process's I/O accounting.
@@ -141,11 +137,12 @@ pub(crate) struct Context {
     pub(crate) waiting: Mutex<()>,
     #[pin]
     pub(crate) news: PollCondVar,
-    pub(crate) waiters: Atomic<u32>,
+    /// How many are inside wait and may sleep. Changed while `waiting` is held, as is the next.
+    pub(crate) waiters: Once<u32>,
     /// The value of `comp_tail` from which on a waiter is to be woken.
-    pub(crate) wake_at: Atomic<u32>,
-    pub(crate) polled: Atomic<u32>,
-    dead: Atomic<u32>,
+    pub(crate) wake_at: Once<u32>,
+    pub(crate) polled: Once<u32>,
+    dead: Once<u32>,
     cpu: c_int,
     one_cpu: bool,
     spin: Delta,
@@ -175,6 +172,22 @@ impl_has_work! {
     impl HasWork<Self, 4> for Context { self.reaper }
 }
 
+/// Where an entry is executed, and for whom: what a handler's frame has of that.
+#[derive(Clone, Copy)]
+pub(crate) struct Site<'a> {
+    /// `LANE_W`, `LANE_T` or `LANE_C`.
+    pub(crate) lane: u32,
+    pub(crate) owner: &'a Task,
+    /// In lane W, a task that has the process's fd table.
+    pub(crate) thread: *mut bindings::task_struct,
+    /// In lane W, where to account; null elsewhere.
+    pub(crate) acct: *mut Acct,
+    /// The security modules that mediate the owner.
+    pub(crate) gate: u32,
+    /// Who else would have wanted to see the call; see [`policy::watched`].
+    pub(crate) watched: u32,
+}
+
 /// What an entry has come to.
 pub(crate) struct Outcome {
     /// `ENTRY_HANDED_BACK`, or 0.
@@ -201,6 +214,46 @@ impl Outcome {
 }
 
 impl Run {
+    /// Whether nothing is to be seen to but the call: no flag says more, and it has not waited.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.posted.flags == 0 && self.held.is_none()
+    }
+
+    /// Whether its flags go together, and with its call.
+    fn is_fit(&self) -> bool {
+        let flags = self.posted.flags;
+        let alone = abi::ENTRY_MULTI | abi::ENTRY_TIMEOUT;
+        let known = flags & !abi::ENTRY_FLAGS == 0 || mutant!("flags");
+        let goes_on =
+            !self.posted.is_multi() || self.posted.nr == abi::NR_POLL && flags & !alone == 0;
+        known && goes_on && self.call.is_none_or(|call| self.suits(call))
+    }
+
+    /// Puts into the frame of `call` what the entry's flags ask for, and what it has when it has waited.
+    ///
+    /// `EBADF` if it wants the chain's file and there is none.
+    fn equip(&mut self, call: &Call, frame: &mut Frame) -> Result {
+        self.lend(call, frame)?;
+        let multi = self.posted.is_multi();
+        if multi {
+            frame.flags |= call::FRAME_MULTI;
+        }
+        let Some(arm) = &mut self.held else {
+            return Ok(());
+        };
+        if !multi {
+            arm.clear();
+        }
+        frame.file = arm.file();
+        frame.done = arm.done;
+        frame.note = arm.note;
+        if arm.must_block() && frame.lane == abi::LANE_T {
+            frame.flags |= call::FRAME_BLOCK;
+        }
+        Ok(())
+    }
+
     /// What was transferred before it had to wait.
     fn done(&self) -> u64 {
         self.held.as_ref().map_or(0, |arm| arm.done)
@@ -215,12 +268,11 @@ impl Run {
         if !self.file.is_nothing() {
             self.file = ChainFile::Nothing;
         }
-        if !self.taken.is_empty() {
-            self.taken = HeldFiles::default();
-        }
+        self.taken.release();
     }
 
     /// What the entry has come to. What it holds is to be released before that is told.
+    #[inline]
     pub(crate) fn outcome(&self, verdict: Verdict, counter: Counter) -> Outcome {
         match verdict.after(self.done()) {
             Verdict::Did(ret) => Outcome {
@@ -284,10 +336,10 @@ impl Context {
                 table_task: SetOnce::new(),
                 waiting <- new_mutex!(()),
                 news <- new_poll_condvar!("flexsc::Context::news"),
-                waiters: Atomic::new(0),
-                wake_at: Atomic::new(0),
-                polled: Atomic::new(0),
-                dead: Atomic::new(0),
+                waiters: Once::new(0),
+                wake_at: Once::new(0),
+                polled: Once::new(0),
+                dead: Once::new(0),
                 cpu,
                 one_cpu,
                 spin: Delta::from_micros(i64::from(spin_us)),
@@ -407,12 +459,12 @@ impl Context {
 
     /// Whether the process or the file is gone: nothing more is begun.
     pub(crate) fn is_dead(&self) -> bool {
-        self.dead.load(Acquire) != 0
+        self.dead.load_acquire() != 0
     }
 
     /// Ends the execution of entries for good.
     pub(crate) fn kill(&self) {
-        self.dead.store(1, Release);
+        self.dead.store_release(1);
         self.wake_waiters();
     }
 
@@ -442,100 +494,125 @@ impl Context {
         }
     }
 
-    /// Runs the handler of a posted call.
+    /// Runs the handler of a posted call: `Ok` with its result if it was executed and nothing more is to be seen
+    /// to (see [`Run::is_plain`]).
     ///
     /// # Safety
     ///
-    /// What `call.h` says of `lane` must be in force. `owner` and `thread` must be as it says for
-    /// that lane, and `acct` null or exclusive.
+    /// What `call.h` says of the lane must be in force, and what `site` has must be as it says for that lane.
+    #[inline(always)]
     pub(crate) unsafe fn execute(
         self: &Arc<Self>,
         run: &mut Run,
-        lane: u32,
-        owner: &Task,
-        thread: *mut bindings::task_struct,
-        gate: u32,
-        acct: *mut Acct,
-    ) -> Verdict {
-        let posted = &run.posted;
-        let invalid = Verdict::Did(i64::from(EINVAL.to_errno()));
-        let alone = abi::ENTRY_MULTI | abi::ENTRY_TIMEOUT;
-        let unfit = posted.is_multi() && (posted.nr != abi::NR_POLL || posted.flags & !alone != 0);
-        if (posted.flags & !abi::ENTRY_FLAGS != 0 && !mutant!("flags")) || unfit {
-            return invalid;
-        }
-        let Some(mut call) = run.call else {
-            return Verdict::HandBack;
-        };
-        if !run.suits(call) {
-            return invalid;
-        }
-        // An entry that waits has been let in, and may have an effect by now.
-        if run.held.is_none() {
-            if let Some(verdict) = policy::judge(&self.restriction, owner, posted.nr) {
-                return verdict;
-            }
-        }
+        site: Site<'_>,
+    ) -> Result<i64, Verdict> {
         let mut frame = Frame {
-            args: posted.args,
+            args: &run.posted.args,
             ret: 0,
-            thread,
-            owner: owner.as_ptr(),
-            acct,
-            lane,
-            gate,
+            thread: site.thread,
+            owner: site.owner.as_ptr(),
+            acct: site.acct,
+            lane: site.lane,
+            gate: site.gate,
             file: ptr::null_mut(),
             done: 0,
             note: 0,
             chain: ptr::null_mut(),
             taken: run.taken.as_ptrs(),
             events: 0,
-            flags: call::FRAME_MULTI * u32::from(posted.is_multi()),
+            flags: 0,
         };
-        if let Err(why) = run.lend(call, &mut frame) {
+        let Some(call) = run.call.filter(|_| run.is_plain() && !mutant!("refetch")) else {
+            // SAFETY: The caller promises all of it.
+            return Err(unsafe { self.execute_special(run, site.watched, &mut frame) });
+        };
+        if let Some(verdict) = policy::judge(&self.restriction, site.watched, run.posted.nr) {
+            return Err(verdict);
+        }
+        // SAFETY: The caller promises what is in force; the owner is a task that it holds.
+        match unsafe { call.run(&mut frame) } {
+            Verdict::Did(ret) if !RESTART.contains(&ret) => Ok(ret),
+            // SAFETY: The handler has left the frame so, with that verdict.
+            verdict => Err(unsafe { self.after(run, &frame, verdict) }),
+        }
+    }
+
+    /// The same for an entry with flags, or one that has waited: for all of which `is_plain` is false.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Context::execute`], with what it has put into `frame`.
+    #[cold]
+    unsafe fn execute_special(
+        self: &Arc<Self>,
+        run: &mut Run,
+        watched: u32,
+        frame: &mut Frame,
+    ) -> Verdict {
+        if !run.is_fit() {
+            return Verdict::Did(i64::from(EINVAL.to_errno()));
+        }
+        let Some(mut call) = run.call else {
+            return Verdict::HandBack;
+        };
+        // An entry that waits has been let in, and may have an effect by now.
+        if run.held.is_none() {
+            if let Some(verdict) = policy::judge(&self.restriction, watched, run.posted.nr) {
+                return verdict;
+            }
+        }
+        if let Err(why) = run.equip(call, frame) {
             return Verdict::Did(i64::from(why.to_errno()));
         }
         if mutant!("refetch") {
             let again = self.shared.taken_again(u32::from(run.index));
-            (call, frame.args) = (call::find(again.nr).unwrap_or(call), again.args);
+            (call, run.posted.args) = (call::find(again.nr).unwrap_or(call), again.args);
         }
-        if let Some(arm) = &mut run.held {
-            if !posted.is_multi() {
-                arm.clear();
-            }
-            frame.file = arm.file();
-            frame.done = arm.done;
-            frame.note = arm.note;
-            if arm.must_block() && lane == abi::LANE_T {
-                frame.flags |= call::FRAME_BLOCK;
-            }
-        }
-        // SAFETY: The caller promises what is in force; `owner` is a task that it holds.
-        let verdict = unsafe { call.run(&mut frame) };
+        // SAFETY: As in `execute`.
+        let verdict = unsafe { call.run(frame) };
         // SAFETY: This is the frame of that call, and what it has answered.
-        unsafe { run.keep(call, &frame, &verdict) };
+        unsafe { run.keep(call, frame, &verdict) };
+        // SAFETY: As above.
+        unsafe { self.after(run, frame, verdict) }
+    }
+
+    /// What a handler's verdict comes to.
+    ///
+    /// # Safety
+    ///
+    /// `frame` must be as the handler has left it with that verdict.
+    #[cold]
+    unsafe fn after(self: &Arc<Self>, run: &mut Run, frame: &Frame, verdict: Verdict) -> Verdict {
         match verdict {
             Verdict::Did(ret) if RESTART.contains(&ret) && !mutant!("restart") => Verdict::ToThread,
-            Verdict::Wait(events) => {
-                if run.held.is_none() {
-                    // SAFETY: The handler has passed its reference on with the verdict.
-                    run.held = unsafe { Arm::new(self, run.index, frame.file) };
-                    // The same file, which the arm keeps.
-                    run.taken.drop_first();
-                }
-                match &mut run.held {
-                    Some(arm) => {
-                        if frame.done != arm.done && !mutant!("arm_done") {
-                            arm.progressed(frame.done);
-                        }
-                        arm.note = frame.note;
-                        arm.again = frame.flags & call::FRAME_AGAIN != 0;
-                        Verdict::Wait(events)
-                    }
-                    None => Verdict::HandBack.after(frame.done),
-                }
-            }
+            // SAFETY: The caller promises it.
+            Verdict::Wait(events) => unsafe { self.suspend(run, frame, events) },
             verdict => verdict,
+        }
+    }
+
+    /// The handler wants to wait for `events`: what it has left in `frame` goes to `run`.
+    ///
+    /// # Safety
+    ///
+    /// `frame` must be as the handler has left it with that verdict.
+    unsafe fn suspend(self: &Arc<Self>, run: &mut Run, frame: &Frame, events: u32) -> Verdict {
+        if run.held.is_none() {
+            // SAFETY: The handler has passed its reference on with the verdict.
+            run.held = unsafe { Arm::new(self, run.index, frame.file) };
+            // The same file, which the arm keeps.
+            run.taken.drop_first();
+        }
+        match &mut run.held {
+            Some(arm) => {
+                if frame.done != arm.done && !mutant!("arm_done") {
+                    arm.progressed(frame.done);
+                }
+                arm.note = frame.note;
+                arm.again = frame.flags & call::FRAME_AGAIN != 0;
+                Verdict::Wait(events)
+            }
+            None => Verdict::HandBack.after(frame.done),
         }
     }
 
@@ -600,29 +677,51 @@ impl Context {
             ret,
             counter,
         } = outcome;
-        self.shared.count(counter, 1);
+        if !run.posted.is_multi() {
+            self.complete(index, nr, flags, ret, counter);
+            return;
+        }
+        let observer = self.shared.observer();
+        observer.completed(index, nr, counter.lane(), flags, ret);
+        self.in_flight.clear(index);
+        let news = self
+            .shared
+            .finish_multi(u32::from(index), nr, flags, ret);
+        let tail = self.completions.lock();
+        self.shared.count_one(counter);
+        if news {
+            self.append(tail, u32::from(index));
+        }
+    }
+
+    /// Publishes the outcome of an entry that does not go on, and which holds nothing any more.
+    #[inline(always)]
+    pub(crate) fn complete(&self, index: u16, nr: u16, flags: u16, ret: i64, counter: Counter) {
         let observer = self.shared.observer();
         observer.completed(index, nr, counter.lane(), flags, ret);
         self.in_flight.clear(index);
         let index = u32::from(index);
-        if !run.posted.is_multi() {
-            self.shared.finish(index, nr, flags, ret);
-        } else if !self.shared.finish_multi(index, nr, flags, ret) {
-            return;
-        }
-        self.publish(index);
+        self.shared.finish(index, nr, flags, ret);
+        let tail = self.completions.lock();
+        self.shared.count_one(counter);
+        self.append(tail, index);
     }
 
     /// Publishes the index of an entry whose result is there.
     pub(crate) fn publish(&self, index: u32) {
-        let tail = {
-            let mut tail = self.completions.lock();
-            self.shared.complete(*tail, index);
-            *tail = tail.wrapping_add(1);
-            self.shared.store(Word::CompTail, *tail);
-            *tail
-        };
-        self.tell_waiters(tail);
+        self.append(self.completions.lock(), index);
+    }
+
+    #[inline]
+    fn append(&self, mut tail: SpinLockGuard<'_, u32>, index: u32) {
+        self.shared.complete(*tail, index);
+        *tail = tail.wrapping_add(1);
+        self.shared.store(Word::CompTail, *tail);
+        let awaited = self.is_awaited(&tail);
+        drop(tail);
+        if awaited {
+            self.wake_waiters();
+        }
     }
 
     /// How many completions the application has not reaped; at most the number of entries.

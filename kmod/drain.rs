@@ -18,12 +18,14 @@ use crate::{
     },
     context::{
         Context,
-        Lookout, //
+        Lookout,
+        Site, //
     },
     helpers::{
         flexsc_cond_resched,
         flexsc_jiffies, //
     },
+    policy,
     shared::Counter,
     slots::Run,
     state::{
@@ -35,6 +37,7 @@ use crate::{
 use kernel::{
     prelude::*,
     sync::Arc,
+    task::Task,
     time::msecs_to_jiffies,
     workqueue::{
         impl_has_work,
@@ -103,6 +106,29 @@ enum Step {
     Done,
 }
 
+/// A page worker, and whom it has become.
+#[derive(Default)]
+struct Worker<'a> {
+    /// The task that has the process's fd table.
+    table: Option<&'a Task>,
+    /// Whose credentials are worn.
+    owner: Option<&'a Task>,
+    adoption: Option<Adoption>,
+    acct: Acct,
+    /// It is back from a call, of which the state has not been told.
+    is_back: bool,
+}
+
+impl Worker<'_> {
+    /// Tells the state what it has not been told.
+    #[inline(always)]
+    fn report(&mut self, state: &mut State) {
+        if core::mem::take(&mut self.is_back) {
+            state.end_w();
+        }
+    }
+}
+
 impl Context {
     /// Runs entries in lane W until there are none and polling has brought none, or for a
     /// quantum. True if the item has to be queued again, to go on.
@@ -113,8 +139,7 @@ impl Context {
 
         let (start, quantum) = (flexsc_jiffies(), msecs_to_jiffies(QUANTUM));
         let mut goes_on = false;
-        let mut adoption = None;
-        let mut acct = Acct::default();
+        let mut worker = Worker::default();
         let mut worked = false;
         let mut run = Run::none();
         loop {
@@ -122,20 +147,18 @@ impl Context {
                 break;
             }
             if flexsc_jiffies().wrapping_sub(start) >= quantum && !mutant!("quantum") {
-                goes_on = self.state().make_way();
+                let mut state = self.state();
+                worker.report(&mut state);
+                goes_on = state.make_way();
                 break;
             }
-            match self.next_w(&mut run, worked) {
+            match self.next_w(&mut run, &mut worker, worked) {
                 Step::Run(successor) => {
                     if let Some(drain) = successor {
                         drain.queue();
                     }
                     worked = true;
-                    shared
-                        .observer()
-                        .started(run.index, run.posted.nr, abi::LANE_W);
-                    let verdict = self.execute_w(&mut run, &mut adoption, &mut acct);
-                    self.conclude(&mut run, verdict, Lane::W, Counter::EntriesW, State::end_w);
+                    self.run_w(&mut run, &mut worker);
                 }
                 Step::Poll(lookout) => {
                     if !self.poll_ring(lookout) {
@@ -148,16 +171,22 @@ impl Context {
             }
             flexsc_cond_resched();
         }
-        self.add_acct(&acct);
+        self.add_acct(&worker.acct);
         goes_on
     }
 
     /// What to do next; what to run is in `run`, which holds nothing.
-    fn next_w(&self, run: &mut Run, worked: bool) -> Step {
+    #[inline(always)]
+    fn next_w<'a>(&'a self, run: &mut Run, worker: &mut Worker<'a>, worked: bool) -> Step {
         let shared = self.shared();
+        if worker.table.is_none() {
+            worker.table = self.table_task();
+        }
+        let source = self.source_by(worker.table);
         let mut state = self.state();
+        worker.report(&mut state);
         state.take_fired(self.fired());
-        let begun = state.begin_w(&self.source(), run);
+        let begun = state.begin_w(&source, run);
         let tell = state.attend_t(shared);
         let step = if begun {
             Step::Run(state.enter_w())
@@ -177,31 +206,73 @@ impl Context {
         step
     }
 
-    fn execute_w(
-        self: &Arc<Self>,
-        run: &mut Run,
-        adoption: &mut Option<Adoption>,
-        acct: &mut Acct,
-    ) -> Verdict {
-        let Some(task) = self.table_task() else {
-            return Verdict::HandBack;
-        };
-        let Some(owner) = self.identity().who_shares(task) else {
-            return Verdict::HandBack;
-        };
-        if adoption.is_none() {
-            // SAFETY: Drain items run in kworkers only, and those use no mm between items.
-            *adoption = unsafe { Adoption::of(self.identity(), owner) };
+    /// Executes an entry in lane W.
+    #[inline(always)]
+    fn run_w<'a>(self: &'a Arc<Self>, run: &mut Run, worker: &mut Worker<'a>) {
+        let observer = self.shared().observer();
+        observer.started(run.index, run.posted.nr, abi::LANE_W);
+        match self.execute_w(run, worker) {
+            Ok(ret) => {
+                run.taken.release();
+                // Nobody has to be told but the application; the state is when it is locked next.
+                self.complete(run.index, run.posted.nr, 0, ret, Counter::EntriesW);
+                worker.is_back = true;
+            }
+            Err(verdict) => {
+                self.conclude(run, verdict, Lane::W, Counter::EntriesW, State::end_w);
+            }
         }
-        let Some(adoption) = adoption.as_mut() else {
-            // The process is gone, and nobody reads the result.
-            self.kill();
-            return Verdict::Did(i64::from(EINTR.to_errno()));
+    }
+
+    #[inline(always)]
+    fn execute_w<'a>(
+        self: &'a Arc<Self>,
+        run: &mut Run,
+        worker: &mut Worker<'a>,
+    ) -> Result<i64, Verdict> {
+        let task = worker.table.ok_or(Verdict::HandBack)?;
+        let as_before = match (worker.owner, &worker.adoption) {
+            (Some(owner), Some(adoption)) => adoption
+                .is_as_before(owner, task)
+                .map(|gate| (owner, gate)),
+            _ => None,
         };
-        let gate = adoption.wear_current(owner) | self.strict();
+        let (owner, gate) = match as_before {
+            Some(as_before) => as_before,
+            None => self.adopt(worker, task)?,
+        };
+        let site = Site {
+            lane: abi::LANE_W,
+            owner,
+            thread: task.as_ptr(),
+            acct: &mut worker.acct,
+            gate: gate | self.strict(),
+            watched: policy::watched(owner),
+        };
         // SAFETY: The memory and the credentials of the process are worn, and `task` is a
         // thread of the process that has taken its fd table and is kept valid by the context.
-        unsafe { self.execute(run, abi::LANE_W, owner, task.as_ptr(), gate, acct) }
+        unsafe { self.execute(run, site) }
+    }
+
+    /// Has a page worker become whose calls these are now, where `task` has the process's fd table.
+    #[cold]
+    fn adopt<'a>(
+        &'a self,
+        worker: &mut Worker<'a>,
+        task: &Task,
+    ) -> Result<(&'a Task, u32), Verdict> {
+        let owner = self.identity().who_shares(task).ok_or(Verdict::HandBack)?;
+        if worker.adoption.is_none() {
+            // SAFETY: Drain items run in kworkers only, and those use no mm between items.
+            worker.adoption = unsafe { Adoption::of(self.identity(), owner) };
+        }
+        let Some(adoption) = worker.adoption.as_mut() else {
+            // The process is gone, and nobody reads the result.
+            self.kill();
+            return Err(Verdict::Did(i64::from(EINTR.to_errno())));
+        };
+        worker.owner = Some(owner);
+        Ok((owner, adoption.wear_current(owner)))
     }
 
     /// Puts a drain item that has run back among those that are not queued.

@@ -94,9 +94,15 @@ impl HeldFiles {
         }
     }
 
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_none() && self.second.is_none()
+    /// Gives them back. May sleep.
+    #[inline(always)]
+    pub(crate) fn release(&mut self) {
+        if self.first.is_some() {
+            self.first = None;
+        }
+        if self.second.is_some() {
+            self.second = None;
+        }
     }
 
     /// Gives back the first, which something else holds as well.

@@ -37,6 +37,7 @@ mod lsm;
 mod minder;
 mod multi;
 mod observe;
+mod once;
 mod policy;
 mod restrict;
 mod shared;

@@ -7,7 +7,6 @@
 #include <linux/fdtable.h>
 #include <linux/kthread.h>
 #include <linux/memcontrol.h>
-#include <linux/nospec.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -79,21 +78,30 @@ bool flexsc_task_alive(struct task_struct *task)
  * Whether @thread still works on @owner's fd table and namespaces: unshare(2) and
  * setns(2) split them for the caller alone. An owner that exits meanwhile has
  * neither, so that the entry is handed back; the next one may have the group leader.
+ *
+ * Only comparisons, and with what @thread has references to, so that nothing else can
+ * be at that address: no lock is needed, and the result is stale as soon as it is told.
  */
 bool flexsc_shares_tables(struct task_struct *owner, struct task_struct *thread)
 {
-	struct files_struct *files;
-	struct nsproxy *nsproxy;
+	struct files_struct *files = READ_ONCE(thread->files);
 
 	if (FLEXSC_MUTANT(tables) || FLEXSC_MUTANT(leader))
 		return true;
-	task_lock(owner);
-	files = owner->files;
-	nsproxy = owner->nsproxy;
-	task_unlock(owner);
+	return files && READ_ONCE(owner->files) == files &&
+	       (READ_ONCE(owner->nsproxy) == READ_ONCE(thread->nsproxy) ||
+		FLEXSC_MUTANT(namespaces));
+}
 
-	return files && READ_ONCE(thread->files) == files &&
-	       (READ_ONCE(thread->nsproxy) == nsproxy || FLEXSC_MUTANT(namespaces));
+/*
+ * Whether all is as when @cred was put on for @owner: it is alive, works on the tables of
+ * @thread, and has these credentials.
+ */
+bool flexsc_is_as_before(struct task_struct *owner, struct task_struct *thread,
+			 const struct cred *cred)
+{
+	return flexsc_task_alive(owner) && flexsc_shares_tables(owner, thread) &&
+	       flexsc_creds_are(owner, cred);
 }
 
 /*
@@ -218,9 +226,4 @@ int flexsc_pin(struct task_struct *task, int cpu)
 bool flexsc_compat(void)
 {
 	return in_compat_syscall();
-}
-
-u32 flexsc_index_nospec(u32 index, u32 size)
-{
-	return array_index_nospec(index, size);
 }

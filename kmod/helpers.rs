@@ -58,6 +58,12 @@ unsafe extern "C" {
         thread: *mut bindings::task_struct,
     ) -> bool;
 
+    pub(crate) fn flexsc_is_as_before(
+        owner: *mut bindings::task_struct,
+        thread: *mut bindings::task_struct,
+        cred: *const bindings::cred,
+    ) -> bool;
+
     pub(crate) fn flexsc_files_share() -> *mut bindings::files_struct;
     pub(crate) fn flexsc_files_unshare(files: *mut bindings::files_struct);
     pub(crate) fn flexsc_files_adopt(files: *mut bindings::files_struct);
@@ -75,7 +81,6 @@ unsafe extern "C" {
     pub(crate) safe fn flexsc_one_cpu() -> bool;
     pub(crate) fn flexsc_pin(task: *mut bindings::task_struct, cpu: c_int) -> c_int;
     pub(crate) safe fn flexsc_compat() -> bool;
-    pub(crate) safe fn flexsc_index_nospec(index: u32, size: u32) -> u32;
 
     pub(crate) safe fn flexsc_policy_privileged() -> bool;
     pub(crate) safe fn flexsc_policy_audit_refuses() -> bool;
@@ -85,6 +90,7 @@ unsafe extern "C" {
     pub(crate) safe fn flexsc_policy_max_threads() -> u32;
     pub(crate) safe fn flexsc_policy_call(place: u32) -> c_int;
     pub(crate) fn flexsc_policy_watched(owner: *mut bindings::task_struct) -> u32;
+    pub(crate) fn flexsc_pause(current: *mut bindings::task_struct) -> c_int;
     pub(crate) safe fn flexsc_policy_refused(watched: u32);
 
     pub(crate) safe fn flexsc_observe_init();

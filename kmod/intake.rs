@@ -51,7 +51,7 @@ impl Source<'_> {
 }
 
 /// Most entries that the caller of wait takes in one go: each has its place on the caller's stack.
-pub(crate) const HANDFUL: usize = 4;
+pub(crate) const HANDFUL: usize = 8;
 
 /// The last entry that was taken, if the next one is to follow it in its chain.
 #[derive(Clone, Copy)]
@@ -109,17 +109,19 @@ impl State {
             self.sub_head = self.sub_head.wrapping_add(excess);
             rejected += i64::from(excess);
         }
+        let mut head = self.sub_head;
         for _ in 0..slots {
-            if self.sub_head == tail {
+            if head == tail {
                 break;
             }
             any = true;
-            let mut index = shared.submitted(self.sub_head);
+            let mut index = shared.submitted(head);
             if mutant!("bounds") {
                 index &= shared.entries() - 1;
             }
-            self.sub_head = self.sub_head.wrapping_add(1);
-            if index >= shared.entries() || !in_flight.mark(index) {
+            head = head.wrapping_add(1);
+            if !in_flight.mark(index) {
+                // Or there is no such entry.
                 rejected += 1;
                 continue;
             }
@@ -134,11 +136,12 @@ impl State {
                 Took::Last => break,
             }
         }
-        if self.sub_head == tail {
+        self.sub_head = head;
+        if head == tail {
             // A chain is published at once: there is no more of it.
             self.open = None;
         }
-        shared.store(Word::SubHead, self.sub_head);
+        shared.store(Word::SubHead, head);
         if rejected > 0 {
             shared.count(Counter::Rejected, rejected);
         }
@@ -185,12 +188,16 @@ impl State {
         run.index = index;
         run.call = call::find(run.posted.nr);
         let (flags, call, lane) = (run.posted.flags, run.call, call::first_lane(run.call));
-        let linked = self.link(index, flags, source.shared.entries());
+        // Most have no flags and are in no chain.
+        let plain = flags == 0 && self.open.is_none();
+        let linked = !plain && self.link(index, flags, source.shared.entries());
         if !linked && executes(lane) {
             if let Some(taken) = source.files(call, &run.posted) {
                 run.taken = taken;
             }
-            self.limit(index, flags, run.posted.time);
+            if !plain {
+                self.limit(index, flags, run.posted.time);
+            }
             return Took::Here;
         }
         if let Some(slot) = self.slots.get_mut(index) {
@@ -205,6 +212,7 @@ impl State {
 
     /// Puts an entry that was taken at the end of the chain that is being taken, if there is
     /// one. Returns whether it has to wait for another.
+    #[inline(never)]
     fn link(&mut self, index: u16, flags: u16, entries: u32) -> bool {
         if self.open.is_none() && flags & ENTRY_LINK == 0 {
             return false;
@@ -238,7 +246,6 @@ impl State {
     }
 
     /// From now on an entry with these flags takes time, of which it has `span` nanoseconds.
-    #[inline]
     fn limit(&mut self, index: u16, flags: u16, span: i64) {
         if flags & ENTRY_TIMEOUT == 0 {
             return;
@@ -323,10 +330,16 @@ impl State {
 impl Context {
     /// Where this thread takes entries from.
     pub(crate) fn source(&self) -> Source<'_> {
+        self.source_by(self.table_task())
+    }
+
+    /// The same, by who has looked up already whose fd table it is.
+    #[inline]
+    pub(crate) fn source_by<'a>(&'a self, table: Option<&'a Task>) -> Source<'a> {
         Source {
             shared: self.shared(),
             in_flight: self.in_flight(),
-            table: self.table_task(),
+            table,
         }
     }
 }

@@ -6,6 +6,7 @@
 use crate::{
     call::Verdict,
     helpers::{
+        flexsc_pause,
         flexsc_policy_audit_refuses,
         flexsc_policy_call,
         flexsc_policy_privileged,
@@ -80,21 +81,26 @@ pub(crate) fn may_set_up() -> Result {
 }
 
 /// The verdict on an entry that names the call `nr`, which must be in the table, before its
-/// handler is run; `None` if nothing speaks against it.
+/// handler is run, where `watched` is what is said of its owner; `None` if nothing speaks against it.
 ///
 /// What the administrator does not offer, and what somebody else would have wanted to see, the
 /// application has to do by itself; what was taken from this file on purpose, nobody does.
-pub(crate) fn judge(restriction: &Restriction, owner: &Task, nr: u16) -> Option<Verdict> {
+#[inline(always)]
+pub(crate) fn judge(restriction: &Restriction, watched: u32, nr: u16) -> Option<Verdict> {
     if !offers(nr) {
         return Some(Verdict::HandBack);
     }
     if !restriction.allows(nr) {
         return Some(Verdict::Did(i64::from(EACCES.to_errno())));
     }
-    let mut watched = watched(owner);
     if watched == 0 {
         return None;
     }
+    judge_watched(restriction, watched)
+}
+
+#[cold]
+fn judge_watched(restriction: &Restriction, mut watched: u32) -> Option<Verdict> {
     if restriction.is_frozen() || mutant!("seccomp_later") {
         // Who froze the set before it put on a filter has said what may pass beside it.
         watched &= !WATCHED_SECCOMP;
@@ -105,7 +111,17 @@ pub(crate) fn judge(restriction: &Restriction, owner: &Task, nr: u16) -> Option<
     (watched != 0).then_some(Verdict::HandBack)
 }
 
-fn watched(task: &Task) -> u32 {
+/// Who would have wanted to see a plain call of `task`: `WATCHED_*`.
+pub(crate) fn watched(task: &Task) -> u32 {
     // SAFETY: `task` is a valid task.
     unsafe { flexsc_policy_watched(task.as_ptr()) }
+}
+
+/// Between two entries of the caller of wait: lets others run, and says what [`watched`] does of `current`, which
+/// must be the calling task; `None` if a signal is pending.
+#[inline(always)]
+pub(crate) fn pause(current: &Task) -> Option<u32> {
+    // SAFETY: `current` is a valid task.
+    let seen = unsafe { flexsc_pause(current.as_ptr()) };
+    u32::try_from(seen).ok()
 }

@@ -11,35 +11,23 @@ use crate::{
         self,
         CALLS, //
     },
+    once::Once, //
 };
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Relaxed,
-            Release, //
-        },
-        Arc, //
-    },
+    sync::Arc,
     uaccess::UserSlice, //
 };
 
-/// One bit for each system call number; the last 16 stand for the highest numbers that there
-/// are, which are no system calls (`NR_NOP`).
-const BITS: usize = 512;
-const WORDS: usize = BITS / 64;
-static_assert!(call::NUMBERS <= BITS - 16);
+const WORDS: usize = call::PLACES / 64;
 
 /// The bits of a set, not shared yet.
 pub(crate) type Bits = [u64; WORDS];
 
 /// The word and the mask of a number that is in the table.
-///
-/// Masked, so that no speculated number leads out of the set.
+#[inline(always)]
 fn place(nr: u16) -> (usize, u64) {
-    let bit = usize::from(nr) & (BITS - 1);
+    let bit = call::place(nr);
     (bit / 64, 1 << (bit % 64))
 }
 
@@ -53,12 +41,12 @@ pub(crate) fn add(bits: &mut Bits, nr: u16) -> bool {
 }
 
 /// A set of calls that can be narrowed while others look.
-pub(crate) struct CallSet([Atomic<u64>; WORDS]);
+pub(crate) struct CallSet([Once<u64>; WORDS]);
 
 impl CallSet {
     /// Every call.
     pub(crate) const fn all() -> Self {
-        Self([const { Atomic::new(u64::MAX) }; WORDS])
+        Self([const { Once::new(u64::MAX) }; WORDS])
     }
 
     /// Takes out what is not in `bits`. Only one task may narrow a set at a time.
@@ -67,23 +55,23 @@ impl CallSet {
             let left = if mutant!("widen") {
                 u64::MAX
             } else {
-                word.load(Relaxed)
+                word.load()
             };
-            word.store(left & bits, Relaxed);
+            word.store(left & bits);
         }
     }
 
     /// Whether the call `nr`, which must be in the table, is in the set.
     pub(crate) fn contains(&self, nr: u16) -> bool {
         let (word, mask) = place(nr);
-        self.0[word].load(Relaxed) & mask != 0
+        self.0[word].load() & mask != 0
     }
 }
 
 /// What one open file is narrowed to.
 pub(crate) struct Restriction {
     calls: CallSet,
-    frozen: Atomic<u32>,
+    frozen: Once<u32>,
 }
 
 impl Restriction {
@@ -92,7 +80,7 @@ impl Restriction {
         Ok(Arc::new(
             Self {
                 calls: CallSet::all(),
-                frozen: Atomic::new(0),
+                frozen: Once::new(0),
             },
             GFP_KERNEL_ACCOUNT,
         )?)
@@ -117,7 +105,7 @@ impl Restriction {
             self.calls.narrow(&Self::read(request)?);
         }
         if request.flags & abi::RESTRICT_FREEZE != 0 {
-            self.frozen.store(1, Release);
+            self.frozen.store_release(1);
         }
         let allowed = CALLS.iter().filter(|call| self.allows(call.nr())).count();
         request.allowed = u32::try_from(allowed)?;
@@ -145,6 +133,6 @@ impl Restriction {
 
     /// Whether the set is final.
     pub(crate) fn is_frozen(&self) -> bool {
-        self.frozen.load(Acquire) != 0
+        self.frozen.load_acquire() != 0
     }
 }

@@ -4,21 +4,23 @@
 //!
 //! Control page, submission ring, completion ring and entries are one vmalloc area, whose
 //! pages are mapped into the application. Every word of it may change at any moment, so
-//! it is only ever written through atomics, and read through atomics or by volatile reads of
-//! one word each, an entry is copied once, and no value found here is trusted: indices are
+//! it is only ever written and read one word at a time, an entry is copied once, and no value found here is trusted: indices are
 //! masked or checked, and the kernel's own positions are kept elsewhere.
 
 use crate::{
     abi::{
         self,
         Control,
-        Counters,
         Entry, //
     },
-    observe::Observer, //
+    observe::Observer,
+    once::Once, //
 };
 use core::{
-    mem::size_of,
+    mem::{
+        offset_of,
+        size_of, //
+    },
     ptr::NonNull, //
 };
 use kernel::{
@@ -35,11 +37,9 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
-            Acquire,
-            Atomic,
+            AtomicType,
             Full,
-            Relaxed,
-            Release, //
+            Relaxed, //
         },
         Mutex, //
     },
@@ -62,38 +62,60 @@ pub(crate) struct Posted {
 }
 
 impl Posted {
+    /// Becomes a copy of an entry, of which each word is read once.
+    #[inline(always)]
+    fn copy(&mut self, entry: &Entry) {
+        let word = entry.word.load();
+        // CAST: The two halves of the word.
+        (self.nr, self.flags) = (word as u16, (word >> 16) as u16);
+        for (copy, arg) in self.args.iter_mut().zip(&entry.args) {
+            *copy = arg.load();
+        }
+        self.time = entry.ret.load();
+    }
+
     /// Whether the entry goes on after it has told of something.
     pub(crate) fn is_multi(&self) -> bool {
         self.flags & abi::ENTRY_MULTI != 0
     }
 }
 
-/// The words of the control page that the kernel and the application exchange.
-#[derive(Clone, Copy)]
-pub(crate) enum Word {
-    SubTail,
-    SubHead,
-    CompTail,
-    CompHead,
-    Wakeup,
+impl Entry {
+    #[inline(always)]
+    fn mark_done(&self, nr: u16, flags: u16) {
+        self.word.store(u32::from(nr) | u32::from(flags) << 16);
+        self.status.store_release(abi::DONE);
+    }
 }
 
-/// The counters of the control page.
+/// The words of the control page that the kernel and the application exchange, by their offsets.
 #[derive(Clone, Copy)]
+#[repr(usize)]
+pub(crate) enum Word {
+    SubTail = offset_of!(Control, sub_tail),
+    SubHead = offset_of!(Control, sub_head),
+    CompTail = offset_of!(Control, comp_tail),
+    CompHead = offset_of!(Control, comp_head),
+    Wakeup = offset_of!(Control, wakeup),
+}
+
+/// The counters of the control page, by their offsets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
 pub(crate) enum Counter {
-    EntriesW,
-    EntriesT,
-    EntriesC,
-    HandedBack,
-    Rejected,
-    Kicks,
-    Waits,
-    WaitSleeps,
-    Drains,
-    IdleSleeps,
-    Threads,
-    ThreadWakes,
-    Cancelled,
+    EntriesW = offset_of!(Control, counters.entries_w),
+    EntriesT = offset_of!(Control, counters.entries_t),
+    EntriesC = offset_of!(Control, counters.entries_c),
+    HandedBack = offset_of!(Control, counters.handed_back),
+    Rejected = offset_of!(Control, counters.rejected),
+    Kicks = offset_of!(Control, counters.kicks),
+    Waits = offset_of!(Control, counters.waits),
+    WaitSleeps = offset_of!(Control, counters.wait_sleeps),
+    Drains = offset_of!(Control, counters.drains),
+    IdleSleeps = offset_of!(Control, counters.idle_sleeps),
+    Threads = offset_of!(Control, counters.threads),
+    ThreadWakes = offset_of!(Control, counters.thread_wakes),
+    Cancelled = offset_of!(Control, counters.cancelled),
 }
 
 impl Counter {
@@ -140,23 +162,27 @@ impl Layout {
 /// # Invariants
 ///
 /// - `base` points at `layout.size` bytes of page-aligned memory that `pages` owns and that
-///   starts with a `Control`, followed by the rings and entries as `layout` says.
-/// - `entries` is a power of two and the length of both rings and of the entry array.
+///   starts with a `Control`, followed by the rings and entries as `layout` says, where `sub_ring`, `comp_ring`
+///   and `first_entry` point.
+/// - `mask` plus one is a power of two and the length of both rings and of the entry array.
 /// - `pages` is never grown, shrunk or accessed as a slice, so `base` stays valid and all
-///   accesses are atomic or volatile.
+///   accesses are of one word each, volatile or atomic.
 #[pin_data]
 pub(crate) struct Shared {
     #[pin]
     pages: Mutex<VVec<PageWords>>,
     base: NonNull<u8>,
+    sub_ring: NonNull<u32>,
+    comp_ring: NonNull<u32>,
+    first_entry: NonNull<Entry>,
+    mask: u32,
     layout: Layout,
-    entries: u32,
     observer: Observer,
 }
 
-// SAFETY: `base` is only used for atomic accesses to memory that the object owns.
+// SAFETY: `base` is only used for accesses of single words, volatile or atomic, to memory that the object owns.
 unsafe impl Send for Shared {}
-// SAFETY: `base` is only used for atomic accesses to memory that the object owns.
+// SAFETY: `base` is only used for accesses of single words, volatile or atomic, to memory that the object owns.
 unsafe impl Sync for Shared {}
 
 impl Shared {
@@ -192,19 +218,33 @@ impl Shared {
             (*control).wakeup.word = abi::NEED_WAKEUP;
         }
 
-        // INVARIANT: The length of `pages` is `layout.size`, and a vmalloc area is page-aligned.
+        // SAFETY: The offsets are inside the area.
+        let (sub_ring, comp_ring, first_entry) = unsafe {
+            (
+                base.add(layout.sub_ring).cast(),
+                base.add(layout.comp_ring).cast(),
+                base.add(layout.entries).cast(),
+            )
+        };
+
+        // INVARIANT: The length of `pages` is `layout.size`, and a vmalloc area is page-aligned; the places
+        // are those of the layout for `entries`, a power of two.
         Ok(try_pin_init!(Self {
             pages <- new_mutex!(pages),
             base,
+            sub_ring,
+            comp_ring,
+            first_entry,
+            mask: entries - 1,
             layout,
-            entries,
             observer,
         }))
     }
 
     /// The number of entries, a power of two.
+    #[inline]
     pub(crate) fn entries(&self) -> u32 {
-        self.entries
+        self.mask + 1
     }
 
     /// Whom to tell what becomes of the entries.
@@ -245,178 +285,130 @@ impl Shared {
         Ok(())
     }
 
-    /// The atomic at a byte offset of the area.
+    /// The word at a byte offset of the area.
     ///
     /// # Safety
     ///
     /// `offset` must be that of a `T` in the shared layout.
-    unsafe fn at<T: kernel::sync::atomic::AtomicType>(&self, offset: usize) -> &Atomic<T> {
+    unsafe fn at<T: AtomicType + Copy>(&self, offset: usize) -> &Once<T> {
         // SAFETY: By the type invariants and the caller's promise the pointer is valid and
-        // aligned while `self` lives. All accesses of the kernel are atomic; those of the
+        // aligned while `self` lives. The kernel's accesses are as they have to be; those of the
         // application are outside of the kernel's memory model and yield arbitrary values.
-        unsafe { Atomic::from_ptr(self.base.as_ptr().add(offset).cast::<T>()) }
+        unsafe { Once::from_ptr(self.base.as_ptr().add(offset).cast::<T>()) }
     }
 
-    fn word(&self, word: Word) -> &Atomic<u32> {
-        let offset = match word {
-            Word::SubTail => core::mem::offset_of!(Control, sub_tail),
-            Word::SubHead => core::mem::offset_of!(Control, sub_head),
-            Word::CompTail => core::mem::offset_of!(Control, comp_tail),
-            Word::CompHead => core::mem::offset_of!(Control, comp_head),
-            Word::Wakeup => core::mem::offset_of!(Control, wakeup),
-        };
-        // SAFETY: The offset is that of a u32 of `Control`.
-        unsafe { self.at(offset) }
+    fn word(&self, word: Word) -> &Once<u32> {
+        // CAST: The discriminant. SAFETY: It is the offset of a u32 of `Control`.
+        unsafe { self.at(word as usize) }
     }
 
     /// Reads a word of the control page; what was written before it is visible after.
     pub(crate) fn load(&self, word: Word) -> u32 {
-        self.word(word).load(Acquire)
+        self.word(word).load_acquire()
     }
 
     /// Publishes a word of the control page after what was written before it.
     pub(crate) fn store(&self, word: Word, value: u32) {
-        self.word(word).store(value, Release);
+        self.word(word).store_release(value);
     }
 
     /// Adds to a counter of the control page.
     pub(crate) fn count(&self, counter: Counter, by: i64) {
-        self.counter(counter).add(by, Relaxed);
+        self.counter(counter).atomic().add(by, Relaxed);
+    }
+
+    /// Adds one to a counter of the control page that nobody else in the kernel changes meanwhile.
+    #[inline]
+    pub(crate) fn count_one(&self, counter: Counter) {
+        let word = self.counter(counter);
+        word.store(word.load().wrapping_add(1));
     }
 
     /// What a counter of the control page says: any value at all.
     pub(crate) fn counted(&self, counter: Counter) -> i64 {
-        self.counter(counter).load(Relaxed)
+        self.counter(counter).load()
     }
 
-    fn counter(&self, counter: Counter) -> &Atomic<i64> {
-        let offset = core::mem::offset_of!(Control, counters)
-            + match counter {
-                Counter::EntriesW => core::mem::offset_of!(Counters, entries_w),
-                Counter::EntriesT => core::mem::offset_of!(Counters, entries_t),
-                Counter::EntriesC => core::mem::offset_of!(Counters, entries_c),
-                Counter::HandedBack => core::mem::offset_of!(Counters, handed_back),
-                Counter::Rejected => core::mem::offset_of!(Counters, rejected),
-                Counter::Kicks => core::mem::offset_of!(Counters, kicks),
-                Counter::Waits => core::mem::offset_of!(Counters, waits),
-                Counter::WaitSleeps => core::mem::offset_of!(Counters, wait_sleeps),
-                Counter::Drains => core::mem::offset_of!(Counters, drains),
-                Counter::IdleSleeps => core::mem::offset_of!(Counters, idle_sleeps),
-                Counter::Threads => core::mem::offset_of!(Counters, threads),
-                Counter::ThreadWakes => core::mem::offset_of!(Counters, thread_wakes),
-                Counter::Cancelled => core::mem::offset_of!(Counters, cancelled),
-            };
-        // SAFETY: The offset is that of a 64-bit counter in `Control`.
-        unsafe { self.at(offset) }
+    fn counter(&self, counter: Counter) -> &Once<i64> {
+        // CAST: The discriminant. SAFETY: It is the offset of a 64-bit counter in `Control`.
+        unsafe { self.at(counter as usize) }
+    }
+
+    /// The word of a ring for a position there.
+    ///
+    /// # Safety
+    ///
+    /// `ring` must be `sub_ring` or `comp_ring`.
+    #[inline(always)]
+    unsafe fn slot(&self, ring: NonNull<u32>, position: u32) -> &Once<u32> {
+        // CAST: A masked ring position fits usize.
+        let slot = (position & self.mask) as usize;
+        // SAFETY: By the type invariants it is inside the ring, as which all accesses are.
+        unsafe { Once::from_ptr(ring.as_ptr().add(slot)) }
     }
 
     /// The entry index in a slot of the submission ring: any value at all.
+    #[inline(always)]
     pub(crate) fn submitted(&self, position: u32) -> u32 {
-        // CAST: A masked ring position fits usize.
-        let slot = (position & (self.entries - 1)) as usize;
-        // SAFETY: The slot is masked to the ring's length.
-        unsafe { self.at::<u32>(self.layout.sub_ring + slot * size_of::<u32>()) }.load(Relaxed)
+        // SAFETY: It is one of the rings.
+        unsafe { self.slot(self.sub_ring, position) }.load()
     }
 
     /// Writes an entry index into a slot of the completion ring.
+    #[inline(always)]
     pub(crate) fn complete(&self, position: u32, index: u32) {
-        // CAST: A masked ring position fits usize.
-        let slot = (position & (self.entries - 1)) as usize;
-        // SAFETY: The slot is masked to the ring's length.
-        unsafe { self.at::<u32>(self.layout.comp_ring + slot * size_of::<u32>()) }
-            .store(index, Relaxed);
+        // SAFETY: It is one of the rings.
+        unsafe { self.slot(self.comp_ring, position) }.store(index);
     }
 
     /// An entry; `index` is masked, so that it is always one of ours.
-    fn entry(&self, index: u32) -> *mut Entry {
+    #[inline(always)]
+    fn entry(&self, index: u32) -> &Entry {
         // CAST: A masked index fits usize.
-        let index = (index & self.entries.wrapping_sub(1)) as usize;
-        // SAFETY: By the type invariants this is the entry array, and its length a power of two.
-        unsafe {
-            let first = self.base.as_ptr().add(self.layout.entries);
-            first.cast::<Entry>().add(index)
-        }
-    }
-
-    /// The status of an entry.
-    fn status(&self, index: u32) -> &Atomic<u32> {
-        // SAFETY: The entry is one of ours, which lives as long as `self`, and all accesses are atomic.
-        unsafe { Atomic::from_ptr(&raw mut (*self.entry(index)).status) }
-    }
-
-    /// The result of an entry.
-    fn ret(&self, index: u32) -> &Atomic<i64> {
-        // SAFETY: The entry is one of ours, which lives as long as `self`, and the application's accesses
-        // race with no others than these and the volatile one of `finish`.
-        unsafe { Atomic::from_ptr(&raw mut (*self.entry(index)).ret) }
+        let index = (index & self.mask) as usize;
+        // SAFETY: By the type invariants it is inside the array, which lives as long as `self`. All of its words
+        // may be any bits, and change at any time.
+        unsafe { &*self.first_entry.as_ptr().add(index) }
     }
 
     /// Takes an entry: marks it busy and copies it once to `posted`, if it is in state SUBMITTED.
     /// False, and nothing was done, if it is not.
+    #[inline(always)]
     pub(crate) fn take(&self, index: u32, posted: &mut Posted) -> bool {
-        let status = self.status(index);
-        if !mark_busy(status) {
+        let entry = self.entry(index);
+        if !mark_busy(&entry.status) {
             if !mutant!("status") {
                 return false;
             }
-            status.store(abi::BUSY, Relaxed);
+            entry.status.store(abi::BUSY);
         }
-        *posted = self.copy(index);
+        posted.copy(entry);
         self.observer.submitted(index, posted.nr);
         if posted.is_multi() {
-            self.ret(index).store(0, Relaxed);
+            entry.ret.store(0);
         }
         true
     }
 
     /// What stands in an entry once more, as nobody may ask who has judged it.
     pub(crate) fn taken_again(&self, index: u32) -> Posted {
-        self.copy(index)
-    }
-
-    /// A copy of an entry.
-    ///
-    /// Each word is read once, and by itself, as by an atomic load. But that would be a call of a
-    /// helper for each of them.
-    fn copy(&self, index: u32) -> Posted {
-        let entry = self.entry(index);
-        // SAFETY: The entry is one of ours. The application may write to it at any time, and then any
-        // value may be read, which all of these words may have.
-        let (word, args, time) = unsafe {
-            (
-                (&raw const (*entry).word).read_volatile(),
-                core::array::from_fn(|i| (&raw const (*entry).args[i]).read_volatile()),
-                (&raw const (*entry).ret).read_volatile(),
-            )
-        };
-        Posted {
-            // CAST: The two halves of the word.
-            nr: word as u16,
-            flags: (word >> 16) as u16,
-            args,
-            time,
-        }
+        let mut posted = Posted::default();
+        posted.copy(self.entry(index));
+        posted
     }
 
     /// Writes the outcome of an entry and marks it done.
+    #[inline(always)]
     pub(crate) fn finish(&self, index: u32, nr: u16, flags: u16, ret: i64) {
-        // Both words by plain accesses, as in `copy`: the store of the status orders them.
-        // SAFETY: The entry is one of ours. What the application writes there meanwhile is its own loss.
-        unsafe { (&raw mut (*self.entry(index)).ret).write_volatile(ret) };
-        self.mark_done(index, nr, flags);
-    }
-
-    fn mark_done(&self, index: u32, nr: u16, flags: u16) {
-        let word = u32::from(nr) | u32::from(flags) << 16;
-        // SAFETY: The entry is one of ours, as in `finish`.
-        unsafe { (&raw mut (*self.entry(index)).word).write_volatile(word) };
-        self.status(index).store(abi::DONE, Release);
+        let entry = self.entry(index);
+        entry.ret.store(ret);
+        entry.mark_done(nr, flags);
     }
 
     /// Adds events to the result of an entry that goes on. Returns whether its index has to be
     /// published: not if it was, and nobody has taken what was there.
     pub(crate) fn tell(&self, index: u32, events: i64) -> bool {
-        let ret = self.ret(index);
+        let ret = self.entry(index).ret.atomic();
         let mut old = ret.load(Relaxed);
         for _ in 0..TRIES {
             match ret.cmpxchg(old, old | events, Full) {
@@ -431,23 +423,24 @@ impl Shared {
     ///
     /// Whoever finds the result finds the entry done.
     pub(crate) fn finish_multi(&self, index: u32, nr: u16, flags: u16, ret: i64) -> bool {
-        self.mark_done(index, nr, flags);
-        self.ret(index).xchg(ret, Full) == 0
+        let entry = self.entry(index);
+        entry.mark_done(nr, flags);
+        entry.ret.atomic().xchg(ret, Full) == 0
     }
 }
 
 /// Whether this made SUBMITTED into BUSY. By one exchange: the application may take an entry back by
 /// another.
-fn mark_busy(status: &Atomic<u32>) -> bool {
+fn mark_busy(status: &Once<u32>) -> bool {
     if mutant!("exchange") {
-        let submitted = status.load(Acquire) == abi::SUBMITTED;
+        let submitted = status.load_acquire() == abi::SUBMITTED;
         (0..1000).for_each(|_| core::hint::spin_loop());
         if submitted {
-            status.store(abi::BUSY, Relaxed);
+            status.store(abi::BUSY);
         }
         return submitted;
     }
-    status.cmpxchg(abi::SUBMITTED, abi::BUSY, Acquire).is_ok()
+    status.exchange_acquire(abi::SUBMITTED, abi::BUSY)
 }
 
 #[cfg(CONFIG_KUNIT = "y")]
@@ -455,17 +448,14 @@ impl Shared {
     /// Writes what an application would: an entry, and its index into the submission ring. Of an
     /// entry that there is not, only the index.
     pub(crate) fn post(&self, position: u32, index: u32, status: u32, word: u32, time: i64) {
-        // CAST: A masked ring position fits usize.
-        let slot = (position & (self.entries - 1)) as usize;
-        // SAFETY: The slot is masked to the ring's length.
-        unsafe { self.at::<u32>(self.layout.sub_ring + slot * size_of::<u32>()) }
-            .store(index, Relaxed);
-        if index >= self.entries {
+        // SAFETY: It is one of the rings.
+        unsafe { self.slot(self.sub_ring, position) }.store(index);
+        if index >= self.entries() {
             return;
         }
-        self.ret(index).store(time, Relaxed);
-        // SAFETY: The entry is one of ours.
-        unsafe { (&raw mut (*self.entry(index)).word).write_volatile(word) };
-        self.status(index).store(status, Release);
+        let entry = self.entry(index);
+        entry.ret.store(time);
+        entry.word.store(word);
+        entry.status.store_release(status);
     }
 }

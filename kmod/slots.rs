@@ -9,17 +9,12 @@ use crate::{
     chain::ChainFile,
     clock::NEVER,
     file::HeldFiles,
+    once::Once,
     shared::Posted, //
 };
 use kernel::{
     alloc::KVVec,
-    prelude::*,
-    sync::atomic::{
-        Acquire,
-        Atomic,
-        Relaxed,
-        Release, //
-    }, //
+    prelude::*, //
 };
 
 /// Where an entry is.
@@ -239,13 +234,13 @@ impl Slots {
 ///
 /// A flag is set when an entry is taken and cleared just before it becomes DONE, so an
 /// application cannot have one entry executed twice at a time, whatever it writes to the page.
-pub(crate) struct InFlight(KVVec<Atomic<u32>>);
+pub(crate) struct InFlight(KVVec<Once<u32>>);
 
 impl InFlight {
     pub(crate) fn new(entries: usize) -> Result<Self> {
         let mut flags = KVVec::with_capacity(entries, GFP_KERNEL_ACCOUNT)?;
         for _ in 0..entries {
-            flags.push(Atomic::new(0), GFP_KERNEL_ACCOUNT)?;
+            flags.push(Once::new(0), GFP_KERNEL_ACCOUNT)?;
         }
         Ok(Self(flags))
     }
@@ -254,8 +249,8 @@ impl InFlight {
     pub(crate) fn mark(&self, index: u32) -> bool {
         // CAST: u32 fits usize.
         match self.0.get(index as usize) {
-            Some(flag) if flag.load(Acquire) == 0 || mutant!("in_flight") => {
-                flag.store(1, Relaxed);
+            Some(flag) if flag.load_acquire() == 0 || mutant!("in_flight") => {
+                flag.store(1);
                 true
             }
             _ => false,
@@ -265,19 +260,19 @@ impl InFlight {
     /// Whether an entry is in flight.
     pub(crate) fn has(&self, index: u16) -> bool {
         let flag = self.0.get(usize::from(index));
-        flag.is_some_and(|flag| flag.load(Acquire) != 0)
+        flag.is_some_and(|flag| flag.load_acquire() != 0)
     }
 
     /// How many entries are in flight.
     pub(crate) fn count(&self) -> usize {
-        let marked = |flag: &&Atomic<u32>| flag.load(Relaxed) != 0;
+        let marked = |flag: &&Once<u32>| flag.load() != 0;
         self.0.iter().filter(marked).count()
     }
 
     /// Unmarks an entry, before its DONE is published.
     pub(crate) fn clear(&self, index: u16) {
         if let Some(flag) = self.0.get(usize::from(index)) {
-            flag.store(0, Release);
+            flag.store_release(0);
         }
     }
 }

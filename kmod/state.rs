@@ -241,7 +241,15 @@ impl State {
     }
 
     /// Queues the entries whose files are ready.
+    #[inline(always)]
     pub(crate) fn take_fired(&mut self, fired: &Fired) {
+        if fired.any() {
+            self.queue_fired(fired);
+        }
+    }
+
+    #[cold]
+    fn queue_fired(&mut self, fired: &Fired) {
         fired.take(|index| {
             let Some(slot) = self.slots.get(index) else {
                 return;
@@ -418,8 +426,13 @@ impl State {
     /// so that the ring is looked after until it runs.
     ///
     /// Returns whether waiters have to be told that a thread is wanted.
+    #[inline(always)]
     pub(crate) fn attend_t(&mut self, shared: &Shared) -> bool {
-        if !self.has_t() || self.thread_active() {
+        self.has_t() && self.rouse_thread(shared)
+    }
+
+    fn rouse_thread(&mut self, shared: &Shared) -> bool {
+        if self.thread_active() {
             return false;
         }
         if let Some(thread) = self.crew.idler() {

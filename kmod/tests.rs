@@ -171,7 +171,6 @@ mod calls {
             Verdict,
             CALLS, //
         },
-        helpers::flexsc_index_nospec,
     };
 
     #[test]
@@ -192,26 +191,14 @@ mod calls {
     }
 
     #[test]
-    fn the_index_covers_the_table() {
-        let highest = CALLS
-            .iter()
-            .map(|call| usize::from(call.nr()))
-            .filter(|nr| *nr < usize::from(abi::NR_OWN))
-            .max();
-        assert_eq!(highest, Some(call::NUMBERS - 1));
-        // An index into it is kept in a byte, and 0 stands for none.
-        assert!(CALLS.len() < 255);
-    }
-
-    #[test]
-    fn a_speculated_index_stays_inside() {
-        // CAST: Small.
-        let size = call::NUMBERS as u32;
-        for index in [0, 1, size - 1] {
-            assert_eq!(flexsc_index_nospec(index, size), index);
+    fn every_number_has_a_place_and_every_call_its_own() {
+        for nr in 0..=u16::MAX {
+            assert!(call::place(nr) < call::PLACES);
         }
-        for index in [size, size + 1, 0xffff] {
-            assert_eq!(flexsc_index_nospec(index, size), 0);
+        for (i, one) in CALLS.iter().enumerate() {
+            for other in CALLS.iter().skip(i + 1) {
+                assert_ne!(call::place(one.nr()), call::place(other.nr()));
+            }
         }
     }
 

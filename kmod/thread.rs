@@ -19,7 +19,8 @@ use crate::{
     },
     context::{
         Context,
-        Lookout, //
+        Lookout,
+        Site, //
     },
     helpers::{
         self,
@@ -36,6 +37,7 @@ use crate::{
         flexsc_set_running,
         VhostTask, //
     },
+    policy,
     shared::Counter,
     slots::Run,
     state::Leave, //
@@ -404,9 +406,16 @@ impl Context {
             };
         };
         let gate = adopt::wear_current(creds, owner) | self.strict();
-        let none = ptr::null_mut();
+        let site = Site {
+            lane: abi::LANE_T,
+            owner,
+            thread: ptr::null_mut(),
+            acct: ptr::null_mut(),
+            gate,
+            watched: policy::watched(owner),
+        };
         // SAFETY: This is a system call thread of the process with its fd table, which
         // `who_shares` has compared, and the credentials are worn.
-        unsafe { self.execute(run, abi::LANE_T, owner, none, gate, ptr::null_mut()) }
+        unsafe { self.execute(run, site) }.into()
     }
 }

@@ -12,11 +12,7 @@ use crate::{
 use kernel::{
     prelude::*,
     sync::{
-        atomic::{
-            Full,
-            Relaxed, //
-        },
-        barrier::smp_mb,
+        lock::spinlock::SpinLockGuard,
         Arc, //
     },
     time::Delta, //
@@ -28,15 +24,13 @@ fn reached(tail: u32, position: u32) -> bool {
 }
 
 impl Context {
-    /// Wakes those who wait for the completion that has brought `comp_tail` to `tail`.
-    pub(crate) fn tell_waiters(&self, tail: u32) {
-        // Pairs with the full barrier in `sleep`: either the completion is seen there, or the
-        // waiter is seen here.
-        smp_mb(Full);
-        let awaited = self.waiters.load(Relaxed) != 0 && reached(tail, self.wake_at.load(Relaxed));
-        if awaited || self.polled.load(Relaxed) != 0 {
-            self.wake_waiters();
-        }
+    /// Whether somebody has to be woken because `comp_tail` has come to `tail`, which is locked.
+    ///
+    /// Who waits says so before it takes the same lock for its last look: either it sees the completion, or is
+    /// seen here.
+    #[inline]
+    pub(crate) fn is_awaited(&self, tail: &SpinLockGuard<'_, u32>) -> bool {
+        self.waiters.load() != 0 && reached(**tail, self.wake_at.load()) || self.polled.load() != 0
     }
 
     /// Wakes everybody inside wait and poll(2).
@@ -49,7 +43,7 @@ impl Context {
     /// Sleeps until `target` completions are unreaped or there is other news, once, unless
     /// `ready` already.
     ///
-    /// `ready` may take the state's lock. Returns also when `time` is over; `EINTR` on a signal.
+    /// `ready` has to look at the completions under their lock, and may take the state's. Returns also when `time` is over; `EINTR` on a signal.
     pub(crate) fn sleep(
         &self,
         target: u32,
@@ -59,17 +53,18 @@ impl Context {
         let mut guard = self.waiting.lock();
         let wake_at = self.shared().load(Word::CompHead).wrapping_add(target);
         // With several waiters the first to be satisfied counts; the others look and go on.
-        if self.waiters.fetch_add(1, Relaxed) == 0 || reached(self.wake_at.load(Relaxed), wake_at) {
-            self.wake_at.store(wake_at, Relaxed);
+        let others = self.waiters.load();
+        if others == 0 || reached(self.wake_at.load(), wake_at) {
+            self.wake_at.store(wake_at);
         }
-        smp_mb(Full);
+        self.waiters.store(others + 1);
         let result = if ready() {
             Ok(())
         } else {
             self.shared().count(Counter::WaitSleeps, 1);
             self.sleep_locked(time, &mut guard)
         };
-        self.waiters.fetch_sub(1, Relaxed);
+        self.waiters.store(self.waiters.load() - 1);
         result
     }
 
@@ -106,10 +101,9 @@ impl Context {
         file: &kernel::fs::File,
         table: &kernel::sync::poll::PollTable<'_>,
     ) -> bool {
-        self.polled.store(1, Relaxed);
+        self.polled.store(1);
         table.register_wait(file, &self.news);
         self.make_wanted_thread();
-        smp_mb(Full);
         self.unreaped() > 0
     }
 }
