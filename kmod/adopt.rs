@@ -10,11 +10,11 @@ use crate::helpers::{
     flexsc_cgroups_wear,
     flexsc_creds_are,
     flexsc_gate,
-    flexsc_is_as_before,
     flexsc_override_creds,
     flexsc_revert_creds,
     flexsc_shares_tables,
-    flexsc_task_alive, //
+    flexsc_task_alive,
+    flexsc_watched_as_before, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -234,15 +234,16 @@ impl Adoption {
         wear_current(&mut self.creds, who)
     }
 
-    /// The gate, if `who` is still alive, shares its tables with `thread`, and has the credentials that are worn.
+    /// If `who` is still alive, shares its tables with `thread`, and has the credentials that are worn: who else would
+    /// have wanted to see a call of it (see [`policy::watched`](crate::policy::watched)).
     #[inline(always)]
-    pub(crate) fn is_as_before(&self, who: &Task, thread: &Task) -> Option<u32> {
+    pub(crate) fn watched_as_before(&self, who: &Task, thread: &Task) -> Option<u32> {
         let creds = self.creds.as_ref()?;
         // SAFETY: Both tasks are valid; the credentials are only compared.
-        let same = unsafe {
-            flexsc_is_as_before(who.as_ptr(), thread.as_ptr(), creds.cred.as_ptr())
+        let watched = unsafe {
+            flexsc_watched_as_before(who.as_ptr(), thread.as_ptr(), creds.cred.as_ptr())
         };
-        same.then_some(creds.gate)
+        u32::try_from(watched).ok()
     }
 }
 

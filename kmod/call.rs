@@ -8,7 +8,10 @@ use crate::{
     abi,
     helpers::Handler, //
 };
-use core::mem::size_of;
+use core::{
+    mem::size_of,
+    ptr, //
+};
 use kernel::{
     bindings,
     prelude::*, //
@@ -46,6 +49,40 @@ pub(crate) struct Frame {
     pub(crate) flags: u32,
 }
 static_assert!(size_of::<Frame>() == 104);
+
+impl Frame {
+    /// None.
+    #[inline]
+    pub(crate) fn none() -> Self {
+        Self {
+            args: ptr::null(),
+            ret: 0,
+            thread: ptr::null_mut(),
+            owner: ptr::null_mut(),
+            acct: ptr::null_mut(),
+            lane: 0,
+            gate: 0,
+            file: ptr::null_mut(),
+            done: 0,
+            note: 0,
+            chain: ptr::null_mut(),
+            taken: [ptr::null_mut(); 2],
+            events: 0,
+            flags: 0,
+        }
+    }
+
+    /// Becomes that of an entry with these arguments, which holds these files. Where it is executed, and for whom,
+    /// stays, as handlers leave that alone; and what they leave in `ret`, which they write before they say so.
+    #[inline(always)]
+    pub(crate) fn renew(&mut self, args: *const [u64; 6], taken: [*mut bindings::file; 2]) {
+        self.args = args;
+        self.taken = taken;
+        (self.file, self.chain) = (ptr::null_mut(), ptr::null_mut());
+        (self.done, self.note) = (0, 0);
+        (self.events, self.flags) = (0, 0);
+    }
+}
 
 /// `FLEXSC_FRAME_BLOCK`: make the blocking call.
 pub(crate) const FRAME_BLOCK: u32 = 1;

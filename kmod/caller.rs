@@ -114,9 +114,10 @@ impl Context {
             };
             // SAFETY: The current task is valid and wears its own credentials.
             let gate = unsafe { flexsc_gate(me.as_ptr()) } | self.strict();
+            let mut site = Site::new(abi::LANE_C, me, gate);
             let mut all = true;
             for run in handful.iter_mut().take(count) {
-                all &= self.run_chain(run, me, gate);
+                all &= self.run_chain(run, &mut site);
             }
             if !all {
                 self.attend();
@@ -127,15 +128,15 @@ impl Context {
     /// Executes an entry in the caller, and what follows it in its chain; false if another lane
     /// has to.
     #[inline(always)]
-    fn run_chain(self: &Arc<Self>, run: &mut Run, me: &Task, gate: u32) -> bool {
-        match self.execute_c(run, me, gate) {
+    fn run_chain(self: &Arc<Self>, run: &mut Run, site: &mut Site<'_>) -> bool {
+        match self.execute_c(run, site) {
             Ok(ret) => {
                 run.taken.release();
                 // Nobody has to be told but the application.
                 self.complete(run.index, run.posted.nr, 0, ret, Counter::EntriesC);
                 true
             }
-            Err(verdict) => self.run_rest(run, verdict, me, gate),
+            Err(verdict) => self.run_rest(run, verdict, site),
         }
     }
 
@@ -145,8 +146,7 @@ impl Context {
         self: &Arc<Self>,
         run: &mut Run,
         verdict: Verdict,
-        me: &Task,
-        gate: u32,
+        site: &mut Site<'_>,
     ) -> bool {
         let mut concluded = self.conclude(run, verdict, Lane::W, Counter::EntriesC, |_| {});
         loop {
@@ -158,27 +158,24 @@ impl Context {
             let Some(mut run) = next else {
                 return true;
             };
-            let verdict = self.execute_c(&mut run, me, gate).into();
+            let verdict = self.execute_c(&mut run, site).into();
             concluded = self.conclude(&mut run, verdict, Lane::W, Counter::EntriesC, |_| {});
         }
     }
 
     #[inline(always)]
-    fn execute_c(self: &Arc<Self>, run: &mut Run, me: &Task, gate: u32) -> Result<i64, Verdict> {
+    fn execute_c(
+        self: &Arc<Self>,
+        run: &mut Run,
+        site: &mut Site<'_>,
+    ) -> Result<i64, Verdict> {
         // A caller that is to return to user mode begins nothing: the entry would only fail.
-        let Some(watched) = policy::pause(me) else {
+        let Some(watched) = policy::pause(site.owner) else {
             return Err(Verdict::ToThread);
         };
+        site.set(watched, ptr::null_mut());
         let observer = self.shared().observer();
         observer.started(run.index, run.posted.nr, abi::LANE_C);
-        let site = Site {
-            lane: abi::LANE_C,
-            owner: me,
-            thread: ptr::null_mut(),
-            acct: ptr::null_mut(),
-            gate,
-            watched,
-        };
         // SAFETY: The caller of wait is a thread of the process, as the ioctl has checked,
         // and its own credentials, files and memory are in force.
         unsafe { self.execute(run, site) }

@@ -66,7 +66,6 @@ use crate::{
     state::State,
     workqueue, //
 };
-use core::ptr;
 use kernel::{
     bindings,
     error::to_result,
@@ -172,20 +171,49 @@ impl_has_work! {
     impl HasWork<Self, 4> for Context { self.reaper }
 }
 
-/// Where an entry is executed, and for whom: what a handler's frame has of that.
-#[derive(Clone, Copy)]
+/// Where entries are executed, and for whom, and the frame for their handlers.
 pub(crate) struct Site<'a> {
-    /// `LANE_W`, `LANE_T` or `LANE_C`.
-    pub(crate) lane: u32,
     pub(crate) owner: &'a Task,
-    /// In lane W, a task that has the process's fd table.
-    pub(crate) thread: *mut bindings::task_struct,
-    /// In lane W, where to account; null elsewhere.
-    pub(crate) acct: *mut Acct,
-    /// The security modules that mediate the owner.
-    pub(crate) gate: u32,
     /// Who else would have wanted to see the call; see [`policy::watched`].
-    pub(crate) watched: u32,
+    watched: u32,
+    /// In which all but what is an entry's own stays from one to the next.
+    frame: Frame,
+}
+
+impl<'a> Site<'a> {
+    /// A site in `lane` (`LANE_W`, `LANE_T` or `LANE_C`), where `gate` are the security modules that mediate the
+    /// owner.
+    #[inline]
+    pub(crate) fn new(lane: u32, owner: &'a Task, gate: u32) -> Self {
+        let mut frame = Frame::none();
+        (frame.lane, frame.owner, frame.gate) = (lane, owner.as_ptr(), gate);
+        Self {
+            owner,
+            watched: 0,
+            frame,
+        }
+    }
+
+    /// The same in lane W, where `thread` has the process's fd table.
+    #[inline]
+    pub(crate) fn in_worker(owner: &'a Task, gate: u32, thread: &Task) -> Self {
+        let mut site = Self::new(abi::LANE_W, owner, gate);
+        site.frame.thread = thread.as_ptr();
+        site
+    }
+
+    /// What is said of the owner for the next entry, and where to account for that in lane W.
+    #[inline(always)]
+    pub(crate) fn set(&mut self, watched: u32, acct: *mut Acct) {
+        (self.watched, self.frame.acct) = (watched, acct);
+    }
+
+    /// The frame for an entry.
+    #[inline(always)]
+    fn frame(&mut self, run: &Run) -> &mut Frame {
+        self.frame.renew(&run.posted.args, run.taken.as_ptrs());
+        &mut self.frame
+    }
 }
 
 /// What an entry has come to.
@@ -504,36 +532,22 @@ impl Context {
     pub(crate) unsafe fn execute(
         self: &Arc<Self>,
         run: &mut Run,
-        site: Site<'_>,
+        site: &mut Site<'_>,
     ) -> Result<i64, Verdict> {
-        let mut frame = Frame {
-            args: &run.posted.args,
-            ret: 0,
-            thread: site.thread,
-            owner: site.owner.as_ptr(),
-            acct: site.acct,
-            lane: site.lane,
-            gate: site.gate,
-            file: ptr::null_mut(),
-            done: 0,
-            note: 0,
-            chain: ptr::null_mut(),
-            taken: run.taken.as_ptrs(),
-            events: 0,
-            flags: 0,
-        };
+        let watched = site.watched;
+        let frame = site.frame(run);
         let Some(call) = run.call.filter(|_| run.is_plain() && !mutant!("refetch")) else {
             // SAFETY: The caller promises all of it.
-            return Err(unsafe { self.execute_special(run, site.watched, &mut frame) });
+            return Err(unsafe { self.execute_special(run, watched, frame) });
         };
-        if let Some(verdict) = policy::judge(&self.restriction, site.watched, run.posted.nr) {
+        if let Some(verdict) = policy::judge(&self.restriction, watched, run.posted.nr) {
             return Err(verdict);
         }
         // SAFETY: The caller promises what is in force; the owner is a task that it holds.
-        match unsafe { call.run(&mut frame) } {
+        match unsafe { call.run(frame) } {
             Verdict::Did(ret) if !RESTART.contains(&ret) => Ok(ret),
             // SAFETY: The handler has left the frame so, with that verdict.
-            verdict => Err(unsafe { self.after(run, &frame, verdict) }),
+            verdict => Err(unsafe { self.after(run, frame, verdict) }),
         }
     }
 

@@ -111,8 +111,8 @@ enum Step {
 struct Worker<'a> {
     /// The task that has the process's fd table.
     table: Option<&'a Task>,
-    /// Whose credentials are worn.
-    owner: Option<&'a Task>,
+    /// For whom it executes, and in whose credentials; none before the first entry.
+    site: Option<Site<'a>>,
     adoption: Option<Adoption>,
     acct: Acct,
     /// It is back from a call, of which the state has not been told.
@@ -231,24 +231,18 @@ impl Context {
         worker: &mut Worker<'a>,
     ) -> Result<i64, Verdict> {
         let task = worker.table.ok_or(Verdict::HandBack)?;
-        let as_before = match (worker.owner, &worker.adoption) {
-            (Some(owner), Some(adoption)) => adoption
-                .is_as_before(owner, task)
-                .map(|gate| (owner, gate)),
+        let watched = match (&worker.site, &worker.adoption) {
+            (Some(site), Some(adoption)) => adoption.watched_as_before(site.owner, task),
             _ => None,
         };
-        let (owner, gate) = match as_before {
-            Some(as_before) => as_before,
+        let watched = match watched {
+            Some(watched) => watched,
             None => self.adopt(worker, task)?,
         };
-        let site = Site {
-            lane: abi::LANE_W,
-            owner,
-            thread: task.as_ptr(),
-            acct: &mut worker.acct,
-            gate: gate | self.strict(),
-            watched: policy::watched(owner),
+        let Some(site) = &mut worker.site else {
+            return Err(Verdict::HandBack);
         };
+        site.set(watched, &mut worker.acct);
         // SAFETY: The memory and the credentials of the process are worn, and `task` is a
         // thread of the process that has taken its fd table and is kept valid by the context.
         unsafe { self.execute(run, site) }
@@ -256,12 +250,11 @@ impl Context {
 
     /// Has a page worker become whose calls these are now, where `task` has the process's fd table.
     #[cold]
-    fn adopt<'a>(
-        &'a self,
-        worker: &mut Worker<'a>,
-        task: &Task,
-    ) -> Result<(&'a Task, u32), Verdict> {
-        let owner = self.identity().who_shares(task).ok_or(Verdict::HandBack)?;
+    fn adopt<'a>(&'a self, worker: &mut Worker<'a>, task: &Task) -> Result<u32, Verdict> {
+        let owner = self
+            .identity()
+            .who_shares(task)
+            .ok_or(Verdict::HandBack)?;
         if worker.adoption.is_none() {
             // SAFETY: Drain items run in kworkers only, and those use no mm between items.
             worker.adoption = unsafe { Adoption::of(self.identity(), owner) };
@@ -271,8 +264,9 @@ impl Context {
             self.kill();
             return Err(Verdict::Did(i64::from(EINTR.to_errno())));
         };
-        worker.owner = Some(owner);
-        Ok((owner, adoption.wear_current(owner)))
+        let gate = adoption.wear_current(owner) | self.strict();
+        worker.site = Some(Site::in_worker(owner, gate, task));
+        Ok(policy::watched(owner))
     }
 
     /// Puts a drain item that has run back among those that are not queued.

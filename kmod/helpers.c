@@ -17,6 +17,7 @@
 
 #include "call.h"
 #include "helpers.h"
+#include "policy.h"
 
 /* Wear @cred; the caller owns the reference until flexsc_revert_creds(). */
 const struct cred *flexsc_override_creds(const struct cred *cred)
@@ -94,14 +95,16 @@ bool flexsc_shares_tables(struct task_struct *owner, struct task_struct *thread)
 }
 
 /*
- * Whether all is as when @cred was put on for @owner: it is alive, works on the tables of
- * @thread, and has these credentials.
+ * Who would have seen a plain call of @owner, if all is as when @cred was put on for it: it
+ * is alive, works on the tables of @thread, and has these credentials. Negative if not.
  */
-bool flexsc_is_as_before(struct task_struct *owner, struct task_struct *thread,
-			 const struct cred *cred)
+int flexsc_watched_as_before(struct task_struct *owner, struct task_struct *thread,
+			     const struct cred *cred)
 {
-	return flexsc_task_alive(owner) && flexsc_shares_tables(owner, thread) &&
-	       flexsc_creds_are(owner, cred);
+	if (!flexsc_task_alive(owner) || !flexsc_shares_tables(owner, thread) ||
+	    !flexsc_creds_are(owner, cred))
+		return -ESTALE;
+	return flexsc_policy_watched(owner);
 }
 
 /*

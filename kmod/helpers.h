@@ -24,8 +24,8 @@ bool flexsc_creds_are(struct task_struct *task, const struct cred *cred);
 
 bool flexsc_task_alive(struct task_struct *task);
 bool flexsc_shares_tables(struct task_struct *owner, struct task_struct *thread);
-bool flexsc_is_as_before(struct task_struct *owner, struct task_struct *thread,
-			 const struct cred *cred);
+int flexsc_watched_as_before(struct task_struct *owner, struct task_struct *thread,
+			     const struct cred *cred);
 
 struct files_struct *flexsc_files_share(void);
 void flexsc_files_unshare(struct files_struct *files);

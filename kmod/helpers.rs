@@ -58,11 +58,11 @@ unsafe extern "C" {
         thread: *mut bindings::task_struct,
     ) -> bool;
 
-    pub(crate) fn flexsc_is_as_before(
+    pub(crate) fn flexsc_watched_as_before(
         owner: *mut bindings::task_struct,
         thread: *mut bindings::task_struct,
         cred: *const bindings::cred,
-    ) -> bool;
+    ) -> c_int;
 
     pub(crate) fn flexsc_files_share() -> *mut bindings::files_struct;
     pub(crate) fn flexsc_files_unshare(files: *mut bindings::files_struct);

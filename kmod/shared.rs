@@ -71,7 +71,9 @@ impl Posted {
         for (copy, arg) in self.args.iter_mut().zip(&entry.args) {
             *copy = arg.load();
         }
-        self.time = entry.ret.load();
+        if self.flags != 0 {
+            self.time = entry.ret.load();
+        }
     }
 
     /// Whether the entry goes on after it has told of something.
@@ -384,7 +386,7 @@ impl Shared {
         }
         posted.copy(entry);
         self.observer.submitted(index, posted.nr);
-        if posted.is_multi() {
+        if posted.flags != 0 && posted.is_multi() {
             entry.ret.store(0);
         }
         true

@@ -406,16 +406,10 @@ impl Context {
             };
         };
         let gate = adopt::wear_current(creds, owner) | self.strict();
-        let site = Site {
-            lane: abi::LANE_T,
-            owner,
-            thread: ptr::null_mut(),
-            acct: ptr::null_mut(),
-            gate,
-            watched: policy::watched(owner),
-        };
+        let mut site = Site::new(abi::LANE_T, owner, gate);
+        site.set(policy::watched(owner), ptr::null_mut());
         // SAFETY: This is a system call thread of the process with its fd table, which
         // `who_shares` has compared, and the credentials are worn.
-        unsafe { self.execute(run, site) }.into()
+        unsafe { self.execute(run, &mut site) }.into()
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The ABI as the C compiler sees it, against its Rust mirrors: bindgen's, of this library, and the
 //! module's own, `kmod/abi.rs`, which is compiled here with stand-ins for what it takes from the
-//! `kernel` crate.
+//! `kernel` crate and from beside it.
 #![cfg(not(loom))]
 
 use std::{
@@ -58,6 +58,13 @@ pub mod transmute {
     #![allow(missing_docs, clippy::missing_safety_doc)]
     pub unsafe trait AsBytes {}
     pub unsafe trait FromBytes {}
+}
+
+mod once {
+    /// A word that others may write, of which only the layout counts here.
+    #[repr(transparent)]
+    #[allow(dead_code)]
+    pub(crate) struct Once<T>(T);
 }
 
 const HEADER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../kmod/uapi/flexsc.h");
