@@ -4,10 +4,13 @@
  */
 #include <linux/atomic.h>
 #include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/fsnotify.h>
 #include <linux/net.h>
 #include <linux/poll.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <net/sock.h>
 
@@ -40,6 +43,12 @@ struct flexsc_arm {
 	flexsc_arm_fire fire;
 	const void *context;
 	u16 index;
+
+	/* Of a flight, which is in no queue: */
+	bool flies;
+	spinlock_t lock;	/* held while it lands */
+	struct kiocb kiocb;
+	long ret;
 };
 
 static void fire(struct flexsc_arm *arm)
@@ -198,7 +207,7 @@ bool flexsc_arm_publish(struct flexsc_arm *arm)
 
 bool flexsc_arm_fired(const struct flexsc_arm *arm)
 {
-	return atomic_read(&arm->state) & ARM_FIRED;
+	return atomic_read_acquire(&arm->state) & ARM_FIRED;
 }
 
 /**
@@ -227,10 +236,23 @@ void flexsc_arm_clear(struct flexsc_arm *arm)
 	arm->count = 0;
 }
 
-/* Leave the queues and give the file back. May sleep. */
+/*
+ * Leave the queues and give the file back. May sleep. A flight has to have landed: until
+ * then the device has its kiocb.
+ */
 void flexsc_arm_free(struct flexsc_arm *arm)
 {
 	flexsc_arm_clear(arm);
+	if (arm->flies) {
+		bool landed;
+
+		/* Who lands it uses the context until it lets go of the lock. */
+		spin_lock_irq(&arm->lock);
+		landed = atomic_fetch_andnot(ARM_PUBLISHED, &arm->state) & ARM_FIRED;
+		spin_unlock_irq(&arm->lock);
+		if (WARN_ON_ONCE(!landed))
+			return;
+	}
 	flexsc_file_put(arm->file);
 	kfree(arm);
 }
@@ -238,4 +260,113 @@ void flexsc_arm_free(struct flexsc_arm *arm)
 struct file *flexsc_arm_file(const struct flexsc_arm *arm)
 {
 	return arm->file;
+}
+
+/*
+ * The device is done. Runs in any context. Nothing of the arm may be touched after the
+ * lock, and the context may be gone.
+ */
+static void land(struct kiocb *kiocb, long ret)
+{
+	struct flexsc_arm *arm = container_of(kiocb, struct flexsc_arm, kiocb);
+	unsigned long flags;
+
+	if ((kiocb->ki_flags & IOCB_WRITE) && S_ISREG(file_inode(arm->file)->i_mode))
+		kiocb_end_write(kiocb);
+	arm->ret = ret;
+	spin_lock_irqsave(&arm->lock, flags);
+	fire(arm);
+	spin_unlock_irqrestore(&arm->lock, flags);
+}
+
+/**
+ * flexsc_flight_new - prepare a transfer that a device makes while nobody waits for it
+ * @file: the file; the caller's reference passes on if it flies
+ * @rw: READ or WRITE
+ *
+ * Return: for flexsc_flight_begin(), or NULL without memory.
+ */
+struct flexsc_arm *flexsc_flight_new(struct file *file, int rw)
+{
+	struct flexsc_arm *arm = kzalloc(sizeof(*arm), GFP_KERNEL_ACCOUNT);
+
+	if (!arm)
+		return NULL;
+	arm->flies = true;
+	arm->file = file;
+	spin_lock_init(&arm->lock);
+	init_sync_kiocb(&arm->kiocb, file);
+	arm->kiocb.ki_complete = land;
+	if (rw == WRITE)
+		arm->kiocb.ki_flags |= IOCB_WRITE;
+	return arm;
+}
+
+/**
+ * flexsc_flight_begin - begin a transfer
+ * @arm: from flexsc_flight_new()
+ * @iter: from or to where
+ * @pos: where in the file
+ *
+ * Return: -EIOCBQUEUED if it flies: the verdict has to be FLEXSC_FLY, with @arm. Else what
+ * it has come to at once, and @arm is no more.
+ */
+ssize_t flexsc_flight_begin(struct flexsc_arm *arm, struct iov_iter *iter, loff_t pos)
+{
+	struct file *file = arm->file;
+	bool writes = arm->kiocb.ki_flags & IOCB_WRITE;
+	bool freezes = writes && S_ISREG(file_inode(file)->i_mode);
+	ssize_t ret;
+
+	arm->kiocb.ki_pos = pos;
+	if (freezes)
+		kiocb_start_write(&arm->kiocb);
+	ret = writes ? file->f_op->write_iter(&arm->kiocb, iter) :
+		       file->f_op->read_iter(&arm->kiocb, iter);
+	if (ret == -EIOCBQUEUED)
+		return ret;
+	if (freezes)
+		kiocb_end_write(&arm->kiocb);
+	kfree(arm);
+	return ret;
+}
+
+/**
+ * flexsc_flight_await - say who is to be told when a flight lands, once it is published
+ * @arm: a flight
+ * @fire: as for flexsc_arm_new()
+ * @context: as there
+ * @index: as there
+ */
+void flexsc_flight_await(struct flexsc_arm *arm, flexsc_arm_fire fire, const void *context,
+			 u16 index)
+{
+	arm->fire = fire;
+	arm->context = context;
+	arm->index = index;
+}
+
+/**
+ * flexsc_flight_land - what comes of a flight that has landed
+ * @arm: the flight
+ * @acct: where to account for it
+ *
+ * Return: what the call returns.
+ */
+s64 flexsc_flight_land(struct flexsc_arm *arm, struct flexsc_acct *acct)
+{
+	long ret = arm->ret;
+
+	if (arm->kiocb.ki_flags & IOCB_WRITE) {
+		if (ret > 0)
+			fsnotify_modify(arm->file);
+		acct->wchar += max(ret, 0L);
+		acct->syscw++;
+	} else {
+		if (ret > 0)
+			fsnotify_access(arm->file);
+		acct->rchar += max(ret, 0L);
+		acct->syscr++;
+	}
+	return ret;
 }

@@ -8,7 +8,10 @@
 //! transferred so far.
 
 use crate::{
-    call::Lane,
+    call::{
+        Acct,
+        Lane, //
+    },
     context::Context,
     helpers::{
         flexsc_arm_clear,
@@ -20,6 +23,8 @@ use crate::{
         flexsc_arm_publish,
         flexsc_arm_set,
         flexsc_arm_shut,
+        flexsc_flight_await,
+        flexsc_flight_land,
         RawArm, //
     },
     once::Once,
@@ -58,6 +63,8 @@ pub(crate) struct Arm {
     pub(crate) note: u64,
     /// It stays in the wait queues.
     watching: bool,
+    /// It is in none: a device has the entry.
+    flies: bool,
     /// It is to be tried once more at once, whatever its file says.
     pub(crate) again: bool,
     /// How often in a row it was ready at once.
@@ -91,10 +98,58 @@ impl Arm {
             done: 0,
             note: 0,
             watching: false,
+            flies: false,
             again: false,
             eager: 0,
             lane: Lane::W,
         })
+    }
+
+    /// Takes over the arm of entry `index` of `context`, which a device has.
+    ///
+    /// The object may not be dropped before [`Arm::has_fired`], as the device uses it until then.
+    ///
+    /// # Safety
+    ///
+    /// `raw` must be what a handler has left with [`Verdict::Fly`](crate::call::Verdict::Fly).
+    pub(crate) unsafe fn of_flight(
+        context: &Arc<Context>,
+        index: u16,
+        raw: NonNull<RawArm>,
+    ) -> Self {
+        let told = Arc::as_ptr(context).cast::<c_void>();
+        // SAFETY: The caller promises that it is a flight. `fire` expects a context, which the object keeps
+        // until it has freed the arm.
+        unsafe { flexsc_flight_await(raw.as_ptr(), fire, told, index) };
+        // INVARIANT: The handler has passed it on.
+        Self {
+            raw,
+            _context: context.clone(),
+            done: 0,
+            note: 0,
+            watching: false,
+            flies: true,
+            again: false,
+            eager: 0,
+            lane: Lane::W,
+        }
+    }
+
+    /// Whether a device has the entry, or had it: what it then returns is the result.
+    pub(crate) fn flies(&self) -> bool {
+        self.flies
+    }
+
+    /// Whether a device has it still.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.flies && !self.has_fired()
+    }
+
+    /// What the call returns, if a device had it, on the account of `acct`. May sleep.
+    pub(crate) fn land(&self, acct: &mut Acct) -> Option<i64> {
+        let landed = self.flies && self.has_fired();
+        // SAFETY: By the type invariants it is a valid arm, of a flight that has landed.
+        landed.then(|| unsafe { flexsc_flight_land(self.raw.as_ptr(), acct) })
     }
 
     /// The file, referenced while this object lives.
@@ -265,5 +320,9 @@ impl WorkItem<2> for Context {
     fn run(this: Arc<Self>) {
         this.state().take_fired(this.fired());
         this.attend();
+        if this.is_dead() && !mutant!("fly_dead") {
+            // What a device still had when the others were given up.
+            this.cancel_idle();
+        }
     }
 }

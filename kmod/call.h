@@ -78,6 +78,7 @@ struct flexsc_frame {
 #define FLEXSC_FRAME_FILE	0x8	/* in: what is opened gets no descriptor */
 #define FLEXSC_FRAME_CLOEXEC	0x10	/* out, with FILE: its descriptor would close on exec */
 #define FLEXSC_FRAME_AGAIN	0x20	/* out, with FLEXSC_WAIT: once more at once */
+#define FLEXSC_FRAME_FLY	0x40	/* in: FLEXSC_FLY may be answered */
 
 /* A handler's verdict. FLEXSC_TO_T and _HAND_BACK mean: no side effect has happened. */
 enum flexsc_verdict {
@@ -86,6 +87,7 @@ enum flexsc_verdict {
 	FLEXSC_HAND_BACK = 2,	/* no lane does it exactly */
 	FLEXSC_WAIT = 3,	/* once more when the file is ready; done says how far it is */
 	FLEXSC_SLEEP = 4,	/* done, with result 0, after ret nanoseconds */
+	FLEXSC_FLY = 5,		/* a device has it; note is the arm, which fires when it is done */
 };
 
 typedef int (*flexsc_handler)(struct flexsc_frame *frame);

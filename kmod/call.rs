@@ -94,8 +94,11 @@ pub(crate) const FRAME_FILE: u32 = 8;
 pub(crate) const FRAME_CLOEXEC: u32 = 16;
 /// `FLEXSC_FRAME_AGAIN`: not to wait, but to try once more at once.
 pub(crate) const FRAME_AGAIN: u32 = 32;
+/// `FLEXSC_FRAME_FLY`: a device may transfer while nobody waits for it.
+pub(crate) const FRAME_FLY: u32 = 64;
 static_assert!(
-    (FRAME_BLOCK | FRAME_MULTI | FRAME_FILE | FRAME_CLOEXEC | FRAME_AGAIN).count_ones() == 5
+    (FRAME_BLOCK | FRAME_MULTI | FRAME_FILE | FRAME_CLOEXEC | FRAME_AGAIN | FRAME_FLY).count_ones()
+        == 6
 );
 
 /// What became of an entry that a handler was given.
@@ -110,6 +113,8 @@ pub(crate) enum Verdict {
     Wait(u32),
     /// Executed with result 0 when as many nanoseconds are over.
     Sleep(i64),
+    /// A device has it, and what it then returns is the result.
+    Fly,
 }
 
 impl Verdict {
@@ -247,6 +252,7 @@ impl Call {
             1 => Verdict::ToThread,
             3 => Verdict::Wait(frame.events),
             4 => Verdict::Sleep(frame.ret),
+            5 => Verdict::Fly,
             _ => Verdict::HandBack,
         }
     }

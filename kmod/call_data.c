@@ -14,6 +14,7 @@
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 
+#include "arm.h"
 #include "call_file.h"
 #include "call_socket.h"
 
@@ -40,6 +41,47 @@ static void account_write(struct flexsc_frame *frame, ssize_t put)
 	if (put > 0)
 		add_wchar(current, put);
 	inc_syscw(current);
+}
+
+/*
+ * Prepare to have a device make this transfer while nobody waits for it: past the page
+ * cache of a local disk, or of a block device, at a position that the call names. NULL
+ * where that is not to be, or there is no memory for it.
+ */
+static struct flexsc_arm *flight(const struct flexsc_frame *frame, struct file *file, int rw)
+{
+	umode_t mode = file_inode(file)->i_mode;
+
+	if (!(frame->flags & FLEXSC_FRAME_FLY) || !(file->f_flags & O_DIRECT) || FLEXSC_MUTANT(fly))
+		return NULL;
+	if (!S_ISREG(mode) && !S_ISBLK(mode))
+		return NULL;
+	if (rw == READ ? file->f_op->read || !file->f_op->read_iter :
+			 file->f_op->write || !file->f_op->write_iter)
+		return NULL;
+	if (FMODE_FSNOTIFY_HSM(file->f_mode) || !flexsc_inode_is_prompt(file_inode(file)))
+		return NULL;
+	return flexsc_flight_new(file, rw);
+}
+
+/* Begin it. True if it flies, and @frame says so; else *@ret is its result. */
+static bool fly(struct flexsc_frame *frame, struct flexsc_arm *arm, struct iov_iter *iter,
+		loff_t pos, ssize_t *ret)
+{
+	*ret = flexsc_flight_begin(arm, iter, pos);
+	if (*ret != -EIOCBQUEUED)
+		return false;
+	frame->note = (uintptr_t)arm;
+	return true;
+}
+
+/* The verdict on a transfer at a named position: a flight keeps the file. */
+static int transferred(const struct flexsc_frame *frame, struct file *file, int rc)
+{
+	if (frame->note)
+		return FLEXSC_FLY;
+	flexsc_file_put(file);
+	return rc;
 }
 
 /* A kiocb for one synchronous transfer; SIGPIPE would go to whoever current is. */
@@ -88,6 +130,7 @@ static ssize_t iter_write(const struct flexsc_frame *frame, struct file *file,
 static ssize_t do_read(struct flexsc_frame *frame, struct file *file, char __user *buf,
 		       size_t count, loff_t *ppos)
 {
+	struct flexsc_arm *arm;
 	struct iov_iter iter;
 	ssize_t ret;
 
@@ -102,7 +145,12 @@ static ssize_t do_read(struct flexsc_frame *frame, struct file *file, char __use
 		return ret;
 	count = min_t(size_t, count, MAX_RW_COUNT);
 
-	if (file->f_op->read) {
+	arm = flight(frame, file, READ);
+	if (arm) {
+		iov_iter_ubuf(&iter, ITER_DEST, buf, count);
+		if (fly(frame, arm, &iter, *ppos, &ret))
+			return ret;
+	} else if (file->f_op->read) {
 		ret = file->f_op->read(file, buf, count, ppos);
 	} else if (file->f_op->read_iter) {
 		iov_iter_ubuf(&iter, ITER_DEST, buf, count);
@@ -123,6 +171,7 @@ static ssize_t do_write(struct flexsc_frame *frame, struct file *file,
 			const char __user *buf, size_t count, loff_t *ppos)
 {
 	loff_t end = ppos ? *ppos : 0;
+	struct flexsc_arm *arm;
 	struct iov_iter iter;
 	ssize_t ret;
 
@@ -138,6 +187,17 @@ static ssize_t do_write(struct flexsc_frame *frame, struct file *file,
 	/* What it has written before it had to wait. */
 	count = min_t(size_t, count, MAX_RW_COUNT) - frame->done;
 	buf += frame->done;
+
+	arm = flight(frame, file, WRITE);
+	if (arm) {
+		iov_iter_ubuf(&iter, ITER_SOURCE, (void __user *)buf, count);
+		if (!fly(frame, arm, &iter, end, &ret)) {
+			if (ret > 0)
+				fsnotify_modify(file);
+			account_write(frame, ret);
+		}
+		return ret;
+	}
 
 	file_start_write(file);
 	if (file->f_op->write) {
@@ -201,6 +261,8 @@ static int call_single(struct flexsc_frame *frame, int rw)
 
 	if (too_long(frame, frame->args[2]) || (rw == WRITE && flexsc_fsize(frame)))
 		return FLEXSC_TO_T;
+	/* It moves the file's position, for which the next one waits. */
+	frame->flags &= ~FLEXSC_FRAME_FLY;
 	rc = flexsc_file_get_rw(frame, rw, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
@@ -235,8 +297,7 @@ static int call_psingle(struct flexsc_frame *frame, int rw)
 	if (!rc)
 		frame->ret = file->f_mode & (rw == READ ? FMODE_PREAD : FMODE_PWRITE) ?
 			     do_single(frame, file, rw, &pos) : -ESPIPE;
-	flexsc_file_put(file);
-	return rc;
+	return transferred(frame, file, rc);
 }
 
 int flexsc_call_read(struct flexsc_frame *frame)
@@ -293,6 +354,7 @@ static int do_vector(struct flexsc_frame *frame, struct file *file, int rw, loff
 {
 	const struct iovec __user *uvec = u64_to_user_ptr(frame->args[1]);
 	struct iovec fast[UIO_FASTIOV], *iov = fast;
+	struct flexsc_arm *arm;
 	struct iov_iter iter;
 	size_t total;
 	int rc = 0;
@@ -321,7 +383,15 @@ static int do_vector(struct flexsc_frame *frame, struct file *file, int rw, loff
 		if (*ret < 0)
 			goto out;
 	}
-	if (rw == READ) {
+	arm = total ? flight(frame, file, rw) : NULL;
+	if (arm) {
+		if (fly(frame, arm, &iter, *ppos, ret))
+			rc = FLEXSC_FLY;
+		else if (rw == READ && *ret >= 0)
+			fsnotify_access(file);
+		else if (rw == WRITE && *ret > 0)
+			fsnotify_modify(file);
+	} else if (rw == READ) {
 		if (total)
 			*ret = file->f_op->read_iter ? iter_read(frame, file, &iter, ppos) :
 			       loop_read_write(file, &iter, ppos, READ);
@@ -365,6 +435,7 @@ static int call_vector(struct flexsc_frame *frame, int rw)
 
 	if (rw == WRITE && flexsc_fsize(frame))
 		return FLEXSC_TO_T;
+	frame->flags &= ~FLEXSC_FRAME_FLY;
 	rc = flexsc_file_get_rw(frame, rw, &file);
 	if (rc > 0)
 		return rc;
@@ -403,7 +474,7 @@ static int call_pvector(struct flexsc_frame *frame, int rw)
 	rc = flexsc_file_ready(frame, file);
 	if (!rc && (file->f_mode & (rw == READ ? FMODE_PREAD : FMODE_PWRITE)))
 		rc = do_vector(frame, file, rw, &pos, &ret);
-	flexsc_file_put(file);
+	rc = transferred(frame, file, rc);
 	return rc ?: vector_done(frame, rw, ret);
 }
 

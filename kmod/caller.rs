@@ -12,9 +12,9 @@ use crate::{
     },
     context::{
         Concluded,
-        Context,
-        Site, //
+        Context, //
     },
+    execute::Site,
     helpers::{
         flexsc_fput_pending,
         flexsc_gate, //

@@ -4,7 +4,10 @@
 
 use crate::{
     abi,
-    call::Verdict,
+    call::{
+        Acct,
+        Verdict, //
+    },
     context::Context,
     intake::BATCH,
     shared::Counter,
@@ -92,6 +95,11 @@ impl Context {
 
     /// Returns how many entries of its chain were cancelled with it.
     fn finish_cancelled(&self, run: Run) -> u32 {
+        let mut acct = Acct::default();
+        if let Some(ret) = run.held.as_ref().and_then(|arm| arm.land(&mut acct)) {
+            self.add_acct(&acct);
+            return self.finish_idle(run, Verdict::Did(ret), Counter::EntriesW);
+        }
         let verdict = Verdict::Did(i64::from(ECANCELED.to_errno()));
         self.finish_idle(run, verdict, Counter::Cancelled)
     }

@@ -18,9 +18,9 @@ use crate::{
     },
     context::{
         Context,
-        Lookout,
-        Site, //
+        Lookout, //
     },
+    execute::Site,
     helpers::{
         flexsc_cond_resched,
         flexsc_jiffies, //
@@ -211,7 +211,15 @@ impl Context {
     fn run_w<'a>(self: &'a Arc<Self>, run: &mut Run, worker: &mut Worker<'a>) {
         let observer = self.shared().observer();
         observer.started(run.index, run.posted.nr, abi::LANE_W);
-        match self.execute_w(run, worker) {
+        let landed = match &run.held {
+            Some(arm) => arm.land(&mut worker.acct),
+            None => None,
+        };
+        let executed = match landed {
+            Some(ret) => Err(Verdict::Did(ret)),
+            None => self.execute_w(run, worker),
+        };
+        match executed {
             Ok(ret) => {
                 run.taken.release();
                 // Nobody has to be told but the application; the state is when it is locked next.

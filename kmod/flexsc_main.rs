@@ -28,6 +28,7 @@ mod context;
 mod crew;
 mod device;
 mod drain;
+mod execute;
 mod fdinfo;
 mod fifo;
 mod file;

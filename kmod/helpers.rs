@@ -134,6 +134,14 @@ unsafe extern "C" {
     pub(crate) fn flexsc_arm_free(arm: *mut RawArm);
     pub(crate) fn flexsc_arm_file(arm: *const RawArm) -> *mut bindings::file;
 
+    pub(crate) fn flexsc_flight_await(
+        arm: *mut RawArm,
+        fire: unsafe extern "C" fn(*const c_void, u16),
+        context: *const c_void,
+        index: u16,
+    );
+    pub(crate) fn flexsc_flight_land(arm: *mut RawArm, acct: *mut Acct) -> i64;
+
     pub(crate) fn flexsc_clock_new(
         ring: unsafe extern "C" fn(*const c_void),
         context: *const c_void,

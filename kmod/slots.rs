@@ -93,6 +93,11 @@ impl Slot {
         self.next = None;
     }
 
+    /// Whether a device has the entry, or had it.
+    pub(crate) fn flies(&self) -> bool {
+        self.held.as_ref().is_some_and(Arm::flies)
+    }
+
     /// A lane leaves the entry armed, with what it holds.
     pub(crate) fn give_back(&mut self, run: &mut Run) {
         self.posted = run.posted;
@@ -178,10 +183,13 @@ impl Slots {
         true
     }
 
-    /// The first entry that waits for its file, from `index` on.
+    /// The first entry that waits for its file, from `index` on; none that a device has.
     pub(crate) fn next_armed(&self, index: u16) -> Option<u16> {
         let rest = self.0.get(usize::from(index)..)?;
-        let step = rest.iter().position(|slot| slot.place == Place::Armed)?;
+        let flies = |slot: &Slot| slot.held.as_ref().is_some_and(Arm::is_in_flight);
+        let step = rest
+            .iter()
+            .position(|slot| slot.place == Place::Armed && !flies(slot))?;
         u16::try_from(usize::from(index) + step).ok()
     }
 

@@ -205,6 +205,17 @@ impl State {
         errno: Error,
     ) -> Option<Verdict> {
         let index = run.index;
+        if let (Verdict::Fly, Some(arm)) = (&verdict, &run.held) {
+            // Whatever is wanted of it: the device has the memory until it has landed.
+            let (landed, lane) = (arm.publish(), arm.lane());
+            if let Some(slot) = self.slots.get_mut(index) {
+                slot.give_back(run);
+            }
+            if landed {
+                self.push(index, lane);
+            }
+            return None;
+        }
         let errno = match verdict {
             Verdict::Wait(_) | Verdict::Sleep(_) => ECANCELED,
             _ => errno,
@@ -284,6 +295,10 @@ impl State {
                 // The chain is ended when it is its turn, so that all is complete in order.
                 slot.cancelled = true;
                 Cancelled::Linked
+            }
+            Place::Queued | Place::Armed if slot.flies() && !mutant!("fly_cancel") => {
+                slot.cancelled = true;
+                Cancelled::Running
             }
             Place::Queued | Place::Armed => {
                 if slot.place == Place::Queued && !self.w.remove(index) {

@@ -19,9 +19,9 @@ use crate::{
     },
     context::{
         Context,
-        Lookout,
-        Site, //
+        Lookout, //
     },
+    execute::Site,
     helpers::{
         self,
         flexsc_account,

@@ -9,11 +9,13 @@ use crate::report::Report;
 use crate::scratch::{directories, private_mounts};
 
 pub mod disk;
+pub mod flight;
 pub mod server;
 
 fn all() -> Vec<Behaviour> {
     let mut list = Vec::new();
     disk::add(&mut list);
+    flight::add(&mut list);
     server::add(&mut list);
     list
 }

@@ -239,11 +239,20 @@ fn ended(reader: &mut fs::File, count: usize) -> Result<(), String> {
 fn goes(_: &mut Place) -> Result<(), String> {
     let mut reader = fifo(c"fifo")?;
     let opens = open(c"fifo", libc::O_WRONLY).file();
+    let span = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 1,
+    };
+    let sleeps = [libc::CLOCK_MONOTONIC as u64, 0, &raw const span as u64];
     for mode in MODES {
         let mut poster = Poster::new(mode)?;
         for _ in 0..10 {
             let got = results(&mut poster, &[opens, write(b"abc")])?;
             expect_all("to its end", &got, &[0, 3])?;
+            ended(&mut reader, 3)?;
+            // In lane W, to which it goes after the sleep, by an entry that has nothing to do with the file.
+            let steps = [opens, write(b"abc"), step(SLEEP, &sleeps), nop()];
+            expect_all("asleep", &results(&mut poster, &steps)?, &[0, 3, 0, 0])?;
             ended(&mut reader, 3)?;
             // Gone before the entry that fails is complete.
             let mut memory = [0_u8; 4];

@@ -31,14 +31,14 @@ pub fn add(list: &mut Vec<Behaviour>) {
 const SIZE: u64 = 64 << 20;
 
 /// A slow disk with an ext4 on it that is mounted at "disk"; all of it is gone when dropped.
-struct Disk {
+pub(super) struct Disk {
     name: String,
     under: String,
     mount: PathBuf,
 }
 
 impl Disk {
-    fn new(place: &Place) -> Result<Self, String> {
+    pub(super) fn new(place: &Place) -> Result<Self, String> {
         let skip = |why: String| format!("{SKIP}no dm-delay: {why}");
         let image = fs::File::create("image").map_err(|why| why.to_string())?;
         image.set_len(SIZE).map_err(|why| why.to_string())?;
@@ -60,7 +60,7 @@ impl Disk {
     }
 
     /// The device.
-    fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         format!("/dev/mapper/{}", self.name)
     }
 
@@ -69,19 +69,19 @@ impl Disk {
         output("mount", &["-t", "ext4", &device, &at]).map(|_| ())
     }
 
-    fn unmount(&self) {
+    pub(super) fn unmount(&self) {
         // SAFETY: a NUL-terminated path.
         unsafe { libc::umount2(c_path(&self.mount).as_ptr(), 0) };
     }
 
     /// From now on nothing is done that the disk is asked for.
-    fn suspend(&self) -> Result<(), String> {
+    pub(super) fn suspend(&self) -> Result<(), String> {
         let args = ["suspend", "--nolockfs", "--noflush", self.name.as_str()];
         output("dmsetup", &args).map(|_| ())
     }
 
     /// All of it is.
-    fn resume(&self) -> Result<(), String> {
+    pub(super) fn resume(&self) -> Result<(), String> {
         output("dmsetup", &["resume", &self.name]).map(|_| ())
     }
 }
