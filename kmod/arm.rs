@@ -10,7 +10,8 @@
 use crate::{
     call::{
         Acct,
-        Lane, //
+        Lane,
+        Verdict, //
     },
     context::Context,
     helpers::{
@@ -28,6 +29,7 @@ use crate::{
         RawArm, //
     },
     once::Once,
+    shared::Counter,
     workqueue, //
 };
 use core::ptr::NonNull;
@@ -312,6 +314,23 @@ impl Context {
     pub(crate) fn queue_waker(self: &Arc<Self>) {
         let _ = workqueue::page_workers().enqueue_on::<_, 2>(self.cpu(), self.clone());
     }
+
+    /// Ends the entries that a device is done with and that nothing else is queued before: they need nobody's memory
+    /// or credentials, and no page worker.
+    fn land(&self) {
+        let mut acct = Acct::default();
+        loop {
+            let landed = self.state().take_landed();
+            let Some(run) = landed else {
+                break;
+            };
+            let ret = run.held.as_ref().and_then(|arm| arm.land(&mut acct));
+            if let Some(ret) = ret {
+                self.finish_idle(run, Verdict::Did(ret), Counter::EntriesW);
+            }
+        }
+        self.add_acct(&acct);
+    }
 }
 
 impl WorkItem<2> for Context {
@@ -319,6 +338,7 @@ impl WorkItem<2> for Context {
 
     fn run(this: Arc<Self>) {
         this.state().take_fired(this.fired());
+        this.land();
         this.attend();
         if this.is_dead() && !mutant!("fly_dead") {
             // What a device still had when the others were given up.

@@ -59,6 +59,12 @@ impl Fifo {
         found
     }
 
+    /// The oldest index.
+    pub(crate) fn first(&self) -> Option<u16> {
+        let first = self.ring.get(self.head).copied();
+        first.filter(|_| !self.is_empty())
+    }
+
     /// Takes the oldest index.
     pub(crate) fn pop(&mut self) -> Option<u16> {
         if self.len == 0 {

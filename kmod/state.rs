@@ -276,6 +276,16 @@ impl State {
         });
     }
 
+    /// Takes an entry that a device is done with, if it is the first in the queue of lane W.
+    pub(crate) fn take_landed(&mut self) -> Option<Run> {
+        let index = self.w.first()?;
+        if !self.slots.get(index)?.flies() {
+            return None;
+        }
+        self.w.pop();
+        self.slots.take(index, Place::Running)
+    }
+
     /// Cancels an entry. What follows it in its chain is left to who ends it.
     pub(crate) fn cancel(&mut self, index: u16, in_flight: &InFlight) -> Cancelled {
         let Some(slot) = self.slots.get_mut(index) else {

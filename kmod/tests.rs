@@ -24,9 +24,10 @@ mod fifo {
             }
             assert!(!fifo.is_empty());
             for at in 0..3 {
+                assert_eq!(fifo.first(), Some(round * 3 + at));
                 assert_eq!(fifo.pop(), Some(round * 3 + at));
             }
-            assert_eq!(fifo.pop(), None);
+            assert_eq!((fifo.first(), fifo.pop()), (None, None));
         }
         Ok(())
     }

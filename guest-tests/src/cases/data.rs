@@ -2,7 +2,7 @@
 //! Reading and writing, with and without an offset, plain and in vectors.
 
 use libc::{
-    O_APPEND, O_CREAT, O_DIRECTORY, O_DSYNC, O_PATH, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY,
+    O_APPEND, O_CREAT, O_DIRECT, O_DIRECTORY, O_DSYNC, O_PATH, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY,
     SYS_getppid, SYS_pread64, SYS_preadv, SYS_pwrite64, SYS_pwritev, SYS_read, SYS_readv,
     SYS_write, SYS_writev,
 };
@@ -50,6 +50,7 @@ pub fn add(cases: &mut Cases) {
     }
     for nr in [SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev] {
         offsets(cases, nr);
+        direct(cases, nr);
     }
     kinds(cases);
 }
@@ -428,6 +429,74 @@ fn vectors(cases: &mut Cases, nr: libc::c_long) {
         &[dev("/dev/null")],
         v(&[(OUT, 10), (Arg::Out(50), 5)]),
     );
+}
+
+/// Past the page cache, where the disk may have the transfer while nobody waits for it.
+fn direct(cases: &mut Cases, nr: libc::c_long) {
+    const BLOCK: i64 = 4096;
+    let big = [open(0, "big", O_RDWR | O_DIRECT)];
+    cases.add("direct, a block", &big, go(nr, F, OUT, BLOCK, 0));
+    cases.add("direct, blocks", &big, go(nr, F, OUT, 12 * BLOCK, BLOCK));
+    cases.add(
+        "direct, up to the end",
+        &big,
+        go(nr, F, OUT, BLOCK, 24 * BLOCK),
+    );
+    cases.add(
+        "direct, past the end",
+        &big,
+        go(nr, F, OUT, BLOCK, 25 * BLOCK),
+    );
+    cases.add(
+        "direct, far past the end",
+        &big,
+        go(nr, F, OUT, BLOCK, 99 * BLOCK),
+    );
+    cases.add("direct, nothing", &big, go(nr, F, OUT, 0, 0));
+    cases.add("direct, odd length", &big, go(nr, F, OUT, 100, 0));
+    cases.add(
+        "direct, odd address",
+        &big,
+        go(nr, F, Arg::Out(13), BLOCK, 0),
+    );
+    cases.add("direct, odd place", &big, go(nr, F, OUT, BLOCK, 13));
+    cases.add("direct, length i64::MAX", &big, go(nr, F, OUT, MAX, 0));
+    cases.add(
+        "direct, bad address",
+        &big,
+        go(nr, F, Arg::Guard(0), BLOCK, 0),
+    );
+    cases.add("direct, null", &big, go(nr, F, NULL, BLOCK, 0));
+    cases.add(
+        "direct, across into no access",
+        &big,
+        go(nr, F, Arg::Out(END - 4096), 2 * BLOCK, 0),
+    );
+    cases.add(
+        "direct, read-only page",
+        &big,
+        go(nr, F, Arg::Ro(0), BLOCK, 0),
+    );
+    let sparse = [open(0, "sparse", O_RDWR | O_DIRECT)];
+    cases.add("direct, hole", &sparse, go(nr, F, OUT, 2 * BLOCK, 0));
+    let synced = [open(0, "big", O_RDWR | O_DIRECT | O_DSYNC)];
+    cases.add("direct, synced", &synced, go(nr, F, OUT, BLOCK, BLOCK));
+    let appended = [open(0, "big", O_RDWR | O_DIRECT | O_APPEND)];
+    cases.add("direct, appended", &appended, go(nr, F, OUT, BLOCK, 0));
+    let other_way = [open(
+        0,
+        "big",
+        O_DIRECT | if is_read(nr) { O_WRONLY } else { O_RDONLY },
+    )];
+    cases.add(
+        "direct, the other way",
+        &other_way,
+        go(nr, F, OUT, BLOCK, 0),
+    );
+}
+
+fn is_read(nr: libc::c_long) -> bool {
+    matches!(nr, libc::SYS_pread64 | libc::SYS_preadv)
 }
 
 fn offsets(cases: &mut Cases, nr: libc::c_long) {

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::ptr;
 
 use super::sockets::Sockets;
@@ -51,6 +52,8 @@ pub(super) const DESCRIPTORS: u64 = 200;
 pub struct Memory {
     base: u64,
     files: Vec<RawFd>,
+    /// One of them that is read and written past the page cache.
+    direct: RawFd,
     /// Blocks who reads from it.
     silent: RawFd,
     directory: RawFd,
@@ -113,6 +116,11 @@ impl Memory {
         files.push(fs::File::options().append(true).open("d/a")?.into_raw_fd());
         let directory = fs::File::open("d")?.into_raw_fd();
         files.push(directory);
+        let direct = options
+            .custom_flags(libc::O_DIRECT)
+            .open("b")?
+            .into_raw_fd();
+        files.push(direct);
         for fd in &files[2..] {
             for name in [c"user.a", c"trusted.c"] {
                 // SAFETY: a NUL-terminated name and one byte. Where there are no such attributes, calls fail.
@@ -155,6 +163,7 @@ impl Memory {
             files,
             silent,
             directory,
+            direct,
             sockets,
             first_spare: first_spare as u64,
             own,
@@ -244,6 +253,10 @@ impl Memory {
 
     /// Memory to write to.
     pub fn out(&self, rng: &mut Rng) -> u64 {
+        if rng.one_in(4) {
+            // As direct transfers want it.
+            return self.base + OUT as u64;
+        }
         self.base + OUT as u64 + 8 * rng.below(OUT_SIZE as u64 / 16)
     }
 
@@ -252,6 +265,7 @@ impl Memory {
         match kind {
             Kind::Fd if rng.one_in(200) => self.silent as u64,
             Kind::Fd => *rng.pick(&self.files) as u64,
+            Kind::Regular if rng.one_in(4) => self.direct as u64,
             Kind::Regular => *rng.pick(&self.files[2..5]) as u64,
             Kind::Dir if rng.one_in(3) => self.directory as u64,
             Kind::Dir => libc::AT_FDCWD as u64,

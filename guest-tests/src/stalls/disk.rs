@@ -16,7 +16,7 @@ use crate::lifecycle::{Behaviour, Place, SKIP};
 use crate::posted::{Poster, ensure, expect};
 use crate::process::output;
 use crate::snapshot::c_path;
-use crate::suite::until;
+use crate::suite::{result, until};
 
 /// Adds the behaviours.
 pub fn add(list: &mut Vec<Behaviour>) {
@@ -70,8 +70,13 @@ impl Disk {
     }
 
     pub(super) fn unmount(&self) {
-        // SAFETY: a NUL-terminated path.
-        unsafe { libc::umount2(c_path(&self.mount).as_ptr(), 0) };
+        let busy = || {
+            // SAFETY: a NUL-terminated path.
+            let ret = unsafe { libc::umount2(c_path(&self.mount).as_ptr(), 0) };
+            result(ret) == -i64::from(libc::EBUSY)
+        };
+        // What was posted may hold its files for a moment yet.
+        let _ = until("nobody uses the file system", || !busy());
     }
 
     /// From now on nothing is done that the disk is asked for.
