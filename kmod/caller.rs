@@ -20,6 +20,10 @@ use crate::{
         flexsc_gate, //
     },
     intake::HANDFUL,
+    plug::{
+        self,
+        Plug, //
+    },
     policy,
     shared::Counter,
     slots::Run, //
@@ -104,6 +108,8 @@ impl Context {
         let current = kernel::current!();
         let me: &Task = current;
         let mut handful = core::array::from_fn(|_| Run::none());
+        let mut room = plug::Room::uninit();
+        let _plug = Plug::start(&mut room);
         // CAST: `HANDFUL` is small.
         let mut turns = shared.entries().div_ceil(HANDFUL as u32);
         while turns > 0 || mutant!("caller_bound") {

@@ -25,6 +25,10 @@ use crate::{
         flexsc_cond_resched,
         flexsc_jiffies, //
     },
+    plug::{
+        self,
+        Plug, //
+    },
     policy,
     shared::Counter,
     slots::Run,
@@ -142,6 +146,8 @@ impl Context {
         let mut worker = Worker::default();
         let mut worked = false;
         let mut run = Run::none();
+        let mut room = plug::Room::uninit();
+        let mut plug = Plug::start(&mut room);
         loop {
             if self.is_dead() {
                 break;
@@ -161,6 +167,7 @@ impl Context {
                     self.run_w(&mut run, &mut worker);
                 }
                 Step::Poll(lookout) => {
+                    plug.flush();
                     if !self.poll_ring(lookout) {
                         // Looked in vain: from now on only leave.
                         worked = false;

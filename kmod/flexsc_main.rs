@@ -39,6 +39,7 @@ mod minder;
 mod multi;
 mod observe;
 mod once;
+mod plug;
 mod policy;
 mod restrict;
 mod shared;
