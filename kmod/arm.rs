@@ -6,6 +6,10 @@
 //! goes into the wait queues of its file and is queued again for a lane when the file is
 //! ready, with the file that it has held since it was first begun, and with what it has
 //! transferred so far.
+//!
+//! With [`Verdict::Fly`](crate::call::Verdict) a device has the entry: it *flies*. Then the device's end of the transfer
+//! stands for the wake-up, and what it returns for the result. Nothing else ends it, and until then its memory is in
+//! use: a cancel, the end of the context and that of the process leave it where it is.
 
 use crate::{
     call::{
@@ -54,7 +58,8 @@ const PATIENCE: u32 = 8;
 ///
 /// # Invariants
 ///
-/// `raw` is an arm that this object owns, whose context pointer is `context`'s.
+/// - `raw` is an arm that this object owns, whose context pointer is `context`'s.
+/// - What flies is not dropped before it has landed.
 pub(crate) struct Arm {
     raw: NonNull<RawArm>,
     /// Only kept alive.

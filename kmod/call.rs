@@ -73,10 +73,10 @@ impl Frame {
     }
 
     /// Becomes that of an entry with these arguments, which holds these files. Where it is executed, and for whom,
-    /// stays, as handlers leave that alone; and what they leave in `ret`, which they write before they say so.
+    /// stays, as handlers leave that alone.
     #[inline(always)]
     pub(crate) fn renew(&mut self, args: *const [u64; 6], taken: [*mut bindings::file; 2]) {
-        self.args = args;
+        (self.args, self.ret) = (args, 0);
         self.taken = taken;
         (self.file, self.chain) = (ptr::null_mut(), ptr::null_mut());
         (self.done, self.note) = (0, 0);
@@ -222,6 +222,12 @@ impl Call {
             275 | 326 => Some(2),
             _ => None,
         }
+    }
+
+    /// Whether it reads or writes at a position that it names.
+    pub(crate) fn transfers_at(&self) -> bool {
+        // pread64, pwrite64, preadv, pwritev
+        matches!(self.nr, 17 | 18 | 295 | 296)
     }
 
     /// The answer to a probe.

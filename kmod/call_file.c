@@ -388,6 +388,12 @@ struct file *flexsc_file_hold(struct task_struct *table, unsigned int fd)
 	return file;
 }
 
+/* Stale as soon as it is told: fcntl(2) may change it. */
+bool flexsc_file_is_direct(const struct file *file)
+{
+	return READ_ONCE(file->f_flags) & O_DIRECT;
+}
+
 static bool current_is_dying(void)
 {
 	const struct signal_struct *signal = current->signal;

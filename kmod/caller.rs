@@ -109,7 +109,7 @@ impl Context {
         let me: &Task = current;
         let mut handful = core::array::from_fn(|_| Run::none());
         let mut room = plug::Room::uninit();
-        let _plug = Plug::start(&mut room);
+        let mut plug = Plug::new(&mut room);
         // CAST: `HANDFUL` is small.
         let mut turns = shared.entries().div_ceil(HANDFUL as u32);
         while turns > 0 || mutant!("caller_bound") {
@@ -123,7 +123,7 @@ impl Context {
             let mut site = Site::new(abi::LANE_C, me, gate);
             let mut all = true;
             for run in handful.iter_mut().take(count) {
-                all &= self.run_chain(run, &mut site);
+                all &= self.run_chain(run, &mut site, &mut plug);
             }
             if !all {
                 self.attend();
@@ -134,13 +134,23 @@ impl Context {
     /// Executes an entry in the caller, and what follows it in its chain; false if another lane
     /// has to.
     #[inline(always)]
-    fn run_chain(self: &Arc<Self>, run: &mut Run, site: &mut Site<'_>) -> bool {
+    fn run_chain(
+        self: &Arc<Self>,
+        run: &mut Run,
+        site: &mut Site<'_>,
+        plug: &mut Plug<'_>,
+    ) -> bool {
+        plug.suit(run);
         match self.execute_c(run, site) {
             Ok(ret) => {
                 run.taken.release();
                 // Nobody has to be told but the application.
                 self.complete(run.index, run.posted.nr, 0, ret, Counter::EntriesC);
                 true
+            }
+            Err(Verdict::Fly) => {
+                plug.put_in();
+                self.run_rest(run, Verdict::Fly, site)
             }
             Err(verdict) => self.run_rest(run, verdict, site),
         }

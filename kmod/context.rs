@@ -13,7 +13,9 @@
 //! Of the process the context holds two task structs and the mm struct, but no users of the
 //! mm and no fd table, so that it never keeps a process's memory or descriptors alive; only a
 //! thread of the process does, by being one. An entry holds the file that it works on from when
-//! it is taken, and gives it back before it is done, or when the process dies.
+//! it is taken, and gives it back before it is done, or when the process dies. A direct transfer that a
+//! device has ([`Arm::of_flight`](crate::arm::Arm)) is given up by nobody: its entry keeps the context until it
+//! lands.
 //!
 //! # Lock order
 //!
@@ -22,7 +24,8 @@
 //! kernel's, inside `state` alone: the scheduler's (`pi_lock`, then a run queue's), by waking or
 //! interrupting a thread; the lock of a CPU's hrtimer base, by setting the clock; and a task's
 //! `alloc_lock`, then `file_lock`, by looking a descriptor up. None of their holders takes one of
-//! ours: [`Clock`] and what waits for a file only queue work items.
+//! ours: [`Clock`] and what waits for a file only queue work items. The lock of an arm that flies is
+//! taken with interrupts off, by whoever completes requests, and none of ours inside it.
 
 use crate::{
     abi,

@@ -147,7 +147,7 @@ impl Context {
         let mut worked = false;
         let mut run = Run::none();
         let mut room = plug::Room::uninit();
-        let mut plug = Plug::start(&mut room);
+        let mut plug = Plug::new(&mut room);
         loop {
             if self.is_dead() {
                 break;
@@ -164,10 +164,10 @@ impl Context {
                         drain.queue();
                     }
                     worked = true;
-                    self.run_w(&mut run, &mut worker);
+                    self.run_w(&mut run, &mut worker, &mut plug);
                 }
                 Step::Poll(lookout) => {
-                    plug.flush();
+                    plug.take_out();
                     if !self.poll_ring(lookout) {
                         // Looked in vain: from now on only leave.
                         worked = false;
@@ -215,9 +215,15 @@ impl Context {
 
     /// Executes an entry in lane W.
     #[inline(always)]
-    fn run_w<'a>(self: &'a Arc<Self>, run: &mut Run, worker: &mut Worker<'a>) {
+    fn run_w<'a>(
+        self: &'a Arc<Self>,
+        run: &mut Run,
+        worker: &mut Worker<'a>,
+        plug: &mut Plug<'_>,
+    ) {
         let observer = self.shared().observer();
         observer.started(run.index, run.posted.nr, abi::LANE_W);
+        plug.suit(run);
         let landed = match &run.held {
             Some(arm) => arm.land(&mut worker.acct),
             None => None,
@@ -234,6 +240,9 @@ impl Context {
                 worker.is_back = true;
             }
             Err(verdict) => {
+                if matches!(verdict, Verdict::Fly) {
+                    plug.put_in();
+                }
                 self.conclude(run, verdict, Lane::W, Counter::EntriesW, State::end_w);
             }
         }

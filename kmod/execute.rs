@@ -83,6 +83,13 @@ impl Run {
         self.posted.flags == 0 && self.held.is_none() && self.file.is_nothing()
     }
 
+    /// Whether a device may get it, and who executes it need not wait.
+    #[cold]
+    pub(crate) fn may_fly(&self) -> bool {
+        let transfers = self.call.is_some_and(Call::transfers_at);
+        transfers && self.is_plain() && self.taken.is_direct()
+    }
+
     /// Whether its flags go together, and with its call.
     fn is_fit(&self) -> bool {
         let flags = self.posted.flags;

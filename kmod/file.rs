@@ -6,6 +6,7 @@ use crate::{
     call::Call,
     helpers::{
         flexsc_file_hold,
+        flexsc_file_is_direct,
         flexsc_file_put, //
     },
     shared::Posted, //
@@ -92,6 +93,15 @@ impl HeldFiles {
             first: first.then(|| by_number(posted.args[0])).flatten(),
             second: second.copied().and_then(by_number),
         }
+    }
+
+    /// Whether the first is read and written past the page cache.
+    pub(crate) fn is_direct(&self) -> bool {
+        let direct = |file: &HeldFile| {
+            // SAFETY: By its invariants it is a valid file.
+            unsafe { flexsc_file_is_direct(file.as_ptr()) }
+        };
+        self.first.as_ref().is_some_and(direct)
     }
 
     /// Gives them back. May sleep.

@@ -7,7 +7,7 @@
 //! (`thread.rs`), or the caller when it waits (`caller.rs`). After Soares and Stumm, "FlexSC:
 //! Flexible System Call Scheduling with Exception-Less System Calls", OSDI 2010.
 //!
-//! The newcomer's order: `uapi/flexsc.h`, `shared.rs`, `state.rs`, `context.rs`, one lane,
+//! The newcomer's order: `uapi/flexsc.h`, `shared.rs`, `state.rs`, `context.rs`, one lane, `execute.rs`,
 //! `call.rs` and then a handler.
 
 use kernel::prelude::*;

@@ -7,6 +7,7 @@
 #include <linux/fdtable.h>
 #include <linux/kthread.h>
 #include <linux/memcontrol.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -187,6 +188,15 @@ void flexsc_account(const struct flexsc_acct *acct)
 	current->ioac.syscr += acct->syscr;
 	current->ioac.syscw += acct->syscw;
 #endif
+}
+
+/*
+ * Wait until nobody is inside of a function of ours that has told of its end already: who
+ * lands a transfer has a few instructions before it when its context may be gone.
+ */
+void flexsc_wait_for_last_steps(void)
+{
+	synchronize_rcu_tasks();
 }
 
 /*

@@ -40,6 +40,7 @@ void flexsc_cond_resched(void);
 unsigned long flexsc_jiffies(void);
 void flexsc_account(const struct flexsc_acct *acct);
 
+void flexsc_wait_for_last_steps(void);
 int flexsc_pick_cpu(int wanted);
 bool flexsc_one_cpu(void);
 int flexsc_pin(struct task_struct *task, int cpu);

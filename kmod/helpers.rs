@@ -77,6 +77,7 @@ unsafe extern "C" {
     pub(crate) safe fn flexsc_jiffies() -> kernel::ffi::c_ulong;
     pub(crate) safe fn flexsc_account(acct: &Acct);
 
+    pub(crate) safe fn flexsc_wait_for_last_steps();
     pub(crate) safe fn flexsc_pick_cpu(wanted: c_int) -> c_int;
     pub(crate) safe fn flexsc_one_cpu() -> bool;
     pub(crate) fn flexsc_pin(task: *mut bindings::task_struct, cpu: c_int) -> c_int;
@@ -117,6 +118,7 @@ unsafe extern "C" {
         table: *mut bindings::task_struct,
         fd: u32,
     ) -> *mut bindings::file;
+    pub(crate) fn flexsc_file_is_direct(file: *const bindings::file) -> bool;
     pub(crate) fn flexsc_file_put(file: *mut bindings::file);
 
     pub(crate) fn flexsc_arm_new(

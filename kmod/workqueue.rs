@@ -4,6 +4,7 @@
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
+use crate::helpers::flexsc_wait_for_last_steps;
 use core::ptr;
 use kernel::{
     bindings,
@@ -154,5 +155,6 @@ impl Drop for Queues {
         }
         HOUSEKEEPING.destroy();
         PAGE_WORKERS.destroy();
+        flexsc_wait_for_last_steps();
     }
 }
