@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <linux/fsnotify.h>
 #include <linux/net.h>
+#include <linux/pagemap.h>
 #include <linux/poll.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
@@ -48,6 +49,7 @@ struct flexsc_arm {
 	bool flies;
 	spinlock_t lock;	/* held while it lands */
 	struct kiocb kiocb;
+	loff_t pos;
 	long ret;
 };
 
@@ -319,6 +321,7 @@ ssize_t flexsc_flight_begin(struct flexsc_arm *arm, struct iov_iter *iter, loff_
 	ssize_t ret;
 
 	arm->kiocb.ki_pos = pos;
+	arm->pos = pos;
 	if (freezes)
 		kiocb_start_write(&arm->kiocb);
 	ret = writes ? file->f_op->write_iter(&arm->kiocb, iter) :
@@ -346,27 +349,49 @@ void flexsc_flight_await(struct flexsc_arm *arm, flexsc_arm_fire fire, const voi
 	arm->index = index;
 }
 
+/* Does buffered reading of a block device have what a write has changed? */
+static bool leaves_stale_pages(const struct flexsc_arm *arm)
+{
+	return (arm->kiocb.ki_flags & IOCB_WRITE) && arm->ret > 0 &&
+	       S_ISBLK(file_inode(arm->file)->i_mode) && READ_ONCE(arm->file->f_mapping->nrpages);
+}
+
+/**
+ * flexsc_flight_is_quick - can it be landed, and freed, by who may not sleep for long?
+ * @arm: a flight that has landed
+ *
+ * Not what has pages to throw away, or the last reference to its file, whose release may wait
+ * for a disk. Somebody may still close the file between this look and the end.
+ */
+bool flexsc_flight_is_quick(const struct flexsc_arm *arm)
+{
+	return file_count(arm->file) > 1 && !leaves_stale_pages(arm);
+}
+
 /**
  * flexsc_flight_land - what comes of a flight that has landed
  * @arm: the flight
- * @acct: where to account for it
+ * @acct: where to account for it; NULL for current's own figures
  *
  * Return: what the call returns.
  */
 s64 flexsc_flight_land(struct flexsc_arm *arm, struct flexsc_acct *acct)
 {
+	bool writes = arm->kiocb.ki_flags & IOCB_WRITE;
 	long ret = arm->ret;
 
-	if (arm->kiocb.ki_flags & IOCB_WRITE) {
+	/* File systems do that themselves; a block device only for who waits. */
+	if (leaves_stale_pages(arm))
+		invalidate_inode_pages2_range(arm->file->f_mapping, arm->pos >> PAGE_SHIFT,
+					      (arm->pos + ret - 1) >> PAGE_SHIFT);
+	if (writes) {
 		if (ret > 0)
 			fsnotify_modify(arm->file);
-		acct->wchar += max(ret, 0L);
-		acct->syscw++;
+		flexsc_account_write(acct, ret);
 	} else {
 		if (ret > 0)
 			fsnotify_access(arm->file);
-		acct->rchar += max(ret, 0L);
-		acct->syscr++;
+		flexsc_account_read(acct, ret);
 	}
 	return ret;
 }

@@ -31,6 +31,7 @@ struct flexsc_arm *flexsc_flight_new(struct file *file, int rw);
 ssize_t flexsc_flight_begin(struct flexsc_arm *arm, struct iov_iter *iter, loff_t pos);
 void flexsc_flight_await(struct flexsc_arm *arm, flexsc_arm_fire fire, const void *context,
 			 u16 index);
+bool flexsc_flight_is_quick(const struct flexsc_arm *arm);
 s64 flexsc_flight_land(struct flexsc_arm *arm, struct flexsc_acct *acct);
 
 #endif /* FLEXSC_ARM_H */

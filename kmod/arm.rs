@@ -28,7 +28,9 @@ use crate::{
         flexsc_arm_publish,
         flexsc_arm_set,
         flexsc_arm_shut,
+        flexsc_cond_resched,
         flexsc_flight_await,
+        flexsc_flight_is_quick,
         flexsc_flight_land,
         RawArm, //
     },
@@ -152,10 +154,20 @@ impl Arm {
         self.flies && !self.has_fired()
     }
 
-    /// What the call returns, if a device had it, on the account of `acct`. May sleep.
-    pub(crate) fn land(&self, acct: &mut Acct) -> Option<i64> {
+    /// Whether what has landed can be ended by who may not sleep for long.
+    pub(crate) fn is_quick(&self) -> bool {
+        // SAFETY: By the type invariants it is a valid arm.
+        self.flies && self.has_fired() && unsafe { flexsc_flight_is_quick(self.raw.as_ptr()) }
+    }
+
+    /// What the call returns, if a device had it and is done. May sleep.
+    ///
+    /// # Safety
+    ///
+    /// `acct`, which is where to account for it, must be null or exclusive.
+    pub(crate) unsafe fn land(&self, acct: *mut Acct) -> Option<i64> {
         let landed = self.flies && self.has_fired();
-        // SAFETY: By the type invariants it is a valid arm, of a flight that has landed.
+        // SAFETY: By the type invariants it is a valid arm, of a flight that has landed. The caller promises the rest.
         landed.then(|| unsafe { flexsc_flight_land(self.raw.as_ptr(), acct) })
     }
 
@@ -320,19 +332,22 @@ impl Context {
         let _ = workqueue::page_workers().enqueue_on::<_, 2>(self.cpu(), self.clone());
     }
 
-    /// Ends the entries that a device is done with and that nothing else is queued before: they need nobody's memory
-    /// or credentials, and no page worker.
-    fn land(&self) {
+    /// Ends the entries that a device is done with and that take no time: they need nobody's memory or credentials,
+    /// and no page worker.
+    fn land(self: &Arc<Self>) {
         let mut acct = Acct::default();
-        loop {
-            let landed = self.state().take_landed();
+        // Others may push more for as long as they like.
+        for _ in 0..self.shared().entries() {
+            let landed = self.state().take_quick();
             let Some(run) = landed else {
                 break;
             };
-            let ret = run.held.as_ref().and_then(|arm| arm.land(&mut acct));
+            // SAFETY: Nobody else has it.
+            let ret = run.held.as_ref().and_then(|arm| unsafe { arm.land(&mut acct) });
             if let Some(ret) = ret {
                 self.finish_idle(run, Verdict::Did(ret), Counter::EntriesW);
             }
+            flexsc_cond_resched();
         }
         self.add_acct(&acct);
     }

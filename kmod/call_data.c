@@ -19,11 +19,11 @@
 #include "call_socket.h"
 
 /* One read that got @got bytes, or failed; in lane W current is not the process. */
-static void account_read(struct flexsc_frame *frame, ssize_t got)
+void flexsc_account_read(struct flexsc_acct *acct, ssize_t got)
 {
-	if (frame->acct) {
-		frame->acct->rchar += max_t(ssize_t, got, 0);
-		frame->acct->syscr++;
+	if (acct) {
+		acct->rchar += max_t(ssize_t, got, 0);
+		acct->syscr++;
 		return;
 	}
 	if (got > 0)
@@ -31,11 +31,11 @@ static void account_read(struct flexsc_frame *frame, ssize_t got)
 	inc_syscr(current);
 }
 
-static void account_write(struct flexsc_frame *frame, ssize_t put)
+void flexsc_account_write(struct flexsc_acct *acct, ssize_t put)
 {
-	if (frame->acct) {
-		frame->acct->wchar += max_t(ssize_t, put, 0);
-		frame->acct->syscw++;
+	if (acct) {
+		acct->wchar += max_t(ssize_t, put, 0);
+		acct->syscw++;
 		return;
 	}
 	if (put > 0)
@@ -162,7 +162,7 @@ static ssize_t do_read(struct flexsc_frame *frame, struct file *file, char __use
 		return ret;
 	if (ret > 0)
 		fsnotify_access(file);
-	account_read(frame, ret);
+	flexsc_account_read(frame->acct, ret);
 	return ret;
 }
 
@@ -194,7 +194,7 @@ static ssize_t do_write(struct flexsc_frame *frame, struct file *file,
 		if (!fly(frame, arm, &iter, end, &ret)) {
 			if (ret > 0)
 				fsnotify_modify(file);
-			account_write(frame, ret);
+			flexsc_account_write(frame->acct, ret);
 		}
 		return ret;
 	}
@@ -213,7 +213,7 @@ static ssize_t do_write(struct flexsc_frame *frame, struct file *file,
 	if (!flexsc_would_wait(frame, file, WRITE, ret, count)) {
 		if (ret > 0 || frame->done)
 			fsnotify_modify(file);
-		account_write(frame, max_t(ssize_t, ret, 0) + frame->done);
+		flexsc_account_write(frame->acct, max_t(ssize_t, ret, 0) + frame->done);
 	}
 	file_end_write(file);
 	return ret;
@@ -420,9 +420,9 @@ out:
 static int vector_done(struct flexsc_frame *frame, int rw, ssize_t ret)
 {
 	if (rw == READ)
-		account_read(frame, ret);
+		flexsc_account_read(frame->acct, ret);
 	else
-		account_write(frame, max_t(ssize_t, ret, 0) + frame->done);
+		flexsc_account_write(frame->acct, max_t(ssize_t, ret, 0) + frame->done);
 	return flexsc_done(frame, ret);
 }
 

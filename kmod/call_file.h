@@ -59,6 +59,8 @@ void flexsc_file_put(struct file *file);
 void flexsc_file_release(struct flexsc_frame *frame, struct file *file, int rc);
 bool flexsc_would_wait(struct flexsc_frame *frame, struct file *file, int rw, ssize_t ret,
 		       size_t wanted);
+void flexsc_account_read(struct flexsc_acct *acct, ssize_t got);
+void flexsc_account_write(struct flexsc_acct *acct, ssize_t put);
 void flexsc_file_lock_pos(struct file *file);
 void flexsc_file_unlock_pos(struct file *file);
 int flexsc_file_ready(struct flexsc_frame *frame, struct file *file);

@@ -109,7 +109,8 @@ impl Context {
         let me: &Task = current;
         let mut handful = core::array::from_fn(|_| Run::none());
         let mut room = plug::Room::uninit();
-        let mut plug = Plug::new(&mut room);
+        // SAFETY: It is dropped when this returns.
+        let mut plug = unsafe { Plug::new(&mut room) };
         // CAST: `HANDFUL` is small.
         let mut turns = shared.entries().div_ceil(HANDFUL as u32);
         while turns > 0 || mutant!("caller_bound") {

@@ -96,7 +96,9 @@ impl Context {
     /// Returns how many entries of its chain were cancelled with it.
     fn finish_cancelled(&self, run: Run) -> u32 {
         let mut acct = Acct::default();
-        if let Some(ret) = run.held.as_ref().and_then(|arm| arm.land(&mut acct)) {
+        // SAFETY: Nobody else has it.
+        let landed = run.held.as_ref().and_then(|arm| unsafe { arm.land(&mut acct) });
+        if let Some(ret) = landed {
             self.add_acct(&acct);
             return self.finish_idle(run, Verdict::Did(ret), Counter::EntriesW);
         }

@@ -455,12 +455,15 @@ impl Context {
         };
         // Interrupted before any effect an entry is begun anew, as the real call would be.
         let errno = if lane == Lane::T { EINTR } else { ECANCELED };
+        let flies = matches!(verdict, Verdict::Fly);
         let mut state = self.state();
         let Some(verdict) = state.end(run, verdict, ready, self.is_dead(), errno) else {
+            // In a queue already: it has landed, and nobody was told.
+            let landed = flies && state.slots.is_queued(run.index);
             leave(&mut state);
             drop(state);
-            if self.is_dead() {
-                // A device has it, and others may have given up what waited before that.
+            if landed || self.is_dead() {
+                // Or others may have given up all that waited, before a device had this.
                 self.queue_waker();
             }
             return Concluded::Elsewhere;

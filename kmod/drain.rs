@@ -147,7 +147,8 @@ impl Context {
         let mut worked = false;
         let mut run = Run::none();
         let mut room = plug::Room::uninit();
-        let mut plug = Plug::new(&mut room);
+        // SAFETY: It is dropped when this returns.
+        let mut plug = unsafe { Plug::new(&mut room) };
         loop {
             if self.is_dead() {
                 break;
@@ -225,7 +226,8 @@ impl Context {
         observer.started(run.index, run.posted.nr, abi::LANE_W);
         plug.suit(run);
         let landed = match &run.held {
-            Some(arm) => arm.land(&mut worker.acct),
+            // SAFETY: It is this worker's own.
+            Some(arm) => unsafe { arm.land(&mut worker.acct) },
             None => None,
         };
         let executed = match landed {

@@ -187,6 +187,8 @@ impl Context {
             let again = self.shared().taken_again(u32::from(run.index));
             (call, run.posted.args) = (call::find(again.nr).unwrap_or(call), again.args);
         }
+        // What was lent has changed it.
+        frame.args = &raw const run.posted.args;
         // SAFETY: As in `execute`.
         let verdict = unsafe { call.run(frame) };
         // SAFETY: This is the frame of that call, and what it has answered.
@@ -213,7 +215,10 @@ impl Context {
                 run.held = raw.map(|raw| unsafe { Arm::of_flight(self, run.index, raw) });
                 // The same file, which the arm keeps.
                 run.taken.drop_first();
-                Verdict::Fly
+                // Some devices are done before they say that they have begun.
+                // SAFETY: The lane has put it there, null or for this entry alone.
+                let landed = run.held.as_ref().and_then(|arm| unsafe { arm.land(frame.acct) });
+                landed.map_or(Verdict::Fly, Verdict::Did)
             }
             verdict => verdict,
         }

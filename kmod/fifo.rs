@@ -59,10 +59,22 @@ impl Fifo {
         found
     }
 
-    /// The oldest index.
-    pub(crate) fn first(&self) -> Option<u16> {
+    /// Takes the oldest index that is one of `which`.
+    pub(crate) fn pop_if(&mut self, which: impl Fn(u16) -> bool) -> Option<u16> {
         let first = self.ring.get(self.head).copied();
-        first.filter(|_| !self.is_empty())
+        if first.is_some_and(&which) {
+            return self.pop();
+        }
+        let mut found = None;
+        // As often as there are any, so that the others keep their order.
+        for _ in 0..self.len {
+            match self.pop() {
+                Some(index) if found.is_none() && which(index) => found = Some(index),
+                Some(index) => self.push(index),
+                None => {}
+            }
+        }
+        found
     }
 
     /// Takes the oldest index.

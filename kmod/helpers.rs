@@ -142,6 +142,7 @@ unsafe extern "C" {
         context: *const c_void,
         index: u16,
     );
+    pub(crate) fn flexsc_flight_is_quick(arm: *const RawArm) -> bool;
     pub(crate) fn flexsc_flight_land(arm: *mut RawArm, acct: *mut Acct) -> i64;
 
     pub(crate) fn flexsc_clock_new(

@@ -32,7 +32,11 @@ pub(crate) struct Plug<'a> {
 
 impl<'a> Plug<'a> {
     /// One that is out.
-    pub(crate) fn new(room: &'a mut Room) -> Self {
+    ///
+    /// # Safety
+    ///
+    /// It must be dropped, and not forgotten: the task would go on with a plug in memory that is another's.
+    pub(crate) unsafe fn new(room: &'a mut Room) -> Self {
         Self {
             room,
             is_in: false,
@@ -44,7 +48,8 @@ impl<'a> Plug<'a> {
     #[cold]
     pub(crate) fn put_in(&mut self) {
         if !self.is_in {
-            // SAFETY: The structure need not be initialised, and stays where it is while it is borrowed.
+            // SAFETY: The structure need not be initialised, and stays where it is while it is borrowed, which is
+            // until drop, as the maker has promised.
             unsafe { bindings::blk_start_plug(self.room.as_mut_ptr()) };
             // INVARIANT: It was just started.
             self.is_in = true;

@@ -216,6 +216,12 @@ impl Slots {
         times.min().unwrap_or(NEVER)
     }
 
+    /// Whether an entry is in a queue.
+    pub(crate) fn is_queued(&self, index: u16) -> bool {
+        self.get(index)
+            .is_some_and(|slot| slot.place == Place::Queued)
+    }
+
     /// Says where an entry is from now on.
     pub(crate) fn place(&mut self, index: u16, place: Place) {
         if let Some(slot) = self.get_mut(index) {

@@ -8,7 +8,10 @@
 
 use crate::{
     abi::NEED_WAKEUP,
-    arm::Fired,
+    arm::{
+        Arm,
+        Fired, //
+    },
     call::{
         Lane,
         Verdict, //
@@ -70,6 +73,8 @@ pub(crate) struct State {
     pub(crate) slots: Slots,
     w: Fifo,
     t: Fifo,
+    /// What devices are done with.
+    landed: Fifo,
     /// How far the ring has been taken.
     pub(crate) sub_head: u32,
     /// The end of the chain that is being taken.
@@ -116,6 +121,7 @@ impl State {
             slots: Slots::new(entries)?,
             w: Fifo::new(entries)?,
             t: Fifo::new(entries)?,
+            landed: Fifo::new(entries)?,
             sub_head: 0,
             open: None,
             active: 0,
@@ -132,7 +138,7 @@ impl State {
 
     /// Whether entries wait for a page worker.
     pub(crate) fn has_w(&self) -> bool {
-        !self.w.is_empty()
+        !self.w.is_empty() || !self.landed.is_empty()
     }
 
     /// Whether entries wait for a system call thread.
@@ -164,6 +170,11 @@ impl State {
 
     fn push_t(&mut self, index: u16) {
         self.t.push(index);
+        self.slots.place(index, Place::Queued);
+    }
+
+    fn push_landed(&mut self, index: u16) {
+        self.landed.push(index);
         self.slots.place(index, Place::Queued);
     }
 
@@ -207,12 +218,12 @@ impl State {
         let index = run.index;
         if let (Verdict::Fly, Some(arm)) = (&verdict, &run.held) {
             // Whatever is wanted of it: the device has the memory until it has landed.
-            let (landed, lane) = (arm.publish(), arm.lane());
+            let landed = arm.publish();
             if let Some(slot) = self.slots.get_mut(index) {
                 slot.give_back(run);
             }
             if landed {
-                self.push(index, lane);
+                self.push_landed(index);
             }
             return None;
         }
@@ -271,18 +282,23 @@ impl State {
             // The mark may be that of an entry that was cancelled meanwhile.
             if slot.place == Place::Armed && arm.has_fired() {
                 let lane = arm.lane();
-                self.push(index, lane);
+                if arm.flies() {
+                    self.push_landed(index);
+                } else {
+                    self.push(index, lane);
+                }
             }
         });
     }
 
-    /// Takes an entry that a device is done with, if it is the first in the queue of lane W.
-    pub(crate) fn take_landed(&mut self) -> Option<Run> {
-        let index = self.w.first()?;
-        if !self.slots.get(index)?.flies() {
-            return None;
-        }
-        self.w.pop();
+    /// Takes an entry that a device is done with, and that who takes it can end without waiting.
+    pub(crate) fn take_quick(&mut self) -> Option<Run> {
+        let slots = &self.slots;
+        let quick = |index| {
+            let slot = slots.get(index);
+            slot.is_some_and(|slot| slot.held.as_ref().is_some_and(Arm::is_quick))
+        };
+        let index = self.landed.pop_if(quick)?;
         self.slots.take(index, Place::Running)
     }
 
@@ -325,7 +341,8 @@ impl State {
     /// Takes an entry that has not begun, or that waits, to cancel it. Entries that wait are
     /// looked for from `from` on.
     pub(crate) fn take_idle(&mut self, from: &mut u16) -> Option<Run> {
-        if let Some(index) = self.w.pop().or_else(|| self.t.pop()) {
+        let queued = self.w.pop().or_else(|| self.t.pop());
+        if let Some(index) = queued.or_else(|| self.landed.pop()) {
             return self.slots.take(index, Place::Nowhere);
         }
         let index = self.slots.next_armed(*from)?;
@@ -363,7 +380,7 @@ impl State {
     /// Takes an entry for a page worker, into `run`, which holds nothing: what is queued comes before
     /// what is posted. False if there is none.
     pub(crate) fn begin_w(&mut self, source: &Source<'_>, run: &mut Run) -> bool {
-        match self.w.pop() {
+        match self.w.pop().or_else(|| self.landed.pop()) {
             Some(index) => self.slots.take_into(index, Place::Running, run),
             None => self.pull_for_worker(source, run),
         }

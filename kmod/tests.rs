@@ -24,10 +24,9 @@ mod fifo {
             }
             assert!(!fifo.is_empty());
             for at in 0..3 {
-                assert_eq!(fifo.first(), Some(round * 3 + at));
                 assert_eq!(fifo.pop(), Some(round * 3 + at));
             }
-            assert_eq!((fifo.first(), fifo.pop()), (None, None));
+            assert_eq!(fifo.pop(), None);
         }
         Ok(())
     }
@@ -40,6 +39,22 @@ mod fifo {
         }
         assert_eq!(fifo.pop(), Some(7));
         assert_eq!(fifo.pop(), Some(8));
+        assert!(fifo.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn the_oldest_of_some_comes_out() -> Result {
+        let mut fifo = Fifo::new(8)?;
+        for index in 0..6 {
+            fifo.push(index);
+        }
+        assert_eq!(fifo.pop_if(|index| index > 6), None);
+        assert_eq!(fifo.pop_if(|index| index % 3 == 2), Some(2));
+        assert_eq!(fifo.pop_if(|index| index % 3 == 2), Some(5));
+        for index in [0, 1, 3, 4] {
+            assert_eq!(fifo.pop(), Some(index));
+        }
         assert!(fifo.is_empty());
         Ok(())
     }
