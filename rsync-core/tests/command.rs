@@ -414,7 +414,10 @@ fn a_source_that_is_mounted_elsewhere_is_not_deleted() {
         let source = || snapshot(&scratch.join(from), Times::Ignore);
         let before = source();
         let run = sync(&scratch, &[&["-a", "--delete"], paths].concat());
-        let unmounted = Command::new("umount").arg(scratch.join("mnt")).status();
+        let unmounted = Command::new("umount")
+            .arg("-l")
+            .arg(scratch.join("mnt"))
+            .status();
         assert!(unmounted.unwrap().success());
         assert_same(&before, &source(), &format!("{paths:?}: {}", run.stderr));
         let run = run.expect(status);
@@ -520,7 +523,7 @@ fn other_file_systems_are_neither_entered_nor_deleted() {
             if !mounts.iter().all(|dir| mount(dir)) {
                 mounts
                     .iter()
-                    .for_each(|dir| drop(Command::new("umount").arg(dir).output()));
+                    .for_each(|dir| drop(Command::new("umount").arg("-l").arg(dir).output()));
                 println!("SKIP: no tmpfs can be mounted here");
                 return;
             }
@@ -538,7 +541,7 @@ fn other_file_systems_are_neither_entered_nor_deleted() {
                 .map(|path| path.strip_prefix(&root).unwrap().to_owned())
                 .collect();
             mounts.iter().for_each(|dir| {
-                Command::new("umount").arg(dir).status().unwrap();
+                Command::new("umount").arg("-l").arg(dir).status().unwrap();
             });
             seen.extend(run.map(|_| names));
         }

@@ -286,7 +286,10 @@ fn a_full_disk_is_reported_and_nothing_is_left_behind() {
         scratch.join("dst/big").exists(),
         scratch.join("dst/file").exists(),
     );
-    let _ = Command::new("umount").arg(scratch.join("dst")).status();
+    let _ = Command::new("umount")
+        .arg("-l")
+        .arg(scratch.join("dst"))
+        .status();
     let run = run.expect(23);
     assert!(
         run.stderr.contains("cannot write \"dst/big\": ENOSPC"),

@@ -195,6 +195,7 @@ fn a_file_has_its_room_before_it_is_written() {
     );
     let left = common::paths(&scratch.join("small"));
     let _ = std::process::Command::new("umount")
+        .arg("-l")
         .arg(scratch.join("small"))
         .status();
     let run = run.expect(23);

@@ -357,6 +357,7 @@ fn an_attribute_that_cannot_be_kept_is_reported_and_the_file_is_copied() {
     );
     let contents = fs::read(scratch.join("dst/file"));
     let _ = std::process::Command::new("umount")
+        .arg("-l")
         .arg(scratch.join("dst"))
         .status();
     let run = runs.0.expect(23);

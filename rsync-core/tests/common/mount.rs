@@ -22,6 +22,7 @@ pub fn mount_plain(dir: &Path) -> bool {
     mount("ramfs", "rw", dir)
 }
 
+/// Unmounts it, whoever has it open still: a child of another test has all of its parent's files until it executes.
 pub fn unmount(dir: &Path) {
-    let _ = Command::new("umount").arg(dir).status();
+    let _ = Command::new("umount").arg("-l").arg(dir).status();
 }
