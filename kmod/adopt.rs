@@ -240,9 +240,8 @@ impl Adoption {
     pub(crate) fn watched_as_before(&self, who: &Task, thread: &Task) -> Option<u32> {
         let creds = self.creds.as_ref()?;
         // SAFETY: Both tasks are valid; the credentials are only compared.
-        let watched = unsafe {
-            flexsc_watched_as_before(who.as_ptr(), thread.as_ptr(), creds.cred.as_ptr())
-        };
+        let watched =
+            unsafe { flexsc_watched_as_before(who.as_ptr(), thread.as_ptr(), creds.cred.as_ptr()) };
         u32::try_from(watched).ok()
     }
 }

@@ -343,7 +343,10 @@ impl Context {
                 break;
             };
             // SAFETY: Nobody else has it.
-            let ret = run.held.as_ref().and_then(|arm| unsafe { arm.land(&mut acct) });
+            let ret = run
+                .held
+                .as_ref()
+                .and_then(|arm| unsafe { arm.land(&mut acct) });
             if let Some(ret) = ret {
                 self.finish_idle(run, Verdict::Did(ret), Counter::EntriesW);
             }

@@ -159,12 +159,7 @@ impl Context {
 
     /// Concludes an entry of which more is to be said, and executes what follows it in its chain.
     #[cold]
-    fn run_rest(
-        self: &Arc<Self>,
-        run: &mut Run,
-        verdict: Verdict,
-        site: &mut Site<'_>,
-    ) -> bool {
+    fn run_rest(self: &Arc<Self>, run: &mut Run, verdict: Verdict, site: &mut Site<'_>) -> bool {
         let mut concluded = self.conclude(run, verdict, Lane::W, Counter::EntriesC, |_| {});
         loop {
             let next = match concluded {
@@ -181,11 +176,7 @@ impl Context {
     }
 
     #[inline(always)]
-    fn execute_c(
-        self: &Arc<Self>,
-        run: &mut Run,
-        site: &mut Site<'_>,
-    ) -> Result<i64, Verdict> {
+    fn execute_c(self: &Arc<Self>, run: &mut Run, site: &mut Site<'_>) -> Result<i64, Verdict> {
         // A caller that is to return to user mode begins nothing: the entry would only fail.
         let Some(watched) = policy::pause(site.owner) else {
             return Err(Verdict::ToThread);

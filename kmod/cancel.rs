@@ -97,7 +97,10 @@ impl Context {
     fn finish_cancelled(&self, run: Run) -> u32 {
         let mut acct = Acct::default();
         // SAFETY: Nobody else has it.
-        let landed = run.held.as_ref().and_then(|arm| unsafe { arm.land(&mut acct) });
+        let landed = run
+            .held
+            .as_ref()
+            .and_then(|arm| unsafe { arm.land(&mut acct) });
         if let Some(ret) = landed {
             self.add_acct(&acct);
             return self.finish_idle(run, Verdict::Did(ret), Counter::EntriesW);

@@ -510,9 +510,7 @@ impl Context {
         let observer = self.shared.observer();
         observer.completed(index, nr, counter.lane(), flags, ret);
         self.in_flight.clear(index);
-        let news = self
-            .shared
-            .finish_multi(u32::from(index), nr, flags, ret);
+        let news = self.shared.finish_multi(u32::from(index), nr, flags, ret);
         let tail = self.completions.lock();
         self.shared.count_one(counter);
         if news {

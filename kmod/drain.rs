@@ -216,12 +216,7 @@ impl Context {
 
     /// Executes an entry in lane W.
     #[inline(always)]
-    fn run_w<'a>(
-        self: &'a Arc<Self>,
-        run: &mut Run,
-        worker: &mut Worker<'a>,
-        plug: &mut Plug<'_>,
-    ) {
+    fn run_w<'a>(self: &'a Arc<Self>, run: &mut Run, worker: &mut Worker<'a>, plug: &mut Plug<'_>) {
         let observer = self.shared().observer();
         observer.started(run.index, run.posted.nr, abi::LANE_W);
         plug.suit(run);
@@ -277,10 +272,7 @@ impl Context {
     /// Has a page worker become whose calls these are now, where `task` has the process's fd table.
     #[cold]
     fn adopt<'a>(&'a self, worker: &mut Worker<'a>, task: &Task) -> Result<u32, Verdict> {
-        let owner = self
-            .identity()
-            .who_shares(task)
-            .ok_or(Verdict::HandBack)?;
+        let owner = self.identity().who_shares(task).ok_or(Verdict::HandBack)?;
         if worker.adoption.is_none() {
             // SAFETY: Drain items run in kworkers only, and those use no mm between items.
             worker.adoption = unsafe { Adoption::of(self.identity(), owner) };

@@ -217,7 +217,10 @@ impl Context {
                 run.taken.drop_first();
                 // Some devices are done before they say that they have begun.
                 // SAFETY: The lane has put it there, null or for this entry alone.
-                let landed = run.held.as_ref().and_then(|arm| unsafe { arm.land(frame.acct) });
+                let landed = run
+                    .held
+                    .as_ref()
+                    .and_then(|arm| unsafe { arm.land(frame.acct) });
                 landed.map_or(Verdict::Fly, Verdict::Did)
             }
             verdict => verdict,
