@@ -69,7 +69,7 @@ impl Context {
                 patience = None;
             }
             if patience.is_none() {
-                self.run_posted();
+                self.run_posted(target > 0);
             }
             let unreaped = self.unreaped();
             if unreaped >= target || flexsc_fput_pending() {
@@ -102,8 +102,9 @@ impl Context {
     }
 
     /// Executes in the caller what is still SUBMITTED, at most as much as the ring holds: others
-    /// may go on posting for ever, and the caller has its own completions and signals to look at.
-    fn run_posted(self: &Arc<Self>) {
+    /// may go on posting for ever, and the caller has its own completions and signals to look at. `waits`
+    /// if it is going to sleep until something completes.
+    fn run_posted(self: &Arc<Self>, waits: bool) {
         let shared = self.shared();
         let current = kernel::current!();
         let me: &Task = current;
@@ -113,6 +114,7 @@ impl Context {
         let mut plug = unsafe { Plug::new(&mut room) };
         // CAST: `HANDFUL` is small.
         let mut turns = shared.entries().div_ceil(HANDFUL as u32);
+        let mut alone = waits;
         while turns > 0 || mutant!("caller_bound") {
             turns = turns.saturating_sub(1);
             let pulled = self.state().pull_for_caller(&self.source(), &mut handful);
@@ -121,7 +123,8 @@ impl Context {
             };
             // SAFETY: The current task is valid and wears its own credentials.
             let gate = unsafe { flexsc_gate(me.as_ptr()) } | self.strict();
-            let mut site = Site::new(abi::LANE_C, me, gate);
+            alone &= count == 1;
+            let mut site = Site::new(abi::LANE_C, me, gate).waits(alone);
             let mut all = true;
             for run in handful.iter_mut().take(count) {
                 all &= self.run_chain(run, &mut site, &mut plug);
@@ -129,6 +132,7 @@ impl Context {
             if !all {
                 self.attend();
             }
+            alone = false;
         }
     }
 

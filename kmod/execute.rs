@@ -35,6 +35,8 @@ pub(crate) struct Site<'a> {
     pub(crate) owner: &'a Task,
     /// Who else would have wanted to see the call; see [`policy::watched`].
     watched: u32,
+    /// `FRAME_FLY` if a device may get plain entries while others are executed.
+    fly: u32,
     /// In which all but what is an entry's own stays from one to the next.
     frame: Frame,
 }
@@ -49,8 +51,18 @@ impl<'a> Site<'a> {
         Self {
             owner,
             watched: 0,
+            fly: call::FRAME_FLY,
             frame,
         }
+    }
+
+    /// The entry is the only one, and who executes it is going to wait for it: a device that told of its end would have
+    /// two others woken for that.
+    pub(crate) fn waits(mut self, alone: bool) -> Self {
+        if alone {
+            self.fly = 0;
+        }
+        self
     }
 
     /// The same in lane W, where `thread` has the process's fd table.
@@ -138,7 +150,7 @@ impl Context {
         run: &mut Run,
         site: &mut Site<'_>,
     ) -> Result<i64, Verdict> {
-        let watched = site.watched;
+        let (watched, fly) = (site.watched, site.fly);
         let frame = site.frame(run);
         let Some(call) = run.call.filter(|_| run.is_plain() && !mutant!("refetch")) else {
             // SAFETY: The caller promises all of it.
@@ -147,7 +159,7 @@ impl Context {
         if let Some(verdict) = policy::judge(self.restriction(), watched, run.posted.nr) {
             return Err(verdict);
         }
-        frame.flags = call::FRAME_FLY;
+        frame.flags = fly;
         // SAFETY: The caller promises what is in force; the owner is a task that it holds.
         match unsafe { call.run(frame) } {
             Verdict::Did(ret) if !RESTART.contains(&ret) => Ok(ret),
