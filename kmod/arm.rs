@@ -342,11 +342,11 @@ impl Context {
             let Some(run) = landed else {
                 break;
             };
-            // SAFETY: Nobody else has it.
-            let ret = run
-                .held
-                .as_ref()
-                .and_then(|arm| unsafe { arm.land(&mut acct) });
+            let ret = match &run.held {
+                // SAFETY: Nobody else has it.
+                Some(arm) => unsafe { arm.land(&mut acct) },
+                None => None,
+            };
             if let Some(ret) = ret {
                 self.finish_idle(run, Verdict::Did(ret), Counter::EntriesW);
             }

@@ -96,11 +96,11 @@ impl Context {
     /// Returns how many entries of its chain were cancelled with it.
     fn finish_cancelled(&self, run: Run) -> u32 {
         let mut acct = Acct::default();
-        // SAFETY: Nobody else has it.
-        let landed = run
-            .held
-            .as_ref()
-            .and_then(|arm| unsafe { arm.land(&mut acct) });
+        let landed = match &run.held {
+            // SAFETY: Nobody else has it.
+            Some(arm) => unsafe { arm.land(&mut acct) },
+            None => None,
+        };
         if let Some(ret) = landed {
             self.add_acct(&acct);
             return self.finish_idle(run, Verdict::Did(ret), Counter::EntriesW);

@@ -228,11 +228,11 @@ impl Context {
                 // The same file, which the arm keeps.
                 run.taken.drop_first();
                 // Some devices are done before they say that they have begun.
-                // SAFETY: The lane has put it there, null or for this entry alone.
-                let landed = run
-                    .held
-                    .as_ref()
-                    .and_then(|arm| unsafe { arm.land(frame.acct) });
+                let landed = match &run.held {
+                    // SAFETY: The lane has put it there, null or for this entry alone.
+                    Some(arm) => unsafe { arm.land(frame.acct) },
+                    None => None,
+                };
                 landed.map_or(Verdict::Fly, Verdict::Did)
             }
             verdict => verdict,
