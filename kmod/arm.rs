@@ -100,18 +100,26 @@ impl Arm {
         // SAFETY: The caller promises what is said of `file`. `fire` expects a context, which
         // the object keeps until it has freed the arm.
         let raw = unsafe { flexsc_arm_new(file, fire, told, index) };
-        // INVARIANT: It was just made for this object.
-        Some(Self {
-            raw: NonNull::new(raw)?,
+        // SAFETY: It was just made for this object, with that context.
+        NonNull::new(raw).map(|raw| unsafe { Self::own(context, raw, false) })
+    }
+
+    /// # Safety
+    ///
+    /// `raw` must be an arm that nobody else owns, with `context`'s pointer.
+    unsafe fn own(context: &Arc<Context>, raw: NonNull<RawArm>, flies: bool) -> Self {
+        // INVARIANT: The caller promises it.
+        Self {
+            raw,
             _context: context.clone(),
             done: 0,
             note: 0,
             watching: false,
-            flies: false,
+            flies,
             again: false,
             eager: 0,
             lane: Lane::W,
-        })
+        }
     }
 
     /// Takes over the arm of entry `index` of `context`, which a device has.
@@ -130,18 +138,8 @@ impl Arm {
         // SAFETY: The caller promises that it is a flight. `fire` expects a context, which the object keeps
         // until it has freed the arm.
         unsafe { flexsc_flight_await(raw.as_ptr(), fire, told, index) };
-        // INVARIANT: The handler has passed it on.
-        Self {
-            raw,
-            _context: context.clone(),
-            done: 0,
-            note: 0,
-            watching: false,
-            flies: true,
-            again: false,
-            eager: 0,
-            lane: Lane::W,
-        }
+        // SAFETY: The handler has passed it on, and it was just given the context.
+        unsafe { Self::own(context, raw, true) }
     }
 
     /// Whether a device has the entry, or had it: what it then returns is the result.
@@ -342,12 +340,8 @@ impl Context {
             let Some(run) = landed else {
                 break;
             };
-            let ret = match &run.held {
-                // SAFETY: Nobody else has it.
-                Some(arm) => unsafe { arm.land(&mut acct) },
-                None => None,
-            };
-            if let Some(ret) = ret {
+            // SAFETY: Nobody else has it.
+            if let Some(ret) = unsafe { run.land(&mut acct) } {
                 self.finish_idle(run, Verdict::Did(ret), Counter::EntriesW);
             }
             flexsc_cond_resched();

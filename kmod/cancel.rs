@@ -96,12 +96,8 @@ impl Context {
     /// Returns how many entries of its chain were cancelled with it.
     fn finish_cancelled(&self, run: Run) -> u32 {
         let mut acct = Acct::default();
-        let landed = match &run.held {
-            // SAFETY: Nobody else has it.
-            Some(arm) => unsafe { arm.land(&mut acct) },
-            None => None,
-        };
-        if let Some(ret) = landed {
+        // SAFETY: Nobody else has it.
+        if let Some(ret) = unsafe { run.land(&mut acct) } {
             self.add_acct(&acct);
             return self.finish_idle(run, Verdict::Did(ret), Counter::EntriesW);
         }

@@ -220,11 +220,8 @@ impl Context {
         let observer = self.shared().observer();
         observer.started(run.index, run.posted.nr, abi::LANE_W);
         plug.suit(run);
-        let landed = match &run.held {
-            // SAFETY: It is this worker's own.
-            Some(arm) => unsafe { arm.land(&mut worker.acct) },
-            None => None,
-        };
+        // SAFETY: It is this worker's own.
+        let landed = unsafe { run.land(&mut worker.acct) };
         let executed = match landed {
             Some(ret) => Err(Verdict::Did(ret)),
             None => self.execute_w(run, worker),

@@ -102,6 +102,18 @@ impl Run {
         transfers && self.is_plain() && self.taken.is_direct()
     }
 
+    /// What it returns, if a device had it and is done; see [`Arm::land`].
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[inline(always)]
+    pub(crate) unsafe fn land(&self, acct: *mut Acct) -> Option<i64> {
+        let arm = self.held.as_ref()?;
+        // SAFETY: As the caller promises.
+        unsafe { arm.land(acct) }
+    }
+
     /// Whether its flags go together, and with its call.
     fn is_fit(&self) -> bool {
         let flags = self.posted.flags;
@@ -228,11 +240,8 @@ impl Context {
                 // The same file, which the arm keeps.
                 run.taken.drop_first();
                 // Some devices are done before they say that they have begun.
-                let landed = match &run.held {
-                    // SAFETY: The lane has put it there, null or for this entry alone.
-                    Some(arm) => unsafe { arm.land(frame.acct) },
-                    None => None,
-                };
+                // SAFETY: The lane has put it there, null or for this entry alone.
+                let landed = unsafe { run.land(frame.acct) };
                 landed.map_or(Verdict::Fly, Verdict::Did)
             }
             verdict => verdict,

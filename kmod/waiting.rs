@@ -43,7 +43,8 @@ impl Context {
     /// Sleeps until `target` completions are unreaped or there is other news, once, unless
     /// `ready` already.
     ///
-    /// `ready` has to look at the completions under their lock, and may take the state's. Returns also when `time` is over; `EINTR` on a signal.
+    /// `ready` has to look at the completions under their lock, and may take the state's. Returns also when
+    /// `time` is over; `EINTR` on a signal.
     pub(crate) fn sleep(
         &self,
         target: u32,
