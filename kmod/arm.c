@@ -283,7 +283,7 @@ static void land(struct kiocb *kiocb, long ret)
 
 /**
  * flexsc_flight_new - prepare a transfer that a device makes while nobody waits for it
- * @file: the file; the caller's reference passes on if it flies
+ * @file: the file
  * @rw: READ or WRITE
  *
  * Return: for flexsc_flight_begin(), or NULL without memory.
@@ -295,7 +295,7 @@ struct flexsc_arm *flexsc_flight_new(struct file *file, int rw)
 	if (!arm)
 		return NULL;
 	arm->flies = true;
-	arm->file = file;
+	arm->file = get_file(file);
 	spin_lock_init(&arm->lock);
 	init_sync_kiocb(&arm->kiocb, file);
 	arm->kiocb.ki_complete = land;
@@ -330,6 +330,8 @@ ssize_t flexsc_flight_begin(struct flexsc_arm *arm, struct iov_iter *iter, loff_
 		return ret;
 	if (freezes)
 		kiocb_end_write(&arm->kiocb);
+	/* The caller has another reference. */
+	fput(file);
 	kfree(arm);
 	return ret;
 }

@@ -51,8 +51,9 @@ struct flexsc_frame {
 	u32 gate;			/* FLEXSC_GATE_* */
 
 	/*
-	 * An entry that has waited for a file goes on with that file. With FLEXSC_WAIT the
-	 * handler says what to wait for; if the file was NULL its reference passes on.
+	 * An entry that has waited for a file goes on with that file, which it holds. With
+	 * FLEXSC_WAIT the handler says what to wait for; if the file was NULL its reference
+	 * passes on.
 	 */
 	struct file *file;
 	u64 done;			/* in/out: bytes transferred before it had to wait */
@@ -64,7 +65,10 @@ struct flexsc_frame {
 	 */
 	struct file *chain;
 
-	/* What args[0], and the second descriptor, named when the entry was taken; NULL: look it up. */
+	/*
+	 * What args[0], and the second descriptor, named when the entry was taken, and the
+	 * entry holds until it is done or waits; NULL: look it up.
+	 */
 	struct file *taken[2];
 	u32 events;			/* out: EPOLL* to wait for */
 	u32 flags;			/* FLEXSC_FRAME_* */
@@ -79,6 +83,8 @@ struct flexsc_frame {
 #define FLEXSC_FRAME_CLOEXEC	0x10	/* out, with FILE: its descriptor would close on exec */
 #define FLEXSC_FRAME_AGAIN	0x20	/* out, with FLEXSC_WAIT: once more at once */
 #define FLEXSC_FRAME_FLY	0x40	/* in: FLEXSC_FLY may be answered */
+#define FLEXSC_FRAME_FIRST	0x80	/* flexsc_file_first(): looked up, so the reference is ours */
+#define FLEXSC_FRAME_SECOND	0x100	/* flexsc_file_second(): the same */
 
 /* A handler's verdict. FLEXSC_TO_T and _HAND_BACK mean: no side effect has happened. */
 enum flexsc_verdict {

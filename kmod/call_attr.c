@@ -113,7 +113,7 @@ int flexsc_call_fstat(struct flexsc_frame *frame)
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = vfs_getattr(&file->f_path, &stat, STATX_BASIC_STATS, 0);
-	flexsc_file_put(file);
+	flexsc_file_first_put(frame, file);
 	return flexsc_done(frame, rc ?: copy_stat(&stat, ubuf));
 }
 
@@ -177,7 +177,7 @@ static int query_fd(struct flexsc_frame *frame, struct query *query)
 	if (rc)
 		return rc;
 	rc = query_path(&file->f_path, query);
-	flexsc_file_put(file);
+	flexsc_file_first_put(frame, file);
 	return rc;
 }
 
@@ -444,7 +444,7 @@ int flexsc_call_fchmod(struct flexsc_frame *frame)
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = do_chmod(frame, &file->f_path, mode);
-	flexsc_file_put(file);
+	flexsc_file_first_put(frame, file);
 	return flexsc_stop(frame, rc);
 }
 
@@ -464,7 +464,7 @@ int flexsc_call_fchown(struct flexsc_frame *frame)
 		rc = do_chown(frame, &file->f_path, user, group);
 		mnt_drop_write_file(file);
 	}
-	flexsc_file_put(file);
+	flexsc_file_first_put(frame, file);
 	return flexsc_stop(frame, rc);
 }
 
@@ -560,7 +560,7 @@ static int utimes_fd(struct flexsc_frame *frame, struct timespec64 *times, int f
 		return rc;
 	rc = flexsc_leased(frame, file_inode(file)) ? FLEXSC_TO_T :
 						      vfs_utimes(&file->f_path, times);
-	flexsc_file_put(file);
+	flexsc_file_first_put(frame, file);
 	return rc;
 }
 

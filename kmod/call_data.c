@@ -75,13 +75,11 @@ static bool fly(struct flexsc_frame *frame, struct flexsc_arm *arm, struct iov_i
 	return true;
 }
 
-/* The verdict on a transfer at a named position: a flight keeps the file. */
+/* The verdict on a transfer at a named position. */
 static int transferred(const struct flexsc_frame *frame, struct file *file, int rc)
 {
-	if (frame->note)
-		return FLEXSC_FLY;
-	flexsc_file_put(file);
-	return rc;
+	flexsc_file_first_put(frame, file);
+	return frame->note ? FLEXSC_FLY : rc;
 }
 
 /* A kiocb for one synchronous transfer; SIGPIPE would go to whoever current is. */
@@ -511,7 +509,7 @@ int flexsc_call_lseek(struct flexsc_frame *frame)
 	flexsc_file_lock_pos(file);
 	frame->ret = whence > SEEK_MAX ? -EINVAL : vfs_llseek(file, offset, whence);
 	flexsc_file_unlock_pos(file);
-	flexsc_file_put(file);
+	flexsc_file_first_put(frame, file);
 	return FLEXSC_DID;
 }
 
@@ -530,7 +528,7 @@ int flexsc_call_fallocate(struct flexsc_frame *frame)
 	if (rc)
 		return flexsc_stop(frame, rc);
 	frame->ret = vfs_fallocate(file, mode, offset, len);
-	flexsc_file_put(file);
+	flexsc_file_first_put(frame, file);
 	return FLEXSC_DID;
 }
 
@@ -546,7 +544,7 @@ int flexsc_call_fadvise64(struct flexsc_frame *frame)
 	if (rc)
 		return flexsc_stop(frame, rc);
 	frame->ret = vfs_fadvise(file, offset, len, advice);
-	flexsc_file_put(file);
+	flexsc_file_first_put(frame, file);
 	return FLEXSC_DID;
 }
 
@@ -614,8 +612,8 @@ int flexsc_call_copy_file_range(struct flexsc_frame *frame)
 	rc = flexsc_file_ready(frame, in) ?: flexsc_file_ready(frame, out);
 	if (!rc)
 		frame->ret = do_copy(frame, in, out);
-	flexsc_file_put(out);
+	flexsc_file_second_put(frame, out);
 put_in:
-	flexsc_file_put(in);
+	flexsc_file_first_put(frame, in);
 	return rc;
 }

@@ -98,6 +98,6 @@ int flexsc_call_getdents64(struct flexsc_frame *frame)
 			frame->ret = count - dents.ctx.count;
 	}
 	flexsc_file_unlock_pos(file);
-	flexsc_file_put(file);
+	flexsc_file_first_put(frame, file);
 	return FLEXSC_DID;
 }

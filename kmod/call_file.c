@@ -206,20 +206,25 @@ int flexsc_file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwante
 	return file_get(frame, fd, unwanted, NO_TRANSFER, filep);
 }
 
-/* The file that the entry works on, wherever it comes from. */
+/*
+ * The file that the entry works on, wherever it comes from. Of what the entry holds by
+ * itself no reference is taken: it keeps that until the handler has returned.
+ */
 static int first_get(struct flexsc_frame *frame, fmode_t unwanted, int rw, struct file **filep)
 {
 	struct file *file = frame->file ?: frame->chain ?: frame->taken[0];
 
-	if (!file || FLEXSC_MUTANT(held_file))
+	if (!file || FLEXSC_MUTANT(held_file)) {
+		frame->flags |= FLEXSC_FRAME_FIRST;
 		return file_get(frame, frame->args[0], unwanted, rw, filep);
+	}
 	if (frame->lane == FLEXSC_LANE_W && (frame->gate & FLEXSC_GATE_APPARMOR))
 		return FLEXSC_TO_T;
 	if (file->f_mode & unwanted)
 		return -EBADF;
 	if (!suits(frame, file, rw))
 		return FLEXSC_TO_T;
-	*filep = get_file(file);
+	*filep = file;
 	return 0;
 }
 
@@ -227,7 +232,7 @@ static int first_get(struct flexsc_frame *frame, fmode_t unwanted, int rw, struc
  * flexsc_file_first - the file that the first argument stands for
  * @frame: the entry
  * @unwanted: as for flexsc_file_get()
- * @filep: out, with a reference for flexsc_file_put()
+ * @filep: out, for flexsc_file_first_put()
  *
  * That is the file of the entry's chain, if it has one without a descriptor.
  *
@@ -242,7 +247,7 @@ int flexsc_file_first(struct flexsc_frame *frame, fmode_t unwanted, struct file 
  * flexsc_file_second - the file that the second descriptor of a call stands for
  * @frame: the entry
  * @fd: that descriptor
- * @filep: out, with a reference for flexsc_file_put()
+ * @filep: out, for flexsc_file_second_put()
  *
  * Not in W.
  *
@@ -254,11 +259,13 @@ int flexsc_file_second(struct flexsc_frame *frame, unsigned int fd, struct file 
 
 	if (frame->lane == FLEXSC_LANE_W)
 		return FLEXSC_TO_T;
-	if (!file)
+	if (!file) {
+		frame->flags |= FLEXSC_FRAME_SECOND;
 		return flexsc_file_get(frame, fd, FMODE_PATH, filep);
+	}
 	if (file->f_mode & FMODE_PATH)
 		return -EBADF;
-	*filep = get_file(file);
+	*filep = file;
 	return 0;
 }
 
@@ -266,7 +273,7 @@ int flexsc_file_second(struct flexsc_frame *frame, unsigned int fd, struct file 
  * flexsc_file_get_rw - the file that the first argument stands for, to read or write
  * @frame: the entry
  * @rw: READ, WRITE or FLEXSC_POLL
- * @filep: out, with a reference for flexsc_file_release()
+ * @filep: out, for flexsc_file_release()
  *
  * An entry that has waited keeps its file, whatever the descriptor names by now. Sets
  * FLEXSC_FRAME_ATTEMPT if the transfer has to be tried without blocking; where it is
@@ -282,7 +289,7 @@ int flexsc_file_get_rw(struct flexsc_frame *frame, int rw, struct file **filep)
 /**
  * flexsc_file_get_again - the file that the first argument stands for, unless it waited
  * @frame: the entry
- * @filep: out, with a reference for flexsc_file_release()
+ * @filep: out, for flexsc_file_release()
  *
  * For calls that know for themselves whether they can wait; not in W.
  *
@@ -294,7 +301,7 @@ int flexsc_file_get_again(struct flexsc_frame *frame, struct file **filep)
 		return FLEXSC_TO_T;
 	if (!frame->file)
 		return flexsc_file_first(frame, FMODE_PATH, filep);
-	*filep = get_file(frame->file);
+	*filep = frame->file;
 	return 0;
 }
 
@@ -334,17 +341,39 @@ bool flexsc_would_wait(struct flexsc_frame *frame, struct file *file, int rw, ss
 }
 
 /**
- * flexsc_file_release - give back what flexsc_file_get_rw() took
+ * flexsc_file_first_put - what flexsc_file_first() found is not needed any more
+ * @frame: the entry
+ * @file: the file
+ */
+void flexsc_file_first_put(const struct flexsc_frame *frame, struct file *file)
+{
+	if (frame->flags & FLEXSC_FRAME_FIRST)
+		flexsc_file_put(file);
+}
+
+/**
+ * flexsc_file_second_put - what flexsc_file_second() found is not needed any more
+ * @frame: the entry
+ * @file: the file
+ */
+void flexsc_file_second_put(const struct flexsc_frame *frame, struct file *file)
+{
+	if (frame->flags & FLEXSC_FRAME_SECOND)
+		flexsc_file_put(file);
+}
+
+/**
+ * flexsc_file_release - what flexsc_file_get_rw() found is not needed any more
  * @frame: the entry
  * @file: the file
  * @rc: the verdict: an entry that waits keeps the file
  */
 void flexsc_file_release(struct flexsc_frame *frame, struct file *file, int rc)
 {
-	if (rc == FLEXSC_WAIT && !frame->file)
-		frame->file = file;
+	if (rc != FLEXSC_WAIT || frame->file)
+		flexsc_file_first_put(frame, file);
 	else
-		flexsc_file_put(file);
+		frame->file = frame->flags & FLEXSC_FRAME_FIRST ? file : get_file(file);
 }
 
 static struct file *table_hold(struct files_struct *files, unsigned int fd)
@@ -464,7 +493,7 @@ int flexsc_on_file(struct flexsc_frame *frame, fmode_t unwanted, flexsc_file_fn 
 	if (rc)
 		return flexsc_stop(frame, rc);
 	rc = fn(frame, file);
-	flexsc_file_put(file);
+	flexsc_file_first_put(frame, file);
 	return rc;
 }
 

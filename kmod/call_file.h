@@ -56,6 +56,8 @@ int flexsc_on_file(struct flexsc_frame *frame, fmode_t unwanted, flexsc_file_fn 
 struct file *flexsc_file_hold(struct task_struct *table, unsigned int fd);
 bool flexsc_file_is_direct(const struct file *file);
 void flexsc_file_put(struct file *file);
+void flexsc_file_first_put(const struct flexsc_frame *frame, struct file *file);
+void flexsc_file_second_put(const struct flexsc_frame *frame, struct file *file);
 void flexsc_file_release(struct flexsc_frame *frame, struct file *file, int rc);
 bool flexsc_would_wait(struct flexsc_frame *frame, struct file *file, int rw, ssize_t ret,
 		       size_t wanted);

@@ -47,7 +47,7 @@ int flexsc_on_socket(struct flexsc_frame *frame, flexsc_socket_fn fn)
 		return flexsc_stop(frame, rc);
 	sock = sock_from_file(file);
 	rc = sock ? fn(frame, sock) : flexsc_done(frame, -ENOTSOCK);
-	flexsc_file_put(file);
+	flexsc_file_first_put(frame, file);
 	return rc;
 }
 

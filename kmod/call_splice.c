@@ -29,7 +29,7 @@ struct end {
 	loff_t pos;
 };
 
-/* get_pipe_info(): nothing else opens a FIFO's inode. Return: 0, or a verdict and no file. */
+/* get_pipe_info(): nothing else opens a FIFO's inode. Return: 0, or a verdict. */
 static int find_pipe(struct end *end)
 {
 	end->pipe = NULL;
@@ -38,18 +38,32 @@ static int find_pipe(struct end *end)
 	end->pipe = end->file->private_data;
 	if (!pipe_has_watch_queue(end->pipe))
 		return 0;
-	flexsc_file_put(end->file);
 	return FLEXSC_HAND_BACK;
 }
 
+/* With anything but 0 there is no file to be given back. */
 static int get_second_end(struct flexsc_frame *frame, unsigned int fd, struct end *end)
 {
-	return flexsc_file_second(frame, fd, &end->file) ?: find_pipe(end);
+	int rc = flexsc_file_second(frame, fd, &end->file);
+
+	if (rc)
+		return rc;
+	rc = find_pipe(end);
+	if (rc)
+		flexsc_file_second_put(frame, end->file);
+	return rc;
 }
 
 static int get_first_end(struct flexsc_frame *frame, struct end *end)
 {
-	return flexsc_file_first(frame, FMODE_PATH, &end->file) ?: find_pipe(end);
+	int rc = flexsc_file_first(frame, FMODE_PATH, &end->file);
+
+	if (rc)
+		return rc;
+	rc = find_pipe(end);
+	if (rc)
+		flexsc_file_first_put(frame, end->file);
+	return rc;
 }
 
 /*
@@ -234,7 +248,7 @@ static ssize_t send_file(struct flexsc_frame *frame, struct end *in, size_t coun
 		ret = -EOVERFLOW;
 put_out:
 	if (!rc)
-		flexsc_file_put(out.file);
+		flexsc_file_first_put(frame, out.file);
 	return ret;
 }
 
@@ -257,7 +271,7 @@ int flexsc_call_sendfile(struct flexsc_frame *frame)
 	frame->ret = rc;
 	if (!rc) {
 		frame->ret = send_file(frame, &in, count, &verdict);
-		flexsc_file_put(in.file);
+		flexsc_file_second_put(frame, in.file);
 	}
 	if (verdict)
 		return verdict;
@@ -375,8 +389,8 @@ int flexsc_call_splice(struct flexsc_frame *frame)
 		rc = flexsc_stop(frame, rc);
 	} else {
 		rc = splice_ends(frame, &in, &out);
-		flexsc_file_put(out.file);
+		flexsc_file_second_put(frame, out.file);
 	}
-	flexsc_file_put(in.file);
+	flexsc_file_first_put(frame, in.file);
 	return rc;
 }

@@ -93,7 +93,7 @@ int flexsc_call_ftruncate(struct flexsc_frame *frame)
 		frame->ret = truncate_file(file, length);
 		sb_end_write(inode->i_sb);
 	}
-	flexsc_file_put(file);
+	flexsc_file_first_put(frame, file);
 	return rc;
 }
 

@@ -212,7 +212,7 @@ static int on_fd(struct flexsc_frame *frame, flexsc_path_fn fn, struct attr *att
 	if (rc)
 		return flexsc_stop(frame, rc);
 	if (writes && flexsc_leased(frame, file_inode(file))) {
-		flexsc_file_put(file);
+		flexsc_file_first_put(frame, file);
 		return FLEXSC_TO_T;
 	}
 	frame->ret = writes ? mnt_want_write_file(file) : 0;
@@ -221,7 +221,7 @@ static int on_fd(struct flexsc_frame *frame, flexsc_path_fn fn, struct attr *att
 		if (writes)
 			mnt_drop_write_file(file);
 	}
-	flexsc_file_put(file);
+	flexsc_file_first_put(frame, file);
 	return FLEXSC_DID;
 }
 

@@ -16,6 +16,7 @@ use crate::{
     },
     execute::Site,
     helpers::{
+        flexsc_cond_resched,
         flexsc_fput_pending,
         flexsc_gate, //
     },
@@ -108,7 +109,7 @@ impl Context {
         let shared = self.shared();
         let current = kernel::current!();
         let me: &Task = current;
-        let mut handful = core::array::from_fn(|_| Run::none());
+        let mut handful = [const { Run::none() }; HANDFUL];
         let mut room = plug::Room::uninit();
         // SAFETY: It is dropped when this returns.
         let mut plug = unsafe { Plug::new(&mut room) };
@@ -117,6 +118,7 @@ impl Context {
         let mut alone = waits;
         while turns > 0 || mutant!("caller_bound") {
             turns = turns.saturating_sub(1);
+            flexsc_cond_resched();
             let pulled = self.state().pull_for_caller(&self.source(), &mut handful);
             let Some(count) = pulled else {
                 return;
@@ -174,6 +176,7 @@ impl Context {
             let Some(mut run) = next else {
                 return true;
             };
+            flexsc_cond_resched();
             let verdict = self.execute_c(&mut run, site).into();
             concluded = self.conclude(&mut run, verdict, Lane::W, Counter::EntriesC, |_| {});
         }
@@ -182,7 +185,7 @@ impl Context {
     #[inline(always)]
     fn execute_c(self: &Arc<Self>, run: &mut Run, site: &mut Site<'_>) -> Result<i64, Verdict> {
         // A caller that is to return to user mode begins nothing: the entry would only fail.
-        let Some(watched) = policy::pause(site.owner) else {
+        let Some(watched) = policy::unsignalled(site.owner) else {
             return Err(Verdict::ToThread);
         };
         site.set(watched, ptr::null_mut());

@@ -79,11 +79,19 @@ pub(crate) struct HeldFiles {
 }
 
 impl HeldFiles {
+    /// None.
+    pub(crate) const fn none() -> Self {
+        Self {
+            first: None,
+            second: None,
+        }
+    }
+
     /// What the arguments of `call`, in an entry with these flags, name in `table`; see
     /// [`HeldFile::by_number`].
     pub(crate) fn new(call: &Call, posted: &Posted, table: Option<&Task>) -> Self {
         if mutant!("taken_file") {
-            return Self::default();
+            return Self::none();
         }
         // CAST: As the system calls cut their argument.
         let by_number = |argument: u64| HeldFile::by_number(table, argument as u32);

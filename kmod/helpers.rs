@@ -3,9 +3,12 @@
 //! Declarations of the C half: `helpers.h`, `policy.h`, `observe.h`, `call.h`, `arm.h`, `clock.h` and the kernel's `vhost_task.h`, which
 //! the generated bindings do not cover.
 
-use crate::call::{
-    Acct,
-    Frame, //
+use crate::{
+    call::{
+        Acct,
+        Frame, //
+    },
+    once::Once, //
 };
 use kernel::{
     bindings,
@@ -91,8 +94,11 @@ unsafe extern "C" {
     pub(crate) safe fn flexsc_policy_max_threads() -> u32;
     pub(crate) safe fn flexsc_policy_call(place: u32) -> c_int;
     pub(crate) fn flexsc_policy_watched(owner: *mut bindings::task_struct) -> u32;
-    pub(crate) fn flexsc_pause(current: *mut bindings::task_struct) -> c_int;
     pub(crate) safe fn flexsc_policy_refused(watched: u32);
+
+    /// `linux/audit.h`; not 0 while system calls are audited.
+    #[cfg(CONFIG_AUDIT)]
+    pub(crate) safe static audit_enabled: Once<u32>;
 
     pub(crate) safe fn flexsc_observe_init();
     pub(crate) safe fn flexsc_observe_exit();

@@ -11,7 +11,6 @@
 #include <linux/printk.h>
 #include <linux/ratelimit.h>
 #include <linux/sched.h>
-#include <linux/sched/signal.h>
 #include <linux/seccomp.h>
 
 #include "mutant.h"
@@ -102,16 +101,6 @@ u32 flexsc_policy_watched(struct task_struct *owner)
 	    !READ_ONCE(allow_seccomp))
 		watched |= FLEXSC_WATCHED_SECCOMP;
 	return watched;
-}
-
-/*
- * Between two entries of @me, which is current: lets others run. Returns who would have
- * seen a plain call, or a negative number if a signal is pending.
- */
-int flexsc_pause(struct task_struct *me)
-{
-	cond_resched();
-	return unlikely(signal_pending(me)) ? -EINTR : flexsc_policy_watched(me);
 }
 
 /* One line in the log, now and then, on a process that may not have a context. */

@@ -19,7 +19,6 @@ u32 flexsc_policy_max_drains(void);
 u32 flexsc_policy_max_threads(void);
 int flexsc_policy_call(u32 place);
 u32 flexsc_policy_watched(struct task_struct *owner);
-int flexsc_pause(struct task_struct *me);
 void flexsc_policy_refused(u32 watched);
 
 #endif /* FLEXSC_POLICY_H */

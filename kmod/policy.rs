@@ -6,7 +6,7 @@
 use crate::{
     call::Verdict,
     helpers::{
-        flexsc_pause,
+        audit_enabled,
         flexsc_policy_audit_refuses,
         flexsc_policy_call,
         flexsc_policy_privileged,
@@ -21,7 +21,10 @@ use crate::{
 };
 use kernel::{
     bindings,
-    ffi::c_int,
+    ffi::{
+        c_int,
+        c_ulong, //
+    },
     prelude::*,
     task::Task, //
 };
@@ -112,16 +115,51 @@ fn judge_watched(restriction: &Restriction, mut watched: u32) -> Option<Verdict>
 }
 
 /// Who would have wanted to see a plain call of `task`: `WATCHED_*`.
+#[inline(always)]
 pub(crate) fn watched(task: &Task) -> u32 {
+    if !is_audited() && !is_filtered(task) {
+        return 0;
+    }
     // SAFETY: `task` is a valid task.
     unsafe { flexsc_policy_watched(task.as_ptr()) }
 }
 
-/// Between two entries of the caller of wait: lets others run, and says what [`watched`] does of `current`, which
-/// must be the calling task; `None` if a signal is pending.
+/// Whether system calls are audited, of whomever.
 #[inline(always)]
-pub(crate) fn pause(current: &Task) -> Option<u32> {
-    // SAFETY: `current` is a valid task.
-    let seen = unsafe { flexsc_pause(current.as_ptr()) };
-    u32::try_from(seen).ok()
+fn is_audited() -> bool {
+    #[cfg(CONFIG_AUDIT)]
+    {
+        audit_enabled.load() != 0
+    }
+    #[cfg(not(CONFIG_AUDIT))]
+    false
+}
+
+/// Whether `task` is under seccomp, in whatever mode.
+#[inline(always)]
+fn is_filtered(task: &Task) -> bool {
+    #[cfg(CONFIG_SECCOMP)]
+    {
+        // SAFETY: `task` is a valid task. The word may change at any moment, and is read by itself.
+        let mode = unsafe { (&raw const (*task.as_ptr()).seccomp.mode).read_volatile() };
+        // CAST: It is 0.
+        mode != bindings::SECCOMP_MODE_DISABLED as c_int
+    }
+    #[cfg(not(CONFIG_SECCOMP))]
+    {
+        let _ = task;
+        false
+    }
+}
+
+/// `TIF_SIGPENDING` and `TIF_NOTIFY_SIGNAL`, for which signal_pending() looks.
+const SIGNALS: c_ulong = 1 << bindings::TIF_SIGPENDING | 1 << bindings::TIF_NOTIFY_SIGNAL;
+
+/// What [`watched`] says of `current`, which must be the calling task, before it goes into a call; `None` if a
+/// signal is pending. As `signal_pending()` of the kernel crate, without a call for it.
+#[inline(always)]
+pub(crate) fn unsignalled(current: &Task) -> Option<u32> {
+    // SAFETY: `current` is a valid task. Others set flags at any moment, and the word is read by itself.
+    let flags = unsafe { (&raw const (*current.as_ptr()).thread_info.flags).read_volatile() };
+    (flags & SIGNALS == 0).then(|| watched(current))
 }

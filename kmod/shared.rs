@@ -52,7 +52,7 @@ type PageWords = [u64; PAGE_SIZE / 8];
 const TRIES: u32 = 4;
 
 /// A copy of what an application wrote into an entry.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct Posted {
     pub(crate) nr: u16,
     pub(crate) flags: u16,
@@ -62,6 +62,16 @@ pub(crate) struct Posted {
 }
 
 impl Posted {
+    /// None.
+    pub(crate) const fn none() -> Self {
+        Self {
+            nr: 0,
+            flags: 0,
+            args: [0; 6],
+            time: 0,
+        }
+    }
+
     /// Becomes a copy of an entry, of which each word is read once.
     #[inline(always)]
     fn copy(&mut self, entry: &Entry) {
@@ -394,7 +404,7 @@ impl Shared {
 
     /// What stands in an entry once more, as nobody may ask who has judged it.
     pub(crate) fn taken_again(&self, index: u32) -> Posted {
-        let mut posted = Posted::default();
+        let mut posted = Posted::none();
         posted.copy(self.entry(index));
         posted
     }

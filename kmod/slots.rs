@@ -48,14 +48,14 @@ pub(crate) struct Run {
 
 impl Run {
     /// None, to take one into.
-    pub(crate) fn none() -> Self {
+    pub(crate) const fn none() -> Self {
         Self {
             index: 0,
-            posted: Posted::default(),
+            posted: Posted::none(),
             call: None,
             held: None,
             file: ChainFile::Nothing,
-            taken: HeldFiles::default(),
+            taken: HeldFiles::none(),
         }
     }
 }
@@ -134,13 +134,13 @@ impl Slots {
         for _ in 0..entries {
             slots.push(
                 Slot {
-                    posted: Posted::default(),
+                    posted: Posted::none(),
                     call: None,
                     place: Place::Nowhere,
                     cancelled: false,
                     held: None,
                     file: ChainFile::Nothing,
-                    taken: HeldFiles::default(),
+                    taken: HeldFiles::none(),
                     next: None,
                     deadline: NEVER,
                     late: false,

@@ -62,7 +62,7 @@ mod shared {
     #[test]
     fn only_what_is_submitted_is_taken() -> Result {
         let shared = KBox::pin_init(Shared::new(64, 0, 0)?, GFP_KERNEL)?;
-        let mut posted = Posted::default();
+        let mut posted = Posted::none();
         for status in [FREE, abi::BUSY, abi::DONE, 4, u32::MAX] {
             shared.post(0, 5, status, 0x0001_0011, 77);
             assert!(!shared.take(5, &mut posted));
