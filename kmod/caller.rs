@@ -113,6 +113,9 @@ impl Context {
         let mut room = plug::Room::uninit();
         // SAFETY: It is dropped when this returns.
         let mut plug = unsafe { Plug::new(&mut room) };
+        // Nobody but the caller changes its credentials, and it is here.
+        // SAFETY: The current task is valid and wears its own credentials.
+        let gate = unsafe { flexsc_gate(me.as_ptr()) } | self.strict();
         // CAST: `HANDFUL` is small.
         let mut turns = shared.entries().div_ceil(HANDFUL as u32);
         let mut alone = waits;
@@ -123,8 +126,6 @@ impl Context {
             let Some(count) = pulled else {
                 return;
             };
-            // SAFETY: The current task is valid and wears its own credentials.
-            let gate = unsafe { flexsc_gate(me.as_ptr()) } | self.strict();
             alone &= count == 1;
             let mut site = Site::new(abi::LANE_C, me, gate).waits(alone);
             let mut all = true;

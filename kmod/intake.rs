@@ -51,7 +51,7 @@ impl Source<'_> {
 }
 
 /// Most entries that the caller of wait takes in one go: each has its place on the caller's stack.
-pub(crate) const HANDFUL: usize = 8;
+pub(crate) const HANDFUL: usize = 12;
 
 /// The last entry that was taken, if the next one is to follow it in its chain.
 #[derive(Clone, Copy)]
@@ -100,7 +100,7 @@ impl State {
             shared, in_flight, ..
         } = *source;
         let tail = shared.load(Word::SubTail);
-        let (mut any, mut rejected) = (false, 0);
+        let mut rejected = 0;
         // More than the ring holds: what lies further back was overwritten, if ever posted.
         let excess = tail
             .wrapping_sub(self.sub_head)
@@ -110,11 +110,9 @@ impl State {
             rejected += i64::from(excess);
         }
         let mut head = self.sub_head;
-        for _ in 0..slots {
-            if head == tail {
-                break;
-            }
-            any = true;
+        // CAST: No more than the ring holds.
+        let count = slots.min(tail.wrapping_sub(head) as usize);
+        for _ in 0..count {
             let mut index = shared.submitted(head);
             if mutant!("bounds") {
                 index &= shared.entries() - 1;
@@ -145,7 +143,7 @@ impl State {
         if rejected > 0 {
             shared.count(Counter::Rejected, rejected);
         }
-        any
+        count > 0
     }
 
     /// Takes an entry that was just marked as in flight, and queues it for its lane unless it has to wait for
@@ -272,20 +270,13 @@ impl State {
         handful: &mut [Run; HANDFUL],
     ) -> Option<usize> {
         let mut count = 0;
-        let any = self.pull(source, BATCH, |state, index| {
+        let any = self.pull(source, HANDFUL, |state, index| {
             let Some(run) = handful.get_mut(count) else {
                 return Took::Nothing;
             };
             let took = state.take_here(index, run, source, |_| true);
-            if !matches!(took, Took::Here) {
-                return took;
-            }
-            count += 1;
-            if count < HANDFUL {
-                Took::Here
-            } else {
-                Took::Last
-            }
+            count += usize::from(matches!(took, Took::Here));
+            took
         });
         any.then_some(count)
     }
