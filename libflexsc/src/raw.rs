@@ -140,6 +140,41 @@ impl RawContext {
         self.post_with_slot(call, token);
     }
 
+    /// Posts calls as [`Self::post`] does, each with its token: for many at once it takes less work.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::post`], for each. `calls` does not fork the process, or its child does not come back from it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use libflexsc::{Backend, raw::{RawCall, RawContext}};
+    /// let mut context = RawContext::new(Backend::auto()?);
+    /// let call = RawCall::new(libc::SYS_getppid, [0; 6]);
+    /// // SAFETY: The call has no argument.
+    /// unsafe { context.post_all((0..100).map(|token| (call, token))) };
+    /// let mut sum = 0;
+    /// while context.wait(1, None) > 0 {
+    ///     sum += context.completions().map(|done| done.token).sum::<u64>();
+    /// }
+    /// assert_eq!(sum, 99 * 100 / 2);
+    /// # Ok::<(), libflexsc::backend::Error>(())
+    /// ```
+    #[inline(always)]
+    pub unsafe fn post_all(&mut self, calls: impl IntoIterator<Item = (RawCall, u64)>) {
+        let mut calls = calls.into_iter();
+        loop {
+            // SAFETY: As the caller promises.
+            let rest = unsafe { self.context.poster_mut().post_all_bare(&mut calls) };
+            let Some((call, token)) = rest else {
+                return;
+            };
+            // SAFETY: As the caller promises.
+            unsafe { self.post(call, token) };
+        }
+    }
+
     /// Posts a call that cannot be posted at once and without a slot. What it points to is as the caller
     /// of [`Self::post`] promises.
     #[inline(never)]
@@ -220,7 +255,12 @@ impl RawContext {
     pub fn wait(&mut self, min: usize, timeout: Option<Duration>) -> usize {
         let timeout = timeout.map(|timeout| (timeout, Instant::now()));
         self.watches.look_again();
-        self.gather();
+        if min == 0 || timeout.is_some() {
+            // There may be no time for a wait, which looks by itself.
+            self.gather();
+        } else {
+            self.take_in();
+        }
         loop {
             let missing = min.saturating_sub(self.ready.len());
             if missing == 0 || self.outstanding() == 0 {
@@ -239,7 +279,6 @@ impl RawContext {
             let (tokens, ready) = (&mut self.tokens, &mut self.ready);
             let count = self.context.with(|poster| {
                 let count = poster.wait(missing, left);
-                poster.note_moved(tokens);
                 poster.take_landed(tokens, ready);
                 count
             });
@@ -260,15 +299,30 @@ impl RawContext {
         self.ready.pop()
     }
 
-    /// Takes in what has completed.
+    /// Takes the completions that there are. Does not wait; when those that had come by the call are taken, others
+    /// may be there.
+    #[inline]
+    pub fn completions(&mut self) -> impl ExactSizeIterator<Item = RawCompletion> {
+        if self.ready.is_empty() {
+            self.gather();
+        }
+        self.ready.take(self.ready.len())
+    }
+
+    /// Looks what has completed, and takes it in.
     fn gather(&mut self) {
-        let (tokens, ready) = (&mut self.tokens, &mut self.ready);
         self.context.with(|poster| {
             poster.flush();
             poster.reap();
-            poster.note_moved(tokens);
-            poster.take_landed(tokens, ready);
         });
+        self.take_in();
+    }
+
+    /// Takes in what is known to have completed.
+    fn take_in(&mut self) {
+        let (tokens, ready) = (&mut self.tokens, &mut self.ready);
+        self.context
+            .with(|poster| poster.take_landed(tokens, ready));
         self.watches.look(&mut self.ready);
     }
 

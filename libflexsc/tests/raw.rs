@@ -10,6 +10,7 @@ use std::{
     collections::BTreeMap,
     ffi::CStr,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
 
@@ -334,8 +335,67 @@ fn wait_ends_at_its_time(kind: Kind) {
     assert_eq!(said(next(&mut context)), done(1, 1));
 }
 
+fn calls_posted_at_once_complete_each_with_its_token(kind: Kind) {
+    let mut context = context(kind);
+    // More than there are entries, of two sorts that fail, each in its way, and some with a limit, for which there
+    // is more to be kept.
+    let call = |token| match token % 7 {
+        0 => RawCall::new(1 << 20, [0; 6]),
+        3 => RawCall::new(libc::SYS_fsync, [u64::MAX; 6]),
+        5 => nop().timeout(LONG),
+        _ => nop(),
+    };
+    let result = |token| match token % 7 {
+        0 => -i64::from(libc::ENOSYS),
+        3 => -i64::from(libc::EBADF),
+        _ => 0,
+    };
+    for count in [0, 1, 64, 300] {
+        // SAFETY: The calls point to nothing.
+        unsafe { context.post_all((0..count).map(|token| (call(token), token))) };
+        let mut results = BTreeMap::new();
+        while (results.len() as u64) < count {
+            assert!(context.wait(1, Some(LONG)) > 0, "nothing has completed");
+            for done in context.completions() {
+                let before = results.insert(done.token, done.ret);
+                assert_eq!(before, None, "{} completed twice", done.token);
+            }
+        }
+        assert!(
+            results
+                .into_iter()
+                .eq((0..count).map(|token| (token, result(token))))
+        );
+        assert_eq!((context.outstanding(), context.completions().len()), (0, 0));
+    }
+}
+
+fn calls_before_a_panic_of_who_gives_them_complete(kind: Kind) {
+    let mut context = context(kind);
+    for _ in 0..10 {
+        let calls = (0..20).map(|token| match token {
+            10 => panic!("no more"),
+            _ => (nop(), token),
+        });
+        // SAFETY: The calls point to nothing.
+        let posting = AssertUnwindSafe(|| unsafe { context.post_all(calls) });
+        assert!(catch_unwind(posting).is_err());
+        assert_eq!(context.wait(10, Some(LONG)), 10);
+        let tokens: Vec<_> = context.completions().map(|done| done.token).collect();
+        assert_eq!(tokens.len(), 10);
+        assert!(tokens.iter().all(|token| *token < 10), "{tokens:?}");
+    }
+    // All entries can be had.
+    for token in 0..64 {
+        post(&mut context, nop(), token);
+    }
+    assert_eq!(context.wait(64, Some(LONG)), 64);
+}
+
 each_backend!(
     every_call_completes_with_its_token,
+    calls_posted_at_once_complete_each_with_its_token,
+    calls_before_a_panic_of_who_gives_them_complete,
     results_are_those_of_the_kernel,
     chain_shares_its_file_and_ends_at_a_failure,
     calls_that_make_no_sense_are_invalid,

@@ -72,9 +72,11 @@ impl Posted {
     /// Posts the calls, and lets the other side see them.
     #[inline]
     pub(crate) fn post(&mut self, calls: &[Call]) {
-        for (token, call) in (0..).zip(calls) {
-            self.push(call, token);
-        }
+        let calls = calls
+            .iter()
+            .map(|call| RawCall::new(call.nr.into(), call.args));
+        // SAFETY: As in `push`.
+        unsafe { self.context.post_all(calls.zip(0..)) };
         self.context.flush();
     }
 
@@ -88,7 +90,7 @@ impl Posted {
     #[inline]
     pub(crate) fn reap(&mut self, results: &mut [i64]) -> usize {
         let mut count = 0;
-        while let Some(done) = self.context.next() {
+        for done in self.context.completions() {
             if let Some(result) = results.get_mut(done.token as usize) {
                 *result = done.ret;
             }

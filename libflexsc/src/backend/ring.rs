@@ -151,6 +151,26 @@ impl Ring {
         true
     }
 
+    /// Fills in entries as [`Submitter::push_all`] does; `None`, and nothing was done, where somebody has to be told
+    /// of each.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[inline(always)]
+    pub(crate) unsafe fn push_all(
+        &mut self,
+        token: u32,
+        most: u32,
+        next: impl FnMut() -> Option<(u16, [u64; 6], u64)>,
+    ) -> Option<u32> {
+        if !matches!(self.driver, Driver::Module(_)) {
+            return None;
+        }
+        // SAFETY: As the caller promises.
+        Some(unsafe { self.submitter.push_all(token, most, next) })
+    }
+
     /// Has who works on the page forget what an entry was before.
     #[inline]
     fn reset(&mut self, index: u32, seeks: Option<bool>) {

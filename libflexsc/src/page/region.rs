@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The memory that both sides share.
 
+use super::Terms;
 use crate::{
     sync::{AtomicI64, AtomicU16, AtomicU32, AtomicU64, Ordering},
     sys,
@@ -14,6 +15,23 @@ pub(super) struct Entry {
     pub(super) flags: AtomicU16,
     pub(super) ret: AtomicI64,
     pub(super) args: [AtomicU64; 6],
+}
+
+impl Entry {
+    /// Becomes the call `nr`, for the other side once it is published.
+    #[inline(always)]
+    pub(super) fn fill_in(&self, nr: u16, args: &[u64; 6], terms: Terms) {
+        self.nr.store(nr, Ordering::Relaxed);
+        self.flags.store(terms.flags, Ordering::Relaxed);
+        // Without flags nobody reads it before it is written.
+        if terms != Terms::default() {
+            self.ret.store(terms.span, Ordering::Relaxed);
+        }
+        for (word, &arg) in self.args.iter().zip(args) {
+            word.store(arg, Ordering::Relaxed);
+        }
+        self.status.store(sys::SUBMITTED, Ordering::Release);
+    }
 }
 
 /// A word on a cache line of its own.
@@ -148,7 +166,7 @@ pub(crate) use mapped::{Layout, Mapping};
 
 #[cfg(not(loom))]
 mod mapped {
-    use core::{ptr::NonNull, sync::atomic::AtomicU32};
+    use core::{marker::PhantomData, ptr::NonNull, sync::atomic::AtomicU32};
     use std::{io, os::fd::AsRawFd, os::fd::BorrowedFd, sync::Arc};
 
     use super::{Control, Entry, Ordering, sys};
@@ -242,11 +260,41 @@ mod mapped {
         /// Of the rings: one less than there are entries, a power of two.
         pub(super) mask: u32,
         control: NonNull<Control>,
+        /// Not longer than the mapping: what is given out lives as long as who asked.
+        rings: Rings<'static>,
+        // The pointers above point into it.
+        _mapping: Mapping,
+    }
+
+    /// Where the rings and the entries are: for loops, which need not look it up for each entry then.
+    #[derive(Clone, Copy, Debug)]
+    pub(in super::super) struct Rings<'a> {
+        mask: u32,
         sub_ring: NonNull<AtomicU32>,
         comp_ring: NonNull<AtomicU32>,
         entry: NonNull<Entry>,
-        // The pointers above point into it.
-        _mapping: Mapping,
+        lives: PhantomData<&'a Mapping>,
+    }
+
+    impl<'a> Rings<'a> {
+        /// The slot of the submission ring for a running index.
+        pub(in super::super) fn sub_slot(self, index: u32) -> &'a AtomicU32 {
+            // SAFETY: `from_mapping` found all slots to lie in the mapping, which lives for 'a; the masked index
+            // is below their number. They are atomics, and all bytes are values of theirs.
+            unsafe { self.sub_ring.add((index & self.mask) as usize).as_ref() }
+        }
+
+        /// The slot of the completion ring for a running index.
+        pub(in super::super) fn comp_slot(self, index: u32) -> &'a AtomicU32 {
+            // SAFETY: As above.
+            unsafe { self.comp_ring.add((index & self.mask) as usize).as_ref() }
+        }
+
+        /// The entry with this index, which the caller knows to be one; else some other.
+        pub(in super::super) fn entry_at(self, index: u32) -> &'a Entry {
+            // SAFETY: As above; the masked index is below the number of entries.
+            unsafe { self.entry.add((index & self.mask) as usize).as_ref() }
+        }
     }
 
     // SAFETY: The pointers are to atomics that live as long as the value.
@@ -324,12 +372,17 @@ mod mapped {
             let sub_ring = part(sub_ring, count * 4, align_of::<AtomicU32>())?.cast();
             let comp_ring = part(comp_ring, count * 4, align_of::<AtomicU32>())?.cast();
             let entry = part(entry, count * size_of::<Entry>(), size_of::<Entry>())?.cast();
+            let mask = entries - 1;
             let region = Self {
-                mask: entries - 1,
+                mask,
                 control,
-                sub_ring,
-                comp_ring,
-                entry,
+                rings: Rings {
+                    mask,
+                    sub_ring,
+                    comp_ring,
+                    entry,
+                    lives: PhantomData,
+                },
                 _mapping: mapping,
             };
             Ok(Arc::new(region))
@@ -341,16 +394,19 @@ mod mapped {
             unsafe { self.control.as_ref() }
         }
 
+        /// Where the rings and the entries are.
+        pub(in super::super) fn rings(&self) -> Rings<'_> {
+            self.rings
+        }
+
         /// The slot of the submission ring for a running index.
         pub(in super::super) fn sub_slot(&self, index: u32) -> &AtomicU32 {
-            // SAFETY: As above; the masked index is below the number of slots.
-            unsafe { self.sub_ring.add((index & self.mask) as usize).as_ref() }
+            self.rings().sub_slot(index)
         }
 
         /// The slot of the completion ring for a running index.
         pub(in super::super) fn comp_slot(&self, index: u32) -> &AtomicU32 {
-            // SAFETY: As above.
-            unsafe { self.comp_ring.add((index & self.mask) as usize).as_ref() }
+            self.rings().comp_slot(index)
         }
 
         /// The entry with this index, if there is one.
@@ -360,8 +416,7 @@ mod mapped {
 
         /// The entry with this index, which the caller knows to be one; else some other.
         pub(in super::super) fn entry_at(&self, index: u32) -> &Entry {
-            // SAFETY: As above; the masked index is below the number of entries.
-            unsafe { self.entry.add((index & self.mask) as usize).as_ref() }
+            self.rings().entry_at(index)
         }
 
         /// Whether the control page is one that this library understands.

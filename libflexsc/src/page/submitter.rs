@@ -231,17 +231,7 @@ impl Submitter {
             status: Status::posted(token, terms.flags),
             mark,
         };
-        let entry = self.region.entry_at(index);
-        entry.nr.store(nr, Ordering::Relaxed);
-        entry.flags.store(terms.flags, Ordering::Relaxed);
-        // Without flags nobody reads it before it is written.
-        if terms != Terms::default() {
-            entry.ret.store(terms.span, Ordering::Relaxed);
-        }
-        for (word, &arg) in entry.args.iter().zip(args) {
-            word.store(arg, Ordering::Relaxed);
-        }
-        entry.status.store(sys::SUBMITTED, Ordering::Release);
+        self.region.entry_at(index).fill_in(nr, args, terms);
         self.region
             .sub_slot(self.tail)
             .store(index, Ordering::Relaxed);
@@ -250,6 +240,49 @@ impl Submitter {
             self.publish();
         }
         Some(index)
+    }
+
+    /// Pushes calls without terms and with this token, each with its mark, as they come from `next`: until
+    /// that has none, none is free, or `most` were pushed. Returns how many were.
+    ///
+    /// As as many times [`Self::push_marked`], but the words that only this side writes stay in registers.
+    ///
+    /// # Safety
+    ///
+    /// As there, for each.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(crate) unsafe fn push_all(
+        &mut self,
+        token: u32,
+        most: u32,
+        mut next: impl FnMut() -> Option<(u16, [u64; 6], u64)>,
+    ) -> u32 {
+        let (rings, notes) = (self.region.rings(), &mut *self.notes);
+        let (begin, stop) = (self.tail, self.tail.wrapping_add(most));
+        let mut ends = Ends {
+            free: self.free,
+            tail: begin,
+            into: (&mut self.free, &mut self.tail),
+        };
+        while ends.tail != stop {
+            let index = ends.free;
+            let Some(note) = notes.get_mut(index as usize) else {
+                break;
+            };
+            let Some((nr, args, mark)) = next() else {
+                break;
+            };
+            ends.free = note.status.next();
+            *note = Note {
+                status: Status::posted(token, 0),
+                mark,
+            };
+            rings.entry_at(index).fill_in(nr, &args, Terms::default());
+            rings.sub_slot(ends.tail).store(index, Ordering::Relaxed);
+            ends.tail = ends.tail.wrapping_add(1);
+        }
+        ends.tail.wrapping_sub(begin)
     }
 
     /// Lets the other side see what was pushed.
@@ -499,14 +532,14 @@ impl Submitter {
         if !self.look() {
             return 0;
         }
-        let (region, notes) = (&*self.region, &mut *self.notes);
+        let (rings, notes) = (self.region.rings(), &mut *self.notes);
         let (mut head, ready, mut free) = (self.head, self.ready, self.free);
         while head != ready {
-            let index = region.comp_slot(head).load(Ordering::Relaxed);
+            let index = rings.comp_slot(head).load(Ordering::Relaxed);
             let Some(note) = notes.get_mut(index as usize) else {
                 break;
             };
-            let entry = region.entry_at(index);
+            let entry = rings.entry_at(index);
             let done = entry.status.load(Ordering::Acquire) == sys::DONE;
             if !done || entry.flags.load(Ordering::Relaxed) & sys::ENTRY_HANDED_BACK != 0 {
                 break;
@@ -527,6 +560,23 @@ impl Submitter {
             self.pass();
         }
         count as usize
+    }
+}
+
+/// Where the ring and the list of free entries end while calls are pushed. It is written back, also when what
+/// gives the calls panics.
+#[cfg(not(loom))]
+struct Ends<'a> {
+    free: u32,
+    tail: u32,
+    into: (&'a mut u32, &'a mut u32),
+}
+
+#[cfg(not(loom))]
+impl Drop for Ends<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        (*self.into.0, *self.into.1) = (self.free, self.tail);
     }
 }
 

@@ -86,6 +86,55 @@ impl Poster {
         true
     }
 
+    /// Posts calls as they come, with their tokens, as [`Self::post_bare`] does. Returns the first one that cannot
+    /// be posted so, and was not; `None` if all were.
+    ///
+    /// # Safety
+    ///
+    /// As there, for each; and the process is not forked by `calls`.
+    #[inline(always)]
+    pub(crate) unsafe fn post_all_bare(
+        &mut self,
+        calls: &mut impl Iterator<Item = (RawCall, u64)>,
+    ) -> Option<(RawCall, u64)> {
+        loop {
+            if self.credit.is_spent() && !self.look_around() {
+                return calls.next();
+            }
+            let Engine::Ring(ring) = &mut self.engine else {
+                return calls.next();
+            };
+            if ring.guard.is_forked() {
+                return calls.next();
+            }
+            // What has come and not been posted; none at the end.
+            let mut rest = None;
+            let come = || {
+                let next = calls.next();
+                if let Some((call, token)) = &next {
+                    if let Some((nr, args)) = call.as_bare() {
+                        return Some((nr, *args, *token));
+                    }
+                }
+                rest = Some(next);
+                None
+            };
+            // SAFETY: As the caller promises.
+            let Some(count) = (unsafe { ring.push_all(BARE, self.credit.left(), come) }) else {
+                return calls.next();
+            };
+            if self.credit.spend_all(count) {
+                self.publish();
+            }
+            match rest {
+                Some(rest) => return rest,
+                // There is no room.
+                None if count == 0 => return calls.next(),
+                None => {}
+            }
+        }
+    }
+
     /// Takes those that come next, as far as they were executed.
     #[inline]
     pub(super) fn land_all(&mut self) {
@@ -168,13 +217,18 @@ impl Poster {
     }
 
     /// Moves what has come to the end of a queue, in the order in which it came. `tokens` are those of
-    /// slots.
+    /// slots, as [`Self::note_moved`] notes them.
     #[inline]
-    pub(crate) fn take_landed(&mut self, tokens: &[u64], queue: &mut Completions) {
+    pub(crate) fn take_landed(&mut self, tokens: &mut Vec<u64>, queue: &mut Completions) {
+        if !self.bare.moved.is_empty() {
+            self.note_moved(tokens);
+        }
         if !self.bare.before.is_empty() {
             self.take_listed(tokens, queue);
         }
-        queue.append(&mut self.bare.landed);
+        if self.bare.landed.end() != 0 {
+            queue.append(&mut self.bare.landed);
+        }
     }
 
     /// Moves what the slots have to tell, and what has landed before that.

@@ -26,6 +26,19 @@ impl Credit {
         self.left == 0
     }
 
+    /// How many more can be posted.
+    #[inline]
+    pub(super) fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// Notes as many calls, for which there is credit; `true` if that was all of it.
+    #[inline]
+    pub(super) fn spend_all(&mut self, count: u32) -> bool {
+        self.left = self.left.saturating_sub(count);
+        self.left == 0
+    }
+
     /// How many calls were posted and not counted.
     #[inline]
     fn uncounted(&self) -> usize {

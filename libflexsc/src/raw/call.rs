@@ -151,7 +151,7 @@ impl RawCall {
 
     /// Number and arguments, if that is all there is to it.
     #[inline]
-    pub(super) fn as_bare(&self) -> Option<(u16, &[u64; 6])> {
+    pub(crate) fn as_bare(&self) -> Option<(u16, &[u64; 6])> {
         let plain =
             self.role == Role::Plain && self.limit.is_none() && !self.again && self.error.is_none();
         plain.then_some((self.nr, &self.args))

@@ -49,7 +49,8 @@ impl Completions {
     }
 
     /// Takes the first ones.
-    pub(crate) fn take(&mut self, count: usize) -> impl Iterator<Item = RawCompletion> {
+    #[inline]
+    pub(crate) fn take(&mut self, count: usize) -> impl ExactSizeIterator<Item = RawCompletion> {
         let begin = self.taken;
         self.taken = self.end.min(begin + count);
         self.list[begin..self.taken].iter().copied()
