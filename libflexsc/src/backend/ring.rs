@@ -151,7 +151,7 @@ impl Ring {
         true
     }
 
-    /// Fills in entries as [`Submitter::push_all`] does; `None`, and nothing was done, where somebody has to be told
+    /// Fills in entries as [`Submitter::push_all`] does; `false`, and nothing was done, where somebody has to be told
     /// of each.
     ///
     /// # Safety
@@ -161,14 +161,15 @@ impl Ring {
     pub(crate) unsafe fn push_all(
         &mut self,
         token: u32,
-        most: u32,
+        left: &mut u32,
         next: impl FnMut() -> Option<(u16, [u64; 6], u64)>,
-    ) -> Option<u32> {
+    ) -> bool {
         if !matches!(self.driver, Driver::Module(_)) {
-            return None;
+            return false;
         }
         // SAFETY: As the caller promises.
-        Some(unsafe { self.submitter.push_all(token, most, next) })
+        unsafe { self.submitter.push_all(token, left, next) };
+        true
     }
 
     /// Has who works on the page forget what an entry was before.

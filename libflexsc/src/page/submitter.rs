@@ -243,7 +243,7 @@ impl Submitter {
     }
 
     /// Pushes calls without terms and with this token, each with its mark, as they come from `next`: until
-    /// that has none, none is free, or `most` were pushed. Returns how many were.
+    /// that has none, no entry is free, or `left`, from which each is taken off, is 0.
     ///
     /// As as many times [`Self::push_marked`], but the words that only this side writes stay in registers.
     ///
@@ -255,17 +255,17 @@ impl Submitter {
     pub(crate) unsafe fn push_all(
         &mut self,
         token: u32,
-        most: u32,
+        left: &mut u32,
         mut next: impl FnMut() -> Option<(u16, [u64; 6], u64)>,
-    ) -> u32 {
+    ) {
         let (rings, notes) = (self.region.rings(), &mut *self.notes);
-        let (begin, stop) = (self.tail, self.tail.wrapping_add(most));
         let mut ends = Ends {
             free: self.free,
-            tail: begin,
-            into: (&mut self.free, &mut self.tail),
+            tail: self.tail,
+            left: *left,
+            into: (&mut self.free, &mut self.tail, left),
         };
-        while ends.tail != stop {
+        while ends.left != 0 {
             let index = ends.free;
             let Some(note) = notes.get_mut(index as usize) else {
                 break;
@@ -281,8 +281,8 @@ impl Submitter {
             rings.entry_at(index).fill_in(nr, &args, Terms::default());
             rings.sub_slot(ends.tail).store(index, Ordering::Relaxed);
             ends.tail = ends.tail.wrapping_add(1);
+            ends.left -= 1;
         }
-        ends.tail.wrapping_sub(begin)
     }
 
     /// Lets the other side see what was pushed.
@@ -563,20 +563,22 @@ impl Submitter {
     }
 }
 
-/// Where the ring and the list of free entries end while calls are pushed. It is written back, also when what
-/// gives the calls panics.
+/// Where the ring and the list of free entries end while calls are pushed, and how many are left. It is written
+/// back, also when what gives the calls panics.
 #[cfg(not(loom))]
 struct Ends<'a> {
     free: u32,
     tail: u32,
-    into: (&'a mut u32, &'a mut u32),
+    left: u32,
+    into: (&'a mut u32, &'a mut u32, &'a mut u32),
 }
 
 #[cfg(not(loom))]
 impl Drop for Ends<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        (*self.into.0, *self.into.1) = (self.free, self.tail);
+        let (free, tail, left) = &mut self.into;
+        (**free, **tail, **left) = (self.free, self.tail, self.left);
     }
 }
 

@@ -120,17 +120,14 @@ impl Poster {
                 None
             };
             // SAFETY: As the caller promises.
-            let Some(count) = (unsafe { ring.push_all(BARE, self.credit.left(), come) }) else {
+            if !unsafe { ring.push_all(BARE, self.credit.left(), come) } {
                 return calls.next();
-            };
-            if self.credit.spend_all(count) {
-                self.publish();
             }
-            match rest {
-                Some(rest) => return rest,
-                // There is no room.
-                None if count == 0 => return calls.next(),
-                None => {}
+            if self.credit.is_spent() {
+                self.publish();
+            } else {
+                // That was all, or there is no room.
+                return rest.unwrap_or_else(|| calls.next());
             }
         }
     }

@@ -26,17 +26,10 @@ impl Credit {
         self.left == 0
     }
 
-    /// How many more can be posted.
+    /// How many calls there is credit for: who posts takes them off.
     #[inline]
-    pub(super) fn left(&self) -> u32 {
-        self.left
-    }
-
-    /// Notes as many calls, for which there is credit; `true` if that was all of it.
-    #[inline]
-    pub(super) fn spend_all(&mut self, count: u32) -> bool {
-        self.left = self.left.saturating_sub(count);
-        self.left == 0
+    pub(super) fn left(&mut self) -> &mut u32 {
+        &mut self.left
     }
 
     /// How many calls were posted and not counted.
