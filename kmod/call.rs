@@ -174,7 +174,20 @@ pub(crate) struct Call {
     /// Whether a security hook of the real call cannot be reached (see `gate.c`).
     gated: bool,
     file: FileUse,
+    /// Which argument besides the first names a file that it works on; 0 if none does.
+    second: u8,
     handler: Handler,
+}
+
+/// Which argument of the call `nr` besides the first names a file that it works on; 0 if none does.
+const fn second_file(nr: u16) -> u8 {
+    match nr {
+        // sendfile
+        40 => 1,
+        // splice, copy_file_range
+        275 | 326 => 2,
+        _ => 0,
+    }
 }
 
 impl Call {
@@ -210,18 +223,16 @@ impl Call {
     /// Whether any argument names a file that it works on, in an entry with these flags.
     #[inline]
     pub(crate) fn names_files(&self, flags: u16) -> bool {
-        self.names_file(flags) || self.file == FileUse::Takes && self.second_file().is_some()
+        match self.file {
+            FileUse::Takes => flags & abi::ENTRY_FILE == 0 || self.second != 0,
+            FileUse::Accepts => true,
+            _ => false,
+        }
     }
 
     /// Which argument besides the first names a file that it works on.
     pub(crate) fn second_file(&self) -> Option<usize> {
-        match self.nr {
-            // sendfile
-            40 => Some(1),
-            // splice, copy_file_range
-            275 | 326 => Some(2),
-            _ => None,
-        }
+        (self.second != 0).then_some(usize::from(self.second))
     }
 
     /// Whether it reads or writes at a position that it names.
@@ -281,6 +292,7 @@ macro_rules! calls {
                 lane: Lane::$lane,
                 gated: $gated,
                 file: FileUse::$file,
+                second: second_file($nr),
                 handler: handlers::$handler,
             },)*
         ];

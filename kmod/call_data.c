@@ -264,7 +264,7 @@ static int call_single(struct flexsc_frame *frame, int rw)
 	rc = flexsc_file_get_rw(frame, rw, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
-	rc = flexsc_file_ready(frame, file);
+	rc = flexsc_file_first_ready(frame, file);
 	if (!rc) {
 		flexsc_file_lock_pos(file);
 		ppos = load_pos(file, &pos);
@@ -291,7 +291,7 @@ static int call_psingle(struct flexsc_frame *frame, int rw)
 	rc = flexsc_file_first(frame, FMODE_PATH, &file);
 	if (rc)
 		return flexsc_stop(frame, rc);
-	rc = flexsc_file_ready(frame, file);
+	rc = flexsc_file_first_ready(frame, file);
 	if (!rc)
 		frame->ret = file->f_mode & (rw == READ ? FMODE_PREAD : FMODE_PWRITE) ?
 			     do_single(frame, file, rw, &pos) : -ESPIPE;
@@ -439,7 +439,7 @@ static int call_vector(struct flexsc_frame *frame, int rw)
 		return rc;
 	if (rc < 0)
 		return vector_done(frame, rw, rc);
-	rc = flexsc_file_ready(frame, file);
+	rc = flexsc_file_first_ready(frame, file);
 	if (!rc) {
 		flexsc_file_lock_pos(file);
 		ppos = load_pos(file, &pos);
@@ -469,7 +469,7 @@ static int call_pvector(struct flexsc_frame *frame, int rw)
 		return rc;
 	if (rc < 0)
 		return vector_done(frame, rw, rc);
-	rc = flexsc_file_ready(frame, file);
+	rc = flexsc_file_first_ready(frame, file);
 	if (!rc && (file->f_mode & (rw == READ ? FMODE_PREAD : FMODE_PWRITE)))
 		rc = do_vector(frame, file, rw, &pos, &ret);
 	rc = transferred(frame, file, rc);

@@ -126,16 +126,23 @@ static u32 waiting_lanes(const struct flexsc_frame *frame, struct file *file, in
 /* What a call is going to do with a file, besides READ and WRITE. */
 #define NO_TRANSFER	(-1)
 
-/* May @frame's lane touch @file? Says also how. */
+/*
+ * May @frame's lane touch @file? Says also how. What is prompt is never waited for in a
+ * wait queue.
+ */
 static bool suits(struct flexsc_frame *frame, struct file *file, int rw)
 {
-	frame->flags &= ~FLEXSC_FRAME_ATTEMPT;
+	frame->flags &= ~(FLEXSC_FRAME_ATTEMPT | FLEXSC_FRAME_PROMPT);
+	if (file_is_prompt(file)) {
+		frame->flags |= FLEXSC_FRAME_PROMPT;
+		return true;
+	}
 	if (rw != NO_TRANSFER && !(frame->flags & FLEXSC_FRAME_BLOCK) &&
 	    (waiting_lanes(frame, file, rw) & frame->lane)) {
 		frame->flags |= FLEXSC_FRAME_ATTEMPT;
 		return true;
 	}
-	return frame->lane != FLEXSC_LANE_W || file_is_prompt(file);
+	return frame->lane != FLEXSC_LANE_W;
 }
 
 /*

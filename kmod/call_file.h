@@ -66,6 +66,13 @@ void flexsc_account_write(struct flexsc_acct *acct, ssize_t put);
 void flexsc_file_lock_pos(struct file *file);
 void flexsc_file_unlock_pos(struct file *file);
 int flexsc_file_ready(struct flexsc_frame *frame, struct file *file);
+
+/* flexsc_file_ready() of what flexsc_file_first() or flexsc_file_get_rw() has found. */
+static inline int flexsc_file_first_ready(struct flexsc_frame *frame, struct file *file)
+{
+	return frame->flags & FLEXSC_FRAME_PROMPT ? 0 : flexsc_file_ready(frame, file);
+}
+
 bool flexsc_inode_is_prompt(struct inode *inode);
 bool flexsc_fd_is_own(int fd);
 int flexsc_fsize(struct flexsc_frame *frame);

@@ -89,6 +89,8 @@ impl HeldFiles {
 
     /// What the arguments of `call`, in an entry with these flags, name in `table`; see
     /// [`HeldFile::by_number`].
+    // Inlined, those who take entries have too few registers.
+    #[inline(never)]
     pub(crate) fn new(call: &Call, posted: &Posted, table: Option<&Task>) -> Self {
         if mutant!("taken_file") {
             return Self::none();
