@@ -367,7 +367,8 @@ static bool leaves_stale_pages(const struct flexsc_arm *arm)
  */
 bool flexsc_flight_is_quick(const struct flexsc_arm *arm)
 {
-	return file_count(arm->file) > 1 && !leaves_stale_pages(arm);
+	return (file_count(arm->file) > 1 || FLEXSC_MUTANT(fly_release)) &&
+	       (!leaves_stale_pages(arm) || FLEXSC_MUTANT(fly_pages));
 }
 
 /**
@@ -383,7 +384,7 @@ s64 flexsc_flight_land(struct flexsc_arm *arm, struct flexsc_acct *acct)
 	long ret = arm->ret;
 
 	/* File systems do that themselves; a block device only for who waits. */
-	if (leaves_stale_pages(arm))
+	if (leaves_stale_pages(arm) && !FLEXSC_MUTANT(fly_stale))
 		invalidate_inode_pages2_range(arm->file->f_mapping, arm->pos >> PAGE_SHIFT,
 					      (arm->pos + ret - 1) >> PAGE_SHIFT);
 	if (writes) {

@@ -10,12 +10,15 @@ use crate::scratch::{directories, private_mounts};
 
 pub mod disk;
 pub mod flight;
+mod halves;
+pub mod landing;
 pub mod server;
 
 fn all() -> Vec<Behaviour> {
     let mut list = Vec::new();
     disk::add(&mut list);
     flight::add(&mut list);
+    landing::add(&mut list);
     server::add(&mut list);
     list
 }

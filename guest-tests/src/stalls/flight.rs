@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 use std::time::Duration;
 
 use libflexsc::sys as abi;
@@ -36,20 +37,20 @@ pub fn add(list: &mut Vec<Behaviour>) {
     }
 }
 
-const BLOCK: usize = 4096;
+pub(super) const BLOCK: usize = 4096;
 /// More than there are page workers.
 const COUNT: usize = 200;
 /// Where the disk is written to: behind what its file system is looked at for.
-const START: u64 = 32 << 20;
+pub(super) const START: u64 = 32 << 20;
 
 /// Blocks of memory that devices may use for as long as they like: it is never freed.
-struct Blocks {
+pub(super) struct Blocks {
     first: *mut u8,
     count: usize,
 }
 
 impl Blocks {
-    fn new(count: usize) -> Self {
+    pub(super) fn new(count: usize) -> Self {
         let memory: &'static mut [u8] = Box::leak(vec![0; (count + 1) * BLOCK].into_boxed_slice());
         let skip = memory.as_ptr().align_offset(BLOCK);
         Self {
@@ -59,7 +60,7 @@ impl Blocks {
     }
 
     /// Each block has a byte of its own, which is not 0.
-    fn filled(count: usize) -> Self {
+    pub(super) fn filled(count: usize) -> Self {
         let blocks = Self::new(count);
         for place in 0..count {
             // SAFETY: the block is inside of the memory, and nobody else has it yet.
@@ -78,7 +79,7 @@ impl Blocks {
     fn holds(&self, block: usize, place: usize) -> bool {
         // SAFETY: the block is inside of the memory, and no transfer is in progress.
         let block = unsafe { std::slice::from_raw_parts(self.address(block), BLOCK) };
-        block.iter().all(|&found| found == byte(place))
+        holds(block, place)
     }
 }
 
@@ -86,14 +87,19 @@ fn byte(place: usize) -> u8 {
     (place % 251) as u8 + 1
 }
 
-fn open(disk: &Disk) -> Result<fs::File, String> {
+/// Whether all of a block is the byte of that place.
+pub(super) fn holds(block: &[u8], place: usize) -> bool {
+    block.iter().all(|&found| found == byte(place))
+}
+
+pub(super) fn open(path: impl AsRef<Path>) -> Result<fs::File, String> {
     let mut options = fs::OpenOptions::new();
     options.read(true).write(true).custom_flags(libc::O_DIRECT);
-    options.open(disk.path()).map_err(|why| why.to_string())
+    options.open(path).map_err(|why| why.to_string())
 }
 
 /// Posts a transfer of each block; returns the indices of the entries.
-fn post(
+pub(super) fn post(
     poster: &mut Poster,
     nr: libc::c_long,
     file: &fs::File,
@@ -109,7 +115,7 @@ fn post(
 }
 
 /// Waits until a disk has as many transfers of a context, and nobody waits for them.
-fn until_in_flight(poster: &mut Poster, count: usize) -> Result<(), String> {
+pub(super) fn until_in_flight(poster: &mut Poster, count: usize) -> Result<(), String> {
     if poster.mode() == Mode::Caller {
         expect(
             "wait",
@@ -123,7 +129,7 @@ fn until_in_flight(poster: &mut Poster, count: usize) -> Result<(), String> {
 }
 
 /// Takes the completions of all of them.
-fn take(poster: &mut Poster, mut entries: Vec<u32>) -> Result<(), String> {
+pub(super) fn take(poster: &mut Poster, mut entries: Vec<u32>) -> Result<(), String> {
     while !entries.is_empty() {
         let done = poster.complete()?;
         let before = entries.len();
@@ -140,7 +146,7 @@ fn take(poster: &mut Poster, mut entries: Vec<u32>) -> Result<(), String> {
 fn hold_nobody(place: &Place) -> Result<(), String> {
     let disk = Disk::new(place)?;
     disk.unmount();
-    let file = open(&disk)?;
+    let file = open(disk.path())?;
     for mode in MODES {
         for _ in 0..place.rounds {
             let mut poster = Poster::with(context(256, mode)?, mode);
@@ -175,7 +181,7 @@ fn waiting(poster: &Poster) -> Result<i64, String> {
 fn not_cancelled(place: &Place) -> Result<(), String> {
     let disk = Disk::new(place)?;
     disk.unmount();
-    let file = open(&disk)?;
+    let file = open(disk.path())?;
     let mut poster = Poster::new(Mode::Lanes)?;
     for _ in 0..place.rounds {
         let blocks = Blocks::filled(8);
@@ -243,7 +249,7 @@ fn freezes_after_it(place: &Place) -> Result<(), String> {
 
 /// Waits until the disk holds what was written to it.
 fn until_written(disk: &Disk, count: usize) -> Result<(), String> {
-    let device = open(disk)?;
+    let device = open(disk.path())?;
     let found = Blocks::new(1);
     until("the disk has what was written", || {
         (0..count).all(|place| {
@@ -259,7 +265,7 @@ fn outlives_context(place: &Place) -> Result<(), String> {
     let disk = Disk::new(place)?;
     disk.unmount();
     for _ in 0..place.rounds {
-        let file = open(&disk)?;
+        let file = open(disk.path())?;
         let empty = [0; BLOCK];
         for place in 0..8 {
             let at = START + (place * BLOCK) as u64;
@@ -299,7 +305,7 @@ fn outlives_process(place: &Place) -> Result<(), String> {
                 let context = Context::new(inherited, setup_request(abi::MIN_ENTRIES));
                 let context = context.map_err(|why| why.to_string())?;
                 let mut poster = Poster::with(context, Mode::Lanes);
-                let file = open(&disk)?;
+                let file = open(disk.path())?;
                 post(&mut poster, libc::SYS_pread64, &file, &Blocks::new(8))?;
                 std::thread::sleep(Duration::from_secs(3600));
                 Ok(())
