@@ -118,7 +118,7 @@ impl Context {
         let gate = unsafe { flexsc_gate(me.as_ptr()) } | self.strict();
         // CAST: `HANDFUL` is small.
         let mut turns = shared.entries().div_ceil(HANDFUL as u32);
-        let mut alone = waits;
+        let mut alone = waits && !mutant!("fly_alone");
         while turns > 0 || mutant!("caller_bound") {
             turns = turns.saturating_sub(1);
             flexsc_cond_resched();
@@ -126,7 +126,7 @@ impl Context {
             let Some(count) = pulled else {
                 return;
             };
-            alone &= count == 1;
+            alone &= count == 1 || mutant!("fly_together");
             let mut site = Site::new(abi::LANE_C, me, gate).waits(alone);
             let mut all = true;
             for run in handful.iter_mut().take(count) {

@@ -427,7 +427,11 @@ impl Context {
                 unsafe { bindings::cpu_relax() };
             }
             let idle = start.elapsed() >= self.spin && !mutant!("spin");
-            if idle || self.is_dead() || kernel::current!().signal_pending() {
+            // When this ends, what a plug has kept is sent in any case.
+            if idle && !mutant!("plug_poll")
+                || self.is_dead()
+                || kernel::current!().signal_pending()
+            {
                 return false;
             }
             flexsc_cond_resched();

@@ -47,7 +47,7 @@ impl<'a> Plug<'a> {
     /// From now on what is asked for may be kept.
     #[cold]
     pub(crate) fn put_in(&mut self) {
-        if !self.is_in {
+        if !self.is_in && !mutant!("plug") {
             // SAFETY: The structure need not be initialised, and stays where it is while it is borrowed, which is
             // until drop, as the maker has promised.
             unsafe { bindings::blk_start_plug(self.room.as_mut_ptr()) };

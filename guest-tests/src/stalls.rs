@@ -8,6 +8,7 @@ use crate::options::Options;
 use crate::report::Report;
 use crate::scratch::{directories, private_mounts};
 
+pub mod beginning;
 pub mod disk;
 pub mod flight;
 mod halves;
@@ -18,6 +19,7 @@ fn all() -> Vec<Behaviour> {
     let mut list = Vec::new();
     disk::add(&mut list);
     flight::add(&mut list);
+    beginning::add(&mut list);
     landing::add(&mut list);
     server::add(&mut list);
     list

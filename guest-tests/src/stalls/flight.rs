@@ -69,7 +69,11 @@ impl Blocks {
         blocks
     }
 
-    fn address(&self, place: usize) -> *mut u8 {
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn address(&self, place: usize) -> *mut u8 {
         assert!(place < self.count);
         // SAFETY: inside of the memory.
         unsafe { self.first.add(place * BLOCK) }

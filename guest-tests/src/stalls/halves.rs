@@ -64,6 +64,11 @@ impl Halves {
         Path::new("/dev/mapper").join(&self.name)
     }
 
+    /// The device on which it lies, which is never held.
+    pub(super) fn under(&self) -> &Path {
+        Path::new(&self.under)
+    }
+
     /// Mounts the file system, whose journal is left alone for an hour; returns where.
     pub(super) fn mount(&self) -> Result<&Path, String> {
         let (device, at) = (self.path(), &self.mount);
