@@ -61,10 +61,19 @@ impl Blocks {
 
     /// Each block has a byte of its own, which is not 0.
     pub(super) fn filled(count: usize) -> Self {
+        Self::filled_from(0, count)
+    }
+
+    /// The same, from the byte of that place on.
+    fn filled_from(first: usize, count: usize) -> Self {
         let blocks = Self::new(count);
         for place in 0..count {
             // SAFETY: the block is inside of the memory, and nobody else has it yet.
-            unsafe { blocks.address(place).write_bytes(byte(place), BLOCK) };
+            unsafe {
+                blocks
+                    .address(place)
+                    .write_bytes(byte(first + place), BLOCK)
+            };
         }
         blocks
     }
@@ -77,6 +86,18 @@ impl Blocks {
         assert!(place < self.count);
         // SAFETY: inside of the memory.
         unsafe { self.first.add(place * BLOCK) }
+    }
+
+    /// A block in two parts, for a call on vectors that may read them whenever it likes.
+    fn parts(&self, place: usize) -> &'static [libc::iovec] {
+        let first: *mut libc::c_void = self.address(place).cast();
+        let half = BLOCK / 2;
+        let parts = [first, first.wrapping_byte_add(half)];
+        let parts = parts.map(|iov_base| libc::iovec {
+            iov_base,
+            iov_len: half,
+        });
+        Box::leak(Box::new(parts))
     }
 
     /// Whether a block holds the byte of that place, throughout.
@@ -102,7 +123,7 @@ pub(super) fn open(path: impl AsRef<Path>) -> Result<fs::File, String> {
     options.open(path).map_err(|why| why.to_string())
 }
 
-/// Posts a transfer of each block; returns the indices of the entries.
+/// Posts a transfer of each block, which calls on vectors have in two parts; returns the indices of the entries.
 pub(super) fn post(
     poster: &mut Poster,
     nr: libc::c_long,
@@ -111,9 +132,15 @@ pub(super) fn post(
 ) -> Result<Vec<u32>, String> {
     (0..blocks.count)
         .map(|place| {
-            let address = blocks.address(place) as u64;
             let at = START + (place * BLOCK) as u64;
-            poster.post(nr, &[file.as_raw_fd() as u64, address, BLOCK as u64, at])
+            let (address, count) = match nr {
+                libc::SYS_preadv | libc::SYS_pwritev => {
+                    let parts = blocks.parts(place);
+                    (parts.as_ptr() as u64, parts.len())
+                }
+                _ => (blocks.address(place) as u64, BLOCK),
+            };
+            poster.post(nr, &[file.as_raw_fd() as u64, address, count as u64, at])
         })
         .collect()
 }
@@ -154,9 +181,11 @@ fn hold_nobody(place: &Place) -> Result<(), String> {
     for mode in MODES {
         for _ in 0..place.rounds {
             let mut poster = Poster::with(context(256, mode)?, mode);
-            for (nr, blocks) in [
-                (libc::SYS_pwrite64, Blocks::filled(COUNT)),
-                (libc::SYS_pread64, Blocks::new(COUNT)),
+            for (first, nr, blocks) in [
+                (0, libc::SYS_pwrite64, Blocks::filled(COUNT)),
+                (0, libc::SYS_pread64, Blocks::new(COUNT)),
+                (1, libc::SYS_pwritev, Blocks::filled_from(1, COUNT)),
+                (1, libc::SYS_preadv, Blocks::new(COUNT)),
             ] {
                 disk.suspend()?;
                 let entries = post(&mut poster, nr, &file, &blocks)?;
@@ -166,7 +195,7 @@ fn hold_nobody(place: &Place) -> Result<(), String> {
                 take(&mut poster, entries)?;
                 for place in 0..COUNT {
                     ensure(
-                        blocks.holds(place, place),
+                        blocks.holds(place, first + place),
                         format!("block {place} by call {nr} is not what was written"),
                     )?;
                 }
