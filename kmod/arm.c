@@ -255,7 +255,8 @@ void flexsc_arm_free(struct flexsc_arm *arm)
 		if (WARN_ON_ONCE(!landed))
 			return;
 	}
-	flexsc_file_put(arm->file);
+	if (!arm->flies || !FLEXSC_MUTANT(fly_put))
+		flexsc_file_put(arm->file);
 	kfree(arm);
 }
 

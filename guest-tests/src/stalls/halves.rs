@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::lifecycle::{Place, SKIP};
-use crate::process::output;
+use crate::process::{output, run};
 use crate::snapshot::c_path;
 use crate::suite::{result, until};
 
@@ -114,16 +114,20 @@ impl Drop for Halves {
         for half in [Half::Reads, Half::Writes] {
             let _ = self.let_go(half);
         }
-        let _ = until("nobody uses the file system", || {
+        let mut gone = until("nobody uses its file system", || {
             // SAFETY: a NUL-terminated path.
             let ret = unsafe { libc::umount2(c_path(&self.mount).as_ptr(), 0) };
             result(ret) != -i64::from(libc::EBUSY)
         });
-        let mut gone = output("dmsetup", &["remove", "--retry", &self.name]);
-        for half in [Half::Reads, Half::Writes] {
-            gone = gone.and(output("dmsetup", &["remove", "--retry", &self.half(half)]));
+        for name in [
+            self.name.clone(),
+            self.half(Half::Reads),
+            self.half(Half::Writes),
+        ] {
+            gone = gone.and_then(|()| run("dmsetup", &["remove", "--retry", &name]));
         }
-        if let Err(why) = gone.and(output("losetup", &["--detach", &self.under])) {
+        let gone = gone.and_then(|()| run("losetup", &["--detach", &self.under]));
+        if let Err(why) = gone {
             println!("# the disk of two halves stays: {why}");
         }
     }

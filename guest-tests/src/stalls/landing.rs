@@ -17,7 +17,8 @@ use crate::client::Mode;
 use crate::lifecycle::{Behaviour, Place};
 use crate::posted::{MODES, Poster, ensure, expect};
 use crate::process::pipe;
-use crate::suite::until;
+use crate::snapshot::c_path;
+use crate::suite::{result, until};
 
 /// Adds the behaviours.
 pub fn add(list: &mut Vec<Behaviour>) {
@@ -28,6 +29,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
         ),
         ("a_direct_write_leaves_no_stale_pages_of_a_file", of_a_file),
         ("a_release_that_waits_for_a_disk_holds_nobody", slow_release),
+        ("a_direct_transfer_gives_its_file_back", given_back),
         ("stale_pages_that_are_read_hold_nobody", slow_pages),
     ] {
         list.push(Behaviour { name, run });
@@ -101,6 +103,45 @@ fn of_a_file(place: &Place) -> Result<(), String> {
     let path = disk.mount()?.join("file");
     fs::write(&path, b"").map_err(|why| why.to_string())?;
     read_around(&disk, &path, place.rounds)
+}
+
+/// The blocks of a file system that are free.
+fn free(at: &Path) -> Result<u64, String> {
+    // SAFETY: an all-zero structure is a valid one.
+    let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: a NUL-terminated path, and room for the answer.
+    let ret = unsafe { libc::statvfs(c_path(at).as_ptr(), &raw mut found) };
+    expect("statvfs", result(ret), 0)?;
+    Ok(found.f_bfree)
+}
+
+/// The last that has an unlinked file open is a transfer, which keeps it for as long as the disk has that, and no longer.
+fn given_back(place: &Place) -> Result<(), String> {
+    let disk = Halves::new(place)?;
+    let at = disk.mount()?;
+    let path = at.join("file");
+    for mode in MODES {
+        let mut poster = Poster::new(mode)?;
+        for _ in 0..place.rounds {
+            let without = free(at)?;
+            fs::write(&path, b"").map_err(|why| why.to_string())?;
+            write_old(&buffered(&path)?)?;
+            let with = free(at)?;
+            ensure(with < without, "the file takes no space")?;
+            let direct = open(&path)?;
+            fs::remove_file(&path).map_err(|why| why.to_string())?;
+            disk.hold(Half::Reads)?;
+            let blocks = Blocks::new(COUNT);
+            let entries = post(&mut poster, libc::SYS_pread64, &direct, &blocks)?;
+            until_in_flight(&mut poster, COUNT)?;
+            drop(direct);
+            expect("free blocks before the end", free(at)? as i64, with as i64)?;
+            disk.let_go(Half::Reads)?;
+            take(&mut poster, entries)?;
+            expect("free blocks after it", free(at)? as i64, without as i64)?;
+        }
+    }
+    Ok(())
 }
 
 /// A read of a pipe in which there is nothing, posted beside a transfer that is held.
