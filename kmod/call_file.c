@@ -354,7 +354,7 @@ bool flexsc_would_wait(struct flexsc_frame *frame, struct file *file, int rw, ss
  */
 void flexsc_file_first_put(const struct flexsc_frame *frame, struct file *file)
 {
-	if (frame->flags & FLEXSC_FRAME_FIRST)
+	if ((frame->flags & FLEXSC_FRAME_FIRST) && !FLEXSC_MUTANT(file_first))
 		flexsc_file_put(file);
 }
 
@@ -365,7 +365,7 @@ void flexsc_file_first_put(const struct flexsc_frame *frame, struct file *file)
  */
 void flexsc_file_second_put(const struct flexsc_frame *frame, struct file *file)
 {
-	if (frame->flags & FLEXSC_FRAME_SECOND)
+	if ((frame->flags & FLEXSC_FRAME_SECOND) && !FLEXSC_MUTANT(file_second))
 		flexsc_file_put(file);
 }
 

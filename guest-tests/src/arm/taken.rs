@@ -18,6 +18,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
     one("what_is_taken_has_its_file", has);
     one("what_is_taken_has_both_its_files", has_both);
     one("what_a_caller_has_taken_has_its_file", caller_has);
+    one("what_is_opened_after_it_was_taken_is_given_back", opened);
     one("what_is_cancelled_gives_its_file_back", cancelled);
     one("what_is_taken_is_given_back_when_the_process_dies", killed);
     one("what_is_taken_and_holds_the_context_is_given_back", circle);
@@ -140,6 +141,65 @@ fn caller_has(_: &mut Place) -> Result<(), String> {
     expect("send", result_of(&done, send)?, 4)?;
     expect("the other end", receive(&other), 4)?;
     expect("and then", receive(&other), 0)
+}
+
+/// Opens a file anew, and sees that nobody else has it open.
+fn is_let_go(name: &str) -> Result<(), String> {
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(name)
+        .map_err(|why| why.to_string())?;
+    // SAFETY: takes no pointers. The kernel gives a lease for writing to who has a file alone.
+    let leased = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) };
+    libc_ok(&format!("a lease of {name}"), leased.into()).map(drop)
+}
+
+fn opened(_: &mut Place) -> Result<(), String> {
+    let (one, other) = (c"one", c"other");
+    fs::write("one", b"bytes").map_err(|why| why.to_string())?;
+    fs::write("other", b"").map_err(|why| why.to_string())?;
+    let mut poster = Poster::new(Mode::Caller)?;
+    // The numbers that the next two files get.
+    let numbers = [0; 2].map(|_| fs::File::open("one"));
+    let [first, second] = numbers.map(|file| file.map(|file| file.as_raw_fd() as u64));
+    let (first, second) = (
+        first.map_err(|why| why.to_string())?,
+        second.map_err(|why| why.to_string())?,
+    );
+    let mut entry = |nr: libc::c_long, args: [u64; 6]| {
+        poster
+            .context
+            .prepare(nr as u16, args)
+            .ok_or("no entry is free")
+    };
+    let mut open = |name: &std::ffi::CStr| {
+        let (here, flags) = (libc::AT_FDCWD as u64, libc::O_RDWR as u64);
+        entry(
+            libc::SYS_openat,
+            [here, name.as_ptr() as u64, flags, 0, 0, 0],
+        )
+    };
+    let opens = [open(one)?, open(other)?];
+    let mut bytes = [0_u8; 8];
+    let into = bytes.as_mut_ptr() as u64;
+    let read = entry(libc::SYS_pread64, [first, into, 8, 0, 0, 0])?;
+    let copy = entry(libc::SYS_copy_file_range, [first, 0, second, 0, 5, 0])?;
+    poster
+        .context
+        .publish_all(&[opens[0], opens[1], read, copy]);
+    let done = take(&mut poster, 4)?;
+    expect("the first", result_of(&done, opens[0])?, first as i64)?;
+    expect("the second", result_of(&done, opens[1])?, second as i64)?;
+    expect("read", result_of(&done, read)?, 5)?;
+    expect("copy", result_of(&done, copy)?, 5)?;
+    for number in [first, second] {
+        // SAFETY: the entries have opened it, and nobody owns it.
+        let closed = unsafe { libc::close(number as i32) };
+        libc_ok("close", closed.into())?;
+    }
+    is_let_go("one")?;
+    is_let_go("other")
 }
 
 fn cancelled(_: &mut Place) -> Result<(), String> {
