@@ -208,6 +208,43 @@ fn a_source_that_changes_twice_is_reported_and_the_old_file_stays() {
     }
 }
 
+#[test]
+fn an_old_version_that_is_written_to_meanwhile_does_no_harm() {
+    for &backend in BACKENDS.iter() {
+        let scratch = big();
+        let old = fs::read(scratch.join("src/big")).unwrap();
+        let mut again = 0;
+        for _ in 0..TRIES {
+            // All of it is found in the old version, and it is written anew since it is newer.
+            scratch.write("dst/big", [&old[..], b"more"].concat());
+            let child = start(
+                &scratch,
+                backend,
+                &["-a", "--no-W", "--stats", "src/", "dst"],
+            );
+            if temporary(&child, &scratch.join("dst"), &[]).is_some() {
+                signal(&child, Signal::STOP);
+                // The same file, whose blocks are no longer what the sender was told.
+                let file = fs::OpenOptions::new()
+                    .write(true)
+                    .open(scratch.join("dst/big"))
+                    .unwrap();
+                let end = BIG as u64 - 1000;
+                std::os::unix::fs::FileExt::write_all_at(&file, &[0; 1000], end).unwrap();
+                signal(&child, Signal::CONT);
+            }
+            let run = end(child).expect(0);
+            same(&scratch, backend);
+            again = run.figure("Files transferred twice");
+            if again > 0 {
+                break;
+            }
+        }
+        assert_eq!(again, 1, "{backend}: no run could be met while it wrote");
+        assert!(leftovers(&scratch.join("dst")).is_empty());
+    }
+}
+
 /// Tells a thread to stop, also when the test fails.
 struct Stop<'a>(&'a AtomicBool);
 

@@ -147,6 +147,37 @@ mod tests {
     }
 
     #[test]
+    fn as_many_pass_the_first_stage_as_is_said() {
+        let mut state = 1u32;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state
+        };
+        // Of how many others one may pass, for sets that the nearer caches hold and for one that they do not.
+        for (count, most) in [
+            (1000, 800),
+            (2000, 800),
+            (10_000, 800),
+            (16_000, 800),
+            (100_000, 128),
+        ] {
+            let mut filter = Filter::new(count);
+            for _ in 0..count {
+                filter.insert(next());
+            }
+            let tried = 1_000_000;
+            let passed = (0..tried)
+                .filter(|_| has(&filter.first, first(next(), filter.shift)))
+                .count();
+            // By chance it may be somewhat more.
+            let bound = tried / most * 5 / 4;
+            assert!(passed <= bound, "{count}: {passed} of {tried}, not {bound}");
+        }
+    }
+
+    #[test]
     fn an_empty_set_has_nothing() {
         let filter = Filter::new(0);
         assert!((0..100_000).all(|sum| !filter.may_have(sum * 40_009)));
