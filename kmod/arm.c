@@ -284,7 +284,7 @@ static void land(struct kiocb *kiocb, long ret)
 
 /**
  * flexsc_flight_new - prepare a transfer that a device makes while nobody waits for it
- * @file: the file
+ * @file: the file, of which it takes a reference
  * @rw: READ or WRITE
  *
  * Return: for flexsc_flight_begin(), or NULL without memory.

@@ -284,7 +284,7 @@ int flexsc_file_second(struct flexsc_frame *frame, unsigned int fd, struct file 
  *
  * An entry that has waited keeps its file, whatever the descriptor names by now. Sets
  * FLEXSC_FRAME_ATTEMPT if the transfer has to be tried without blocking; where it is
- * not set, flexsc_file_ready() has to be asked.
+ * not set, flexsc_file_first_ready() has to be asked.
  *
  * Return: 0, -EBADF, or a verdict; *@filep is set only with 0.
  */
@@ -508,8 +508,8 @@ int flexsc_on_file(struct flexsc_frame *frame, fmode_t unwanted, flexsc_file_fn 
  * flexsc_file_lock_pos - begin a use of the file position
  * @file: referenced file
  *
- * Our own reference makes the file shared, so the lock is always due where the file
- * asks for it at all; elsewhere the field is in use for something else. Only after
+ * The reference of the entry makes the file shared, so the lock is always due where the
+ * file asks for it at all; elsewhere the field is in use for something else. Only after
  * flexsc_file_ready(): whoever holds the lock may keep it for as long as it reads.
  */
 void flexsc_file_lock_pos(struct file *file)

@@ -67,7 +67,7 @@ void flexsc_file_lock_pos(struct file *file);
 void flexsc_file_unlock_pos(struct file *file);
 int flexsc_file_ready(struct flexsc_frame *frame, struct file *file);
 
-/* flexsc_file_ready() of what flexsc_file_first() or flexsc_file_get_rw() has found. */
+/* flexsc_file_ready() of what flexsc_file_first() or _get_rw() has found, and no other was since. */
 static inline int flexsc_file_first_ready(struct flexsc_frame *frame, struct file *file)
 {
 	return frame->flags & FLEXSC_FRAME_PROMPT ? 0 : flexsc_file_ready(frame, file);

@@ -113,7 +113,9 @@ int flexsc_fs_enter_at(struct flexsc_fs *fs, struct flexsc_frame *frame, int dfd
 		rc = -ENOTDIR;
 	else
 		rc = enter(fs, frame, &file->f_path);
-	if (!frame->chain)
+	if (frame->chain)
+		flexsc_file_first_put(frame, file);
+	else
 		flexsc_file_put(file);
 	return rc;
 }

@@ -113,7 +113,8 @@ impl Context {
         let mut room = plug::Room::uninit();
         // SAFETY: It is dropped when this returns.
         let mut plug = unsafe { Plug::new(&mut room) };
-        // Nobody but the caller changes its credentials, and it is here.
+        // Nobody but the caller changes its credentials, and it is here. Another thread can set no_new_privs
+        // (seccomp(2)), but no Landlock domain with it, which is what that is looked at for.
         // SAFETY: The current task is valid and wears its own credentials.
         let gate = unsafe { flexsc_gate(me.as_ptr()) } | self.strict();
         // CAST: `HANDFUL` is small.

@@ -152,11 +152,12 @@ fn is_filtered(task: &Task) -> bool {
     }
 }
 
-/// `TIF_SIGPENDING` and `TIF_NOTIFY_SIGNAL`, for which signal_pending() looks.
+/// `TIF_SIGPENDING` and `TIF_NOTIFY_SIGNAL`.
 const SIGNALS: c_ulong = 1 << bindings::TIF_SIGPENDING | 1 << bindings::TIF_NOTIFY_SIGNAL;
 
 /// What [`watched`] says of `current`, which must be the calling task, before it goes into a call; `None` if a
-/// signal is pending. As `signal_pending()` of the kernel crate, without a call for it.
+/// signal is pending. As `signal_pending()` of the kernel crate, without a call for it, and without its exception
+/// (`PF_NO_NOTIFY_SIGNAL`) for who dumps core or waits for a namespace to end.
 #[inline(always)]
 pub(crate) fn unsignalled(current: &Task) -> Option<u32> {
     // SAFETY: `current` is a valid task. Others set flags at any moment, and the word is read by itself.

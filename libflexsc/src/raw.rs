@@ -255,11 +255,10 @@ impl RawContext {
     pub fn wait(&mut self, min: usize, timeout: Option<Duration>) -> usize {
         let timeout = timeout.map(|timeout| (timeout, Instant::now()));
         self.watches.look_again();
-        if min == 0 || timeout.is_some() {
-            // There may be no time for a wait, which looks by itself.
+        self.take_in();
+        if self.ready.len() >= min || timeout.is_some() {
+            // There may be no wait in the pool, which would look by itself and let the other side see what was posted.
             self.gather();
-        } else {
-            self.take_in();
         }
         loop {
             let missing = min.saturating_sub(self.ready.len());
@@ -299,14 +298,14 @@ impl RawContext {
         self.ready.pop()
     }
 
-    /// Takes the completions that there are. Does not wait; when those that had come by the call are taken, others
-    /// may be there.
+    /// Takes the completions that there are. Does not wait. What is not taken from the iterator stays; when all of it
+    /// is taken, others may be there.
     #[inline]
     pub fn completions(&mut self) -> impl ExactSizeIterator<Item = RawCompletion> {
         if self.ready.is_empty() {
             self.gather();
         }
-        self.ready.take(self.ready.len())
+        self.ready.drain()
     }
 
     /// Looks what has completed, and takes it in.

@@ -392,8 +392,41 @@ fn calls_before_a_panic_of_who_gives_them_complete(kind: Kind) {
     assert_eq!(context.wait(64, Some(LONG)), 64);
 }
 
+fn wait_shows_what_was_posted_though_others_are_complete(kind: Kind) {
+    let mut context = context(kind);
+    let (reader, writer) = pipe();
+    post(&mut context, nop(), 1);
+    post(&mut context, nop(), 2);
+    assert_eq!(context.wait(2, None), 2);
+    assert!(context.next().is_some());
+    let args = [writer.as_raw_fd() as u64, c"x".as_ptr() as u64, 1, 0, 0, 0];
+    post(&mut context, RawCall::new(libc::SYS_write, args), 3);
+    assert!(context.wait(1, None) >= 1, "one was left");
+    let mut file = libc::pollfd {
+        fd: reader.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: There is one file to be looked at.
+    let ready = unsafe { libc::poll(&raw mut file, 1, LONG.as_millis() as i32) };
+    assert_eq!(ready, 1, "nobody has written");
+}
+
+fn completions_that_are_not_taken_stay(kind: Kind) {
+    let mut context = context(kind);
+    for token in 0..10 {
+        post(&mut context, nop(), token);
+    }
+    assert_eq!(context.wait(10, Some(LONG)), 10);
+    let first = context.completions().take(3).count();
+    assert_eq!((first, context.completions().len()), (3, 7));
+    assert_eq!(context.completions().count(), 7);
+}
+
 each_backend!(
     every_call_completes_with_its_token,
+    wait_shows_what_was_posted_though_others_are_complete,
+    completions_that_are_not_taken_stay,
     calls_posted_at_once_complete_each_with_its_token,
     calls_before_a_panic_of_who_gives_them_complete,
     results_are_those_of_the_kernel,

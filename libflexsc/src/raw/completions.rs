@@ -49,11 +49,16 @@ impl Completions {
     }
 
     /// Takes the first ones.
-    #[inline]
     pub(crate) fn take(&mut self, count: usize) -> impl ExactSizeIterator<Item = RawCompletion> {
         let begin = self.taken;
         self.taken = self.end.min(begin + count);
         self.list[begin..self.taken].iter().copied()
+    }
+
+    /// Takes one after the other; what is left then stays.
+    #[inline]
+    pub(super) fn drain(&mut self) -> Drain<'_> {
+        Drain(self)
     }
 
     pub(crate) fn push(&mut self, completion: RawCompletion) {
@@ -85,6 +90,25 @@ impl Completions {
         (other.taken, other.end) = (0, 0);
     }
 }
+
+/// Takes completions.
+pub(super) struct Drain<'a>(&'a mut Completions);
+
+impl Iterator for Drain<'_> {
+    type Item = RawCompletion;
+
+    #[inline]
+    fn next(&mut self) -> Option<RawCompletion> {
+        self.0.pop()
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.0.len(), Some(self.0.len()))
+    }
+}
+
+impl ExactSizeIterator for Drain<'_> {}
 
 impl Extend<RawCompletion> for Completions {
     fn extend<I: IntoIterator<Item = RawCompletion>>(&mut self, completions: I) {
