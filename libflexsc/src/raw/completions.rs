@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Completions that can be taken.
 
-use core::mem;
+use core::{mem, slice};
 
 use super::RawCompletion;
 
@@ -58,7 +58,11 @@ impl Completions {
     /// Takes one after the other; what is left then stays.
     #[inline]
     pub(super) fn drain(&mut self) -> Drain<'_> {
-        Drain(self)
+        Drain {
+            rest: self.list[self.taken..self.end].iter(),
+            taken: &mut self.taken,
+            end: self.end,
+        }
     }
 
     pub(crate) fn push(&mut self, completion: RawCompletion) {
@@ -92,23 +96,34 @@ impl Completions {
 }
 
 /// Takes completions.
-pub(super) struct Drain<'a>(&'a mut Completions);
+pub(super) struct Drain<'a> {
+    rest: slice::Iter<'a, RawCompletion>,
+    taken: &'a mut usize,
+    end: usize,
+}
 
 impl Iterator for Drain<'_> {
     type Item = RawCompletion;
 
     #[inline]
     fn next(&mut self) -> Option<RawCompletion> {
-        self.0.pop()
+        self.rest.next().copied()
     }
 
     #[inline]
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.0.len(), Some(self.0.len()))
+        self.rest.size_hint()
     }
 }
 
 impl ExactSizeIterator for Drain<'_> {}
+
+impl Drop for Drain<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        *self.taken = self.end - self.rest.len();
+    }
+}
 
 impl Extend<RawCompletion> for Completions {
     fn extend<I: IntoIterator<Item = RawCompletion>>(&mut self, completions: I) {
