@@ -499,7 +499,7 @@ impl Side<'_, '_> {
         }
     }
 
-    /// Removes the directory `name` of `target`, whose place something else is to take.
+    /// Removes the directory `name` of `target`, whose place something else is to take, and reports it if that fails.
     pub(crate) async fn make_way(
         &self,
         target: &Target,
@@ -507,27 +507,60 @@ impl Side<'_, '_> {
         path: &[u8],
         found: &Attributes,
     ) -> bool {
-        if self.sources.contains(&found.inode) {
-            self.fail(path, Action::MakeWay, Cause::Source);
-            return false;
+        let made = self.clear_way(target, name, path, found).await;
+        made.map_err(|cause| self.fail(path, Action::MakeWay, cause))
+            .is_ok()
+    }
+
+    /// Whether the directory `name` of `target` is not known to stay, before a file comes that is to take its place: it is
+    /// removed only for one that has come, but in a dry run. If it stays, that is reported.
+    pub(crate) async fn may_make_way(
+        &self,
+        target: &Target,
+        name: &[u8],
+        path: &[u8],
+        found: &Attributes,
+    ) -> bool {
+        let options = self.run.options;
+        if options.dry_run {
+            return self.make_way(target, name, path, found).await;
         }
-        let dir = match self.directory(target).await {
-            Ok(dir) => dir,
-            Err(errno) => {
-                self.fail(&target.path, Action::OpenDirectory, errno);
-                return false;
+        let cause = match self.directory(target).await {
+            _ if self.sources.contains(&found.inode) => Cause::Source,
+            Ok(dir) if !(options.delete || options.force) => {
+                match self.is_empty(&dir, name).await {
+                    Err(Errno::ENOTEMPTY) => Cause::NotEmpty,
+                    // Who may not look into it may remove it.
+                    _ => return true,
+                }
             }
+            _ => return true,
         };
+        self.fail(path, Action::MakeWay, cause);
+        false
+    }
+
+    /// As [`make_way`](Self::make_way), without a report.
+    pub(crate) async fn clear_way(
+        &self,
+        target: &Target,
+        name: &[u8],
+        path: &[u8],
+        found: &Attributes,
+    ) -> Result<(), Cause> {
+        if self.sources.contains(&found.inode) {
+            return Err(Cause::Source);
+        }
+        let dir = self.directory(target).await?;
         let options = self.run.options;
         target.dirty.set(!options.dry_run);
         if options.delete || options.force {
             let left = self.delete_contents(target, &dir, name).await;
             if left.kept {
                 self.run.event(Event::NotEmpty(path));
-                self.fail(path, Action::MakeWay, Cause::NotEmpty);
             }
             if left.kept || left.failed {
-                return false;
+                return Err(Cause::NotEmpty);
             }
         }
         let removed = match options.dry_run {
@@ -539,15 +572,9 @@ impl Side<'_, '_> {
             }
         };
         match removed {
-            Ok(()) | Err(Errno::ENOENT) => true,
-            Err(Errno::ENOTEMPTY | Errno::EEXIST) => {
-                self.fail(path, Action::MakeWay, Cause::NotEmpty);
-                false
-            }
-            Err(errno) => {
-                self.fail(path, Action::MakeWay, errno);
-                false
-            }
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) => Err(Cause::NotEmpty),
+            Err(errno) => Err(errno.into()),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::basis::{Basis, Data};
 use crate::error::{Action, Cause};
 use crate::io::{CHUNK, Held};
 use crate::jobs::{Jobs, begin};
-use crate::list::{Attributes, FileId};
+use crate::list::{Attributes, FileId, Kind};
 use crate::message::{Delta, End, FromSender, ToGenerator, whole_weight};
 use crate::options::Append;
 use crate::patch::{self, PatchError};
@@ -424,6 +424,9 @@ impl<'a, 'o> Output<'a, 'o> {
             true => Action::Write,
             false => Action::MakeTemporary,
         };
+        if self.side.run.options.in_place() {
+            self.clear_way().await?;
+        }
         let made = self.make_temp().await;
         let temp = made.map_err(|errno| (action, errno.into()))?;
         self.temp = Some(temp.clone());
@@ -434,6 +437,27 @@ impl<'a, 'o> Output<'a, 'o> {
             allocated.map_err(|errno| (Action::Allocate, errno.into()))?;
         }
         Ok(temp)
+    }
+
+    /// Removes the directory whose place the file takes.
+    async fn clear_way(&self) -> Result<(), (Action, Cause)> {
+        let (side, target, name) = (self.side, &self.transfer.target, self.name());
+        let found = self.transfer.found;
+        let Some(found) = found.filter(|found| found.kind == Kind::Directory) else {
+            return Ok(());
+        };
+        if self.transfer.again.get() {
+            // The first attempt may have removed it.
+            let dir = side.directory(target).await;
+            let dir = dir.map_err(|errno| (Action::OpenDirectory, errno.into()))?;
+            let now = side.run.io.stat(dir.at(), name).await;
+            if !now.is_ok_and(|now| now.kind == Kind::Directory) {
+                return Ok(());
+            }
+        }
+        let path = target.join(name);
+        let cleared = Box::pin(side.clear_way(target, name, &path, &found)).await;
+        cleared.map_err(|cause| (Action::MakeWay, cause))
     }
 
     async fn make_temp(&mut self) -> Result<Rc<Unfinished>, Errno> {
@@ -626,28 +650,32 @@ impl<'a, 'o> Output<'a, 'o> {
         drop(file);
         let result = match side.run.close(&temp).await {
             Ok(()) => self.put_in_place(&temp, path).await,
-            Err(errno) => Err((Action::Write, errno)),
+            Err(errno) => Err((Action::Write, errno.into())),
         };
-        result.map_err(|(action, errno)| (action, errno.into()))?;
+        result?;
         self.temp = None;
         side.run.unfinished.borrow_mut().remove(&id);
         Ok(well)
     }
 
     /// Gives a complete file its name, or has it wait for the end.
-    async fn put_in_place(&self, temp: &Unfinished, path: &[u8]) -> Result<(), (Action, Errno)> {
+    async fn put_in_place(&self, temp: &Unfinished, path: &[u8]) -> Result<(), (Action, Cause)> {
         let side = self.side;
         let dir = &temp.to;
+        if !side.run.options.in_place() {
+            self.clear_way().await?;
+        }
         if side.run.options.delay_updates {
-            let hold = |errno| (Action::Hold, errno);
+            let hold = |errno: Errno| (Action::Hold, errno.into());
             let holding = Box::pin(side.run.make_holding(dir)).await.map_err(hold)?;
             return side.run.rename(temp, &holding).await.map_err(hold);
         }
         if !side.run.options.in_place() {
-            side.keep_old(dir, path, self.transfer.found.as_ref())
-                .await?;
+            let kept = side.keep_old(dir, path, self.transfer.found.as_ref());
+            kept.await
+                .map_err(|(action, errno)| (action, errno.into()))?;
         }
         let renamed = side.run.rename(temp, dir).await;
-        renamed.map_err(|errno| (Action::Rename, errno))
+        renamed.map_err(|errno| (Action::Rename, errno.into()))
     }
 }

@@ -143,9 +143,9 @@ impl Side<'_, '_> {
         let Some(entry) = list.get(index) else { return };
         let (name, want) = (list.name(entry), &entry.attributes);
         let path = &target.join(name)[..];
-        let blocking = found.filter(|found| found.kind == Kind::Directory);
-        if let Some(found) = &blocking {
-            if !Box::pin(self.make_way(target, name, path, found)).await {
+        let mut found = found;
+        if let Some(blocking) = found.filter(|found| found.kind == Kind::Directory) {
+            if !Box::pin(self.may_make_way(target, name, path, &blocking)).await {
                 return;
             }
         }
@@ -157,8 +157,15 @@ impl Side<'_, '_> {
             _ => Box::pin(self.model(target, list, entry, digest)).await,
         };
         if let Some(like) = &model {
-            let blocked = found.filter(|_| blocking.is_none());
-            let used = self.use_model(target, list, index, there.as_ref(), blocked.as_ref(), like);
+            if let Some(blocking) = found.filter(|found| found.kind == Kind::Directory) {
+                let made = self.run.options.dry_run
+                    || Box::pin(self.make_way(target, name, path, &blocking)).await;
+                if !made {
+                    return;
+                }
+                found = None;
+            }
+            let used = self.use_model(target, list, index, there.as_ref(), found.as_ref(), like);
             match Box::pin(used).await {
                 Use::Made => {
                     if let Some(lead) = lead {

@@ -10,7 +10,7 @@ mod common;
 use common::child::{NOBODY, as_nobody};
 use common::{
     BACKENDS, FLEXSYNC, Random, Run, Scratch, Times, assert_same, change, copy, does_as_rsync,
-    flexsync, grow, rsync, snapshot,
+    flexsync, grow, paths, rsync, snapshot,
 };
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -311,5 +311,32 @@ fn so_it_does_with_rsync_and_not_if_errors_are_ignored() {
         }
         let has = |scratch: &Scratch| scratch.join("dst/extra").exists();
         assert_eq!(has(&mine), has(&theirs), "{options:?}");
+    }
+}
+
+#[test]
+fn a_directory_makes_way_only_for_a_file_that_has_come() {
+    for options in [
+        "--delete",
+        "--force",
+        "--delete -H",
+        "--delete-delay -m --inplace",
+        "--delete --delay-updates",
+    ] {
+        let scratch = with_a_secret();
+        fs::hard_link(scratch.join("src/secret"), scratch.join("src/another")).unwrap();
+        let stay = ["secret/inner", "another/inner", "file"]
+            .map(|name| scratch.write(&format!("dst/{name}/kept"), ""));
+        for path in paths(&scratch.join("dst")) {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let options: Vec<_> = options.split(' ').collect();
+        let arguments = [&["-r"], &options[..], &["src/", "dst"]].concat();
+        let Some(run) = as_nobody(&scratch, &arguments) else {
+            return;
+        };
+        let run = run.expect(23);
+        assert!(stay[0].exists() && stay[1].exists(), "{options:?} {run:?}");
+        assert!(scratch.join("dst/file").is_file(), "{options:?} {run:?}");
     }
 }

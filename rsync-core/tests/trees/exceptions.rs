@@ -206,11 +206,16 @@ impl Barred {
             _ => false,
         };
         let own = Some(self.path.as_path());
-        let is_below = || path.ancestors().any(|above| is(Some(above), own));
         is(Some(path), own)
             || is(path.parent(), own)
             || is(Some(path), self.path.parent())
-            || self.closed && is_below()
+            || self.closed && self.is_above(path)
+    }
+
+    /// Whether that is in it.
+    fn is_above(&self, path: &Path) -> bool {
+        let own = self.path.as_path();
+        own != Path::new("") && path.ancestors().any(|above| above.ends_with(own))
     }
 }
 
@@ -277,7 +282,10 @@ pub(crate) fn excused<'a>(
     let around: BTreeSet<_> = left.iter().filter_map(|path| path.parent()).collect();
     let is_excused = |path: &Path| {
         let seen = (mine.tree.get(path), theirs.tree.get(path));
-        barred.iter().any(|barred| barred.concerns(path))
+        // A directory that is in the way of a file that it then cannot read is deleted.
+        let in_the_way = || barred.iter().any(|barred| barred.is_above(path));
+        seen.0.is_some() && seen.1.is_none() && in_the_way()
+            || barred.iter().any(|barred| barred.concerns(path))
             || loops(case) && path.components().count() > DEEP
             || path.starts_with("dst") && (left.contains(path) || around.contains(path))
             || seen.0 != seen.1 && may_differ(case, !barred.is_empty(), path, seen)
