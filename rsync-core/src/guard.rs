@@ -190,8 +190,7 @@ async fn way_up(run: &Run<'_>, root: &Root, at: &[u8]) -> Result<(Vec<Inode>, bo
     if !options.delete && !options.force {
         return Ok((way, true));
     }
-    // What makes something go all the same has to be known.
-    let may_lack = !(options.force || options.ignore_errors || options.delete_missing_args);
+    let may_lack = !options.may_hit_unknown();
     // Upwards until the root directory, which is its own parent.
     let mut up = spec::join(at, b"..");
     loop {

@@ -447,6 +447,13 @@ impl Options {
         want.mode & if self.acls { 0o700 } else { 0o777 }
     }
 
+    /// Whether something goes that makes way or is deleted, also after a source could not be looked at: it has to be known where
+    /// all of them are.
+    pub(crate) fn may_hit_unknown(&self) -> bool {
+        let after_errors = self.ignore_errors || self.delete_missing_args;
+        self.force || self.delete && after_errors
+    }
+
     /// Whether extended attributes are kept, of which access control lists are some.
     pub(crate) fn keeps_xattrs(&self) -> bool {
         self.xattrs || self.acls

@@ -279,13 +279,25 @@ impl Selection<'_, '_> {
     ) -> Result<Root, (Option<Vec<u8>>, Action, Cause)> {
         let io = &self.run.io;
         let contents = argument.is_root();
-        let access = if contents {
-            libc::O_RDONLY
-        } else {
-            libc::O_PATH
-        };
         let path = &argument.source.root;
-        let opened = io.open(At::Cwd, path, access | libc::O_DIRECTORY, 0).await;
+        let mut opened = Err(Errno::EACCES);
+        if contents {
+            let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+            opened = io.open(At::Cwd, path, flags, 0).await;
+        }
+        // Where it is above may have to be known, which is found out later.
+        let enters = contents && (opened.is_err() || !self.run.options.may_hit_unknown());
+        // That the contents cannot be read is said when their turn comes.
+        if let Err(Errno::EACCES) = opened {
+            let flags = libc::O_PATH | libc::O_DIRECTORY;
+            opened = io.open(At::Cwd, path, flags, 0).await;
+        }
+        if let (Ok(dir), true) = (&opened, enters) {
+            // As for rsync, a directory that cannot be entered is left out as a whole.
+            if let Err(errno) = io.stat(dir.at(), b".").await {
+                opened = Err(errno);
+            }
+        }
         let dir = opened.map_err(|errno| {
             // What an argument names was never there, and has not vanished.
             let action = match errno {

@@ -226,6 +226,26 @@ fn a_source_that_cannot_be_entered_suppresses_all_deletion_and_stops_no_other() 
 }
 
 #[test]
+fn a_source_that_cannot_be_entered_makes_no_destination_and_one_that_cannot_be_read_does() {
+    for (mode, made) in [(0o000, false), (0o744, false), (0o711, true)] {
+        let scratch = tree();
+        fs::set_permissions(scratch.join("src"), Permissions::from_mode(mode)).unwrap();
+        fs::create_dir(scratch.join("to")).unwrap();
+        give_to_nobody(&scratch.join("to"));
+        for option in ["-r", "-d"] {
+            let Some(run) = as_nobody(&scratch, &[option, "src/", "to/dst"]) else {
+                return;
+            };
+            let run = run.expect(23);
+            assert!(run.stderr.contains("\"src/\": EACCES"), "{mode:o} {run:?}");
+            let dst = scratch.join("to/dst");
+            assert_eq!(dst.exists(), made, "{mode:o} {option}");
+            let _ = fs::remove_dir(dst);
+        }
+    }
+}
+
+#[test]
 fn one_that_comes_thousands_of_files_later_suppresses_all_deletion_too() {
     let scratch = tree();
     scratch.write("src/a/file", "x");
