@@ -405,13 +405,21 @@ impl<'a, 'o> Generator<'a, 'o> {
         let found = target.found.get();
         let has_it = found.map_or(inherited, |found| found.mode & libc::S_ISGID != 0);
         target.passes_group.set(has_it);
-        let Some(want) = target.want.filter(|_| options.perms) else {
+        let Some(want) = target.want else { return };
+        if !options.perms {
+            // For others than the superuser rsync sets the mode of what its owner may not use fully, without the bit.
+            let narrow = found.is_none() && want.mode & 0o700 != 0o700 && !options.is_super();
+            if has_it && narrow && !options.dry_run && !self.side.fakes() {
+                self.drop_group_bit(target).await;
+            }
             return;
-        };
+        }
         let wants_it = want.mode & libc::S_ISGID != 0;
-        // A directory that was just made has our group, if it was not inherited.
-        let makes_none = has_it == wants_it || found.is_none() && !inherited;
-        if makes_none || options.group || options.dry_run || self.side.fakes() {
+        // A directory that was just made has our group, if it was not inherited, and with --group all get theirs. But a
+        // holding directory gets the bit, too.
+        let ours = found.is_none() && !inherited || options.group;
+        let makes_none = has_it == wants_it || ours && options.holding_dir().is_none();
+        if makes_none || options.dry_run || self.side.fakes() {
             return;
         }
         let mode = match found {
@@ -427,6 +435,21 @@ impl<'a, 'o> Generator<'a, 'o> {
         // What fails here fails once more at its end, and is told then.
         if self.side.run.io.handle.submit(op).await.is_ok() {
             target.passes_group.set(wants_it);
+        }
+    }
+
+    /// Takes a new directory's set-group-ID bit away.
+    async fn drop_group_bit(&self, target: &Target) {
+        let io = &self.side.run.io;
+        let Ok(dir) = self.side.directory(target).await else {
+            return;
+        };
+        let Ok(made) = io.stat_held(&dir).await else {
+            return;
+        };
+        let op = Fchmod::new(dir.fd(), made.mode & !libc::S_ISGID);
+        if io.handle.submit(op).await.is_ok() {
+            target.passes_group.set(false);
         }
     }
 

@@ -485,3 +485,27 @@ fn lists_without_permissions_are_refused() {
     );
     assert!(!scratch.join("dst").exists());
 }
+
+/// Nobody can use it; what a run leaves is as rsync leaves it.
+#[test]
+fn a_holding_directory_inherits_the_set_group_id_bit_that_its_directory_is_to_have() {
+    if !common::is_root() || !supported() {
+        return;
+    }
+    for options in ["-rp", "-rpg"] {
+        let scratch = Scratch::new();
+        scratch.write("src/dir/file", "contents");
+        for path in ["src", "src/dir", "dst"] {
+            let path = scratch.join(path);
+            fs::create_dir_all(&path).unwrap();
+            chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let bit = Permissions::from_mode(0o2755);
+        fs::set_permissions(scratch.join("src/dir"), bit).unwrap();
+        set_default(&scratch.join("dst"), "u:6,g:5,o:5");
+        let arguments = [options, "--delay-updates", "src/", "dst"];
+        as_nobody(&scratch, &arguments).unwrap().expect(23);
+        let held = fs::metadata(scratch.join("dst/dir/.~tmp~")).unwrap();
+        assert_eq!(format!("{:o}", held.mode()), "42600", "{options}");
+    }
+}

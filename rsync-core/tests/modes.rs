@@ -5,7 +5,7 @@
 mod common;
 
 use common::child::{NOBODY, as_nobody};
-use common::{FLEXSYNC, Scratch, flexsync_under};
+use common::{FLEXSYNC, Scratch, does_as_rsync, flexsync_under};
 use std::ffi::CString;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt as _;
@@ -185,5 +185,26 @@ fn a_directory_without_rights_is_entered_by_its_owner() {
             wanted,
             "{options}"
         );
+    }
+}
+
+/// For others than the superuser, and where modes are not copied.
+#[test]
+fn a_new_directory_that_its_owner_may_not_use_fully_inherits_no_set_group_id_bit() {
+    let prepare = |scratch: &Scratch| {
+        for (name, mode) in [("full", 0o755), ("narrow", 0o555), ("with bit", 0o2555)] {
+            scratch.write(&format!("src/{name}/sub/file"), "contents");
+            let dir = scratch.join("src").join(name);
+            fs::set_permissions(dir, Permissions::from_mode(mode)).unwrap();
+        }
+        fs::create_dir(scratch.join("dst")).unwrap();
+        chown(scratch.join("dst"), Some(0), Some(NOBODY)).unwrap();
+        fs::set_permissions(scratch.join("dst"), Permissions::from_mode(0o2755)).unwrap();
+    };
+    if !common::is_root() {
+        return println!("SKIP: only root can give files to another group");
+    }
+    for options in ["--no-super", "--super"] {
+        does_as_rsync(prepare, &["-r", options, "src/", "dst"]);
     }
 }
