@@ -257,7 +257,7 @@ impl Side<'_, '_> {
         if !useful {
             return Use::Basis;
         }
-        let update = match alternate {
+        let mut update = match alternate {
             Alternate::Link if exact => Update::Linked,
             Alternate::Compare if exact => Update::Kept,
             _ => Update::Made,
@@ -272,6 +272,7 @@ impl Side<'_, '_> {
                 match linked {
                     // Not all file systems have links, nor as many as are asked for, nor to others.
                     Err((_, Errno::EXDEV | Errno::EMLINK | Errno::EPERM | Errno::EOPNOTSUPP)) => {
+                        update = Update::Made;
                         self.copy_model(target, list, index, found, model).await
                     }
                     linked => linked,

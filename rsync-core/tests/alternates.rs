@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const KINDS: [&str; 3] = ["link", "copy", "compare"];
 
@@ -330,31 +331,74 @@ fn a_symlink_that_a_copy_replaces_is_backed_up_as_by_rsync() {
     }
 }
 
-#[test]
-fn a_file_that_cannot_be_linked_is_copied() {
-    let scratch = Scratch::new();
-    let other = Path::new("/dev/shm");
+/// A copy of the source on another file system, and the option that names it; `None` if there is none to write to.
+fn on_another(scratch: &Scratch) -> Option<(Elsewhere, String)> {
     let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
-    let Some(other) = [other, Path::new("/var/tmp")]
+    let Some(other) = [Path::new("/dev/shm"), Path::new("/var/tmp")]
         .into_iter()
         .find(|path| device(path).is_some() && device(path) != device(scratch.path()))
     else {
         println!("SKIP: there is no second file system to write to");
-        return;
+        return None;
     };
-    let mut random = Random::new(19);
-    grow(&scratch.join("src"), &mut random, 40);
-    let tree = other.join(format!("flexsync-test-{}-alternate", std::process::id()));
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("flexsync-test-{}-alternate-{number}", std::process::id());
+    let tree = other.join(name);
     copy(&scratch.join("src"), &tree);
     let option = format!("--link-dest={}", tree.display());
+    Some((Elsewhere(tree), option))
+}
+
+/// A directory that goes when this is dropped.
+struct Elsewhere(PathBuf);
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_linked_is_copied() {
+    let scratch = Scratch::new();
+    let mut random = Random::new(19);
+    grow(&scratch.join("src"), &mut random, 40);
+    let Some((_other, option)) = on_another(&scratch) else {
+        return;
+    };
     let run = flexsync(scratch.path(), "direct", &["-a", &option, "src/", "dst"]);
-    fs::remove_dir_all(&tree).unwrap();
     run.expect(0);
     assert_same(
         &snapshot(&scratch.join("src"), Times::Compare),
         &snapshot(&scratch.join("dst"), Times::Compare),
-        other.to_str().unwrap(),
+        &option,
     );
+}
+
+#[test]
+fn one_that_cannot_be_linked_is_told_of_as_a_copy() {
+    let scratch = Scratch::new();
+    for name in ["like it", "with another mode"] {
+        set_time(&scratch.write(&format!("src/{name}"), name), 1_000_000_000);
+    }
+    let Some((other, option)) = on_another(&scratch) else {
+        return;
+    };
+    let path = other.0.join("with another mode");
+    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    for form in ["-rpii", "-rtpii", "-rtpi", "-rtpiin"] {
+        fs::create_dir(scratch.join("dst")).unwrap();
+        let arguments = [form, "-O", &option, "src/", "dst"];
+        let Some(theirs) = rsync(scratch.path(), &arguments) else {
+            return;
+        };
+        fs::remove_dir_all(scratch.join("dst")).unwrap();
+        fs::create_dir(scratch.join("dst")).unwrap();
+        let mine = flexsync(scratch.path(), "direct", &arguments);
+        same_lines(&mine, &theirs, form);
+        fs::remove_dir_all(scratch.join("dst")).unwrap();
+    }
 }
 
 #[test]

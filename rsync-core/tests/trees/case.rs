@@ -3,7 +3,7 @@
 //! One case: the programs on worlds that are the same, with the same words.
 
 use crate::common::{
-    FLEXSYNC, Random, Run, Scratch, Seen, Times, child::NOBODY, lines, snapshot, tested,
+    FLEXSYNC, Random, Run, Scratch, Seen, Times, child::NOBODY, lines, paths, snapshot, tested,
 };
 use crate::exceptions;
 use crate::options;
@@ -56,6 +56,8 @@ pub(crate) struct Outcome {
     pub(crate) tree: BTreeMap<PathBuf, Seen>,
     /// Of each path of a file that has several, the first.
     pub(crate) links: BTreeMap<PathBuf, PathBuf>,
+    /// What had set-ID bits in the destination.
+    pub(crate) set_ids: BTreeSet<PathBuf>,
     /// Times of last access, of those that have none by being read.
     pub(crate) used: BTreeMap<PathBuf, i64>,
 }
@@ -144,13 +146,14 @@ impl Case {
         } else {
             self.to
         });
+        let set_ids = set_ids(dir);
         let mut run: Run = command.output().unwrap().into();
         run.stdout = run.stdout.replace(absolute, "{}");
         run.stderr = run.stderr.replace(absolute, "{}");
         let log = fs::read(dir.join("log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let _ = fs::remove_file(dir.join("log"));
-        Outcome::new(self, run, &log, dir)
+        Outcome::new(self, run, &log, dir, set_ids)
     }
 
     /// rsync's outcome in one of the worlds.
@@ -276,7 +279,7 @@ impl fmt::Display for Case {
 }
 
 impl Outcome {
-    fn new(case: &Case, run: Run, log: &str, dir: &Path) -> Self {
+    fn new(case: &Case, run: Run, log: &str, dir: &Path, set_ids: BTreeSet<PathBuf>) -> Self {
         let mut tree = snapshot(dir, Times::Compare);
         for (path, seen) in &mut tree {
             // Logs are made in the world itself.
@@ -305,9 +308,18 @@ impl Outcome {
             log,
             tree,
             links,
+            set_ids,
             used,
         }
     }
+}
+
+/// What has set-ID bits in a world's destination.
+fn set_ids(dir: &Path) -> BTreeSet<PathBuf> {
+    let has_some = |path: &PathBuf| fs::symlink_metadata(path).unwrap().mode() & 0o6000 != 0;
+    let all = paths(&dir.join("dst")).into_iter().filter(has_some);
+    all.map(|path| path.strip_prefix(dir).unwrap().to_owned())
+        .collect()
 }
 
 fn difference(why: &mut String, what: &str, left: &[String], right: &[String]) {

@@ -72,13 +72,17 @@ pub(crate) fn lines(case: &Case, outcome: &Outcome, theirs: &Outcome) -> Vec<Str
     if names_lead(case) || ends_at_once(case, &theirs.run) {
         return Vec::new();
     }
-    // Of what has set-ID bits it does not tell that owner or group changes: it has changed them by then. With -p it tells of the
-    // bits, which are gone with that.
+    // Of what has set-ID bits, or had some, it does not tell that owner or group changes, but in a dry run: it has changed them by
+    // then. With -p it tells of the bits, which are gone with that.
     let maps = case.has_like("map=") || case.has_like("--chown");
     let silent = |line: &String| {
-        let name = line.strip_prefix('.').and_then(|line| line.get(11..));
-        let seen = name.and_then(|name| theirs.tree.get(&Path::new("dst").join(unescaped(name))));
-        maps && seen.is_some_and(|seen| seen.mode & 0o6000 != 0)
+        let Some(name) = line.strip_prefix('.').and_then(|line| line.get(11..)) else {
+            return false;
+        };
+        let path = Path::new("dst").join(unescaped(name));
+        let seen = theirs.tree.get(&path);
+        let set_id = seen.is_some_and(|seen| seen.mode & 0o6000 != 0);
+        maps && (set_id || theirs.set_ids.contains(&path))
     };
     // Of rsync's own list, by numbers in that; which files rules hide, for which there is --explain; how many files there are
     // before there is a list; that there is a directory for backups; that it begins to delete what a source has not, which
@@ -99,9 +103,12 @@ pub(crate) fn lines(case: &Case, outcome: &Outcome, theirs: &Outcome) -> Vec<Str
             || line == "done"
             || silent(line)
     };
+    // It sets the time of last access of what it has linked, and of the other tree's file with it.
+    let uses = case.has("-U") || case.has("-UU");
+    let linked = |line: &str| uses && case.has_like("--link-dest") && line.starts_with("hf");
     let lines = said(&outcome.run)
         .into_iter()
-        .filter(|line| !is_other(line));
+        .filter(|line| !is_other(line) && !linked(line));
     // Where something else is in the way of a second name of a link, it does not count and show that as new.
     const SECOND: [&str; 2] = ["hL+++++++++", "hL..T......"];
     let second = |line: String| match SECOND.iter().find_map(|shown| line.strip_prefix(shown)) {
