@@ -156,6 +156,7 @@ impl<'a, 'o> Deletions<'a, 'o> {
             Err(errno) => {
                 if errno != Errno::ENOENT {
                     self.blocked();
+                    target.unlooked.set(true);
                 }
                 return None;
             }
@@ -223,6 +224,11 @@ impl<'a, 'o> Deletions<'a, 'o> {
         listing.attributes?;
         let mut names = Names::new();
         if let Err(errno) = names.read(&side.run.io, dir).await {
+            // The destination itself may be open for no more than to be entered.
+            let errno = match errno {
+                Errno::EBADF => Errno::EACCES,
+                errno => errno,
+            };
             side.fail(&target.path, Action::ReadDirectory, errno);
             return None;
         }

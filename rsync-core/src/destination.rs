@@ -17,6 +17,9 @@ use std::collections::HashSet;
 /// How a directory is opened that an argument names: symbolic links are followed there.
 const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY;
 
+/// How one is opened that can only be entered.
+const PASSAGE: i32 = libc::O_PATH | libc::O_DIRECTORY;
+
 pub(crate) fn failure(path: &[u8], action: Action, errno: Errno) -> Error {
     Error::Destination(Failure {
         path: path.to_vec(),
@@ -180,7 +183,18 @@ async fn make_destination(
     })
 }
 
+/// Opens a directory. One that may be entered and not read is as good as any that takes part in no more than its entries, and its
+/// owner lets itself in when its turn comes.
 async fn open_directory(run: &Run<'_>, path: &[u8]) -> Result<Held, Error> {
-    let opened = run.io.open(At::Cwd, path, DIRECTORY, 0).await;
+    let io = &run.io;
+    let mut opened = io.open(At::Cwd, path, DIRECTORY, 0).await;
+    if let Err(Errno::EACCES) = opened {
+        opened = io.open(At::Cwd, path, PASSAGE, 0).await;
+    }
+    if let Ok(dir) = &opened {
+        if let Err(errno) = io.stat(dir.at(), b".").await {
+            opened = Err(errno);
+        }
+    }
     opened.map_err(|errno| failure(path, Action::OpenDirectory, errno))
 }

@@ -163,7 +163,7 @@ impl<'a, 'o> Generator<'a, 'o> {
                 if side.found.is_none() {
                     target.model.set(side.model_directory(&target).await);
                 }
-                Some(self.establish_root(&target))
+                Some(self.establish_root(&target).await)
             }
             None => None,
             Some(parent) => {
@@ -173,6 +173,10 @@ impl<'a, 'o> Generator<'a, 'o> {
         };
         if let Some(state) = state {
             if state == State::Ready {
+                if target.unlooked.get() {
+                    // Its owner was let in since, but for deletion that is too late.
+                    side.fail(&target.path, Action::OpenDirectory, Errno::EACCES);
+                }
                 self.set_group_bit(&target).await;
             }
             target.establish(state);
@@ -188,7 +192,7 @@ impl<'a, 'o> Generator<'a, 'o> {
         side.settle(&target).await;
     }
 
-    fn establish_root(&self, target: &Target) -> State {
+    async fn establish_root(&self, target: &Target) -> State {
         let side = self.side;
         if target.want.is_some() {
             side.run.advance(|progress| progress.checked += 1);
@@ -204,11 +208,28 @@ impl<'a, 'o> Generator<'a, 'o> {
         let Some(root) = &side.root else {
             return State::Absent;
         };
-        side.hold(target, root.clone());
+        let own = self.open_up(target, root).await;
+        side.hold(target, own.unwrap_or_else(|| root.clone()));
         target.found.set(side.found);
         target.fresh.set(side.found.is_none());
         target.gid.set(side.gid);
         State::Ready
+    }
+
+    /// Lets its owner into the destination itself, as into other directories, and opens it anew. Without that it may be
+    /// open for no more than to be entered.
+    async fn open_up(&self, target: &Target, root: &Held) -> Option<Rc<Held>> {
+        let side = self.side;
+        let options = side.run.options;
+        let found = side.found.filter(|_| target.want.is_some())?;
+        let narrow = found.mode & 0o700 != 0o700;
+        if !narrow || options.identity.is_root() || options.dry_run || side.fakes() {
+            return None;
+        }
+        let set = side.set_mode(root, b".", Kind::Directory, found.mode | 0o700);
+        target.widened.set(set.await.is_ok());
+        let opened = side.run.io.open(root.at(), b".", DIRECTORY, 0).await;
+        opened.ok().map(Rc::new)
     }
 
     /// Makes sure that a directory is there, `empty` or not in the source.

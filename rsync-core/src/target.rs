@@ -63,6 +63,8 @@ pub(crate) struct Target {
     pub(crate) candidates: RefCell<Rc<OnceCell<Candidates>>>,
     /// Whether it was made, so that nothing can be in it.
     pub(crate) fresh: Cell<bool>,
+    /// Whether it could not be read when something was to be deleted before all else.
+    pub(crate) unlooked: Cell<bool>,
     /// Whether its mode has bits for the owner that it is not to keep.
     pub(crate) widened: Cell<bool>,
     /// Those that it is to keep if it was made and modes are not copied.
@@ -116,6 +118,7 @@ impl Target {
             alternates: RefCell::default(),
             candidates: RefCell::default(),
             fresh: Cell::default(),
+            unlooked: Cell::default(),
             widened: Cell::default(),
             owner_bits: Cell::new(0o700),
             dirty: Cell::default(),

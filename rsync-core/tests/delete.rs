@@ -340,3 +340,26 @@ fn a_directory_makes_way_only_for_a_file_that_has_come() {
         assert!(scratch.join("dst/file").is_file(), "{options:?} {run:?}");
     }
 }
+
+#[test]
+fn what_could_not_be_read_before_all_else_is_told_of_though_it_is_opened_up_later() {
+    for name in ["dst", "dst/dir"] {
+        let scratch = Scratch::new();
+        scratch.write("src/dir/file", "");
+        let extra = scratch.write("dst/dir/extra", "");
+        for name in ["dst/dir/extra", "dst/dir", "dst"] {
+            chown(scratch.join(name), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        fs::set_permissions(scratch.join(name), Permissions::from_mode(0o300)).unwrap();
+        let Some(run) = as_nobody(&scratch, &["-r", "--delete-before", "src/", "dst"]) else {
+            return;
+        };
+        let run = run.expect(23);
+        assert!(extra.exists(), "{run:?}");
+        assert!(scratch.join("dst/dir/file").exists(), "{run:?}");
+        assert!(
+            run.stderr.contains(&format!("\"{name}\": EACCES")),
+            "{run:?}"
+        );
+    }
+}

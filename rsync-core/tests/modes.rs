@@ -208,3 +208,48 @@ fn a_new_directory_that_its_owner_may_not_use_fully_inherits_no_set_group_id_bit
         does_as_rsync(prepare, &["-r", options, "src/", "dst"]);
     }
 }
+
+#[test]
+fn so_is_the_destination_itself_unless_it_only_takes_entries() {
+    for (mode, kept) in [(0o300, 0o300), (0o100, 0o100), (0o500, 0o500)] {
+        for (options, source, wanted) in [
+            ("-r", "src/", kept),
+            ("-rp", "src/", 0o755),
+            ("-d", "src/", kept),
+            ("-r", "src/file", kept),
+        ] {
+            let scratch = Scratch::new();
+            scratch.write("src/file", "contents");
+            fs::set_permissions(scratch.join("src"), Permissions::from_mode(0o755)).unwrap();
+            let dst = scratch.join("dst");
+            fs::create_dir(&dst).unwrap();
+            chown(&dst, Some(NOBODY), Some(NOBODY)).unwrap();
+            fs::set_permissions(&dst, Permissions::from_mode(mode)).unwrap();
+            let Some(run) = as_nobody(&scratch, &[options, source, "dst"]) else {
+                return;
+            };
+            let what = format!("{mode:o} {options} {source} {run:?}");
+            // Whose mode stays as it is may not be written to.
+            let may = mode & 0o200 != 0 || source == "src/";
+            assert_eq!(run.status, if may { 0 } else { 23 }, "{what}");
+            assert_eq!(dst.join("file").exists(), may, "{what}");
+            assert_eq!(fs::metadata(&dst).unwrap().mode() & 0o777, wanted, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_destination_that_cannot_be_entered_ends_the_run() {
+    for mode in [0o600, 0] {
+        let scratch = Scratch::new();
+        scratch.write("src/file", "contents");
+        let dst = scratch.join("dst");
+        fs::create_dir(&dst).unwrap();
+        chown(&dst, Some(NOBODY), Some(NOBODY)).unwrap();
+        fs::set_permissions(&dst, Permissions::from_mode(mode)).unwrap();
+        let Some(run) = as_nobody(&scratch, &["-r", "src/", "dst"]) else {
+            return;
+        };
+        run.expect(3);
+    }
+}
