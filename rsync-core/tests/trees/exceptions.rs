@@ -162,6 +162,14 @@ fn shown(path: &Path) -> String {
     shown
 }
 
+/// The first path in quotation marks, which may have some itself.
+fn quoted(line: &str) -> Option<&str> {
+    const ENDS: [&str; 4] = ["\" failed", "\": ", "\" -> ", "\" => "];
+    let (_, path) = line.split_once('"')?;
+    let end = ENDS.iter().filter_map(|end| path.find(end)).min();
+    end.or_else(|| path.find('"')).map(|end| &path[..end])
+}
+
 /// What rsync says that somebody else may not do, without the first directory and the world before it.
 struct Barred {
     /// As it is shown.
@@ -182,7 +190,7 @@ impl Barred {
     }
 
     fn new(line: &str) -> Option<Self> {
-        let path = line.split('"').nth(1)?.strip_prefix("{}/")?;
+        let path = quoted(line)?.strip_prefix("{}/")?;
         let (_, shown) = path.split_once('/')?;
         // A temporary file stands for the one that it becomes.
         let temporary = shown.rsplit_once('.').and_then(|(shown, letters)| {
@@ -233,8 +241,11 @@ pub(crate) fn without_failed(
     mine: &Outcome,
     theirs: &Outcome,
 ) -> Vec<String> {
-    let quoted: Vec<_> = mine.run.stderr.split('"').skip(1).step_by(2).collect();
-    let names = quoted.iter().filter_map(|path| path.strip_prefix("dst/"));
+    let first = mine.run.stderr.lines().filter_map(quoted);
+    let all = mine.run.stderr.split('"').skip(1).step_by(2);
+    let names = first
+        .chain(all)
+        .filter_map(|path| path.strip_prefix("dst/"));
     let barred = Barred::all(case, &theirs.run);
     let listed: Vec<_> = barred
         .iter()
@@ -266,6 +277,13 @@ pub(crate) fn without_failed(
     lines.retain(|line| !loops(case) || line.split('/').count() < DEEP);
     // What is deleted in a directory changes its time.
     lines.retain(|line| !until || !line.ends_with('/'));
+    // In a dry run only lines tell.
+    let deletes = |line: &str| {
+        ["*deleting", "deleting ", "del.|"]
+            .iter()
+            .any(|start| line.starts_with(start))
+    };
+    lines.retain(|line| !until || !case.has("-n") || !deletes(line));
     lines
 }
 
@@ -446,6 +464,10 @@ pub(crate) fn may_fail(case: &Case, mine: &Run, theirs: &Run) -> bool {
     match (mine.status, theirs.status) {
         // A dry run cannot look into a directory that it would open up; rsync says nothing.
         (23, 0) if case.as_nobody && case.has("-n") => true,
+        // Nor does its dry run say that a link on the way leads nowhere, at which its run fails.
+        (23, 0) if case.has("-n") && case.has("--no-implied-dirs") => {
+            mine.stderr.contains("cannot open directory") && mine.stderr.contains("ENOENT")
+        }
         // A link that leads out of the destination is no directory of it, whatever -K says.
         (23, 0) => case.has("-K") && mine.stderr.contains("EXDEV"),
         (0 | 23, 3) => ends_at_once(case, theirs),
