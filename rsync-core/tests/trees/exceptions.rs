@@ -191,6 +191,7 @@ impl Barred {
 
     fn new(line: &str) -> Option<Self> {
         let path = quoted(line)?.strip_prefix("{}/")?;
+        let path = path.strip_prefix("deep/er/").unwrap_or(path);
         let (_, shown) = path.split_once('/')?;
         // A temporary file stands for the one that it becomes.
         let temporary = shown.rsplit_once('.').and_then(|(shown, letters)| {
@@ -316,7 +317,15 @@ pub(crate) fn excused<'a>(
             || seen.0 != seen.1 && may_differ(case, !barred.is_empty(), path, seen)
             || path == Path::new("dst") && ends_at_once(case, &theirs.run)
     };
-    paths().filter(|path| is_excused(path)).collect()
+    let mut excused: BTreeSet<_> = paths().filter(|path| is_excused(path)).collect();
+    // Other names of such a file, which has got nothing else where its owner could not be set.
+    for outcome in [mine, theirs] {
+        let first = |path: &Path| outcome.links.get(path);
+        let several: BTreeSet<_> = excused.iter().filter_map(|path| first(path)).collect();
+        let is_other = |path: &&Path| first(path).is_some_and(|first| several.contains(first));
+        excused.extend(paths().filter(is_other));
+    }
+    excused
 }
 
 /// Whether links may be followed in a circle, which ends where the kernel follows no more, or a path is too long: with flexsync,
