@@ -86,8 +86,8 @@ pub(crate) fn lines(case: &Case, outcome: &Outcome, theirs: &Outcome) -> Vec<Str
     };
     // Of rsync's own list, by numbers in that; which files rules hide, for which there is --explain; how many files there are
     // before there is a list; that there is a directory for backups; that it begins to delete what a source has not, which
-    // flexsync does not show; how its list grows.
-    const OTHERS: [&str; 7] = [
+    // flexsync does not show; how its list grows; what cannot be done, which is said in other words.
+    const OTHERS: [&str; 8] = [
         "deleting in ",
         "[sender] expand file_list ",
         "backup_dir is ",
@@ -95,6 +95,7 @@ pub(crate) fn lines(case: &Case, outcome: &Outcome, theirs: &Outcome) -> Vec<Str
         "[sender] hiding ",
         "[sender] showing ",
         "(new) backup_dir is ",
+        "rsync: [generator] ",
     ];
     let is_other = |line: &String| {
         OTHERS.iter().any(|other| line.starts_with(other))
