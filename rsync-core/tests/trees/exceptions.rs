@@ -307,6 +307,10 @@ pub(crate) fn excused<'a>(
     // What is deleted in a directory changes its time.
     let left: BTreeSet<_> = paths().filter(|path| until && in_one(path)).collect();
     let around: BTreeSet<_> = left.iter().filter_map(|path| path.parent()).collect();
+    // So does what is removed from the source, if that may differ itself.
+    let removes = |path: &Path| case.has("--remove-source-files") && in_one(path);
+    let removed = paths().filter(|path| path.starts_with("src") && removes(path));
+    let emptied: BTreeSet<_> = removed.filter_map(Path::parent).collect();
     let is_excused = |path: &Path| {
         let seen = (mine.tree.get(path), theirs.tree.get(path));
         // A directory that is in the way of a file that it then cannot read is deleted.
@@ -315,6 +319,7 @@ pub(crate) fn excused<'a>(
             || barred.iter().any(|barred| barred.concerns(path))
             || loops(case) && path.components().count() > DEEP
             || path.starts_with("dst") && (left.contains(path) || around.contains(path))
+            || emptied.contains(path)
             || seen.0 != seen.1 && may_differ(case, !barred.is_empty(), path, seen)
             || path == Path::new("dst") && ends_at_once(case, &theirs.run)
     };
