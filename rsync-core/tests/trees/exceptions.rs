@@ -470,7 +470,9 @@ fn names_lead(case: &Case) -> bool {
     if case.several_names && (case.has_like("map=") || case.has_like("--chown")) {
         return true;
     }
-    (case.has("-H") || case.has("-aH")) && links_anywhere(case.seed)
+    // Several arguments may name a file and the directory that has its other names.
+    let anywhere = links_anywhere(case.seed) || case.from.len() > 1;
+    (case.has("-H") || case.has("-aH")) && anywhere
 }
 
 /// Whether the status may differ: flexsync's first.
