@@ -314,10 +314,12 @@ impl Outcome {
     }
 }
 
-/// What has set-ID bits in a world's destination.
+/// What has set-ID bits in a world's destination, if there is one.
 fn set_ids(dir: &Path) -> BTreeSet<PathBuf> {
+    let dst = dir.join("dst");
     let has_some = |path: &PathBuf| fs::symlink_metadata(path).unwrap().mode() & 0o6000 != 0;
-    let all = paths(&dir.join("dst")).into_iter().filter(has_some);
+    let all = dst.is_dir().then(|| paths(&dst)).into_iter().flatten();
+    let all = all.filter(has_some);
     all.map(|path| path.strip_prefix(dir).unwrap().to_owned())
         .collect()
 }

@@ -97,8 +97,11 @@ pub(crate) fn lines(case: &Case, outcome: &Outcome, theirs: &Outcome) -> Vec<Str
         "(new) backup_dir is ",
         "rsync: [generator] ",
     ];
+    // See `is_alone`.
+    let bare = below(theirs).len() == 1;
     let is_other = |line: &String| {
-        OTHERS.iter().any(|other| line.starts_with(other))
+        bare && line == "created directory dst"
+            || OTHERS.iter().any(|other| line.starts_with(other))
             || line.ends_with(" to consider")
             || line.ends_with(" files...")
             || line == "done"
@@ -311,6 +314,7 @@ pub(crate) fn excused<'a>(
     let removes = |path: &Path| case.has("--remove-source-files") && in_one(path);
     let removed = paths().filter(|path| path.starts_with("src") && removes(path));
     let emptied: BTreeSet<_> = removed.filter_map(Path::parent).collect();
+    let alone = is_alone(mine, theirs);
     let is_excused = |path: &Path| {
         let seen = (mine.tree.get(path), theirs.tree.get(path));
         // A directory that is in the way of a file that it then cannot read is deleted.
@@ -322,6 +326,7 @@ pub(crate) fn excused<'a>(
             || emptied.contains(path)
             || seen.0 != seen.1 && may_differ(case, !barred.is_empty(), path, seen)
             || path == Path::new("dst") && ends_at_once(case, &theirs.run)
+            || path.starts_with("dst") && alone
     };
     let mut excused: BTreeSet<_> = paths().filter(|path| is_excused(path)).collect();
     // Other names of such a file, which has got nothing else where its owner could not be set.
@@ -332,6 +337,23 @@ pub(crate) fn excused<'a>(
         excused.extend(paths().filter(is_other));
     }
     excused
+}
+
+/// Whether a directory that turned out to have nothing to copy has become the destination itself, which was not there, as a
+/// single file would. With anything in it, it goes there like any other; with flexsync always.
+fn is_alone(mine: &Outcome, theirs: &Outcome) -> bool {
+    match (&below(mine)[..], &below(theirs)[..]) {
+        ([_, mine], [theirs]) => mine == theirs && mine.mode & 0o170_000 == 0o040_000,
+        _ => false,
+    }
+}
+
+/// The destination, and what is in it.
+fn below(outcome: &Outcome) -> Vec<&Seen> {
+    let all = outcome.tree.iter();
+    all.filter(|(path, _)| path.starts_with("dst"))
+        .map(|(_, seen)| seen)
+        .collect()
 }
 
 /// Whether links may be followed in a circle, which ends where the kernel follows no more, or a path is too long: with flexsync,
