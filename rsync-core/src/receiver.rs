@@ -539,8 +539,11 @@ impl<'a, 'o> Output<'a, 'o> {
         if let Some(temp) = self.temp.take() {
             let run = self.side.run;
             run.unfinished.borrow_mut().remove(&self.transfer.id);
-            // What is no part of the source is not kept.
-            let wrong = matches!(failure, Some((_, Cause::Changed | Cause::Patch(_))));
+            // What is no part of the source is not kept, nor what has no place.
+            let wrong = matches!(
+                failure,
+                Some((_, Cause::Changed | Cause::Patch(_)) | (Action::MakeWay, _))
+            );
             match wrong || retry.is_some() {
                 true => Box::pin(run.discard(&temp)).await,
                 false => Box::pin(run.give_up(&temp)).await,

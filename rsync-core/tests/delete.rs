@@ -363,3 +363,23 @@ fn what_could_not_be_read_before_all_else_is_told_of_though_it_is_opened_up_late
         );
     }
 }
+
+#[test]
+fn nothing_is_kept_of_a_file_whose_place_is_not_free_in_the_end() {
+    for options in [
+        "--delay-updates",
+        "--partial-dir=.part",
+        "--partial",
+        "--inplace",
+        "-T ../tmp",
+    ] {
+        let prepare = |scratch: &Scratch| {
+            scratch.write("src/name", "contents");
+            scratch.write("dst/name/protected", "");
+            fs::create_dir(scratch.join("tmp")).unwrap();
+        };
+        let options: Vec<_> = options.split(' ').collect();
+        let form = ["-r", "--delete", "--exclude=protected"];
+        does_as_rsync(prepare, &[&form, &options[..], &["src/", "dst"]].concat());
+    }
+}
