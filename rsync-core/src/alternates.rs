@@ -12,13 +12,14 @@ use crate::list::{Attributes, DirList, Entry, FileId, Kind};
 use crate::options::{Alternate, Reflink};
 use crate::run::Run;
 use crate::side::{Changes, Side};
+use crate::spec::{join, split};
 use crate::strong::Digest;
 use crate::target::Target;
 use crate::tell::Moved;
 use crate::transfer::StandIn;
 use crate::xattrs::{Unlike, Whose};
-use libflexsc::Errno;
 use libflexsc::op::{Linkat, Readlinkat, Renameat2, Unlinkat};
+use libflexsc::{At, Errno};
 use std::rc::Rc;
 
 /// How far a file of another tree is what is wanted.
@@ -69,12 +70,17 @@ pub(crate) enum Use {
 /// Directories of the other trees, one of each that has it.
 pub(crate) type Others = Vec<Option<Rc<Held>>>;
 
-/// Opens the other trees, which may lie anywhere. One that cannot be opened is told of, and is left out.
-pub(crate) async fn open(run: &Run<'_>, root: &Held) -> Others {
+/// Opens the other trees, which may lie anywhere: paths of them begin at the destination `shown`, whose `root` is missing in a dry
+/// run that would have made it. One that cannot be opened is told of, and is left out.
+pub(crate) async fn open(run: &Run<'_>, root: Option<&Held>, shown: &[u8]) -> Others {
     let mut opened = Vec::new();
     for path in run.options.alternates.iter().flat_map(|other| &other.dirs) {
         let flags = libc::O_PATH | libc::O_DIRECTORY;
-        match run.io.open(root.at(), path, flags, 0).await {
+        let (at, from) = match root {
+            Some(root) => (root.at(), path.clone()),
+            None => (At::Cwd, beside(shown, path)),
+        };
+        match run.io.open(at, &from, flags, 0).await {
             Ok(dir) => opened.push(Some(Rc::new(dir))),
             Err(errno) => {
                 opened.push(None);
@@ -83,6 +89,25 @@ pub(crate) async fn open(run: &Run<'_>, root: &Held) -> Others {
         }
     }
     opened
+}
+
+/// The path of another tree that begins at a directory that is missing: the one above that is there.
+fn beside(missing: &[u8], path: &[u8]) -> Vec<u8> {
+    if path.starts_with(b"/") {
+        return path.to_vec();
+    }
+    let end = missing.iter().rposition(|byte| *byte != b'/');
+    let missing = &missing[..end.map_or(0, |end| end + 1)];
+    let (parent, name) = split(missing);
+    let above = path
+        .strip_prefix(b"..")
+        .filter(|rest| matches!(rest, [] | [b'/', ..]));
+    match above.filter(|_| !matches!(name, b"" | b"." | b"..")) {
+        Some(rest) if missing.starts_with(b"/") && parent.is_empty() => [b"/", rest].concat(),
+        Some(rest) if parent.is_empty() => [b".", rest].concat(),
+        Some(rest) => [parent, rest].concat(),
+        None => join(missing, path),
+    }
 }
 
 impl Side<'_, '_> {
@@ -459,5 +484,27 @@ impl Side<'_, '_> {
             run.discard(&begun).await;
         }
         placed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beside;
+
+    #[test]
+    fn paths_from_a_missing_directory_begin_above_it() {
+        for (missing, path, found) in [
+            ("dst", "../alt", "./alt"),
+            ("dst//", "..", "."),
+            ("to/dst/", "../../alt", "to/../alt"),
+            ("/dst", "../alt", "//alt"),
+            ("dst", "/alt", "/alt"),
+            ("dst", "inner", "dst/inner"),
+            ("dst", "..alt", "dst/..alt"),
+            ("to/..", "../alt", "to/../../alt"),
+        ] {
+            let beside = beside(missing.as_bytes(), path.as_bytes());
+            assert_eq!(beside, found.as_bytes(), "{missing} {path}");
+        }
     }
 }

@@ -52,10 +52,7 @@ impl<'a, 'o> Receiving<'a, 'o> {
             (Some(path), Some(root)) => Some(Rc::new(open_temp_dir(run, root, path).await?)),
             _ => None,
         };
-        let alternates = match &root {
-            Some(root) => alternates::open(run, root).await,
-            None => Vec::new(),
-        };
+        let alternates = alternates::open(run, root.as_deref(), &place.shown).await;
         let (to_generator, inbox) = async_channel::unbounded();
         let side = Side {
             run,

@@ -402,6 +402,28 @@ fn one_that_cannot_be_linked_is_told_of_as_a_copy() {
 }
 
 #[test]
+fn a_dry_run_looks_there_also_where_the_destination_is_missing() {
+    let prepare = |scratch: &Scratch| {
+        for tree in ["src", "other"] {
+            for name in ["file", "dir/file", "older"] {
+                scratch.write(&format!("{tree}/{name}"), "contents");
+            }
+            common::date(&scratch.join(tree), 1_500_000_000);
+        }
+        set_time(&scratch.join("other/older"), 1_000_000_000);
+    };
+    for kind in KINDS {
+        let option = format!("--{kind}-dest=../other");
+        for form in ["-aii", "-aHii"] {
+            for destination in ["dst", "dst/"] {
+                let arguments = [form, "-n", &option, "src/", destination];
+                common::does_as_rsync(prepare, &arguments);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_symlink_below_another_tree_is_not_followed() {
     for kind in KINDS {
         let scratch = Scratch::new();
