@@ -6,6 +6,7 @@
 use crate::backup::Backup;
 use crate::error::Action;
 use crate::event::Event;
+use crate::guard::Inode;
 use crate::io::{Held, Links, SOURCE, WAY, c_name};
 use crate::item::{Differences, Update};
 use crate::list::{Attributes, DirList, Entry, FileId, Kind};
@@ -61,6 +62,8 @@ impl Model {
 pub(crate) enum Use {
     /// The file is dealt with.
     Made,
+    /// It is the other tree's now, or would be.
+    Linked,
     /// It may still be a basis.
     Basis,
     /// It cannot be read.
@@ -322,7 +325,32 @@ impl Side<'_, '_> {
             self.tell_entry(list, entry, &path, update, differences, Moved::default());
         }
         self.done(target, index, want, found).await;
-        Use::Made
+        match update {
+            Update::Linked => Use::Linked,
+            _ => Use::Made,
+        }
+    }
+
+    /// The file of another tree that a new link is compared with, which leads to `leader` if that is known: one that is like it for
+    /// copies, and for links one that is the same file.
+    pub(crate) async fn model_of_link(
+        &self,
+        target: &Target,
+        list: &DirList,
+        index: u32,
+        leader: Option<Inode>,
+    ) -> Option<Model> {
+        let entry = list.get(index)?;
+        let alternate = self.alternate()?;
+        let model = self.model(target, list, entry, list.digest(index)).await?;
+        let is_like = match alternate {
+            Alternate::Copy => model.likeness >= Likeness::Contents,
+            Alternate::Link => {
+                model.likeness == Likeness::All && leader == Some(model.attributes.inode)
+            }
+            Alternate::Compare => false,
+        };
+        is_like.then_some(model)
     }
 
     /// Makes use of a symbolic link that is all that is wanted; false if one is to be made.

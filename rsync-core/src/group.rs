@@ -46,7 +46,7 @@ pub(crate) struct Leader {
     name: Vec<u8>,
     /// Its path as it is shown.
     shown: Vec<u8>,
-    /// The file, if it is the one that was there before.
+    /// The file, if it is one that was there before, or another tree's.
     inode: Option<Inode>,
     /// Whether it waits for the end, in its holding directory.
     held: bool,
@@ -399,12 +399,19 @@ impl Side<'_, '_> {
         } else if self.node(target, list, entry, &path, found).await {
             let want = &entry.attributes;
             self.done(target, index, want, found.as_ref()).await;
-            self.settle_made(target, name, lead).await;
+            self.settle_made(target, name, lead, None).await;
         }
     }
 
-    /// Lets others become links to a leader if it has its name: another tree may have been enough, or it has failed.
-    pub(crate) async fn settle_made(&self, target: &Target, name: &[u8], lead: Lead) {
+    /// Lets others become links to a leader if it has its name: another tree may have been enough, or it has failed. It is `inode`, if
+    /// that is known.
+    pub(crate) async fn settle_made(
+        &self,
+        target: &Target,
+        name: &[u8],
+        lead: Lead,
+        inode: Option<Inode>,
+    ) {
         let made = match self.alternate() {
             None => true,
             Some(kind) if self.run.options.dry_run => kind != Alternate::Compare,
@@ -414,7 +421,7 @@ impl Side<'_, '_> {
             },
         };
         if made {
-            lead.settle(None);
+            lead.settle(inode);
         }
     }
 
@@ -466,10 +473,18 @@ impl Side<'_, '_> {
                 return Link::Settled;
             }
         }
-        let new = is_new(want, found.as_ref());
-        let unlike = match new {
-            true => Unlike::default(),
-            false => self.unlike_named(target, list, name).await,
+        let model = match is_new(want, found.as_ref()) {
+            true => {
+                let model = self.model_of_link(target, list, index, leader.inode);
+                Box::pin(model).await
+            }
+            false => None,
+        };
+        let new = is_new(want, found.as_ref()) && model.is_none();
+        let unlike = match &model {
+            _ if new => Unlike::default(),
+            Some(model) => model.unlike,
+            None => self.unlike_named(target, list, name).await,
         };
         let blocking = found.filter(|found| found.kind == Kind::Directory);
         if let Some(found) = &blocking {
@@ -516,11 +531,15 @@ impl Side<'_, '_> {
         if new {
             self.run.stats().created.add(want.kind);
         }
+        let compared = model.as_ref().map(|model| model.attributes).or(found);
         let differences = Differences {
             contents: false,
-            ..self.differences(want, found.as_ref(), true).and(unlike)
+            ..self.differences(want, compared.as_ref(), true).and(unlike)
         };
-        self.tell_linked(list, entry, &path, differences, &leader.shown);
+        let same = model.is_some() && self.alternate() == Some(Alternate::Link);
+        if !same || !differences.is_empty() || self.run.options.unchanged {
+            self.tell_linked(list, entry, &path, differences, &leader.shown);
+        }
         match delayed {
             true => {
                 let found = found.filter(|_| blocking.is_none());

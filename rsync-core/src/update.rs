@@ -167,9 +167,11 @@ impl Side<'_, '_> {
             }
             let used = self.use_model(target, list, index, there.as_ref(), found.as_ref(), like);
             match Box::pin(used).await {
-                Use::Made => {
+                made @ (Use::Made | Use::Linked) => {
                     if let Some(lead) = lead {
-                        Box::pin(self.settle_made(target, name, lead)).await;
+                        let linked = made == Use::Linked;
+                        let inode = linked.then_some(like.attributes.inode);
+                        Box::pin(self.settle_made(target, name, lead, inode)).await;
                     }
                     return self.release_held(target, name).await;
                 }

@@ -16,10 +16,11 @@ use common::{
     whole_seconds,
 };
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 /// The names of each file that has several.
 fn groups(root: &Path) -> Vec<Vec<PathBuf>> {
@@ -582,5 +583,83 @@ fn many_links_to_one_directory_open_it_once() {
             assert!(run.status.success(), "{backend}: {run:?}");
         }
         assert_eq!(groups(&scratch.join("dst")), groups(&scratch.join("src")));
+    }
+}
+
+/// Files with several names, which another tree has as one file or each as its own, some of them with other attributes, and some
+/// not at all.
+fn with_names_elsewhere(scratch: &Scratch, one: bool) {
+    for file in ["mode", "time", "text", "new"] {
+        for tree in ["src", "alt"] {
+            let first = scratch.write(&format!("{tree}/a {file}"), "same");
+            for name in [format!("z {file}"), format!("d/{file}")] {
+                let path = scratch.join(tree).join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                match tree == "src" || one {
+                    true => fs::hard_link(&first, path).unwrap(),
+                    false if file == "new" => {}
+                    false => {
+                        let text = if file == "text" { "text" } else { "same" };
+                        fs::write(&path, text).unwrap();
+                        let mode = if file == "mode" { 0o600 } else { 0o644 };
+                        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+                    }
+                }
+            }
+        }
+    }
+    date(scratch.path(), 1_500_000_000);
+    for path in ["alt/z time", "alt/d/time"].map(|path| scratch.join(path)) {
+        if !one {
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_link_is_compared_with_the_file_of_its_name_in_another_tree_as_for_rsync() {
+    for one in [false, true] {
+        for (option, form) in [
+            ("--copy-dest=../alt", "-aHi"),
+            ("--copy-dest=../alt", "-aHii"),
+            ("--copy-dest=../alt", "-aHiin"),
+            ("--copy-dest=../alt", "-rHii"),
+            ("--copy-dest=../alt", "-aH --info=name"),
+            ("--link-dest=../alt", "-aHi"),
+            ("--link-dest=../alt", "-aHii"),
+            ("--link-dest=../alt", "-aH --info=name"),
+        ] {
+            let tree = |scratch: &Scratch| {
+                with_names_elsewhere(scratch, one);
+                fs::create_dir(scratch.join("dst")).unwrap();
+                date(&scratch.join("dst"), 1_500_000_000);
+            };
+            let form: Vec<_> = form.split(' ').collect();
+            does_as_rsync(tree, &[&form[..], &[option, "src/", "dst"]].concat());
+        }
+    }
+}
+
+#[test]
+fn what_another_tree_has_is_not_created_by_a_link() {
+    for (option, one, created) in [
+        ("--copy-dest=../alt", false, 4),
+        ("--copy-dest=../alt", true, 0),
+        ("--link-dest=../alt", false, 8),
+        ("--link-dest=../alt", true, 0),
+    ] {
+        let scratch = Scratch::new();
+        with_names_elsewhere(&scratch, one);
+        fs::create_dir(scratch.join("dst")).unwrap();
+        let arguments = ["-aH", "--stats", option, "src/", "dst"];
+        let run = flexsync(scratch.path(), "direct", &arguments).expect(0);
+        let made = run.figure("Number of created files");
+        assert_eq!(made, created, "{option} {one}");
+        if let Some(theirs) = rsync(scratch.path(), &["-aH", "--stats", option, "src/", "new"]) {
+            // The destination itself.
+            let made = theirs.figure("Number of created files");
+            assert_eq!(made, created, "{option} {one} {theirs:?}");
+        }
     }
 }
