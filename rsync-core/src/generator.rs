@@ -209,6 +209,7 @@ impl<'a, 'o> Generator<'a, 'o> {
             return State::Absent;
         };
         let own = self.open_up(target, root).await;
+        target.passage.set(own.is_none() && root.is_passage());
         side.hold(target, own.unwrap_or_else(|| root.clone()));
         target.found.set(side.found);
         target.fresh.set(side.found.is_none());

@@ -8,6 +8,7 @@ use crate::strong::{Algorithm, BlockSum, Digest, FileSum};
 use libflexsc::backend::Kind;
 use libflexsc::op::{Close, OpenHow, Openat, Openat2, Pread, Read, Statx, Write};
 use libflexsc::{At, Errno, Handle, IoBuf as _, Pending, SharedFd};
+use nix::fcntl::{FcntlArg, fcntl};
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::future::{self, Future};
@@ -94,6 +95,12 @@ impl Held {
     /// The directory, for an operation.
     pub(crate) fn at(&self) -> At {
         At::Fd(self.fd())
+    }
+
+    /// Whether it is a directory that is open for no more than to be entered: all else is done by its name, `.`.
+    pub(crate) fn is_passage(&self) -> bool {
+        let flags = fcntl(self.fd(), FcntlArg::F_GETFL);
+        flags.is_ok_and(|flags| flags & libc::O_PATH != 0)
     }
 
     /// The file itself, to be [held](Io::hold) by somebody else.

@@ -371,7 +371,7 @@ impl Side<'_, '_> {
         if target.xattrs.is_some() {
             match self.directory(target).await {
                 Ok(dir) => {
-                    let (whose, want) = (Whose::Open(&dir), target.xattrs.as_deref());
+                    let (whose, want) = (target.whose(&dir), target.xattrs.as_deref());
                     xattrs = self.xattr_changes(whose, want, &target.path).await;
                 }
                 Err(errno) => return self.fail(&target.path, Action::OpenDirectory, errno),
@@ -399,7 +399,14 @@ impl Side<'_, '_> {
         if xattrs.unlike().acls {
             changes.mode = Some(want.mode);
         }
-        self.set_open(&dir, changes, &xattrs, &target.path).await;
+        match target.passage.get() {
+            true => {
+                let changes = (changes, &xattrs);
+                self.set_named(&dir, b".", &target.path, want, changes)
+                    .await
+            }
+            false => self.set_open(&dir, changes, &xattrs, &target.path).await,
+        };
     }
 
     /// The mode that a directory is to have when the source's mode bits are not copied.

@@ -10,7 +10,7 @@ use crate::list::{Attributes, DirId};
 use crate::message::Listing;
 use crate::receiver::MadeWith;
 use crate::spec::join;
-use crate::xattrs::{Unlike, Xattrs};
+use crate::xattrs::{Unlike, Whose, Xattrs};
 use async_lock::OnceCell;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -65,6 +65,8 @@ pub(crate) struct Target {
     pub(crate) fresh: Cell<bool>,
     /// Whether it could not be read when something was to be deleted before all else.
     pub(crate) unlooked: Cell<bool>,
+    /// Whether it is open for no more than to be entered, as only the root may be.
+    pub(crate) passage: Cell<bool>,
     /// Whether its mode has bits for the owner that it is not to keep.
     pub(crate) widened: Cell<bool>,
     /// Those that it is to keep if it was made and modes are not copied.
@@ -119,6 +121,7 @@ impl Target {
             candidates: RefCell::default(),
             fresh: Cell::default(),
             unlooked: Cell::default(),
+            passage: Cell::default(),
             widened: Cell::default(),
             owner_bits: Cell::new(0o700),
             dirty: Cell::default(),
@@ -135,6 +138,14 @@ impl Target {
             scope: RefCell::default(),
             state: Cell::new(State::Waiting),
             wakers: RefCell::default(),
+        }
+    }
+
+    /// The open directory, or its name where it is open for no more than to be entered.
+    pub(crate) fn whose<'d>(&self, dir: &'d Held) -> Whose<'d> {
+        match self.passage.get() {
+            true => Whose::Named(dir, b"."),
+            false => Whose::Open(dir),
         }
     }
 

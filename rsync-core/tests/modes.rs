@@ -253,3 +253,28 @@ fn a_destination_that_cannot_be_entered_ends_the_run() {
         run.expect(3);
     }
 }
+
+#[test]
+fn what_is_said_of_a_destination_that_cannot_be_read_is_what_cannot_be_done() {
+    let scratch = Scratch::new();
+    scratch.write("src/file", "contents");
+    fs::create_dir(scratch.join("dst")).unwrap();
+    common::date(&scratch.join("src"), 1_000_000_000);
+    fs::set_permissions(scratch.join("src"), Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(scratch.join("dst"), Permissions::from_mode(0o1733)).unwrap();
+    let arguments = ["-rptX", "--delete", "src/", "dst"];
+    let Some(run) = as_nobody(&scratch, &arguments) else {
+        return;
+    };
+    let run = run.expect(23);
+    assert!(scratch.join("dst/file").exists(), "{run:?}");
+    for (what, why) in [
+        ("read directory", "EACCES"),
+        ("set the mode of", "EPERM"),
+        ("set the times of", "EPERM"),
+    ] {
+        let line = format!("flexsync: cannot {what} \"dst\": {why}: ");
+        assert!(run.stderr.contains(&line), "{run:?}");
+    }
+    assert!(!run.stderr.contains("extended attributes"), "{run:?}");
+}
