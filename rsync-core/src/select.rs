@@ -236,7 +236,9 @@ impl Selection<'_, '_> {
     async fn dot(&mut self, root: &Root) {
         let options = self.run.options;
         let descends = options.recursive || options.dirs;
-        if descends && !options.no_implied_dirs && self.sources.root.is_none() {
+        // As rsync has it, by its name: rules that leave out all leave out this, too.
+        let hidden = || root.scope.excluding(Side::Sender, b".", true).is_some();
+        if descends && !options.no_implied_dirs && self.sources.root.is_none() && !hidden() {
             // Whatever is wrong with it is said of what is reached through it.
             let found = self.run.io.stat_held(&root.dir).await;
             let Ok(own) = found else { return };

@@ -13,8 +13,8 @@
 mod common;
 
 use common::{
-    BACKENDS, Random, Scratch, Times, assert_same, change, copy, does_as_rsync_on, flexsync, grow,
-    lines, paths, rsync, same_lines, snapshot, whole_seconds,
+    BACKENDS, Random, Scratch, Times, assert_same, change, copy, does_as_rsync, does_as_rsync_on,
+    flexsync, grow, lines, paths, rsync, same_lines, snapshot, whole_seconds,
 };
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -589,5 +589,20 @@ fn random_sources_and_options_do_what_they_do_for_rsync() {
     }
     for option in OPTIONS {
         assert!(reached.contains_key(option), "no {option} in {reached:?}");
+    }
+}
+
+/// It is left out by its name then, `.`, unlike a source whose contents are meant.
+#[test]
+fn rules_may_leave_out_the_directory_that_a_path_begins_at() {
+    let prepare = |scratch: &Scratch| {
+        scratch.write("src/dir/file", "contents");
+        fs::create_dir(scratch.join("dst")).unwrap();
+        fs::set_permissions(scratch.join("dst"), Permissions::from_mode(0o711)).unwrap();
+    };
+    for rule in ["- *", "- .", "- */", "- ?", "- /.", "- .*", "- file"] {
+        for path in ["./src/dir", "./src/.", "./missing", "src/dir"] {
+            does_as_rsync(prepare, &["-rpi", "-R", "-f", rule, path, "dst/"]);
+        }
     }
 }
