@@ -327,6 +327,9 @@ pub(crate) fn excused<'a>(
             || seen.0 != seen.1 && may_differ(case, !barred.is_empty(), path, seen)
             || path == Path::new("dst") && ends_at_once(case, &theirs.run)
             || path.starts_with("dst") && alone
+            || other_leads(case, path, mine, theirs)
+            || gets_time_of_directory(case, path, mine, theirs)
+            || path.starts_with("bak") && names_lead(case) && in_one(path)
     };
     let mut excused: BTreeSet<_> = paths().filter(|path| is_excused(path)).collect();
     // Other names of such a file, which has got nothing else where its owner could not be set.
@@ -428,7 +431,7 @@ fn may_differ(
     if is_dir && case.has_like("--modify-window") && theirs.mtime.0 == i64::MAX && but_for_times() {
         return true;
     }
-    // A link that such a directory would replace gets the directory's time, and so is not left as it was.
+    // What a directory would replace gets the directory's time, and so is not left as it was.
     let is_link = mine.mode & 0o170_000 == 0o120_000;
     if is_link && case.has("--ignore-existing") && but_for_times() {
         return true;
@@ -495,6 +498,46 @@ fn names_lead(case: &Case) -> bool {
     // Several arguments may name a file and the directory that has its other names.
     let anywhere = links_anywhere(case.seed) || case.from.len() > 1;
     (case.has("-H") || case.has("-aH")) && anywhere
+}
+
+/// Whether it is a file that a directory of the source would replace if that were not left alone: rsync gives it the time of that.
+fn gets_time_of_directory(case: &Case, path: &Path, mine: &Outcome, theirs: &Outcome) -> bool {
+    let below = path.strip_prefix("dst");
+    let source = below.map(|below| mine.tree.get(&Path::new("src").join(below)));
+    let Ok(Some(source)) = source else {
+        return false;
+    };
+    let (Some(mine), Some(theirs)) = (mine.tree.get(path), theirs.tree.get(path)) else {
+        return false;
+    };
+    let mut alike = theirs.clone();
+    alike.mtime = mine.mtime;
+    let is_dir = |seen: &Seen| seen.mode & 0o170_000 == 0o040_000;
+    case.has("--ignore-existing")
+        && is_dir(source)
+        && !is_dir(mine)
+        && theirs.mtime.0 == source.mtime.0
+        && alike == *mine
+}
+
+/// Whether it is a file with several names of which another one may have led, so that it is another one of those that were
+/// there, or a new one: with what these have that options do not ask for.
+fn other_leads(case: &Case, path: &Path, mine: &Outcome, theirs: &Outcome) -> bool {
+    // With -y a name leads that something can stand in for, though a later one is there and needs nothing.
+    let fuzzy = case.has("-y") || case.has("-yy");
+    let several = mine.links.contains_key(path) || theirs.links.contains_key(path);
+    if !several || !(names_lead(case) || case.several_names && fuzzy) {
+        return false;
+    }
+    let (Some(mine), Some(theirs)) = (mine.tree.get(path), theirs.tree.get(path)) else {
+        return false;
+    };
+    let mut alike = theirs.clone();
+    alike.xattrs.clone_from(&mine.xattrs);
+    if fuzzy {
+        alike.mtime = mine.mtime;
+    }
+    alike == *mine
 }
 
 /// Whether the status may differ: flexsync's first.
