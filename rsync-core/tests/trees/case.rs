@@ -229,12 +229,16 @@ impl Case {
         };
         difference(&mut why, "link", &pairs(&left.links), &pairs(&right.links));
         if self.has("-U") || self.has("-UU") {
-            let times = |used: &BTreeMap<PathBuf, i64>| -> Vec<String> {
-                used.iter()
-                    .map(|(path, time)| format!("{path:?} {time}"))
+            let times = |outcome: &Outcome| -> Vec<String> {
+                let used = outcome.used.iter();
+                let used = used.filter(|(path, _)| {
+                    let excused = excused.contains(&***path);
+                    !excused && exceptions::is_use_compared(self, path, right)
+                });
+                used.map(|(path, time)| format!("{path:?} {time}"))
                     .collect()
             };
-            difference(&mut why, "used", &times(&left.used), &times(&right.used));
+            difference(&mut why, "used", &times(left), &times(right));
         }
         if why.is_empty() {
             return Ok(());
@@ -280,6 +284,8 @@ impl fmt::Display for Case {
 
 impl Outcome {
     fn new(case: &Case, run: Run, log: &str, dir: &Path, set_ids: BTreeSet<PathBuf>) -> Self {
+        // Before anything is read, which changes them.
+        let used = used(dir);
         let mut tree = snapshot(dir, Times::Compare);
         for (path, seen) in &mut tree {
             // Logs are made in the world itself.
@@ -288,7 +294,7 @@ impl Outcome {
                 seen.mtime = (i64::MAX, 0);
             }
         }
-        let (mut links, mut used, mut first) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut links, mut first) = (BTreeMap::new(), BTreeMap::new());
         for path in tree.keys() {
             let metadata = fs::symlink_metadata(dir.join(path)).unwrap();
             if metadata.is_dir() {
@@ -297,9 +303,6 @@ impl Outcome {
             if metadata.nlink() > 1 {
                 let first = first.entry(metadata.ino()).or_insert(path);
                 links.insert(path.clone(), first.clone());
-            }
-            if metadata.is_file() && !is_fresh(metadata.atime()) && path.starts_with("dst") {
-                used.insert(path.clone(), metadata.atime());
             }
         }
         let log = exceptions::logged(case, log);
@@ -312,6 +315,19 @@ impl Outcome {
             used,
         }
     }
+}
+
+/// The times of last access of the files in a world's destination that were not used just now.
+fn used(dir: &Path) -> BTreeMap<PathBuf, i64> {
+    let dst = dir.join("dst");
+    let all = dst.is_dir().then(|| paths(&dst)).into_iter().flatten();
+    let all = all.filter_map(|path| {
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        let used = metadata.is_file() && !is_fresh(metadata.atime());
+        let path = path.strip_prefix(dir).unwrap().to_owned();
+        used.then_some((path, metadata.atime()))
+    });
+    all.collect()
 }
 
 /// What has set-ID bits in a world's destination, if there is one.

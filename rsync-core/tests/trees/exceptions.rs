@@ -500,6 +500,16 @@ fn names_lead(case: &Case) -> bool {
     (case.has("-H") || case.has("-aH")) && anywhere
 }
 
+/// Whether the time of last access of what is not excused is compared.
+pub(crate) fn is_use_compared(case: &Case, path: &Path, theirs: &Outcome) -> bool {
+    // It sets that of what it has linked, and of the other tree's file with it.
+    let linked = case.has_like("--link-dest") && theirs.links.contains_key(path);
+    // It reads files of rules as it reads others, without O_NOATIME.
+    let name = path.file_name();
+    let rules = [".rsync-filter", ".cvsignore"];
+    !linked && !rules.iter().any(|rules| name == Some(rules.as_ref()))
+}
+
 /// Whether it is a file that a directory of the source would replace if that were not left alone: rsync gives it the time of that.
 fn gets_time_of_directory(case: &Case, path: &Path, mine: &Outcome, theirs: &Outcome) -> bool {
     let below = path.strip_prefix("dst");
