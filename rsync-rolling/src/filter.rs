@@ -128,17 +128,21 @@ mod tests {
         }
     }
 
-    #[test]
-    fn few_others_pass() {
-        let mut filter = Filter::new(1000);
-        // Checksums of random blocks are random numbers.
+    /// Checksums of random blocks, which are random numbers.
+    fn sums() -> impl FnMut() -> u32 {
         let mut state = 1u32;
-        let mut next = || {
+        move || {
             state ^= state << 13;
             state ^= state >> 17;
             state ^= state << 5;
             state
-        };
+        }
+    }
+
+    #[test]
+    fn few_others_pass() {
+        let mut filter = Filter::new(1000);
+        let mut next = sums();
         for _ in 0..1000 {
             filter.insert(next());
         }
@@ -148,13 +152,7 @@ mod tests {
 
     #[test]
     fn as_many_pass_the_first_stage_as_is_said() {
-        let mut state = 1u32;
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            state
-        };
+        let mut next = sums();
         // Of how many others one may pass, for sets that the nearer caches hold and for one that they do not.
         for (count, most) in [
             (1000, 800),
