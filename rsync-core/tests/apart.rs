@@ -106,13 +106,12 @@ fn a_long_old_version_is_read_by_several_threads_for_the_same_delta() {
     assert!(told[0][1] > 16 << 20, "{told:?}");
     assert_eq!(told[1..], [told[0]; 2]);
     // Source and old version are read once, that once more for its signature, and the file is written, 256 KiB at a time; the
-    // calls of the threads that read for the signature are among these.
-    assert!(
-        calls
-            .iter()
-            .all(|calls| *calls > 4 * (17 << 20) / (256 << 10)),
-        "{calls:?}"
-    );
+    // calls of the threads that read for the signature are among these, where the caller makes them.
+    let least = match common::tested("direct") {
+        "direct" => 4 * (17 << 20) / (256 << 10),
+        _ => 0,
+    };
+    assert!(calls.iter().all(|calls| *calls >= least), "{calls:?}");
 }
 
 #[test]
