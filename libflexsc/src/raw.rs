@@ -255,8 +255,8 @@ impl RawContext {
     pub fn wait(&mut self, min: usize, timeout: Option<Duration>) -> usize {
         let timeout = timeout.map(|timeout| (timeout, Instant::now()));
         self.watches.look_again();
-        self.take_in();
-        if self.ready.len() >= min || timeout.is_some() {
+        self.take_landed();
+        if self.ready.len() >= min || timeout.is_some() || !self.watches.is_empty() {
             // There may be no wait in the pool, which would look by itself and let the other side see what was posted.
             self.gather();
         }
@@ -314,15 +314,15 @@ impl RawContext {
             poster.flush();
             poster.reap();
         });
-        self.take_in();
+        self.take_landed();
+        self.watches.look(&mut self.ready);
     }
 
     /// Takes in what is known to have completed.
-    fn take_in(&mut self) {
+    fn take_landed(&mut self) {
         let (tokens, ready) = (&mut self.tokens, &mut self.ready);
         self.context
             .with(|poster| poster.take_landed(tokens, ready));
-        self.watches.look(&mut self.ready);
     }
 
     /// Ends a call early that was posted with this token, one of them if there are several: as

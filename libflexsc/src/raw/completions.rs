@@ -49,7 +49,7 @@ impl Completions {
     }
 
     /// Takes the first ones.
-    pub(crate) fn take(&mut self, count: usize) -> impl ExactSizeIterator<Item = RawCompletion> {
+    pub(crate) fn take(&mut self, count: usize) -> impl Iterator<Item = RawCompletion> {
         let begin = self.taken;
         self.taken = self.end.min(begin + count);
         self.list[begin..self.taken].iter().copied()
@@ -95,7 +95,7 @@ impl Completions {
     }
 }
 
-/// Takes completions.
+/// Takes completions; what it has not given stays.
 pub(super) struct Drain<'a> {
     rest: slice::Iter<'a, RawCompletion>,
     taken: &'a mut usize,
