@@ -45,29 +45,33 @@ static int set_flags(struct flexsc_frame *frame, struct file *file)
 	return flexsc_done(frame, 0);
 }
 
-static bool fd_closes_on_exec(unsigned int fd)
-{
-	bool closes;
-
-	rcu_read_lock();
-	closes = close_on_exec(fd, current->files);
-	rcu_read_unlock();
-	return closes;
-}
-
-/* set_close_on_exec(): a table never shrinks, so @fd, once found, stays inside. */
-static void set_fd_closes_on_exec(unsigned int fd, bool closes)
+/*
+ * The flag of a descriptor is the table's, so what the entry holds does not count: it may come
+ * from a longer table, or be closed by now. Under the lock the number is looked up here, and
+ * lies inside.
+ */
+static int descriptor_flags(struct flexsc_frame *frame, unsigned int fd, bool set)
 {
 	struct files_struct *files = current->files;
 	struct fdtable *fdt;
+	struct file *file;
+	int rc;
 
 	spin_lock(&files->file_lock);
+	file = files_lookup_fd_locked(files, fd);
 	fdt = files_fdtable(files);
-	if (closes)
-		__set_bit(fd, fdt->close_on_exec);
-	else
-		__clear_bit(fd, fdt->close_on_exec);
+	if (!file && !FLEXSC_MUTANT(descriptor))
+		rc = flexsc_done(frame, -EBADF);
+	else if (file && file->f_op == &FLEXSC_FOPS)
+		rc = FLEXSC_HAND_BACK;
+	else if (!set)
+		rc = flexsc_done(frame, test_bit(fd, fdt->close_on_exec) ? FD_CLOEXEC : 0);
+	else {
+		__assign_bit(fd, fdt->close_on_exec, frame->args[2] & FD_CLOEXEC);
+		rc = flexsc_done(frame, 0);
+	}
 	spin_unlock(&files->file_lock);
+	return rc;
 }
 
 /* F_DUPFD_CLOEXEC from 0 on: the only start that an exported function takes. */
@@ -85,18 +89,11 @@ static int duplicate(struct file *file)
 
 static int fcntl_file(struct flexsc_frame *frame, struct file *file)
 {
-	unsigned int fd = frame->args[0], cmd = frame->args[1];
-
-	switch (cmd) {
+	switch ((unsigned int)frame->args[1]) {
 	case F_GETFL:
 		return flexsc_done(frame, file->f_flags);
 	case F_SETFL:
 		return set_flags(frame, file);
-	case F_GETFD:
-		return flexsc_done(frame, fd_closes_on_exec(fd) ? FD_CLOEXEC : 0);
-	case F_SETFD:
-		set_fd_closes_on_exec(fd, frame->args[2] & FD_CLOEXEC);
-		return flexsc_done(frame, 0);
 	default:
 		return flexsc_done(frame, duplicate(file));
 	}
@@ -132,5 +129,9 @@ int flexsc_call_fcntl(struct flexsc_frame *frame)
 	}
 	/* security_file_fcntl() is out of reach; AppArmor has no such hook. */
 	rc = flexsc_gated(frame, FLEXSC_GATE_SELINUX);
-	return rc ?: flexsc_on_file(frame, unwanted, fcntl_file);
+	if (rc)
+		return rc;
+	if (cmd == F_GETFD || cmd == F_SETFD)
+		return descriptor_flags(frame, frame->args[0], cmd == F_SETFD);
+	return flexsc_on_file(frame, unwanted, fcntl_file);
 }

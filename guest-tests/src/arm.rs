@@ -13,6 +13,7 @@ pub mod multi;
 pub mod poll;
 pub mod same;
 pub mod sockets;
+pub mod tables;
 pub mod taken;
 pub mod time;
 pub mod transfer;
@@ -28,6 +29,7 @@ pub fn run(options: &Options) -> ExitCode {
     multi::add(&mut list);
     sockets::add(&mut list);
     taken::add(&mut list);
+    tables::add(&mut list);
     same::add(&mut list);
     gone::add(&mut list);
     suite::run("arm", &list, options)
