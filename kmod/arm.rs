@@ -356,10 +356,7 @@ impl WorkItem<2> for Context {
     fn run(this: Arc<Self>) {
         this.state().take_fired(this.fired());
         this.land();
+        // Also ends what a device still had when the others were given up.
         this.attend();
-        if this.is_dead() && !mutant!("fly_dead") {
-            // What a device still had when the others were given up.
-            this.cancel_idle();
-        }
     }
 }

@@ -402,10 +402,12 @@ static struct file *table_hold(struct files_struct *files, unsigned int fd)
 
 /**
  * flexsc_file_hold - the file that an entry is going to work on
- * @table: a task with the process's fd table, for a kernel thread; may be NULL
+ * @table: a task with the process's fd table, or NULL
  * @fd: file descriptor
  *
- * Does not sleep. Our own file is not held, see slot_get().
+ * Does not sleep. Our own file is not held, see slot_get(). Nor is one of a thread that has
+ * left the process's table (unshare(2)): other lanes may execute the entry, and what the
+ * number means there is looked up there.
  *
  * Return: the file, with a reference for flexsc_file_put(), or NULL.
  */
@@ -413,10 +415,12 @@ struct file *flexsc_file_hold(struct task_struct *table, unsigned int fd)
 {
 	struct file *file;
 
-	if (!(current->flags & PF_KTHREAD))
-		return table_hold(current->files, fd);
 	if (!table)
 		return NULL;
+	/* Our own table is at no other address while we have it. */
+	if (!(current->flags & PF_KTHREAD))
+		return READ_ONCE(table->files) == current->files || FLEXSC_MUTANT(other_table) ?
+		       table_hold(current->files, fd) : NULL;
 	/* As in file_get(). */
 	task_lock(table);
 	file = table_hold(table->files, fd);
@@ -444,21 +448,16 @@ static bool may_die_first(void)
 }
 
 /*
- * A kworker that drops the last reference to a socket lingers for nobody (SO_LINGER): no
- * signal ends its wait, and it may wear the memory of a process that is to die. What was
- * sent is still delivered. A time of 0, which means to reset the connection, stays.
+ * A kworker that drops the last reference to a socket lingers for nobody (SO_LINGER): nothing
+ * would end its wait, and it may wear the memory of a process that is to die. What was sent is
+ * still delivered. Whether it is the last, and whether the socket lingers, others decide up to
+ * that moment, so the wait is let begin, as after a signal that has come: it ends at once.
  */
-static void do_not_linger(struct file *file)
+static void put_socket(struct file *file)
 {
-	const struct socket *sock = sock_from_file(file);
-	struct sock *sk = sock ? sock->sk : NULL;
-
-	if (!sk || file_count(file) != 1)
-		return;
-	lock_sock(sk);
-	if (READ_ONCE(sk->sk_lingertime))
-		sock_reset_flag(sk, SOCK_LINGER);
-	release_sock(sk);
+	set_thread_flag(TIF_SIGPENDING);
+	__fput_sync(file);
+	clear_thread_flag(TIF_SIGPENDING);
 }
 
 /**
@@ -478,9 +477,10 @@ void flexsc_file_put(struct file *file)
 		fput(file);
 		return;
 	}
-	if (current->flags & PF_KTHREAD)
-		do_not_linger(file);
-	__fput_sync(file);
+	if ((current->flags & PF_KTHREAD) && sock_from_file(file) && !FLEXSC_MUTANT(linger))
+		put_socket(file);
+	else
+		__fput_sync(file);
 }
 
 /**

@@ -105,6 +105,8 @@ impl Context {
     /// Executes in the caller what is still SUBMITTED, at most as much as the ring holds: others
     /// may go on posting for ever, and the caller has its own completions and signals to look at. `waits`
     /// if it is going to sleep until something completes.
+    // Not inlined: the other ioctls need no room for the entries.
+    #[inline(never)]
     fn run_posted(self: &Arc<Self>, waits: bool) {
         let shared = self.shared();
         let current = kernel::current!();
@@ -149,6 +151,9 @@ impl Context {
         site: &mut Site<'_>,
         plug: &mut Plug<'_>,
     ) -> bool {
+        if !self.in_flight().begin(run.index) && !mutant!("withdraw") {
+            return self.end_withdrawn(run);
+        }
         plug.suit(run);
         match self.execute_c(run, site) {
             Ok(ret) => {
@@ -163,6 +168,14 @@ impl Context {
             }
             Err(verdict) => self.run_rest(run, verdict, site),
         }
+    }
+
+    /// Concludes an entry that was cancelled before its turn had come. Its chain ends with it.
+    #[cold]
+    fn end_withdrawn(self: &Arc<Self>, run: &mut Run) -> bool {
+        let verdict = self.state().withdrawn(run.index);
+        self.conclude(run, verdict, Lane::W, Counter::Cancelled, |_| {});
+        true
     }
 
     /// Concludes an entry of which more is to be said, and executes what follows it in its chain.

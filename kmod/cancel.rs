@@ -72,7 +72,7 @@ impl Context {
                 self.finish_cancelled(run);
                 Ok(0)
             }
-            Cancelled::Linked => Ok(0),
+            Cancelled::Later => Ok(0),
             Cancelled::Running => Err(EALREADY),
             Cancelled::None => Err(ENOENT),
         }
@@ -124,6 +124,15 @@ impl Context {
         }
         if tell {
             self.wake_waiters();
+        }
+        self.give_up();
+    }
+
+    /// Ends what was queued when a dead context had given up the rest: nobody comes for it, and a file that
+    /// it holds may hold this very context. Whoever has queued anything asks afterwards.
+    pub(crate) fn give_up(&self) {
+        if self.is_dead() && !mutant!("give_up") {
+            self.cancel_idle();
         }
     }
 }

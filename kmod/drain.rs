@@ -182,6 +182,7 @@ impl Context {
             flexsc_cond_resched();
         }
         self.add_acct(&worker.acct);
+        self.give_up();
         goes_on
     }
 

@@ -37,7 +37,7 @@ pub(crate) const BATCH: usize = 64;
 pub(crate) struct Source<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) in_flight: &'a InFlight,
-    /// In whose fd table a kernel thread looks descriptors up.
+    /// Who has the process's fd table: entries hold files of no other.
     pub(crate) table: Option<&'a Task>,
 }
 
@@ -166,13 +166,14 @@ impl State {
     }
 
     /// The same, but into `run`, which holds nothing, if it has to wait for none and who takes it executes
-    /// calls of its lane.
+    /// calls of its lane; `place` is where it is then.
     #[inline]
     fn take_here(
         &mut self,
         index: u16,
         run: &mut Run,
         source: &Source<'_>,
+        place: Place,
         executes: impl FnOnce(Lane) -> bool,
     ) -> Took {
         let Some(slot) = self.slots.get_mut(index) else {
@@ -182,7 +183,7 @@ impl State {
             return Took::Nothing;
         }
         slot.renew();
-        slot.place(Place::Running);
+        slot.place(place);
         run.index = index;
         run.call = call::find(run.posted.nr);
         let (flags, call, lane) = (run.posted.flags, run.call, call::first_lane(run.call));
@@ -274,7 +275,7 @@ impl State {
             let Some(run) = handful.get_mut(count) else {
                 return Took::Nothing;
             };
-            let took = state.take_here(index, run, source, |_| true);
+            let took = state.take_here(index, run, source, Place::InHand, |_| true);
             count += usize::from(matches!(took, Took::Here));
             took
         });
@@ -286,7 +287,7 @@ impl State {
     pub(crate) fn pull_for_worker(&mut self, source: &Source<'_>, run: &mut Run) -> bool {
         let mut found = false;
         self.pull(source, BATCH, |state, index| {
-            match state.take_here(index, run, source, |lane| lane == Lane::W) {
+            match state.take_here(index, run, source, Place::Running, |lane| lane == Lane::W) {
                 Took::Here => {
                     found = true;
                     Took::Last
@@ -321,7 +322,7 @@ impl State {
 impl Context {
     /// Where this thread takes entries from.
     pub(crate) fn source(&self) -> Source<'_> {
-        self.source_by(self.table_task())
+        self.source_by(self.table_task().or_else(|| self.identity().who()))
     }
 
     /// The same, by who has looked up already whose fd table it is.

@@ -5,8 +5,8 @@
 //! The kernel crate's atomics call a C function for each access where the kernel was not built to
 //! inline them, as Debian's is not; an entry has a dozen of such accesses. These are what arch/x86
 //! makes of `READ_ONCE()`, `WRITE_ONCE()`, `smp_load_acquire()` and `smp_store_release()`: a volatile
-//! access of an aligned word, and a barrier for the compiler; and of `cmpxchg_acquire()`: one locked
-//! instruction. What is ordered further than that is left to the kernel crate.
+//! access of an aligned word, and a barrier for the compiler; and of `cmpxchg_acquire()` and `test_and_set_bit()`: one
+//! locked instruction. What is ordered further than that is left to the kernel crate.
 
 use core::{
     cell::UnsafeCell,
@@ -85,6 +85,14 @@ impl<T: AtomicType + Copy> Once<T> {
 }
 
 impl Once<u32> {
+    /// `test_and_set_bit()`: whether this set a bit of `mask`, which has one, that was not set.
+    #[inline(always)]
+    pub(crate) fn sets(&self, mask: u32) -> bool {
+        // SAFETY: As in `exchange_acquire`.
+        let word = unsafe { AtomicU32::from_ptr(self.0.get()) };
+        word.fetch_or(mask, Ordering::AcqRel) & mask == 0
+    }
+
     /// `cmpxchg_acquire()`: whether this made `old` into `new`.
     #[inline(always)]
     pub(crate) fn exchange_acquire(&self, old: u32, new: u32) -> bool {

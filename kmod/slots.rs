@@ -26,6 +26,8 @@ pub(crate) enum Place {
     Queued,
     /// In the hands of a lane; or over since, if it is not in flight.
     Running,
+    /// In the hands of a caller of wait, which may not have begun it; see [`InFlight`]. Or over since.
+    InHand,
     /// In the wait queues of its file.
     Armed,
     /// In a chain, behind an entry that is not over.
@@ -81,6 +83,8 @@ pub(crate) struct Slot {
     pub(crate) deadline: i64,
     /// It is not, and that is why it was cancelled.
     pub(crate) late: bool,
+    /// Its caller has not begun it, and will not.
+    withdrawn: bool,
     /// When it has slept long enough.
     pub(crate) wake: i64,
 }
@@ -90,12 +94,21 @@ impl Slot {
     pub(crate) fn renew(&mut self) {
         self.cancelled = false;
         self.late = false;
+        self.withdrawn = false;
         self.next = None;
     }
 
     /// Whether a device has the entry, or had it.
     pub(crate) fn flies(&self) -> bool {
         self.held.as_ref().is_some_and(Arm::flies)
+    }
+
+    /// Keeps a caller that has the entry in hand from beginning it; false if there is none, or it has.
+    pub(crate) fn withdraw(&mut self, index: u16, in_flight: &InFlight) -> bool {
+        if self.place == Place::InHand && !self.withdrawn {
+            self.withdrawn = in_flight.withdraw(index);
+        }
+        self.withdrawn
     }
 
     /// A lane leaves the entry armed, with what it holds.
@@ -144,6 +157,7 @@ impl Slots {
                     next: None,
                     deadline: NEVER,
                     late: false,
+                    withdrawn: false,
                     wake: NEVER,
                 },
                 GFP_KERNEL_ACCOUNT,
@@ -239,6 +253,9 @@ impl Slots {
                 slot.cancelled = true;
                 count += 1;
             }
+            if flies {
+                slot.withdraw(index, in_flight);
+            }
         }
         count
     }
@@ -248,7 +265,13 @@ impl Slots {
 ///
 /// A flag is set when an entry is taken and cleared just before it becomes DONE, so an
 /// application cannot have one entry executed twice at a time, whatever it writes to the page.
+///
+/// A caller of wait takes several entries at once ([`Place::InHand`]). What becomes of each is settled by who sets its
+/// second bit first: the caller, who begins it, or somebody who cancels it.
 pub(crate) struct InFlight(KVVec<Once<u32>>);
+
+const TAKEN: u32 = 1;
+const SETTLED: u32 = 2;
 
 impl InFlight {
     pub(crate) fn new(entries: usize) -> Result<Self> {
@@ -264,11 +287,25 @@ impl InFlight {
         // CAST: u32 fits usize.
         match self.0.get(index as usize) {
             Some(flag) if flag.load_acquire() == 0 || mutant!("in_flight") => {
-                flag.store(1);
+                flag.store(TAKEN);
                 true
             }
             _ => false,
         }
+    }
+
+    /// A caller begins an entry that it has in hand; false if that was withdrawn.
+    #[inline(always)]
+    pub(crate) fn begin(&self, index: u16) -> bool {
+        let flag = self.0.get(usize::from(index));
+        flag.is_none_or(|flag| flag.sets(SETTLED))
+    }
+
+    /// Keeps a caller from beginning an entry that it has in hand; false if it has, or is done with it. Only under the
+    /// state's lock, or the entry could be taken anew meanwhile.
+    fn withdraw(&self, index: u16) -> bool {
+        let flag = self.0.get(usize::from(index));
+        flag.is_some_and(|flag| flag.exchange_acquire(TAKEN, TAKEN | SETTLED))
     }
 
     /// Whether an entry is in flight.

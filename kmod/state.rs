@@ -100,8 +100,8 @@ pub(crate) enum Cancelled {
     Taken(Run),
     /// It is being executed; if it can be interrupted, it is.
     Running,
-    /// It waits for another entry, and will not be begun.
-    Linked,
+    /// It waits for its turn, will not be begun then, and is left to whose turn it is.
+    Later,
     /// There is no such entry in flight.
     None,
 }
@@ -311,7 +311,15 @@ impl State {
             Place::Nowhere => Cancelled::None,
             // Who executes in the caller does not tell that one is over. Once a thread is interrupted
             // this is no question any more.
-            Place::Running if !in_flight.has(index) => Cancelled::None,
+            Place::Running | Place::InHand if !in_flight.has(index) => Cancelled::None,
+            Place::InHand => {
+                slot.cancelled = true;
+                if slot.withdraw(index, in_flight) {
+                    Cancelled::Later
+                } else {
+                    Cancelled::Running
+                }
+            }
             Place::Running => {
                 slot.cancelled = true;
                 self.interrupt(|running| running == index);
@@ -320,7 +328,7 @@ impl State {
             Place::Linked => {
                 // The chain is ended when it is its turn, so that all is complete in order.
                 slot.cancelled = true;
-                Cancelled::Linked
+                Cancelled::Later
             }
             Place::Queued | Place::Armed if slot.flies() && !mutant!("fly_cancel") => {
                 slot.cancelled = true;
@@ -336,6 +344,13 @@ impl State {
                 }
             }
         }
+    }
+
+    /// What an entry comes to that its caller had in hand when it was cancelled.
+    pub(crate) fn withdrawn(&self, index: u16) -> Verdict {
+        let late = self.slots.get(index).is_some_and(|slot| slot.late);
+        let errno = if late { ETIME } else { ECANCELED };
+        Verdict::Did(i64::from(errno.to_errno()))
     }
 
     /// Takes an entry that has not begun, or that waits, to cancel it. Entries that wait are

@@ -277,12 +277,37 @@ mod state {
         page.in_flight.clear(0);
         let cancelled = page.state.cancel(0, &page.in_flight);
         assert!(matches!(cancelled, Cancelled::None));
+        assert!(page.in_flight.begin(1));
         let cancelled = page.state.cancel(1, &page.in_flight);
         assert!(matches!(cancelled, Cancelled::Running));
+        for _ in 0..2 {
+            let cancelled = page.state.cancel(2, &page.in_flight);
+            assert!(matches!(cancelled, Cancelled::Later));
+        }
+        assert!(!page.in_flight.begin(2) && page.in_flight.begin(3));
         assert_eq!(page.state.cancel_all(&page.in_flight), count - 1);
+        assert!(!page.in_flight.begin(4));
         assert_eq!(pull(&mut page.state), Some(2));
         assert_eq!(pull(&mut page.state), None);
         assert_eq!(u32::from(handful[1].index), count + 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_time_limit_ends_what_a_caller_has_in_hand() -> Result {
+        let mut page = Page::new()?;
+        page.post(1, OPENAT, abi::ENTRY_TIMEOUT, 1_000_000);
+        page.post(2, OPENAT, 0, 0);
+        let mut handful = core::array::from_fn(|_| Run::none());
+        let source = source(&page.shared, &page.in_flight);
+        assert_eq!(page.state.pull_for_caller(&source, &mut handful), Some(2));
+        let (later, mut from) = (clock::now() + 1_000_000, 0);
+        let expired = page.state.take_expired(later, &mut from, &page.in_flight);
+        assert!(expired.is_none());
+        assert!(!page.in_flight.begin(1) && page.in_flight.begin(2));
+        // CAST: From the type of an errno.
+        let errno = i64::from(ETIME.to_errno());
+        assert!(matches!(page.state.withdrawn(1), Verdict::Did(ret) if ret == errno));
         Ok(())
     }
 
