@@ -50,8 +50,10 @@ impl Slow {
     /// # Errors
     /// Those of userfaultfd(2), its ioctls and mmap(2); root's rights are needed.
     pub fn new(pages: usize) -> io::Result<Self> {
+        // Where it blocks, poll(2) says POLLERR always, and nothing else.
+        let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
         // SAFETY: no memory is involved.
-        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
+        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, flags) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -106,7 +108,7 @@ impl Slow {
             revents: 0,
         };
         // SAFETY: one structure, which lives through the call.
-        unsafe { libc::poll(&raw mut poll, 1, 0) > 0 }
+        unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & libc::POLLIN != 0 }
     }
 
     /// Brings page `which` in, as zeroes, and wakes who sleeps on it.

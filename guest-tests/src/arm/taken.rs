@@ -6,11 +6,13 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
+use libflexsc::sys as abi;
+
 use crate::cancel::request::{asleep, cancel, result_of, single, sockets, take};
-use crate::client::Mode;
-use crate::posted::{Poster, ensure, expect, libc_ok};
+use crate::client::{Context, Mode, open_device, setup_request};
+use crate::posted::{Poster, ensure, expect, libc_ok, six};
 use crate::process::{Child, End, module_unused, pipe};
-use crate::suite::{Behaviour, Place, until};
+use crate::suite::{Behaviour, Place, bind, until};
 
 /// This file's behaviours.
 pub fn add(list: &mut Vec<Behaviour>) {
@@ -22,6 +24,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
     one("what_is_cancelled_gives_its_file_back", cancelled);
     one("what_is_taken_is_given_back_when_the_process_dies", killed);
     one("what_is_taken_and_holds_the_context_is_given_back", circle);
+    one("what_a_dying_process_takes_is_given_back", dying);
 }
 
 /// Posts a send on `fd`, which no thread is free for, and waits until it is taken.
@@ -31,7 +34,7 @@ fn post_send(poster: &mut Poster, fd: RawFd) -> Result<u32, String> {
 }
 
 /// Posts a call that no thread is free for, and waits until it is taken.
-fn post_taken(poster: &mut Poster, nr: libc::c_long, args: &[u64]) -> Result<u32, String> {
+pub fn post_taken(poster: &mut Poster, nr: libc::c_long, args: &[u64]) -> Result<u32, String> {
     let index = poster.post(nr, args)?;
     poster.until_taken(index)?;
     Ok(index)
@@ -59,7 +62,7 @@ fn receive(socket: &OwnedFd) -> i64 {
 const NOTHING: i64 = -(libc::EAGAIN as i64);
 
 /// Ends the open of a FIFO that [`asleep`] has posted.
-fn let_go(name: &str) -> Result<fs::File, String> {
+pub fn let_go(name: &str) -> Result<fs::File, String> {
     fs::OpenOptions::new()
         .write(true)
         .custom_flags(libc::O_NONBLOCK)
@@ -269,4 +272,45 @@ fn circle(_: &mut Place) -> Result<(), String> {
     let end = child.wait(*crate::client::PATIENCE);
     ensure(end == Some(End::Exit(0)), format!("ended by {end:?}"))?;
     module_unused()
+}
+
+/// Posts and takes for ever, on the CPU of those who execute it, entries of which each holds a socket in whose queue
+/// the only other descriptor of the context lies.
+fn take_for_ever() -> Result<(), String> {
+    let (one, other) = sockets()?;
+    let mut request = setup_request(abi::MAX_ENTRIES);
+    (request.threads, request.spin_us) = (1, 0);
+    let context = open_device().and_then(|device| Context::new(device, request));
+    let mut context = context.map_err(|why| why.to_string())?;
+    super::poll::send(&other, context.fd())?;
+    bind(context.setup().cpu as usize)?;
+    let mut status = [0_u64; 32];
+    let args = [one.as_raw_fd() as u64, status.as_mut_ptr() as u64];
+    loop {
+        let mut entries = Vec::new();
+        while let Some(index) = context.prepare(libc::SYS_fstat as u16, six(&args)) {
+            entries.push(index);
+        }
+        context.publish_all(&entries);
+        cancel(&context, u32::MAX, 0);
+        cancel(&context, 0, abi::CANCEL_ALL);
+        for _ in entries {
+            context
+                .complete(Mode::Lanes)
+                .map_err(|why| why.to_string())?;
+        }
+    }
+}
+
+/// Killed at any moment, also between its last look and what it takes then.
+fn dying(place: &mut Place) -> Result<(), String> {
+    for _ in 0..place.rounds.unwrap_or(1) * 24 {
+        let mut child =
+            Child::spawn(|| crate::process::status_of("the process to kill", take_for_ever))
+                .map_err(|why| why.to_string())?;
+        std::thread::sleep(Duration::from_millis(30 + place.rng.below(200)));
+        child.kill()?;
+        module_unused()?;
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Entries that sleep, and entries with a time limit.
 
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,8 +11,8 @@ use libflexsc::sys as abi;
 use super::ends::put;
 use super::idle::{post_read, settled};
 use crate::cancel::request::{asleep, cancel, single, take};
-use crate::client::Lane;
-use crate::posted::{MODES, Poster, ensure, expect, six};
+use crate::client::{Lane, PATIENCE};
+use crate::posted::{MODES, Poster, ensure, expect, libc_ok, six};
 use crate::process::pipe;
 use crate::suite::{Behaviour, Place};
 
@@ -26,6 +27,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
     one("a_time_limit_does_not_end_the_next_entry", next);
     one("a_time_limit_that_is_over_at_once", at_once);
     one("a_time_limit_gives_the_file_back", gives_back);
+    one("a_time_limit_lingers_for_nobody", lingers);
 }
 
 const SLEEP: libc::c_long = libc::SYS_clock_nanosleep;
@@ -241,4 +243,47 @@ fn gives_back(place: &mut Place) -> Result<(), String> {
         )?;
     }
     Ok(())
+}
+
+/// The last reference to a socket that lingers (SO_LINGER) is that of an entry, whose time is over: a page worker
+/// gives it back, and does not wait for a peer that reads nothing.
+fn lingers(_: &mut Place) -> Result<(), String> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(|why| why.to_string())?;
+    set(&listener, libc::SO_RCVBUF, &4096_i32)?;
+    let address = listener.local_addr().map_err(|why| why.to_string())?;
+    let mut stream = std::net::TcpStream::connect(address).map_err(|why| why.to_string())?;
+    set(&stream, libc::SO_SNDBUF, &(1_i32 << 20))?;
+    let linger = libc::linger {
+        l_onoff: 1,
+        // Where it is waited for, the entry is not over in time.
+        l_linger: (3 * *PATIENCE).as_secs() as i32,
+    };
+    set(&stream, libc::SO_LINGER, &linger)?;
+    stream
+        .set_nonblocking(true)
+        .map_err(|why| why.to_string())?;
+    let sent = stream.write(&[7; 400_000]).map_err(|why| why.to_string())?;
+    ensure(sent > 50_000, format!("only {sent} bytes were sent"))?;
+    stream
+        .set_nonblocking(false)
+        .map_err(|why| why.to_string())?;
+    let mut poster = single()?;
+    let mut memory = [0_u8; 8];
+    let args = [stream.as_raw_fd() as u64, memory.as_mut_ptr() as u64, 8];
+    let index = post_limited(&mut poster, libc::SYS_recvfrom, &args, 2_000_000_000)?;
+    settled(&poster.context)?;
+    drop(stream);
+    let status = poster.context.status(index).load(Ordering::Acquire);
+    ensure(
+        status == abi::BUSY,
+        "the entry was over before the socket was closed",
+    )?;
+    expect("receive", poster.complete()?.ret, ETIME)
+}
+
+fn set<T>(socket: &impl AsRawFd, name: i32, value: &T) -> Result<(), String> {
+    let (at, size) = (std::ptr::from_ref(value).cast(), size_of::<T>() as u32);
+    // SAFETY: a value of its size.
+    let ret = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, name, at, size) };
+    libc_ok("setsockopt", ret.into()).map(drop)
 }
