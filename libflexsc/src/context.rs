@@ -455,8 +455,15 @@ pub(crate) fn plain_poll(fd: i32, events: i16, wait: bool) -> crate::Result<Opti
         revents: 0,
     };
     let time = (!wait).then_some(Duration::ZERO);
-    let ret = sys::poll(core::slice::from_mut(&mut file), time);
-    Errno::result(ret)?;
+    // A signal ends no wait of any other backend either.
+    while let Err(errno) = Errno::result(sys::poll(core::slice::from_mut(&mut file), time)) {
+        if errno != Errno::EINTR {
+            return Err(errno);
+        }
+    }
+    if file.revents & libc::POLLNVAL != 0 {
+        return Err(Errno::EBADF);
+    }
     Ok((file.revents != 0).then_some(file.revents))
 }
 

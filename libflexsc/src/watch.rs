@@ -91,8 +91,11 @@ impl Watch {
         let key = match &self.state {
             State::Slot(claim) => claim.key(),
             State::Plain { fd, events, .. } => {
-                let told = plain_poll(fd.as_raw_fd(), *events, false);
-                return told.map_or_else(|errno| Some(Err(errno)), |events| events.map(Ok));
+                let told = plain_poll(fd.as_raw_fd(), *events, false).transpose();
+                if matches!(told, Some(Err(_))) {
+                    self.redeem();
+                }
+                return told;
             }
             State::Taken => return None,
         };
@@ -126,8 +129,11 @@ impl Watch {
                     context.wait(1);
                 }
                 State::Plain { fd, events, .. } => {
-                    return plain_poll(fd.as_raw_fd(), *events, true)
-                        .map(Option::unwrap_or_default);
+                    let told = plain_poll(fd.as_raw_fd(), *events, true);
+                    if told.is_err() {
+                        self.redeem();
+                    }
+                    return told.map(Option::unwrap_or_default);
                 }
                 State::Taken => panic!("the end of this watch was taken before"),
             }

@@ -45,9 +45,10 @@ use opening::{opening, opening_with_rules};
 use polling::{
     cancelled_watch_ends_once, dropped_watch_does_not_hold_its_context,
     many_watches_beside_each_other, poll_ends_at_its_time, poll_of_no_file, poll_tells_a_hang_up,
-    poll_tells_what_is_there, poll_waits_until_the_file_is_ready, two_watches_of_one_file,
-    watch_for_futures, watch_of_a_file_that_is_always_ready, watch_tells_a_hang_up,
-    watch_tells_each_readiness, watch_that_is_not_looked_at_for_long,
+    poll_tells_what_is_there, poll_waits_until_the_file_is_ready, signals_do_not_end_a_watch,
+    two_watches_of_one_file, watch_for_futures, watch_of_a_file_that_is_always_ready,
+    watch_of_no_file, watch_tells_a_hang_up, watch_tells_each_readiness,
+    watch_that_is_not_looked_at_for_long,
 };
 use sockets::{
     broken_connection, calls_on_the_wrong_socket, cancelled_receive_takes_nothing, datagrams,
@@ -93,6 +94,8 @@ each_backend!(
     poll_of_no_file,
     watch_tells_each_readiness,
     watch_tells_a_hang_up,
+    watch_of_no_file,
+    signals_do_not_end_a_watch,
     watch_for_futures,
     open_fstat_read_close,
     file_of_the_chain_is_closed_at_its_end,

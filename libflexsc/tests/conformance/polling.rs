@@ -2,7 +2,7 @@
 //! Waiting until files are ready, once and again.
 
 use std::{
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -79,8 +79,60 @@ pub(crate) fn poll_of_no_file(kind: Kind) {
     };
     assert_eq!(poll(-1_i64 as u64, 1), Err(Errno::EBADF));
     assert_eq!(poll(1 << 20, 1), Err(Errno::EBADF));
-    let fd = std::os::fd::AsRawFd::as_raw_fd(&reader) as u64;
+    let fd = reader.as_raw_fd() as u64;
     assert_eq!(poll(fd, 1 << 16), Err(Errno::EINVAL));
+}
+
+extern "C" fn nothing(_: i32) {}
+
+pub(crate) fn signals_do_not_end_a_watch(kind: Kind) {
+    let context = context(kind);
+    let (reader, writer) = pipe();
+    // SAFETY: The handler does nothing; without SA_RESTART, so that calls are interrupted. The structure is one
+    // of which all zeroes are valid.
+    let waiter = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as *const () as usize;
+        assert_eq!(
+            libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut()),
+            0
+        );
+        libc::pthread_self()
+    };
+    let mut watch = context.watch(&reader, IN);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..20 {
+                std::thread::sleep(Duration::from_millis(1));
+                // SAFETY: That thread waits for this one.
+                assert_eq!(unsafe { libc::pthread_kill(waiter, libc::SIGUSR2) }, 0);
+            }
+            write(&writer, b"x");
+        });
+        assert_eq!(watch.wait(&context), Ok(IN));
+    });
+    watch.discard(&context);
+}
+
+pub(crate) fn watch_of_no_file(kind: Kind) {
+    let context = context(kind);
+    let (reader, _writer) = pipe();
+    // A number that nobody else gets, also not the same test of another kind.
+    let lowest = 900 + Kind::ALL.iter().position(|&other| other == kind).unwrap() as i32;
+    // SAFETY: The call takes no pointer.
+    let fd = unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) };
+    // SAFETY: The file was just opened and nobody owns it.
+    let file = SharedFd::new(unsafe { OwnedFd::from_raw_fd(fd) });
+    // SAFETY: The call takes no pointer. That the file of another is closed is the point.
+    assert_eq!(unsafe { libc::close(fd) }, 0);
+    let mut watch = context.watch(&file, IN);
+    assert_eq!(watch.wait(&context), Err(Errno::EBADF));
+    assert_eq!(watch.take(&context), None);
+    let mut watch = context.watch(&file, IN);
+    assert_eq!(end(&context, &mut watch), Errno::EBADF);
+    // SAFETY: The call takes no pointer; the number is that of no file.
+    let again = unsafe { libc::dup3(reader.as_raw_fd(), fd, libc::O_CLOEXEC) };
+    assert_eq!(again, fd, "for the owner to close");
 }
 
 /// Waits for events until the pipe has bytes: a watch may tell of some that are gone.
