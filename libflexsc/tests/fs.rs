@@ -151,6 +151,10 @@ fn whole_files(kind: Kind) {
         assert_eq!(fs::read_to_string(handle, dir.join("text")).await?, "text");
         fs::write(handle, dir.join("text"), &b"\xff"[..]).await.0?;
         let error = fs::read_to_string(handle, dir.join("text")).await;
+        assert!(
+            !format!("{error:?}").contains("255"),
+            "it shows the content"
+        );
         assert_eq!(kind_of(error), Some(ErrorKind::InvalidData));
         // Tells no size.
         let status = fs::read_to_string(handle, "/proc/self/status").await?;

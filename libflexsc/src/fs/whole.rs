@@ -46,7 +46,9 @@ pub async fn read(handle: &Handle, path: impl AsRef<Path>) -> io::Result<Vec<u8>
 /// As for [`read()`]; `InvalidData` if it is not UTF-8.
 pub async fn read_to_string(handle: &Handle, path: impl AsRef<Path>) -> io::Result<String> {
     let content = read(handle, path).await?;
-    String::from_utf8(content).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    // Without the content, which a `main` that returns the error would print byte by byte.
+    String::from_utf8(content)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 
 /// Makes a buffer the content of a file, which is created if it is missing.
