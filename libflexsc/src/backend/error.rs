@@ -151,6 +151,11 @@ impl fmt::Display for Error {
                 f,
                 "{device} may not be opened: {errno}; run as root or join the group that it belongs to"
             ),
+            Self::DeviceOpen(Errno::EMFILE | Errno::ENFILE) => write!(
+                f,
+                "{device} cannot be opened: as many files are open as RLIMIT_NOFILE, or fs.file-max, \
+                 allows; close some, or raise that limit"
+            ),
             Self::DeviceOpen(errno) => {
                 write!(
                     f,
@@ -339,7 +344,8 @@ mod tests {
             &[sys::DEVICE, "EPERM", "root", "join the group"],
         );
         says(&open(Errno::ENOENT), &["does not exist", "insmod"]);
-        says(&open(Errno::EMFILE), &["EMFILE", "dmesg"]);
+        says(&open(Errno::EIO), &["EIO", "dmesg"]);
+        says(&open(Errno::EMFILE), &["RLIMIT_NOFILE", "close some"]);
     }
 
     #[test]
