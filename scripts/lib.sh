@@ -34,7 +34,7 @@ die() {
 }
 
 # usage FILE: prints the comment at the top of a script, for --help.
-usage() { sed -n '3,/^[^#]/s/^# \{0,1\}//p' "$1" | sed '/^SPDX/d'; }
+usage() { sed -n '3,/^$/s/^# \{0,1\}//p' "$1" | sed '/^SPDX/d'; }
 
 # list FILE: its lines without comments and blank ones.
 list() { sed -e 's/#.*//' -e 's/[[:space:]]//g' -e '/^$/d' "$1"; }
