@@ -3,7 +3,9 @@
 //!
 //! Each function takes the [`Handle`] that it works through. Buffers are owned and come back, as in
 //! [`op`]. Many calls at once are what pays: start a task for each file, or await several
-//! futures together.
+//! futures together. Nothing bounds how many of them have a file open: beyond `RLIMIT_NOFILE`, often 1024, they
+//! get `EMFILE`, so a program for trees of any size lets a number of tasks go on at a time, as `examples/cp_r.rs`
+//! does.
 //!
 //! A future that is dropped before it is ready cancels its operation, if it can be cancelled; one
 //! that is at work is done all the same.

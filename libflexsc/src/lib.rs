@@ -76,7 +76,8 @@
 //! - **Threads** execute the same page in user space. That saves no call; it lets many of them be in
 //!   progress, which is worth it where calls wait: for disks, for networks.
 //! - **Direct** makes each call when it is posted. Nothing is in progress, so nothing can be cancelled,
-//!   and two tasks that wait for each other in calls wait for ever.
+//!   and two tasks that wait for each other in calls wait for ever. A plain call also raises its signals
+//!   (`SIGXFSZ`; `SIGPIPE` where a program does not ignore it), and one that a handler interrupts gives `EINTR`.
 //!
 //! # Threads, fork and namespaces
 //!
@@ -94,7 +95,10 @@
 //!
 //! - A future that is dropped cancels its operation; [`Pending::detach`] lets it go on. So whatever
 //!   drops futures, [`Handle::timeout`] or a combinator that takes the first of several, ends what they
-//!   wait for.
+//!   wait for. The operations of a [chain](op::Chain) are the exception: they go on.
+//! - Dropping a [`Ticket`], a [`Batch`] or a [`Context`] cancels nothing that has begun; a context waits for it,
+//!   [5 seconds](backend::Options::drop_timeout) at most. [`Context::cancel_all`] ends, chains included, what can
+//!   be ended.
 //! - What can be ended is what has not begun, and what waits for a pipe, a socket or in a poll. A call
 //!   that is at work ends when it ends, and its memory is kept until then: see [`Context::cancel`].
 //! - A read that is cancelled may have taken bytes in that instant, which are then lost: a stream after

@@ -97,7 +97,8 @@ impl Handle {
     /// Starts a task beside those that [`block_on`](crate::task::block_on) runs for this handle.
     ///
     /// A task that is not over when the outermost `block_on` returns is dropped, as is one whose
-    /// [`Task`] is dropped; [`Task::detach`] lets it go on without.
+    /// [`Task`] is dropped; [`Task::detach`] lets it go on without. One that no `block_on` comes to any more is
+    /// kept: if it owns a clone of the handle, the context and its threads stay as long as the process.
     pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Task<T> {
         self.tasks.spawn(future)
     }
@@ -127,7 +128,9 @@ impl fmt::Debug for Handle {
 
 /// An operation in progress; the future of its output.
 ///
-/// It makes progress under [`block_on`](crate::task::block_on). Forgetting it is harmless. Dropping
+/// It makes progress under [`block_on`](crate::task::block_on) of its own handle. Under that of another one, or
+/// another executor, nobody looks for its completion, unless [`Context::arm`] is called, and it waits for ever:
+/// [`RemotePending`](crate::remote::RemotePending) is for any executor. Forgetting it is harmless. Dropping
 /// it gives the output up, and cancels the operation as [`Context::cancel`] does: one that still waits
 /// for its turn is not executed, one that waits for a file ends, one that is at work goes on. Its
 /// memory is kept until it is over; a file that it opens is closed, and what it has read is

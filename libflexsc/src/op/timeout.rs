@@ -9,7 +9,7 @@ use crate::Errno;
 /// An operation that may take some time and no longer: [`Operation::timeout`].
 ///
 /// The time counts from when the other side takes the operation, in a chain from when its turn has
-/// come. When it is over the operation is cancelled, as by
+/// come: while the page is full an operation waits without a limit. When it is over the operation is cancelled, as by
 /// [`Context::cancel`](crate::Context::cancel), but gives `ETIME`. What can be ended then depends on
 /// who executes:
 ///
