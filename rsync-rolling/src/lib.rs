@@ -3,7 +3,7 @@
 //! rsync's rolling checksum, and the search of a target for windows that have one of many.
 //!
 //! A crate of its own, because it is the one part of the engine with `unsafe` in it: on x86-64 processors with AVX2 both are
-//! computed sixteen or thirty-two bytes a step. Everywhere else, and where a step does not fit, plain Rust does the same;
+//! computed many bytes a step. Everywhere else, and where a step does not fit, plain Rust does the same;
 //! the tests hold both to the definition.
 //!
 //! # Examples

@@ -28,9 +28,9 @@ fn search(filter: &Filter, target: &[u8], length: usize) -> Vec<(usize, bool, u3
 proptest! {
     #[test]
     fn search_stops_where_stepping_would(
-        target in proptest::collection::vec(any::<u8>(), 2..700),
+        target in proptest::collection::vec(any::<u8>(), 2..1500),
         length in 1usize..300,
-        wanted in proptest::collection::vec(0usize..700, 0..3),
+        wanted in proptest::collection::vec(0usize..1500, 0..3),
     ) {
         let length = length.min(target.len() - 1);
         let mut filter = Filter::new(wanted.len());
@@ -57,6 +57,51 @@ proptest! {
         for found in search(&filter, &target, length) {
             prop_assert_eq!(found, (moved, may_match, sum));
         }
+    }
+}
+
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1u32;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 9) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// Steps of every kind have each position in each of their places.
+#[test]
+fn search_stops_at_every_position() {
+    const LENGTH: usize = 40;
+    let target = noise(1000);
+    for wanted in 1..=target.len() - LENGTH {
+        let mut filter = Filter::new(1);
+        filter.insert(Rolling::of(&target[wanted..wanted + LENGTH]).value());
+        let found = search(&filter, &target, LENGTH);
+        assert_eq!(found[0], found[1]);
+        assert_eq!(found[0].0, wanted);
+    }
+}
+
+/// Of what passes the first stage most is to be stopped by the second, and the search goes on.
+#[test]
+fn search_goes_on_behind_what_passes_the_first_stage_only() {
+    let target = noise(20_000);
+    for room in [0, 100, 400] {
+        let mut filter = Filter::new(room);
+        for sum in 0..150u32 {
+            filter.insert(sum.wrapping_mul(0x0123_4567) ^ sum << 9);
+        }
+        let (mut start, mut stops) = (0, 0);
+        while start + 64 < target.len() {
+            let found = search(&filter, &target[start..], 64);
+            assert_eq!(found[0], found[1]);
+            start += found[0].0;
+            stops += u32::from(found[0].1);
+        }
+        assert!(stops > 0 || room > 0, "{stops} with room for {room}");
     }
 }
 
@@ -115,6 +160,8 @@ impl Drop for Fenced {
 #[cfg(unix)]
 #[test]
 fn nothing_is_read_beyond_a_window() {
+    // Longer than the longest step of a search and all shorter ones.
+    let longest = 700;
     let mut fenced = Fenced::new(1);
     let bytes = fenced.bytes();
     for (i, byte) in bytes.iter_mut().enumerate() {
@@ -122,13 +169,16 @@ fn nothing_is_read_beyond_a_window() {
     }
     let mut filter = Filter::new(1);
     filter.insert(0xdead_beef);
-    for length in 1..130 {
+    for length in (1..130).chain((130..longest).step_by(7)) {
         let parts = [&bytes[..length], &bytes[bytes.len() - length..]];
         for part in parts {
             let mut plain = Rolling::default();
             plain.append(part);
             assert_eq!(Rolling::of(part).value(), plain.value());
-            for window in 1..length {
+            for window in (1..length.min(130)).chain([length / 2, length - 1]) {
+                if window == 0 {
+                    continue;
+                }
                 let found = search(&filter, part, window);
                 assert_eq!(found[0], found[1], "{length} {window}");
             }
