@@ -340,6 +340,23 @@ impl Io {
         }
     }
 
+    /// As [`read`](Self::read), into a part of `buf`.
+    pub(crate) async fn read_part(
+        &self,
+        file: &Held,
+        mut buf: Vec<u8>,
+        part: Range<usize>,
+    ) -> (Result<usize, Errno>, Vec<u8>) {
+        loop {
+            let op = Read::new(file.fd(), buf.slice(part.clone()));
+            let (result, back) = self.handle.submit(op).await;
+            buf = back.into_inner();
+            if result != Err(Errno::EINTR) {
+                return (result, buf);
+            }
+        }
+    }
+
     /// The checksum of the file `name` in `dir`, opened with these flags, which should be `size` bytes long.
     pub(crate) async fn digest(
         &self,

@@ -15,13 +15,16 @@
 //! threads it is also as much as they go over at once.
 
 mod survey;
+mod window;
 
 use crate::signature::Signature;
 use crate::strong::{Digest, FileSum};
 use crate::table::{MAX_CHAIN, Table};
 use crate::token::{MAX_DATA, Token};
 use rsync_rolling::{Rolling, scan};
+use std::ops::Range;
 use survey::{Next, Survey};
+use window::Window;
 
 /// Most bytes taken over from the caller's piece at once.
 const STEP: usize = 256 * 1024;
@@ -102,7 +105,7 @@ pub struct Matcher {
     // Where in the target `window` begins.
     start: u64,
     // The target from the first byte that no token covers yet.
-    window: Vec<u8>,
+    window: Window,
     // Where in `window` pending literal bytes start, and where the search stands.
     literal: usize,
     position: usize,
@@ -125,7 +128,7 @@ impl Matcher {
             shares: Shares::new(1),
             in_place: false,
             start: 0,
-            window: Vec::new(),
+            window: Window::default(),
             literal: 0,
             position: 0,
             rolling: None,
@@ -154,18 +157,40 @@ impl Matcher {
     /// Searches on with the next piece of the target; tokens go to `emit` as they become certain.
     pub fn push(&mut self, target: &[u8], emit: &mut dyn FnMut(Token<'_>)) {
         for piece in target.chunks(STEP) {
-            self.window.extend_from_slice(piece);
-            if self.shares.threads > 1 && self.window.len() - self.position < self.shares.round {
-                continue;
-            }
-            self.go_over(emit);
-            if self.literal >= self.window.len() / 2 {
-                self.window.drain(..self.literal);
-                self.start += self.literal as u64;
-                self.position -= self.literal;
-                self.summed -= self.literal;
-                self.literal = 0;
-            }
+            self.window.push(piece);
+            self.go_on(emit);
+        }
+    }
+
+    /// Lends out the bytes that are kept, for the next `room` bytes of the target to be read to the place that is given with them;
+    /// that is one copy less. Nothing but [`take_back`](Self::take_back) may follow.
+    pub(crate) fn lend(&mut self, room: usize) -> (Vec<u8>, Range<usize>) {
+        self.window.lend(room.min(STEP))
+    }
+
+    /// Searches on with so many bytes that have come to that place.
+    pub(crate) fn take_back(
+        &mut self,
+        window: Vec<u8>,
+        count: usize,
+        emit: &mut dyn FnMut(Token<'_>),
+    ) {
+        self.window.take_back(window, count);
+        self.go_on(emit);
+    }
+
+    /// Goes over what has come, if it is enough.
+    fn go_on(&mut self, emit: &mut dyn FnMut(Token<'_>)) {
+        if self.shares.threads > 1 && self.window.len() - self.position < self.shares.round {
+            return;
+        }
+        self.go_over(emit);
+        if self.literal >= self.window.len() / 2 {
+            self.window.shift(self.literal);
+            self.start += self.literal as u64;
+            self.position -= self.literal;
+            self.summed -= self.literal;
+            self.literal = 0;
         }
     }
 
@@ -207,7 +232,7 @@ impl Matcher {
             self.sum_up();
             return self.search(end, emit);
         }
-        let (window, file) = (&self.window, &mut self.file);
+        let (window, file) = (&*self.window, &mut self.file);
         let new = &window[self.summed..];
         let (start, in_place) = (self.start, self.in_place);
         let cut = |position| first_left(in_place, start + position as u64, length);

@@ -375,21 +375,22 @@ impl Server<'_, '_> {
             collector.push(token);
         };
         let mut read = 0u64;
-        let mut buf = io.buffer(source.size.saturating_add(1));
         loop {
-            let (count, back) = io.read(&source.file, buf).await;
-            buf = back;
+            // Room for one byte too many, as above.
+            let rest = source.size.saturating_sub(read).saturating_add(1);
+            let (window, room) = matcher.lend(rest.min(CHUNK as u64) as usize);
+            let most = room.len();
+            let (count, window) = io.read_part(&source.file, window, room).await;
             let count = count?;
             read += count as u64;
             self.run.advance(|progress| progress.moved += count as u64);
-            matcher.push(&buf[..count], &mut |token| take(&mut collector, token));
-            if count == 0 || read > source.size || count < buf.len() && read == source.size {
+            matcher.take_back(window, count, &mut |token| take(&mut collector, token));
+            if count == 0 || read > source.size || count < most && read == source.size {
                 break;
             }
             let rest = self.tokens(file, collector.take()).await;
             self.delta(file, rest, None).await;
         }
-        io.recycle(buf);
         let (digest, stats) = matcher.finish(&mut |token| take(&mut collector, token));
         let tokens = self.tokens(file, collector.take()).await;
         self.run.stats().matching += stats;
