@@ -428,3 +428,116 @@ impl From<End> for Last {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::Layout;
+    use crate::engine::Sync;
+    use crate::event::Event;
+    use crate::filter::FilterList;
+    use crate::options::Options;
+    use crate::strong::BlockSum;
+    use crate::teller::Teller;
+    use crate::token::MAX_DATA;
+    use libflexsc::{Context, Handle, task::block_on};
+    use std::fs;
+    use std::sync::Arc;
+
+    const WAITING: usize = 4;
+
+    fn noise(length: usize) -> Vec<u8> {
+        let mut state = 1u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 24) as u8
+        };
+        (0..length).map(|_| next()).collect()
+    }
+
+    fn weight(message: &FromSender) -> u64 {
+        match message {
+            FromSender::Delta(_) => message.weight(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What a receiver that takes nothing has waiting is bounded by the number of messages: none is long, however much a
+    /// search comes to know at once.
+    #[test]
+    fn what_waits_for_a_slow_receiver_is_bounded() {
+        let root = std::env::temp_dir().join(format!("rsync-core-slow-{}", std::process::id()));
+        fs::create_dir_all(&root).unwrap();
+        let new = noise(7 << 20);
+        fs::write(root.join("file"), &new).unwrap();
+        // Two threads go over 2 MiB before anything is told of them.
+        for threads in [1, 2] {
+            let mut options = Options::archive();
+            options.threads = threads;
+            let mut sync = Sync::new(options);
+            sync = sync.source(root.join("file"));
+            let handle = Handle::new(Context::direct());
+            let mut observer = |_: Event<'_>| {};
+            let teller = Teller::new(&mut observer);
+            let run = Run::new(&handle, sync.options(), &teller);
+            let (out, from) = async_channel::bounded(WAITING);
+            let (to, requests) = async_channel::bounded(1);
+            let longest = 8 + CHUNK as u64 + 4 + MAX_DATA as u64;
+            let (mut all, mut messages) = (0, 0);
+            block_on(&handle, async {
+                let filters =
+                    FilterList::read(&run.io, &sync.options().filters, false, false).await;
+                let filters = Arc::new(filters.unwrap());
+                let sources = sync.select(&run, &filters).await.unwrap();
+                let mut sending = pin!(send(&run, sources, requests, out));
+                let mut turn = async || {
+                    let over = futures_util::poll!(&mut sending).is_ready();
+                    crate::io::yield_now().await;
+                    over
+                };
+                while from.len() < 2 {
+                    assert!(!turn().await);
+                }
+                let Ok(FromSender::Directory(listing)) = from.try_recv() else {
+                    panic!("the list comes first");
+                };
+                assert!(matches!(from.try_recv(), Ok(FromSender::ListEnd { .. })));
+                let old = vec![7; 1 << 20];
+                let layout = Layout::new(old.len() as u64, None).unwrap();
+                let request = Request {
+                    file: FileId {
+                        dir: listing.id,
+                        index: 0,
+                    },
+                    signature: Signature::of(&old, layout, BlockSum::default()),
+                    in_place: false,
+                    start: 0,
+                    again: false,
+                    into: None,
+                };
+                to.try_send(ToSender::Request(request)).unwrap();
+                to.close();
+                while !from.is_full() {
+                    assert!(!turn().await);
+                }
+                for _ in 0..100 {
+                    assert!(!turn().await, "it does not wait for who takes nothing");
+                }
+                let mut over = false;
+                while !over || !from.is_empty() {
+                    over = over || turn().await;
+                    while let Ok(message) = from.try_recv() {
+                        let weight = weight(&message);
+                        assert!(weight <= longest, "{weight} bytes, {threads} threads");
+                        all += weight;
+                        messages += 1;
+                    }
+                }
+            });
+            assert!(all > new.len() as u64 && messages > 20, "{all} {messages}");
+        }
+        fs::remove_dir_all(&root).unwrap();
+    }
+}
