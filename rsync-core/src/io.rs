@@ -56,8 +56,11 @@ const PLAIN_WINDOW: usize = 32;
 /// Room for a short file of rules or names, bytes.
 const FIRST: usize = 4096;
 
-/// Up to this many buffers of [`CHUNK`] bytes are kept for reuse.
+/// Up to this many buffers of [`CHUNK`] bytes are kept for reuse; of [`SMALL`] as many as there are files in flight.
 const POOL: usize = 64;
+
+/// Room for a small file, bytes: too much for the allocator to have it at hand.
+const SMALL: usize = 4096;
 
 /// A name as a system call takes it. A name with a NUL byte, which no directory has, becomes the empty one, which no
 /// call accepts.
@@ -175,6 +178,7 @@ pub(crate) struct Io {
     pub(crate) handle: Handle,
     closer: Rc<Closer>,
     pool: RefCell<Vec<Vec<u8>>>,
+    small: RefCell<Vec<Vec<u8>>>,
     /// Added to the flags of all that is opened to be read only.
     reading: i32,
     /// Whether a call is over when it is posted.
@@ -193,6 +197,7 @@ impl Io {
             handle: handle.clone(),
             closer: Rc::new(closer),
             pool: RefCell::default(),
+            small: RefCell::default(),
             reading: if noatime { libc::O_NOATIME } else { 0 },
             plain: handle.choice().kind == Kind::Direct,
         }
@@ -479,6 +484,12 @@ impl Io {
 
     /// A buffer of [`CHUNK`] bytes, or of `length` if that is much less.
     pub(crate) fn buffer(&self, length: u64) -> Vec<u8> {
+        if length <= SMALL as u64 {
+            let kept = self.small.borrow_mut().pop();
+            let mut buf = kept.unwrap_or_else(|| Vec::with_capacity(SMALL));
+            buf.resize(length as usize, 0);
+            return buf;
+        }
         if length <= (CHUNK / 4) as u64 {
             return vec![0; length as usize];
         }
@@ -490,9 +501,16 @@ impl Io {
 
     /// Gives a buffer back.
     pub(crate) fn recycle(&self, mut buf: Vec<u8>) {
-        let mut pool = self.pool.borrow_mut();
-        if buf.capacity() >= CHUNK && pool.len() < POOL {
-            buf.resize(CHUNK, 0);
+        let (pool, most) = match buf.capacity() {
+            SMALL => (&self.small, WINDOW),
+            capacity if capacity >= CHUNK => {
+                buf.resize(CHUNK, 0);
+                (&self.pool, POOL)
+            }
+            _ => return,
+        };
+        let mut pool = pool.borrow_mut();
+        if pool.len() < most {
             pool.push(buf);
         }
     }
