@@ -225,6 +225,13 @@ impl Side<'_, '_> {
         let made = self.backups.get_or_init(|| async {
             let root = Rc::new(self.make_backups(place).await?);
             let inode = self.run.io.stat_held(&root).await?.inode;
+            let backups = self.run.options.backup.as_ref();
+            if self.found.is_some_and(|own| own.inode == inode)
+                && backups.is_some_and(|backups| backups.suffix.is_empty())
+            {
+                // A backup would have the name of its file.
+                return Err(Errno::EINVAL);
+            }
             self.backup_dir.replace(Some(root));
             Ok(inode)
         });

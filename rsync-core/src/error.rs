@@ -262,6 +262,9 @@ impl Failure {
             Cause::Errno(Errno::EXDEV) if self.action == Action::BackUp => {
                 "choose a --backup-dir on the destination's file system"
             }
+            Cause::Errno(Errno::EINVAL) if self.action == Action::BackUp => {
+                "the --backup-dir is the destination: choose another, or a --suffix"
+            }
             Cause::Errno(Errno::EIO) => "check the disk; the kernel log may say more",
             Cause::Errno(Errno::ENAMETOOLONG) => {
                 "shorten it, or start from a directory nearer to it"

@@ -5,8 +5,8 @@
 mod common;
 
 use common::{
-    BACKENDS, Random, Run, Scratch, Seen, Times, assert_same, change, copy, flexsync, grow, paths,
-    rsync, snapshot,
+    BACKENDS, Random, Run, Scratch, Seen, Times, assert_same, change, copy, does_as_rsync,
+    flexsync, grow, paths, rsync, snapshot,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -162,6 +162,43 @@ fn a_file_that_cannot_be_backed_up_is_left_as_it_is() {
     assert_eq!(fs::read(scratch.join("dst/file")).unwrap(), b"old one");
     assert_eq!(fs::read(scratch.join("dst/other")).unwrap(), b"new");
     assert!(common::leftovers(&scratch.join("dst")).is_empty());
+}
+
+/// rsync notices only some ways to write that, and replaces files without a backup otherwise.
+#[test]
+fn in_the_destination_itself_backups_need_a_suffix() {
+    let plant = |scratch: &Scratch| {
+        scratch.write("src/file", "new");
+        scratch.write("src/dir/inner", "new");
+        scratch.write("dst/file", "old one");
+        scratch.write("dst/gone", "gone");
+        scratch.write("dst/dir/gone", "gone");
+        scratch.write("dst/full/file", "gone");
+    };
+    for dir in [".", "./", "./."] {
+        let dir = format!("--backup-dir={dir}");
+        does_as_rsync(plant, &["-rpi", &dir, "src/", "dst"]);
+        let options = ["-rpi", "--delete", &dir, "--suffix=.z"];
+        does_as_rsync(plant, &[&options[..], &["src/", "dst"]].concat());
+    }
+    let scratch = Scratch::new();
+    plant(&scratch);
+    let absolute = scratch.join("dst/dir/..");
+    for dir in ["../dst", absolute.to_str().unwrap()] {
+        let dir = format!("--backup-dir={dir}");
+        let arguments = ["-a", "--delete", &dir, "src/", "dst"];
+        let run = sync(&scratch, &arguments).expect(23);
+        let why = "the --backup-dir is the destination";
+        assert!(run.stderr.contains(why), "{}", run.stderr);
+        assert_eq!(fs::read(scratch.join("dst/file")).unwrap(), b"old one");
+        assert!(scratch.join("dst/gone").exists());
+    }
+    let options = ["-a", "--delete", "--backup-dir=../dst", "--suffix=.z"];
+    sync(&scratch, &[&options[..], &["src/", "dst"]].concat());
+    for (name, contents) in [("file", "new"), ("file.z", "old one"), ("gone.z", "gone")] {
+        let read = fs::read(scratch.join("dst").join(name));
+        assert_eq!(read.unwrap(), contents.as_bytes(), "{name}");
+    }
 }
 
 #[test]

@@ -376,6 +376,18 @@ fn backups(matches: &ArgMatches, wanted: bool) -> Result<Option<Backups>, clap::
     if dir.as_ref().is_some_and(Vec::is_empty) {
         return Err(usage("--backup-dir needs the name of a directory"));
     }
+    // As for rsync, the destination itself is no directory of its own for backups.
+    let is_destination = |dir: &[u8]| {
+        let mut names = dir.split(|byte| *byte == b'/');
+        !dir.starts_with(b"/") && names.all(|name| matches!(name, b"" | b"."))
+    };
+    let beside = dir.as_deref().is_some_and(is_destination);
+    if beside && suffix.as_ref().is_none_or(Vec::is_empty) {
+        return Err(usage(
+            "--suffix cannot be empty where --backup-dir is the destination: write a suffix, or another directory",
+        ));
+    }
+    let dir = dir.filter(|_| !beside);
     let suffix = suffix.unwrap_or(if dir.is_some() {
         Vec::new()
     } else {
