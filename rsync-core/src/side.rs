@@ -478,7 +478,13 @@ impl Side<'_, '_> {
             let result = handle
                 .submit(Fchown::new(file.fd(), changes.uid, changes.gid))
                 .await;
-            well &= self.check(result, path, Action::SetOwner);
+            if !self.check(result, path, Action::SetOwner) {
+                well = false;
+                // Nobody is to act as an owner, or in a group, that the source does not name.
+                changes.mode = changes
+                    .mode
+                    .map(|mode| mode & !(libc::S_ISUID | libc::S_ISGID));
+            }
         }
         let (whose, mut mode) = (Whose::Open(file), changes.mode);
         well &= self.set_xattrs(whose, xattrs, path).await;

@@ -8,8 +8,8 @@ use common::child::{NOBODY, as_nobody};
 use common::xattr::set;
 use common::{Scratch, does_as_rsync, make_special};
 use nix::sys::stat::{SFlag, makedev};
-use std::fs;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 
 /// What only the superuser may make.
 fn prepare(scratch: &Scratch) {
@@ -70,4 +70,40 @@ fn others_fail_at_what_they_try_and_keep_the_files() {
         fs::metadata(scratch.join("dst/file")).unwrap().uid(),
         NOBODY
     );
+}
+
+/// rsync sets nothing else then.
+#[test]
+fn who_cannot_be_made_the_owner_is_acted_for_by_nobody() {
+    if !common::is_root() {
+        println!("SKIP: only root can run the command as somebody else");
+        return;
+    }
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.join("dst")).unwrap();
+    chown(scratch.join("dst"), Some(NOBODY), Some(NOBODY)).unwrap();
+    for (name, mode) in [("user", 0o4755), ("group", 0o2755), ("dir", 0o2755)] {
+        let path = scratch.join("src").join(name);
+        match name {
+            "dir" => fs::create_dir(path).unwrap(),
+            _ => drop(scratch.write(&format!("src/{name}"), "contents")),
+        }
+        let path = scratch.join("src").join(name);
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+    common::date(&scratch.join("src"), 1_000_000_000);
+    let Some(run) = as_nobody(&scratch, &["-a", "--super", "src/", "dst"]) else {
+        return;
+    };
+    let run = run.expect(23);
+    assert!(run.stderr.contains("owner"), "{}", run.stderr);
+    for name in ["user", "group", "dir"] {
+        let made = fs::metadata(scratch.join("dst").join(name)).unwrap();
+        assert_eq!(
+            (made.uid(), made.mode() & 0o7777),
+            (NOBODY, 0o755),
+            "{name}"
+        );
+        assert_eq!(made.mtime(), 1_000_000_000, "{name}");
+    }
 }
