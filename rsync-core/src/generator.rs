@@ -211,8 +211,15 @@ impl<'a, 'o> Generator<'a, 'o> {
         let own = self.open_up(target, root).await;
         target.passage.set(own.is_none() && root.is_passage());
         side.hold(target, own.unwrap_or_else(|| root.clone()));
-        target.found.set(side.found);
-        target.fresh.set(side.found.is_none());
+        let mut found = side.found;
+        if let (Some(found), true) = (&mut found, target.dirty.get()) {
+            // What was deleted in it before all else has changed its time, and with rsync that shows.
+            if let Ok(now) = side.run.io.stat_held(root).await {
+                found.mtime = now.mtime;
+            }
+        }
+        target.found.set(found);
+        target.fresh.set(found.is_none());
         target.gid.set(side.gid);
         State::Ready
     }

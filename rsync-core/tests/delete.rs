@@ -113,6 +113,23 @@ fn before_and_after_delete_in_the_order_of_rsync() {
 }
 
 #[test]
+fn what_is_deleted_before_all_else_changes_the_time_of_the_destination() {
+    let plant = |scratch: &Scratch| {
+        scratch.write("src/file", "file");
+        scratch.write("src/sub/file", "file");
+        copy(&scratch.join("src"), &scratch.join("dst"));
+        scratch.write("dst/gone", "gone");
+        scratch.write("dst/sub/gone", "gone");
+        common::date(scratch.path(), 1_000_000_000);
+    };
+    for options in ["-ai", "-aii", "-ain", "-aiO", "-ai --exclude=gone"] {
+        let arguments = format!("{options} --delete-before src/ dst");
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        does_as_rsync(plant, &arguments);
+    }
+}
+
+#[test]
 fn each_directory_is_cleaned_in_the_order_of_rsync_meanwhile() {
     for (seed, options) in (9100..).zip([["--del"], ["--delete-during"]]) {
         for &backend in BACKENDS.iter() {
