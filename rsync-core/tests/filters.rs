@@ -538,6 +538,34 @@ fn cvs_words_come_from_home_and_the_environment() {
 }
 
 #[test]
+fn cvs_words_are_taken_back_without_other_rules() {
+    let taken_back = |program: &str, scratch: &Scratch, more: &[&str]| {
+        for name in ["keep", "x.o", "home", "env", "own", "sub/dir", "sub/own"] {
+            scratch.write(&format!("src/{name}"), "x");
+        }
+        scratch.write("home/.cvsignore", "h*\n");
+        scratch.write("src/sub/.cvsignore", "dir\n");
+        let run = Command::new(program)
+            .current_dir(scratch.path())
+            .args(more)
+            .args(["-aC", "--exclude=own", "src/", "dst"])
+            .env("HOME", scratch.join("home"))
+            .env("CVSIGNORE", "! env")
+            .output();
+        run.map(|run| drop(Run::from(run).expect(0)))
+    };
+    let (mine, theirs) = (Scratch::new(), Scratch::new());
+    let backend = ["--backend", common::tested("direct")];
+    taken_back(common::FLEXSYNC, &mine, &backend).unwrap();
+    let left = ["home", "keep", "sub", "sub/.cvsignore", "x.o"];
+    assert_eq!(names(&mine, "dst"), left);
+    if rsync(theirs.path(), &["--version"]).is_some() {
+        taken_back("rsync", &theirs, &[]).unwrap();
+        assert_eq!(names(&theirs, "dst"), left);
+    }
+}
+
+#[test]
 fn a_home_that_may_not_be_looked_into_has_no_cvs_words() {
     let scratch = Scratch::new();
     scratch.write("src/file", "x");

@@ -209,6 +209,7 @@ impl FilterList {
                 }
             };
         }
+        let before = self.items.len();
         for (words, perishable) in [
             (CVS, true),
             (&home, defaults.perishable),
@@ -223,13 +224,11 @@ impl FilterList {
                 ..Reading::new(Syntax::Cvs)
             };
             let parts = rules(words, &reading, false, |_| Origin::Cvs);
+            // As for rsync, a `!` takes back what these lists themselves have said.
             for Part { parsed, written } in parts.unwrap_or_default() {
                 match parsed {
                     Parsed::Rule(rule) => self.push(rule, written),
-                    Parsed::Clear => {
-                        self.items.clear();
-                        self.merges.clear();
-                    }
+                    Parsed::Clear => self.items.truncate(before),
                     _ => {}
                 }
             }

@@ -337,6 +337,10 @@ fn merge_rule(cut: &Cut<'_>, defaults: Defaults) -> Result<Vec<Parsed>, Reason> 
     let (mut sides, mut inherited, mut hidden) = (None, true, false);
     for modifier in cut.modifiers {
         match modifier {
+            // As for rsync, it is either lines of one kind or the words of CVS.
+            b'-' | b'+' | b'C' if reading.syntax != Syntax::Rules => {
+                return Err(Reason::Modifier(*modifier));
+            }
             b'-' => reading.syntax = Syntax::Bare { include: false },
             b'+' => reading.syntax = Syntax::Bare { include: true },
             b'C' => {
@@ -475,13 +479,17 @@ mod tests {
 
     #[test]
     fn what_is_no_rule_says_why() {
-        let wrong: [(&str, Reason); 17] = [
+        let wrong: [(&str, Reason); 21] = [
             ("x bar", Reason::Unknown),
             ("excluded x", Reason::Unknown),
             ("-foo bar", Reason::Modifier(b'f')),
             ("H,s x", Reason::Modifier(b's')),
             ("+C", Reason::Modifier(b'C')),
             (":! x", Reason::Modifier(b'!')),
+            (":-C x", Reason::Modifier(b'C')),
+            (":C- x", Reason::Modifier(b'-')),
+            (".-+ x", Reason::Modifier(b'+')),
+            (".CC x", Reason::Modifier(b'C')),
             ("-", Reason::NoArgument),
             ("- ", Reason::NoArgument),
             (".", Reason::NoArgument),
