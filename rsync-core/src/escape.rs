@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Write as _};
 
-/// Shows a name as rsync does: printable UTF-8 as it is, every other byte as `\#` and three octal digits.
+/// Shows a name as rsync does: printable UTF-8 and tabs as they are, every other byte as `\#` and three octal digits.
 ///
 /// A backslash that would read as such an escape is escaped itself, so that different names look different.
 ///
@@ -25,7 +25,7 @@ impl fmt::Display for Escaped<'_> {
             for char in chunk.valid().chars() {
                 let looks_escaped = char == '\\' && is_escape(rest);
                 rest = &rest[char.len_utf8()..];
-                if char.is_control() || looks_escaped {
+                if char.is_control() && char != '\t' || looks_escaped {
                     let mut bytes = [0; 4];
                     char.encode_utf8(&mut bytes)
                         .bytes()
@@ -64,6 +64,7 @@ mod tests {
     fn control_characters_and_bad_utf8_are_octal() {
         assert_eq!(Escaped(b"\x1b[2J").to_string(), "\\#033[2J");
         assert_eq!(Escaped(b"\xe2\x82").to_string(), "\\#342\\#202");
+        assert_eq!(Escaped(b"\t\x7f").to_string(), "\t\\#177");
         assert_eq!(Escaped("\u{85}".as_bytes()).to_string(), "\\#302\\#205");
     }
 
@@ -80,8 +81,9 @@ mod tests {
         }
 
         #[test]
-        fn nothing_shown_is_a_control_character(name: Vec<u8>) {
-            prop_assert!(!Escaped(&name).to_string().chars().any(char::is_control));
+        fn nothing_shown_is_a_control_character_but_a_tab(name: Vec<u8>) {
+            let shown = Escaped(&name).to_string();
+            prop_assert!(!shown.chars().any(|char| char.is_control() && char != '\t'));
         }
     }
 }
