@@ -175,19 +175,15 @@ impl Format {
 impl Field {
     /// Reads a field behind its percent sign; what follows it comes back.
     fn parse(text: &str) -> Result<(Self, &str), String> {
-        let (left, rest) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let digits = rest.trim_start_matches('\'');
-        let digits = digits.len()
-            - digits
-                .trim_start_matches(|c: char| c.is_ascii_digit())
-                .len();
         let is_quote = |c: char| c == '\'';
-        let before = rest.len() - rest.trim_start_matches(is_quote).len();
-        let width = &rest[before..before + digits];
-        let rest = &rest[before + digits..];
+        let rest = text.trim_start_matches(is_quote);
+        let before = text.len() - rest.len();
+        let (left, rest) = match rest.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, rest),
+        };
+        let digits = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        let (width, rest) = rest.split_at(rest.len() - digits.len());
         let after = rest.len() - rest.trim_start_matches(is_quote).len();
         let rest = &rest[after..];
         let width = match width {
@@ -373,12 +369,23 @@ mod tests {
         assert_eq!(deleted("%i %n%L|%%|%o"), "*deleting   a\\#012|%|del.");
         assert_eq!(deleted("%10o|%-10o|%2o"), "      del.|del.      |del.");
         assert_eq!(deleted("%l %'l %''l %5'l|%B%m"), "0 0 0     0|---------");
+        assert_eq!(deleted("%'-5l|%''5l|"), "0    |    0|");
         assert_eq!(deleted("100"), "100");
     }
 
     #[test]
     fn what_is_not_known_is_refused() {
-        for wrong in ["%q", "%", "a%", "%10", "%-", "%h", "%P", "\u{e4}%\u{e4}"] {
+        for wrong in [
+            "%q",
+            "%",
+            "a%",
+            "%10",
+            "%-",
+            "%-'5l",
+            "%h",
+            "%P",
+            "\u{e4}%\u{e4}",
+        ] {
             assert!(Format::parse(OsStr::new(wrong)).is_err(), "{wrong}");
         }
         assert!(Format::parse(OsStr::from_bytes(b"\xff")).is_err());
