@@ -182,8 +182,20 @@ complete -c flexsync -l no-stats
 complete -c flexsync -s F -d 'Read rules from .rsync-filter in each directory; -FF leaves those files out'
 complete -c flexsync -s C -l cvs-exclude -d 'Leave out what CVS leaves out, .cvsignore in each directory included'
 complete -c flexsync -l fake-super -d 'Keep what only the superuser may set in extended attributes, and read what was kept so; overridden by --super and --no-super'
+complete -c flexsync -l no-8-bit-output
+complete -c flexsync -l no-blocking-io
+complete -c flexsync -l no-compress
+complete -c flexsync -l no-contimeout
+complete -c flexsync -l no-iconv
+complete -c flexsync -l no-insecure-links
+complete -c flexsync -l no-msgs2stderr
+complete -c flexsync -l no-old-args
+complete -c flexsync -l no-secluded-args
+complete -c flexsync -l inc-recursive
+complete -c flexsync -l no-inc-recursive
 complete -c flexsync -l no-bwlimit
 complete -c flexsync -l no-timeout
 complete -c flexsync -s x -l one-file-system -d 'Do not go into other file systems below a SRC; -xx leaves out their directories too'
+complete -c flexsync -l no-one-file-system
 complete -c flexsync -l help -d 'Show this help'
 complete -c flexsync -s V -l version -d 'Print version'

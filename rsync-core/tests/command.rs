@@ -222,7 +222,7 @@ fn wrong_usage_is_status_1() {
     let wrong: [&[&str]; 12] = [
         &[],
         &["-a"],
-        &["-a", "src"],
+        &["-a", "--files-from=list", "src"],
         &["-a", "--nonsense", "src", "dst"],
         &["-aB", "0", "src", "dst"],
         &["-a", "-B", "200000", "src", "dst"],
@@ -467,6 +467,59 @@ fn times_within_the_window_agree() {
             transferred,
             "{window}"
         );
+    }
+}
+
+#[test]
+fn nothing_is_deleted_where_less_is_allowed() {
+    let prepare = |scratch: &Scratch| {
+        scratch.write("src/file", "x");
+        scratch.write("dst/a", "x");
+        scratch.write("dst/d/one", "x");
+    };
+    for most in ["--max-delete=-1", "--max-delete=-7"] {
+        does_as_rsync(prepare, &["-ai", "--delete", most, "src/", "dst"]);
+    }
+}
+
+#[test]
+fn what_is_named_alone_is_listed() {
+    let prepare = |scratch: &Scratch| {
+        two_trees(scratch);
+        common::date(scratch.path(), 1_000_000_000);
+    };
+    for line in [
+        "a",
+        "a/",
+        "a/x",
+        "-r a",
+        "-r a/",
+        "-a .",
+        "-dn a",
+        "-l link-to-b",
+        "-aR a/dir",
+        "-a link-to-b/",
+        "-r --exclude=dir a",
+        "-ri a/",
+        "none",
+    ] {
+        let arguments: Vec<_> = line.split(' ').collect();
+        common::does_as_rsync(prepare, &arguments);
+    }
+}
+
+/// What they take back is not there to begin with.
+#[test]
+fn opposites_of_options_that_are_refused_are_accepted() {
+    let prepare = |scratch: &Scratch| drop(scratch.write("src/file", "contents"));
+    let names = "8-bit-output 8 blocking-io compress z contimeout iconv insecure-links msgs2stderr old-args s protect-args \
+                 secluded-args inc-recursive i-r one-file-system x i-d";
+    for name in names.split_whitespace() {
+        let option = format!("--no-{name}");
+        common::does_as_rsync(prepare, &["-aiR", &option, "src/file", "dst"]);
+    }
+    for option in ["--inc-recursive", "--i-r", "--i-d", "--log-format=%n"] {
+        common::does_as_rsync(prepare, &["-aR", option, "src/file", "dst"]);
     }
 }
 

@@ -239,6 +239,9 @@ impl Command {
         options.dirs = command.dirs.unwrap_or(listed.is_some());
         // A list names what is wanted: only who asks for recursion by its name gets more.
         options.recursive &= listed.is_none() || !command.only_archive;
+        // As for rsync, what is named alone is listed.
+        let alone = command.destination.is_none() && command.sources.len() == 1;
+        command.list_only |= alone && listed.is_none() && command.explain.is_none();
         if command.list_only {
             command.options.dirs |= !command.options.recursive;
         } else if command.destination.is_none() {
@@ -501,11 +504,12 @@ mod tests {
     }
 
     #[test]
-    fn one_path_is_a_usage_error() {
-        assert_eq!(
-            Command::parse(["flexsync".into(), "a".into()]).unwrap_err(),
-            exit::USAGE
-        );
-        assert!(parse("--list-only a").destination.is_none());
+    fn one_path_is_listed_and_none_is_a_usage_error() {
+        assert!(parse("a").list_only && parse("a").destination.is_none());
+        for wrong in ["-a", "--files-from=list a", "--explain=x a"] {
+            let words = wrong.split(' ').map(OsString::from);
+            let arguments = std::iter::once("flexsync".into()).chain(words);
+            assert_eq!(Command::parse(arguments).unwrap_err(), exit::USAGE);
+        }
     }
 }

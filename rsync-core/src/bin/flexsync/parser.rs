@@ -5,7 +5,7 @@
 use crate::command::usage;
 use crate::format::Format;
 use crate::switches::{SWITCHES, Switch};
-use crate::{fake, filters, limit, owners, values};
+use crate::{fake, filters, limit, owners, refused, values};
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction};
 use std::ffi::OsString;
@@ -73,7 +73,7 @@ pub(crate) fn parser() -> clap::Command {
         .override_usage("flexsync [OPTION]... SRC... DST")
         .after_help(
             "A SRC that ends in a slash means the contents of that directory, one that does not means the directory \
-             itself.\nMost options have a --no-OPTION form, and of several the last one counts.\n\n\
+             itself. A SRC without a DST is listed.\nMost options have a --no-OPTION form, and of several the last one counts.\n\n\
              Examples:\n  flexsync -a photos backup/             make backup/photos like photos\n  \
              flexsync -avn --delete photos/ copy    show what would make copy like photos",
         )
@@ -112,6 +112,10 @@ pub(crate) fn parser() -> clap::Command {
             on = on.visible_alias("del");
             off = off.alias("no-del");
         }
+        if switch.name == "implied-dirs" {
+            on = on.alias("i-d");
+            off = off.alias("no-i-d");
+        }
         if switch.name == "existing" {
             on = on.visible_alias("ignore-non-existing");
         }
@@ -127,6 +131,7 @@ pub(crate) fn parser() -> clap::Command {
         .args(filters::arguments())
         .args(owners::arguments())
         .args(fake::arguments())
+        .args(refused::opposites())
         .arg(
             Arg::new("block-size")
                 .short('B')
@@ -139,6 +144,7 @@ pub(crate) fn parser() -> clap::Command {
         )
         .args([
             value("out-format", "FORMAT", ValueParser::new(OutFormat))
+                .alias("log-format")
                 .help("Show files as FORMAT says: %i changes, %n name, %L link, %l length, %o what is done, %f source, %b %c bytes, %C checksum, %M time, %B mode, %U %G owner, %t now, %p process"),
             value("log-file", "FILE", clap::value_parser!(OsString))
                 .help("Append what is done to FILE, line by line with the time"),
@@ -203,7 +209,8 @@ pub(crate) fn parser() -> clap::Command {
                 .help("Leave files alone that are longer than SIZE bytes (K, M, G, T, P; KB and so on for 1000)"),
             value("min-size", "SIZE", ValueParser::new(values::size))
                 .help("Leave files alone that are shorter than SIZE"),
-            value("max-delete", "NUM", clap::value_parser!(u64).into())
+            value("max-delete", "NUM", ValueParser::new(values::deletions))
+                .allow_hyphen_values(true)
                 .help("Delete no more than NUM files and directories; exit with 25 if there were more"),
             value("modify-window", "NUM", clap::value_parser!(i64).into())
                 .short('@')
@@ -214,6 +221,7 @@ pub(crate) fn parser() -> clap::Command {
                 .long("one-file-system")
                 .action(ArgAction::Count)
                 .help("Do not go into other file systems below a SRC; -xx leaves out their directories too"),
+            off("no-one-file-system", "one-file-system").alias("no-x"),
         ])
         .arg(
             Arg::new("backend")

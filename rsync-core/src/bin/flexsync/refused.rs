@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Options that rsync has and flexsync has not: they are refused by name, and never ignored.
+//! Options that rsync has and flexsync has not: they are refused by name, and never ignored. Their opposites ask for what is done
+//! anyway.
 
+use clap::builder::Str;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction};
 
 /// Options of rsync 3.5.0 that are not supported, with their short forms.
 const OPTIONS: &[&str] = &[
@@ -21,19 +24,22 @@ const OPTIONS: &[&str] = &[
     "--drop-D",
     "--early-input",
     "--iconv",
-    "--inc-recursive",
     "--insecure-links",
     "--ipv4",
     "--ipv6",
     "--max-alloc",
+    "--msgs2stderr",
     "--no-motd",
     "--old-args",
+    "--old-d",
     "--old-dirs",
     "--only-write-batch",
     "--outbuf",
     "--password-file",
     "--port",
+    "--protect-args",
     "--protocol",
+    "--qsort",
     "--read-batch",
     "--rsh",
     "--rsync-path",
@@ -53,6 +59,32 @@ const OPTIONS: &[&str] = &[
     "-s",
     "-z",
 ];
+
+/// Their opposites, with other names of these; and how it is listed, which is always the same here.
+const OPPOSITES: [(&str, &[&str]); 11] = [
+    ("no-8-bit-output", &["no-8"]),
+    ("no-blocking-io", &[]),
+    ("no-compress", &["no-z"]),
+    ("no-contimeout", &[]),
+    ("no-iconv", &[]),
+    ("no-insecure-links", &[]),
+    ("no-msgs2stderr", &[]),
+    ("no-old-args", &[]),
+    ("no-secluded-args", &["no-s", "no-protect-args"]),
+    ("inc-recursive", &["i-r"]),
+    ("no-inc-recursive", &["no-i-r"]),
+];
+
+/// What is accepted, since nothing else is done.
+pub(crate) fn opposites() -> impl Iterator<Item = Arg> {
+    OPPOSITES.iter().map(|(name, aliases)| {
+        let arg = Arg::new(*name).long(*name).hide(true);
+        let aliases = aliases.iter().copied().map(Str::from);
+        arg.aliases(aliases)
+            .action(ArgAction::SetTrue)
+            .overrides_with(*name)
+    })
+}
 
 /// The option of rsync that an error of the parser is about, if it is one.
 pub(crate) fn option(error: &clap::Error) -> Option<String> {

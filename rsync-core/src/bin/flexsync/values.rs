@@ -72,6 +72,12 @@ pub(crate) fn block_size(text: &str) -> Result<u32, String> {
     }
 }
 
+/// How much may be deleted: as for rsync, what is less than nothing is nothing.
+pub(crate) fn deletions(text: &str) -> Result<u64, String> {
+    let number = text.parse::<i64>().map(|number| number.max(0) as u64);
+    number.map_err(|_| "write a number".to_owned())
+}
+
 /// Whether copies share blocks.
 pub(crate) fn reflink(text: &str) -> Result<Reflink, String> {
     match text {
