@@ -4,9 +4,10 @@
 
 use crate::delete::Doomed;
 use crate::error::Action;
+use crate::event::Event;
 use crate::filter;
 use crate::io::Held;
-use crate::list::DirList;
+use crate::list::{DirId, DirList};
 use crate::message::Listing;
 use crate::names::Names;
 use crate::options::DeleteWhen;
@@ -15,7 +16,7 @@ use crate::target::{State, Target, more};
 use libflexsc::Errno;
 use libflexsc::op::Fchmod;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
 /// How many more entries the sender has to have listed before something is deleted while files are transferred. An error
@@ -33,6 +34,10 @@ pub(crate) struct Deletions<'a, 'o> {
     /// Entries that were listed.
     listed: Cell<u64>,
     ended: Cell<bool>,
+    /// Directories that come as a whole.
+    whole: RefCell<HashSet<DirId>>,
+    /// Those of them that arguments name.
+    named: RefCell<Vec<Rc<Target>>>,
     /// Whether something of the source, or a directory of the destination, could not be read.
     faulty: Cell<bool>,
 }
@@ -46,12 +51,22 @@ impl<'a, 'o> Deletions<'a, 'o> {
             kept: RefCell::default(),
             listed: Cell::default(),
             ended: Cell::default(),
+            whole: RefCell::default(),
+            named: RefCell::default(),
             faulty: Cell::default(),
         }
     }
 
     /// A directory of the file list has come.
-    pub(crate) fn listed(&self, listing: &Listing) {
+    pub(crate) fn listed(&self, target: &Rc<Target>, listing: &Listing) {
+        let told = matches!(self.when, Some(DeleteWhen::Before | DeleteWhen::After));
+        if told && listing.complete && listing.attributes.is_some() {
+            let mut whole = self.whole.borrow_mut();
+            whole.insert(listing.id);
+            if !listing.parent.is_some_and(|parent| whole.contains(&parent)) {
+                self.named.borrow_mut().push(target.clone());
+            }
+        }
         let entries = listing.list.len() as u64;
         self.listed.set(self.listed.get() + entries);
         self.faulty.set(self.faulty.get() | !listing.faultless);
@@ -116,6 +131,7 @@ impl<'a, 'o> Deletions<'a, 'o> {
     pub(crate) async fn before(&self, list: &[(Rc<Target>, Listing)]) {
         let side = self.side;
         let mut narrow = Vec::new();
+        self.tell();
         for (target, listing) in list {
             if let Some(dir) = self.look(target).await {
                 let options = side.run.options;
@@ -185,6 +201,7 @@ impl<'a, 'o> Deletions<'a, 'o> {
             self.faulty.set(true);
         }
         let kept = self.kept.take();
+        self.tell();
         for (target, _) in &kept {
             // Files of rules may have come.
             target.scope.take();
@@ -204,6 +221,13 @@ impl<'a, 'o> Deletions<'a, 'o> {
             side.settle(&target).await;
         }
         self.all().await;
+    }
+
+    /// Tells what is looked through.
+    fn tell(&self) {
+        for target in self.named.take() {
+            self.side.run.event(Event::Clearing(&target.path));
+        }
     }
 
     async fn all(&self) {

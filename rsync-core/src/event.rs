@@ -120,6 +120,9 @@ pub enum Event<'a> {
     },
     /// Something failed for one file.
     Failed(&'a Failure),
+    /// In a directory of the destination whose contents an argument names it is looked what to delete, before or after all else
+    /// (`--delete-before`, `--delete-after`). Its path is empty for the destination itself.
+    Clearing(&'a [u8]),
     /// Nothing more is deleted, because a part of the source could not be read, or a directory of the destination.
     DeletionSuppressed,
 }

@@ -100,7 +100,7 @@ impl<'a, 'o> Generator<'a, 'o> {
                 message = inbox.select_next_some() => match message {
                     ToGenerator::Directory(listing) => {
                         let target = self.target(&listing);
-                        self.deletions.listed(&listing);
+                        self.deletions.listed(&target, &listing);
                         if self.side.run.options.lists_first() {
                             waiting.push_back((target, listing));
                         } else {

@@ -130,6 +130,55 @@ fn what_is_deleted_before_all_else_changes_the_time_of_the_destination() {
 }
 
 #[test]
+fn it_is_told_where_something_is_deleted() {
+    let plant = |scratch: &Scratch| {
+        for name in [
+            "src/file",
+            "src/sub/file",
+            "src/sub/deep/file",
+            "two/sub/file",
+        ] {
+            scratch.write(name, "file");
+        }
+        for name in [
+            "file",
+            "gone",
+            "sub/gone",
+            "src/gone",
+            "src/sub/deep/gone",
+            "two/gone",
+        ] {
+            scratch.write(&format!("dst/{name}"), "file");
+        }
+        scratch.write("list", "sub\nfile\n");
+        common::date(scratch.path(), 1_000_000_000);
+    };
+    let forms = [
+        "-a src/ dst",
+        "-a src two dst",
+        "-a src/ two/ dst",
+        "-a src/sub/ src/file dst",
+        "-a src new",
+        "-an src two dst",
+        "-aR src/sub two dst",
+        "-aR --no-implied-dirs src/sub/deep ./two/sub dst",
+        "-d src/ dst",
+        "-d src two/ dst",
+        "-a src/file dst",
+        "-ar --files-from=list src dst",
+        "-a --exclude=gone src two dst",
+        "-am src two dst",
+    ];
+    for form in forms {
+        for when in ["before", "during", "delay", "after"] {
+            let arguments = format!("--debug=del --delete-{when} {form}");
+            let arguments: Vec<_> = arguments.split(' ').collect();
+            does_as_rsync(plant, &arguments);
+        }
+    }
+}
+
+#[test]
 fn each_directory_is_cleaned_in_the_order_of_rsync_meanwhile() {
     for (seed, options) in (9100..).zip([["--del"], ["--delete-during"]]) {
         for &backend in BACKENDS.iter() {

@@ -85,10 +85,9 @@ pub(crate) fn lines(case: &Case, outcome: &Outcome, theirs: &Outcome) -> Vec<Str
         maps && (set_id || theirs.set_ids.contains(&path))
     };
     // Of rsync's own list, by numbers in that; which files rules hide, for which there is --explain; how many files there are
-    // before there is a list; that there is a directory for backups; that it begins to delete what a source has not, which
-    // flexsync does not show; how its list grows; what cannot be done, which is said in other words.
-    const OTHERS: [&str; 8] = [
-        "deleting in ",
+    // before there is a list; that there is a directory for backups; how its list grows; what cannot be done, which is said in
+    // other words.
+    const OTHERS: [&str; 7] = [
         "[sender] expand file_list ",
         "backup_dir is ",
         "removing duplicate name ",

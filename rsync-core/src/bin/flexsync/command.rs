@@ -222,6 +222,7 @@ impl Command {
         let debug = levels(matches, &levels::DEBUG, command.verbose, &[])?;
         command.debug.deltasum = debug.of("DELTASUM");
         command.debug.fuzzy = debug.of("FUZZY");
+        command.debug.del = debug.of("DEL");
         command.format = command
             .format
             .or_else(|| (command.itemized > 0).then(Format::itemized));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! `--debug=deltasum`: what the delta algorithm finds, and `--debug=fuzzy`: what stands in for missing files.
+//! `--debug=deltasum`: what the delta algorithm finds, `--debug=fuzzy`: what stands in for missing files, and `--debug=del`.
 
 use rsync_core::escape::Escaped;
 use rsync_core::search::Search;
@@ -13,6 +13,8 @@ pub(crate) struct Debug {
     pub(crate) deltasum: u8,
     /// Of what stands in for missing files: 1 which, 2 why.
     pub(crate) fuzzy: u8,
+    /// Whether it is told in which directories something is deleted.
+    pub(crate) del: u8,
 }
 
 impl Debug {

@@ -72,6 +72,7 @@ pub(crate) fn event(event: &Event<'_>) -> Option<Value> {
             object
         }
         Event::NotEmpty(path) => about("not_empty", path),
+        Event::Clearing(path) => about("clearing", path),
         Event::BackedUp { path, to } => {
             let mut object = about("backed_up", path);
             put(&mut object, "to", to);

@@ -63,7 +63,10 @@ pub(crate) const DEBUG: Kind = Kind {
         ("CHDIR", SILENT),
         ("CONNECT", SILENT),
         ("CMD", SILENT),
-        ("DEL", SILENT),
+        (
+            "DEL",
+            "Directories in which something is deleted before or after all else",
+        ),
         (
             "DELTASUM",
             "The delta algorithm: 1) its figures, 2) what it finds, 3) each block's checksum",

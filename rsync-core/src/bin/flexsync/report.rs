@@ -432,6 +432,10 @@ impl Observer for Reporter {
                 "cannot delete non-empty directory: {}",
                 Escaped(path)
             )),
+            Event::Clearing(path) if self.debug.del > 0 => {
+                let path = if path.is_empty() { b"." } else { path };
+                self.line(format_args!("deleting in {}", Escaped(path)));
+            }
             Event::BackedUp { path, to } if self.info.of("BACKUP") > 0 => {
                 let to = match &self.backup_dir {
                     Some(dir) => [dir, &b"/"[..], to].concat(),

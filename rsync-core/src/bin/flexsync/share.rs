@@ -25,7 +25,7 @@ Something was done about a file: "update" is transferred, made, linked or kept, 
 time_of_transfer, mode, owner, group, access_time, acl, xattrs), "itemized" is \fB\-i\fR's; with "kind", "size", "mode", "uid",
 "gid", "mtime", "mtime_nsec", "sent", "received" and, where there are such, "target", "hard_link" and "digest".
 .TP
-\fBdeleted\fR, \fBleft_alone\fR, \fBskipped\fR, \fBunsafe_link\fR, \fBunsafe_link_followed\fR, \fBnot_empty\fR, \fBbacked_up\fR, \fBnot_linked\fR, \fBremoved_source\fR, \fBcleaned\fR, \fBmissing\fR, \fBmade_destination\fR, \fBmade_path\fR, \fBno_alternate\fR, \fBstand_in\fR
+\fBdeleted\fR, \fBleft_alone\fR, \fBskipped\fR, \fBunsafe_link\fR, \fBunsafe_link_followed\fR, \fBnot_empty\fR, \fBclearing\fR, \fBbacked_up\fR, \fBnot_linked\fR, \fBremoved_source\fR, \fBcleaned\fR, \fBmissing\fR, \fBmade_destination\fR, \fBmade_path\fR, \fBno_alternate\fR, \fBstand_in\fR
 What the names say, with "directory", "rule", "reason", "to", "target", "made", "error" or, of a file that is the basis of a missing
 one, "basis", "tree" and whether size and time are the "same".
 .TP
