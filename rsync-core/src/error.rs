@@ -324,7 +324,7 @@ pub enum Error {
         /// The system call's error.
         errno: Errno,
     },
-    /// A name holds a NUL byte or is empty.
+    /// A name holds a NUL byte, is empty, or leads elsewhere though it is of something that stays where it is.
     BadName(Vec<u8>),
     /// A block length that is out of range.
     BlockLength(crate::block::LayoutError),
@@ -446,7 +446,7 @@ impl fmt::Display for Error {
             Self::BadName(name) => {
                 write!(
                     f,
-                    "\"{}\" is no file name: it is empty or holds a NUL byte",
+                    "\"{}\" cannot be used as a name here: it is empty, holds a NUL byte or leads elsewhere (. and .. in a --partial-dir, a slash in a --suffix)",
                     Escaped(name)
                 )
             }

@@ -495,6 +495,7 @@ fn what_is_named_alone_is_listed() {
         "-r a",
         "-r a/",
         "-a .",
+        "-rq a",
         "-dn a",
         "-l link-to-b",
         "-aR a/dir",
@@ -505,6 +506,14 @@ fn what_is_named_alone_is_listed() {
     ] {
         let arguments: Vec<_> = line.split(' ').collect();
         common::does_as_rsync(prepare, &arguments);
+    }
+    let scratch = Scratch::new();
+    prepare(&scratch);
+    // Figures differ.
+    let first = |run: &Run| run.stdout.lines().next().map(str::to_owned);
+    let arguments = ["-rv", "a"];
+    if let Some(theirs) = rsync(scratch.path(), &arguments) {
+        assert_eq!(first(&sync(&scratch, &arguments)), first(&theirs));
     }
 }
 

@@ -107,10 +107,10 @@ fn run(command: &Command) -> Result<ExitCode, Refusal> {
     let mut reporter = Reporter::new(command);
     let late_first = Cell::new(false);
     let mut other = libflexsc::Stats::default();
+    reporter.start();
     let result = if command.list_only {
         block_on(&handle, sync.list(&handle, &mut reporter))
     } else {
-        reporter.start();
         // A time that no clock will tell is none.
         let limit = command
             .time_limit
