@@ -223,10 +223,13 @@ impl Side<'_, '_> {
             let Ok(attributes) = self.look(dir, name).await else {
                 continue;
             };
-            if attributes.kind != want.kind {
+            if !attributes.kind.is_like(want.kind) {
                 continue;
             }
             let same = match want.kind {
+                kind if kind.is_device() || kind.is_special() => {
+                    attributes.kind == kind && attributes.rdev == want.rdev
+                }
                 Kind::Symlink if self.fakes() => {
                     self.is_fake_link(dir, name, list.target(entry)).await
                 }
@@ -353,8 +356,8 @@ impl Side<'_, '_> {
         is_like.then_some(model)
     }
 
-    /// Makes use of a symbolic link that is all that is wanted; false if one is to be made.
-    pub(crate) async fn use_symlink(
+    /// Makes use of a symbolic link, device, named pipe or socket that is all that is wanted; false if one is to be made.
+    pub(crate) async fn use_node(
         &self,
         target: &Target,
         list: &DirList,
@@ -367,7 +370,7 @@ impl Side<'_, '_> {
         let update = match self.alternate() {
             Some(Alternate::Compare) => Update::Kept,
             Some(Alternate::Link) => {
-                // Not all file systems have links to links.
+                // Not all file systems have links to such, nor for everybody.
                 if !dry_run
                     && self
                         .link_model(target, list, name, path, None, model)

@@ -53,14 +53,14 @@ impl Side<'_, '_> {
             }
         }
         let model = match found {
-            None if want.kind == Kind::Symlink => self.model(target, list, entry, None).await,
-            _ => None,
+            None => self.model(target, list, entry, None).await,
+            Some(_) => None,
         };
         let exact = model
             .as_ref()
             .filter(|model| model.likeness == Likeness::All);
         if let Some(exact) = exact {
-            if self.use_symlink(target, list, entry, path, exact).await {
+            if self.use_node(target, list, entry, path, exact).await {
                 return true;
             }
         }

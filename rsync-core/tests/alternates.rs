@@ -7,11 +7,11 @@ mod common;
 
 use common::child::{NOBODY, as_nobody};
 use common::{
-    BACKENDS, Random, Scratch, Seen, Times, assert_same, change, copy, flexsync, grow, is_root,
-    rsync, same_lines, snapshot, whole_seconds,
+    BACKENDS, Random, Scratch, Seen, Times, assert_same, change, copy, date, does_as_rsync,
+    flexsync, grow, is_root, make_special, rsync, same_lines, snapshot, whole_seconds,
 };
 use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::stat::{SFlag, UtimensatFlags, makedev, utimensat};
 use nix::sys::time::TimeSpec;
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -206,6 +206,74 @@ fn files_of_other_trees_are_used_as_by_rsync() {
             let arguments = [*form, &[&first, &second, "src/", "dst"]].concat();
             as_rsync(backend, &trees, &arguments);
         }
+    }
+}
+
+/// Named pipes and sockets, and devices where they may be made, that are in another tree as they are wanted, or nearly.
+fn specials(scratch: &Scratch) {
+    let (pipe, socket) = ((SFlag::S_IFIFO, 0), (SFlag::S_IFSOCK, 0));
+    let device = |number| (SFlag::S_IFCHR, makedev(1, number));
+    let all = [
+        ("pipe", pipe, pipe, 0o644),
+        ("socket", socket, socket, 0o644),
+        ("kind", pipe, socket, 0o644),
+        ("mode", pipe, pipe, 0o600),
+        ("time", socket, socket, 0o644),
+        ("there", pipe, pipe, 0o644),
+        ("device", device(3), device(3), 0o644),
+        ("number", device(3), device(5), 0o644),
+    ];
+    fs::create_dir_all(scratch.join("src")).unwrap();
+    fs::create_dir_all(scratch.join("dst")).unwrap();
+    fs::create_dir_all(scratch.join("other")).unwrap();
+    for (name, wanted, found, mode) in all {
+        let (src, other) = (
+            scratch.join("src").join(name),
+            scratch.join("other").join(name),
+        );
+        if make_special(&src, wanted.0, 0o644, wanted.1) {
+            make_special(&other, found.0, mode, found.1);
+        }
+    }
+    make_special(&scratch.join("dst/there"), SFlag::S_IFIFO, 0o600, 0);
+    date(scratch.path(), 1_000_000_000);
+    set_time(&scratch.join("other/time"), 1_100_000_000);
+}
+
+#[test]
+fn devices_pipes_and_sockets_of_other_trees_are_used_as_by_rsync() {
+    let forms = [
+        "-ai",
+        "-aii",
+        "-aiin",
+        "-rDpi",
+        "-ai --no-devices",
+        "-aiH",
+        "-ai -b",
+    ];
+    for form in forms {
+        for kind in KINDS {
+            let arguments = format!("{form} --{kind}-dest=../other src/ dst");
+            let arguments: Vec<_> = arguments.split(' ').collect();
+            does_as_rsync(specials, &arguments);
+        }
+    }
+    let scratch = Scratch::new();
+    specials(&scratch);
+    let arguments = ["-a", "--link-dest=../other", "src/", "dst"];
+    flexsync(scratch.path(), "direct", &arguments).expect(0);
+    let inode = |path: &str| fs::symlink_metadata(scratch.join(path)).unwrap().ino();
+    for (name, linked) in [
+        ("pipe", true),
+        ("socket", true),
+        ("mode", false),
+        ("time", false),
+    ] {
+        let (made, other) = (
+            inode(&format!("dst/{name}")),
+            inode(&format!("other/{name}")),
+        );
+        assert_eq!(made == other, linked, "{name}");
     }
 }
 

@@ -395,10 +395,11 @@ fn may_differ(
         |seen: &Seen| is_barred && case.several_names && seen.mode & 0o170_000 == 0o100_000;
     let (mine, theirs) = match (mine, theirs) {
         (Some(mine), Some(theirs)) => (mine, theirs),
-        // It removes no symbolic links from the source that are linked from another tree.
+        // It removes nothing from the source but files that is linked from another tree.
         (None, Some(theirs)) => {
             let links = case.has("--remove-source-files") && case.has_like("-dest=");
-            let link = links && theirs.mode & 0o170_000 == 0o120_000;
+            let kind = theirs.mode & 0o170_000;
+            let link = links && ![0o100_000, 0o040_000].contains(&kind);
             return path.starts_with("src") && (link || one_of_several(theirs));
         }
         // It deletes what has too long a name for a backup, and what is in the way of a file that it then cannot read.

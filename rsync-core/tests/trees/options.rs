@@ -130,10 +130,10 @@ pub(crate) const AXES: [Axis; 46] = [
     axis(
         18,
         &[
-            "--link-dest=../alt --no-D",
-            "--copy-dest=../alt --no-D",
-            "--compare-dest=../alt --no-D",
-            "--link-dest=../alt --link-dest=../other --no-D",
+            "--link-dest=../alt",
+            "--copy-dest=../alt",
+            "--compare-dest=../alt",
+            "--link-dest=../alt --link-dest=../other",
         ],
     ),
     axis(7, &["--exclude=n1*"]),
