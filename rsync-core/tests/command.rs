@@ -471,18 +471,6 @@ fn times_within_the_window_agree() {
 }
 
 #[test]
-fn nothing_is_deleted_where_less_is_allowed() {
-    let prepare = |scratch: &Scratch| {
-        scratch.write("src/file", "x");
-        scratch.write("dst/a", "x");
-        scratch.write("dst/d/one", "x");
-    };
-    for most in ["--max-delete=-1", "--max-delete=-7"] {
-        does_as_rsync(prepare, &["-ai", "--delete", most, "src/", "dst"]);
-    }
-}
-
-#[test]
 fn what_is_named_alone_is_listed() {
     let prepare = |scratch: &Scratch| {
         two_trees(scratch);

@@ -449,3 +449,15 @@ fn nothing_is_kept_of_a_file_whose_place_is_not_free_in_the_end() {
         does_as_rsync(prepare, &[&form, &options[..], &["src/", "dst"]].concat());
     }
 }
+
+#[test]
+fn nothing_is_deleted_where_less_is_allowed() {
+    let prepare = |scratch: &Scratch| {
+        scratch.write("src/file", "x");
+        scratch.write("dst/a", "x");
+        scratch.write("dst/d/one", "x");
+    };
+    for most in ["--max-delete=-1", "--max-delete=-7"] {
+        does_as_rsync(prepare, &["-ai", "--delete", most, "src/", "dst"]);
+    }
+}
