@@ -452,9 +452,16 @@ static bool may_die_first(void)
  * would end its wait, and it may wear the memory of a process that is to die. What was sent is
  * still delivered. Whether it is the last, and whether the socket lingers, others decide up to
  * that moment, so the wait is let begin, as after a signal that has come: it ends at once.
+ *
+ * But for CAN (ISO-TP, J1939), whose release takes a signal for leave to drop what is being sent, and
+ * waits no longer than its protocol does.
  */
-static void put_socket(struct file *file)
+static void put_socket(struct file *file, const struct socket *sock)
 {
+	if (sock->ops->family == PF_CAN && !FLEXSC_MUTANT(linger_can)) {
+		__fput_sync(file);
+		return;
+	}
 	set_thread_flag(TIF_SIGPENDING);
 	__fput_sync(file);
 	clear_thread_flag(TIF_SIGPENDING);
@@ -473,12 +480,15 @@ static void put_socket(struct file *file)
  */
 void flexsc_file_put(struct file *file)
 {
+	struct socket *sock;
+
 	if (FLEXSC_MUTANT(late_fput) || may_die_first()) {
 		fput(file);
 		return;
 	}
-	if ((current->flags & PF_KTHREAD) && sock_from_file(file) && !FLEXSC_MUTANT(linger))
-		put_socket(file);
+	sock = current->flags & PF_KTHREAD ? sock_from_file(file) : NULL;
+	if (sock && !FLEXSC_MUTANT(linger))
+		put_socket(file, sock);
 	else
 		__fput_sync(file);
 }

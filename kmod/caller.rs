@@ -18,7 +18,8 @@ use crate::{
     helpers::{
         flexsc_cond_resched,
         flexsc_fput_pending,
-        flexsc_gate, //
+        flexsc_gate,
+        flexsc_is_at_home, //
     },
     intake::HANDFUL,
     plug::{
@@ -58,6 +59,7 @@ impl Context {
         let start = Instant::<Monotonic>::now();
         let timeout = (wait.timeout_ns >= 0).then(|| Delta::from_nanos(wait.timeout_ns));
         let target = wait.min_complete.min(self.shared().entries());
+        let at_home = self.is_at_home() || mutant!("away");
         let mut patience = Some(PATIENCE);
         loop {
             if self.is_dead() {
@@ -70,7 +72,12 @@ impl Context {
                 patience = None;
             }
             if patience.is_none() {
-                self.run_posted(target > 0);
+                if at_home {
+                    self.run_posted(target > 0);
+                } else {
+                    self.take_posted();
+                    self.attend();
+                }
             }
             let unreaped = self.unreaped();
             if unreaped >= target || flexsc_fput_pending() {
@@ -100,6 +107,14 @@ impl Context {
                 }
             })?;
         }
+    }
+
+    /// Whether the calling thread works on the fd table that the entries' numbers are of. Nobody but the thread itself changes its table.
+    fn is_at_home(&self) -> bool {
+        self.table_task().is_none_or(|thread| {
+            // SAFETY: The context holds a reference to the task.
+            unsafe { flexsc_is_at_home(thread.as_ptr()) }
+        })
     }
 
     /// Executes in the caller what is still SUBMITTED, at most as much as the ring holds: others

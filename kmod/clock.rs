@@ -135,7 +135,9 @@ impl State {
                 return Some((run, Verdict::Did(0)));
             }
             slot.deadline = NEVER;
-            slot.late = !mutant!("late");
+            // What was cancelled before has been promised another end.
+            let promised = slot.is_withdrawn() && !mutant!("late_after");
+            slot.late = !promised && !mutant!("late");
             if let Cancelled::Taken(run) = self.cancel(index, in_flight) {
                 return Some((run, Verdict::Did(i64::from(ETIME.to_errno()))));
             }

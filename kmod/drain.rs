@@ -182,6 +182,9 @@ impl Context {
             flexsc_cond_resched();
         }
         self.add_acct(&worker.acct);
+        // What is given up may take its time, for which nobody's memory is worn.
+        drop(worker);
+        plug.take_out();
         self.give_up();
         goes_on
     }

@@ -96,6 +96,17 @@ bool flexsc_shares_tables(struct task_struct *owner, struct task_struct *thread)
 }
 
 /*
+ * Whether current works on the fd table of @thread, a system call thread, or that has none any
+ * more. Current's own is at no other address while it has it.
+ */
+bool flexsc_is_at_home(const struct task_struct *thread)
+{
+	const struct files_struct *files = READ_ONCE(thread->files);
+
+	return !files || files == current->files;
+}
+
+/*
  * Who would have seen a plain call of @owner, if all is as when @cred was put on for it: it
  * is alive, works on the tables of @thread, and has these credentials. Negative if not.
  */

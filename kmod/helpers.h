@@ -24,6 +24,7 @@ bool flexsc_creds_are(struct task_struct *task, const struct cred *cred);
 
 bool flexsc_task_alive(struct task_struct *task);
 bool flexsc_shares_tables(struct task_struct *owner, struct task_struct *thread);
+bool flexsc_is_at_home(const struct task_struct *thread);
 int flexsc_watched_as_before(struct task_struct *owner, struct task_struct *thread,
 			     const struct cred *cred);
 

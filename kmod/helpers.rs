@@ -56,6 +56,7 @@ unsafe extern "C" {
     ) -> bool;
 
     pub(crate) fn flexsc_task_alive(task: *mut bindings::task_struct) -> bool;
+    pub(crate) fn flexsc_is_at_home(thread: *const bindings::task_struct) -> bool;
     pub(crate) fn flexsc_shares_tables(
         owner: *mut bindings::task_struct,
         thread: *mut bindings::task_struct,

@@ -322,7 +322,7 @@ impl State {
 impl Context {
     /// Where this thread takes entries from.
     pub(crate) fn source(&self) -> Source<'_> {
-        self.source_by(self.table_task().or_else(|| self.identity().who()))
+        self.source_by(self.table_task())
     }
 
     /// The same, by who has looked up already whose fd table it is.

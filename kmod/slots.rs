@@ -103,11 +103,17 @@ impl Slot {
         self.held.as_ref().is_some_and(Arm::flies)
     }
 
-    /// Keeps a caller that has the entry in hand from beginning it; false if there is none, or it has.
+    /// Keeps a caller that has the entry in hand from beginning it; false if there is none, or it has. True again for what
+    /// is withdrawn already.
     pub(crate) fn withdraw(&mut self, index: u16, in_flight: &InFlight) -> bool {
         if self.place == Place::InHand && !self.withdrawn {
             self.withdrawn = in_flight.withdraw(index);
         }
+        self.withdrawn
+    }
+
+    /// Whether its caller will not begin it.
+    pub(crate) fn is_withdrawn(&self) -> bool {
         self.withdrawn
     }
 

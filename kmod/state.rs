@@ -314,7 +314,8 @@ impl State {
             Place::Running | Place::InHand if !in_flight.has(index) => Cancelled::None,
             Place::InHand => {
                 slot.cancelled = true;
-                if slot.withdraw(index, in_flight) {
+                let late = slot.late && !mutant!("late_before");
+                if slot.withdraw(index, in_flight) && !late {
                     Cancelled::Later
                 } else {
                     Cancelled::Running

@@ -298,16 +298,23 @@ mod state {
         let mut page = Page::new()?;
         page.post(1, OPENAT, abi::ENTRY_TIMEOUT, 1_000_000);
         page.post(2, OPENAT, 0, 0);
+        page.post(3, OPENAT, abi::ENTRY_TIMEOUT, 1_000_000);
         let mut handful = core::array::from_fn(|_| Run::none());
         let source = source(&page.shared, &page.in_flight);
-        assert_eq!(page.state.pull_for_caller(&source, &mut handful), Some(2));
+        assert_eq!(page.state.pull_for_caller(&source, &mut handful), Some(3));
+        let cancelled = page.state.cancel(3, &page.in_flight);
+        assert!(matches!(cancelled, Cancelled::Later));
         let (later, mut from) = (clock::now() + 1_000_000, 0);
         let expired = page.state.take_expired(later, &mut from, &page.in_flight);
         assert!(expired.is_none());
+        let cancelled = page.state.cancel(1, &page.in_flight);
+        assert!(matches!(cancelled, Cancelled::Running));
         assert!(!page.in_flight.begin(1) && page.in_flight.begin(2));
-        // CAST: From the type of an errno.
-        let errno = i64::from(ETIME.to_errno());
-        assert!(matches!(page.state.withdrawn(1), Verdict::Did(ret) if ret == errno));
+        for (index, errno) in [(1, ETIME), (3, ECANCELED)] {
+            // CAST: From the type of an errno.
+            let errno = i64::from(errno.to_errno());
+            assert!(matches!(page.state.withdrawn(index), Verdict::Did(ret) if ret == errno));
+        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::options::Options;
 use crate::suite;
 
+pub mod can;
 pub mod ends;
 pub mod gone;
 pub mod idle;
@@ -26,6 +27,7 @@ pub fn run(options: &Options) -> ExitCode {
     ends::add(&mut list);
     poll::add(&mut list);
     time::add(&mut list);
+    can::add(&mut list);
     multi::add(&mut list);
     sockets::add(&mut list);
     taken::add(&mut list);

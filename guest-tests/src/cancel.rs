@@ -7,12 +7,14 @@ use crate::options::Options;
 use crate::suite;
 
 pub mod ending;
+pub mod hand;
 pub mod request;
 
 /// Runs the whole program.
 pub fn run(options: &Options) -> ExitCode {
     let mut list = Vec::new();
     request::add(&mut list);
+    hand::add(&mut list);
     ending::add(&mut list);
     suite::run("cancel", &list, options)
 }

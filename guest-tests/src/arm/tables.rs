@@ -16,6 +16,7 @@ use crate::suite::{Behaviour, Place, outcome};
 pub fn add(list: &mut Vec<Behaviour>) {
     let mut one = |name, run| list.push(Behaviour { name, run });
     one("what_another_table_names_is_not_taken", another);
+    one("a_caller_with_another_table_executes_nothing", away);
     one("a_closed_descriptor_has_no_flag", closed);
 }
 
@@ -50,8 +51,12 @@ fn unattended() -> Result<Poster, String> {
     Ok(Poster::with(context, Mode::Lanes))
 }
 
-/// An entry is taken by a thread whose number 9, say, is another file than the process's.
-fn another(place: &mut Place) -> Result<(), String> {
+/// A write to the process's file is posted, and a thread whose number 9, say, is another file asks for it by `ask`, which is
+/// given the context's descriptor.
+fn asked_from_apart(
+    place: &mut Place,
+    ask: impl FnOnce(i32) -> Result<(), String> + Send,
+) -> Result<(), String> {
     let [ours, theirs] = ["ours", "theirs"].map(|name| place.file(name, b""));
     let (ours, theirs) = (fs::File::from(ours?), fs::File::from(theirs?));
     let mut poster = unattended()?;
@@ -61,15 +66,7 @@ fn another(place: &mut Place) -> Result<(), String> {
         .context
         .post(libc::SYS_pwrite64 as u16, six(&args))
         .ok_or("no entry is free")?;
-    let asked = apart(number, &theirs, || {
-        let mut request = abi::Cancel {
-            index: u32::MAX,
-            flags: 0,
-            __reserved: [0; 2],
-        };
-        outcome(ioctl(fd, abi::IOC_CANCEL, &mut request))
-    })?;
-    expect("cancel of no entry", asked, -i64::from(libc::ENOENT))?;
+    apart(number, &theirs, || ask(fd))??;
     let done = take(&mut poster, 1)?;
     expect("write", result_of(&done, index)?, 4)?;
     let length = |file: &fs::File| file.metadata().map(|data| data.len() as i64);
@@ -81,6 +78,38 @@ fn another(place: &mut Place) -> Result<(), String> {
             lengths[0], lengths[1]
         ),
     )
+}
+
+/// The entry is taken by a cancel.
+fn another(place: &mut Place) -> Result<(), String> {
+    asked_from_apart(place, |fd| {
+        let mut request = abi::Cancel {
+            index: u32::MAX,
+            flags: 0,
+            __reserved: [0; 2],
+        };
+        let asked = outcome(ioctl(fd, abi::IOC_CANCEL, &mut request));
+        expect("cancel of no entry", asked, -i64::from(libc::ENOENT))
+    })
+}
+
+/// The entry is left to a lane by a wait, which returns when it is complete.
+fn away(place: &mut Place) -> Result<(), String> {
+    for min_complete in [1, 0] {
+        asked_from_apart(place, |fd| {
+            let mut wait = abi::Wait {
+                min_complete,
+                flags: 0,
+                timeout_ns: -1,
+            };
+            let waited = outcome(ioctl(fd, abi::IOC_WAIT, &mut wait));
+            ensure(
+                waited >= min_complete.into(),
+                format!("wait for {min_complete} gave {waited}"),
+            )
+        })?;
+    }
+    Ok(())
 }
 
 /// Its number names nothing any more when the call is made, though the entry holds the file.

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -11,11 +10,9 @@ use libflexsc::sys as abi;
 
 use crate::client::{Completion, Context, Mode, ioctl, open_device, setup_request};
 use crate::lifecycle::blocking::{make_fifo, post_blocking_open};
-use crate::posted::{Poster, ensure, expect, libc_ok, six};
+use crate::posted::{Poster, ensure, expect, libc_ok};
 use crate::process::pipe;
-use crate::report::SKIP;
 use crate::suite::{Behaviour, Place, outcome, until};
-use crate::userfault::Slow;
 
 /// This file's behaviours.
 pub fn add(list: &mut Vec<Behaviour>) {
@@ -27,7 +24,6 @@ pub fn add(list: &mut Vec<Behaviour>) {
         "a_blocked_read_of_another_kind_is_interrupted",
         blocked_read,
     );
-    one("what_a_caller_has_in_hand_is_cancelled", in_hand);
     one("others_are_not_disturbed", others);
     one("all_entries_are_cancelled", all);
     one("what_is_not_in_flight_cannot_be_cancelled", unknown);
@@ -232,65 +228,6 @@ fn blocked_read(_: &mut Place) -> Result<(), String> {
     let put = unsafe { libc::write(other.as_raw_fd(), b"ok".as_ptr().cast(), 2) };
     libc_ok("write", put as i64)?;
     expect("read", poster.read(one.as_raw_fd(), 8)?.0, 2)
-}
-
-/// A caller of wait sleeps in the first of the entries that it has taken, in a page fault, while the others are cancelled.
-fn in_hand(place: &mut Place) -> Result<(), String> {
-    let file = place.file("file", b"")?;
-    let slow = Slow::new(1).map_err(|why| format!("{SKIP}userfaultfd: {why}"))?;
-    let mut poster = Poster::new(Mode::Caller)?;
-    let mut entry = |nr: libc::c_long, args: &[u64]| {
-        let index = poster.context.prepare(nr as u16, six(args));
-        index.ok_or("no entry is free")
-    };
-    let first = entry(libc::SYS_getrandom, &[slow.address(), 8, 0])?;
-    let write = [file.as_raw_fd() as u64, b"x".as_ptr() as u64, 1, 0];
-    let one = entry(libc::SYS_pwrite64, &write)?;
-    let rest = [
-        entry(libc::SYS_pwrite64, &write)?,
-        entry(libc::SYS_pwrite64, &write)?,
-    ];
-    poster.context.publish_all(&[first, one, rest[0], rest[1]]);
-    let fd = poster.context.fd();
-    let waiter = std::thread::spawn(move || {
-        let mut wait = abi::Wait {
-            min_complete: 4,
-            flags: 0,
-            timeout_ns: -1,
-        };
-        outcome(ioctl(fd, abi::IOC_WAIT, &mut wait))
-    });
-    until("the caller sleeps in the first", || slow.is_awaited())?;
-    let context = &poster.context;
-    let answers = [
-        ("cancel of one", cancel(context, one, 0), 0),
-        (
-            "cancel of what was begun",
-            cancel(context, first, 0),
-            minus(libc::EALREADY),
-        ),
-        ("cancel of all", cancel(context, 0, abi::CANCEL_ALL), 4),
-    ];
-    slow.release(0).map_err(|why| why.to_string())?;
-    for (what, answer, wanted) in answers {
-        expect(what, answer, wanted)?;
-    }
-    let waited = waiter.join().map_err(|_| "the waiter panicked")?;
-    expect("wait", waited, 4)?;
-    let done = take(&mut poster, 4)?;
-    expect("what was begun", result_of(&done, first)?, 8)?;
-    for index in [one, rest[0], rest[1]] {
-        expect(
-            "what was cancelled",
-            result_of(&done, index)?,
-            minus(libc::ECANCELED),
-        )?;
-    }
-    let length = fs::File::from(file)
-        .metadata()
-        .map_err(|why| why.to_string())?
-        .len();
-    expect("what was written", length as i64, 0)
 }
 
 fn others(_: &mut Place) -> Result<(), String> {
