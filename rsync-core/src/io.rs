@@ -9,7 +9,7 @@ use libflexsc::backend::Kind;
 use libflexsc::op::{Close, OpenHow, Openat, Openat2, Pread, Read, Statx, Write};
 use libflexsc::{At, Errno, Handle, IoBuf as _, Pending, SharedFd};
 use nix::fcntl::{FcntlArg, fcntl};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ffi::CString;
 use std::future::{self, Future};
 use std::ops::Range;
@@ -133,19 +133,22 @@ impl Drop for Held {
 struct Closer {
     handle: Handle,
     pending: RefCell<Vec<Pending<Close>>>,
-    // When to look which of them are over.
-    limit: Cell<usize>,
+    // As many files may be open that only wait to be closed.
+    most: usize,
 }
 
 impl Closer {
     fn close(&self, fd: SharedFd) {
         let mut pending = self.pending.borrow_mut();
-        pending.push(self.handle.submit(Close::new(fd)));
-        if pending.len() > self.limit.get() {
+        if pending.len() >= self.most {
             let mut context = task::Context::from_waker(Waker::noop());
             pending.retain_mut(|close| Pin::new(close).poll(&mut context).is_pending());
-            self.limit.set(2 * pending.len() + 64);
         }
+        if pending.len() >= self.most {
+            // Whoever makes the calls is behind, and opens more files meanwhile: this one goes by a plain call.
+            return drop(fd);
+        }
+        pending.push(self.handle.submit(Close::new(fd)));
     }
 }
 
@@ -186,12 +189,12 @@ pub(crate) struct Io {
 }
 
 impl Io {
-    /// With `noatime`, reading leaves times of last access alone.
-    pub(crate) fn new(handle: &Handle, noatime: bool) -> Self {
+    /// With `noatime`, reading leaves times of last access alone. At most `closing` files are open that only wait to be closed.
+    pub(crate) fn new(handle: &Handle, noatime: bool, closing: usize) -> Self {
         let closer = Closer {
             handle: handle.clone(),
             pending: RefCell::default(),
-            limit: Cell::new(0),
+            most: closing,
         };
         Self {
             handle: handle.clone(),
@@ -519,8 +522,9 @@ impl Io {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use libflexsc::{Context, task::block_on};
+    use libflexsc::{Backend, Context, backend, task::block_on};
     use std::fs;
+    use std::os::fd::AsRawFd as _;
 
     #[test]
     fn walks_below_a_directory_follow_no_link() {
@@ -528,7 +532,7 @@ mod tests {
         fs::create_dir_all(scratch.join("a/b")).unwrap();
         std::os::unix::fs::symlink("a", scratch.join("link")).unwrap();
         let path = scratch.as_os_str().as_encoded_bytes().to_vec();
-        let io = Io::new(&Handle::new(Context::direct()), false);
+        let io = Io::new(&Handle::new(Context::direct()), false, 1);
         let opened = block_on(&io.handle, async {
             let root = io.open(At::Cwd, &path, DIRECTORY, 0).await.unwrap();
             let mut opened = Vec::new();
@@ -548,5 +552,40 @@ mod tests {
             let expected = matches!(path, "a/b" | "");
             assert_eq!((beneath, by_steps), (expected, expected), "{path}");
         }
+    }
+
+    #[test]
+    fn few_files_are_open_that_wait_to_be_closed() {
+        let fifo = std::env::temp_dir().join(format!("rsync-core-closing-{}", std::process::id()));
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut options = backend::Options::new();
+        options.threads(1);
+        let pool = Backend::threads(&options).unwrap();
+        let io = Io::new(&Handle::new(Context::new(pool)), false, 3);
+        // The only thread opens this, which ends when somebody else does.
+        let name = CString::new(fifo.as_os_str().as_encoded_bytes()).unwrap();
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+        let blocked = io.handle.submit(Openat::new(At::Cwd, name, flags, 0));
+        io.handle.flush();
+        let files: Vec<_> = (0..10)
+            .map(|_| fs::File::open("/dev/null").unwrap())
+            .collect();
+        let numbers: Vec<_> = files.iter().map(|file| file.as_raw_fd()).collect();
+        for file in files {
+            drop(io.hold(SharedFd::from(file)));
+        }
+        let path = |number: &i32| fs::read_link(format!("/proc/self/fd/{number}"));
+        let is_open = |number: &&i32| path(number).is_ok_and(|path| path.ends_with("null"));
+        // Other tests may open files of these numbers, but not that one.
+        let open: Vec<_> = numbers.iter().filter(is_open).collect();
+        let writer = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+        fs::remove_file(&fifo).unwrap();
+        block_on(&io.handle, async {
+            blocked.await.unwrap();
+            io.settle().await;
+        });
+        drop(writer);
+        assert_eq!(open, numbers[..3].iter().collect::<Vec<_>>());
+        assert_eq!(numbers.iter().filter(is_open).count(), 0);
     }
 }

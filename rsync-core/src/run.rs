@@ -32,6 +32,8 @@ pub(crate) struct Limits {
     pub(crate) files: usize,
     /// Open directories of the destination above which one that only waits is closed.
     pub(crate) open_directories: usize,
+    /// Files that only wait to be closed.
+    pub(crate) closing: usize,
 }
 
 impl Limits {
@@ -39,12 +41,13 @@ impl Limits {
     ///
     /// Each directory of the destination may hold so many `others` open.
     fn new(open_files: u64, others: usize) -> Self {
-        let each = open_files.saturating_sub(48) / (7 + others as u64);
+        let each = open_files.saturating_sub(48) / (8 + others as u64);
         let each = each.clamp(1, 128) as usize;
         Self {
             directories: each,
             files: each,
             open_directories: each,
+            closing: each,
         }
     }
 
@@ -93,7 +96,7 @@ impl<'o> Run<'o> {
         let read = usize::from(options.fuzzy.is_some());
         let limits = Limits::current(others.unwrap_or(0) + read);
         Self {
-            io: Io::new(handle, options.open_noatime),
+            io: Io::new(handle, options.open_noatime, limits.closing),
             options,
             limits,
             directories: Arc::new(Semaphore::new(limits.directories)),
