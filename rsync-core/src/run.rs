@@ -34,6 +34,8 @@ pub(crate) struct Limits {
     pub(crate) open_directories: usize,
     /// Files that only wait to be closed.
     pub(crate) closing: usize,
+    /// Files of the source that are only read for their checksums.
+    pub(crate) summed: usize,
 }
 
 impl Limits {
@@ -41,13 +43,14 @@ impl Limits {
     ///
     /// Each directory of the destination may hold so many `others` open.
     fn new(open_files: u64, others: usize) -> Self {
-        let each = open_files.saturating_sub(48) / (8 + others as u64);
+        let each = open_files.saturating_sub(48) / (9 + others as u64);
         let each = each.clamp(1, 128) as usize;
         Self {
             directories: each,
             files: each,
             open_directories: each,
             closing: each,
+            summed: each,
         }
     }
 
@@ -73,6 +76,8 @@ pub(crate) struct Run<'o> {
     pub(crate) directories: Arc<Semaphore>,
     /// Permits for files in transfer.
     pub(crate) files: Arc<Semaphore>,
+    /// Permits for files of the source that are read for their checksums, held by nobody who waits for anything but that.
+    pub(crate) summed: Semaphore,
     pub(crate) temps: TempNames,
     /// Files that are being written.
     pub(crate) unfinished: RefCell<FxHashMap<FileId, Rc<Unfinished>>>,
@@ -101,6 +106,7 @@ impl<'o> Run<'o> {
             limits,
             directories: Arc::new(Semaphore::new(limits.directories)),
             files: Arc::new(Semaphore::new(limits.files)),
+            summed: Semaphore::new(limits.summed),
             temps: TempNames::new(),
             unfinished: RefCell::default(),
             holding: RefCell::default(),

@@ -596,6 +596,7 @@ impl<'a, 'o> Walker<'a, 'o> {
             };
             let size = entry.attributes.size;
             let job = async move {
+                let _permit = self.run.summed.acquire().await;
                 let digest = self.run.io.digest(dir, name, flags, size, algorithm);
                 (index, digest.await.ok())
             };
