@@ -204,7 +204,7 @@ fn wait_while_it_moves(shared: &Shared<'_>) {
 
 fn moving_tail(_: &mut Place) -> Result<(), String> {
     // Calls that take long against a pause of who moves the word.
-    let mut memory = vec![0_u8; 1 << 17];
+    let mut memory = vec![0_u8; 1 << 16];
     let context = context(MIN_ENTRIES, Mode::Caller)?;
     for index in 0..MIN_ENTRIES {
         context
