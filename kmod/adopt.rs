@@ -68,7 +68,7 @@ impl Identity {
     /// Whose credentials, root and cwd count: the registering thread while it lives, else the
     /// group leader. Nobody, when neither does: what a dead thread had no longer changes with
     /// what the process does.
-    pub(crate) fn who(&self) -> Option<&Task> {
+    fn who(&self) -> Option<&Task> {
         if alive(&self.owner) || mutant!("owner") {
             Some(&self.owner)
         } else if alive(&self.leader) || mutant!("leader") {

@@ -453,15 +453,11 @@ static bool may_die_first(void)
  * still delivered. Whether it is the last, and whether the socket lingers, others decide up to
  * that moment, so the wait is let begin, as after a signal that has come: it ends at once.
  *
- * But for CAN (ISO-TP, J1939), whose release takes a signal for leave to drop what is being sent, and
- * waits no longer than its protocol does.
+ * Not for CAN (ISO-TP, J1939), whose release takes a signal for leave to drop what is being
+ * sent, and waits no longer than its protocol does.
  */
-static void put_socket(struct file *file, const struct socket *sock)
+static void put_socket(struct file *file)
 {
-	if (sock->ops->family == PF_CAN && !FLEXSC_MUTANT(linger_can)) {
-		__fput_sync(file);
-		return;
-	}
 	set_thread_flag(TIF_SIGPENDING);
 	__fput_sync(file);
 	clear_thread_flag(TIF_SIGPENDING);
@@ -487,8 +483,9 @@ void flexsc_file_put(struct file *file)
 		return;
 	}
 	sock = current->flags & PF_KTHREAD ? sock_from_file(file) : NULL;
-	if (sock && !FLEXSC_MUTANT(linger))
-		put_socket(file, sock);
+	if (sock && !FLEXSC_MUTANT(linger) &&
+	    (sock->ops->family != PF_CAN || FLEXSC_MUTANT(linger_can)))
+		put_socket(file);
 	else
 		__fput_sync(file);
 }

@@ -109,7 +109,8 @@ impl Context {
         }
     }
 
-    /// Whether the calling thread works on the fd table that the entries' numbers are of. Nobody but the thread itself changes its table.
+    /// Whether the calling thread works on the fd table that the entries' numbers are of. Nobody but
+    /// the thread itself changes its table.
     fn is_at_home(&self) -> bool {
         self.table_task().is_none_or(|thread| {
             // SAFETY: The context holds a reference to the task.
