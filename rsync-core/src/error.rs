@@ -263,7 +263,7 @@ impl Failure {
                 "choose a --backup-dir on the destination's file system"
             }
             Cause::Errno(Errno::EINVAL) if self.action == Action::BackUp => {
-                "the --backup-dir is the destination: choose another, or a --suffix"
+                "the --backup-dir is the destination, or on a file system that takes no such name: choose another, or a --suffix"
             }
             Cause::Errno(Errno::EIO) => "check the disk; the kernel log may say more",
             Cause::Errno(Errno::ENAMETOOLONG) => {
