@@ -85,7 +85,7 @@ struct flexsc_frame {
 #define FLEXSC_FRAME_FLY	0x40	/* in: FLEXSC_FLY may be answered */
 #define FLEXSC_FRAME_FIRST	0x80	/* flexsc_file_first(): looked up, so the reference is ours */
 #define FLEXSC_FRAME_SECOND	0x100	/* flexsc_file_second(): the same */
-#define FLEXSC_FRAME_PROMPT	0x200	/* what was looked at last waits for a local disk at most */
+#define FLEXSC_FRAME_PROMPT	0x200	/* the first file waits for a local disk at most; in: known so */
 
 /* A handler's verdict. FLEXSC_TO_T and _HAND_BACK mean: no side effect has happened. */
 enum flexsc_verdict {

@@ -96,9 +96,18 @@ pub(crate) const FRAME_CLOEXEC: u32 = 16;
 pub(crate) const FRAME_AGAIN: u32 = 32;
 /// `FLEXSC_FRAME_FLY`: a device may transfer while nobody waits for it.
 pub(crate) const FRAME_FLY: u32 = 64;
+/// `FLEXSC_FRAME_PROMPT`: the file that was taken first waits for a local disk at most.
+pub(crate) const FRAME_PROMPT: u32 = 512;
 static_assert!(
-    (FRAME_BLOCK | FRAME_MULTI | FRAME_FILE | FRAME_CLOEXEC | FRAME_AGAIN | FRAME_FLY).count_ones()
-        == 6
+    (FRAME_BLOCK
+        | FRAME_MULTI
+        | FRAME_FILE
+        | FRAME_CLOEXEC
+        | FRAME_AGAIN
+        | FRAME_FLY
+        | FRAME_PROMPT)
+        .count_ones()
+        == 7
 );
 
 /// What became of an entry that a handler was given.
@@ -228,6 +237,12 @@ impl Call {
             FileUse::Accepts => true,
             _ => false,
         }
+    }
+
+    /// Whether its first argument names the one file that it works on, in an entry without flags.
+    #[inline]
+    pub(crate) fn names_one_file(&self) -> bool {
+        matches!(self.file, FileUse::Takes | FileUse::Accepts) && self.second == 0
     }
 
     /// Which argument besides the first names a file that it works on.

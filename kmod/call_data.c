@@ -43,17 +43,10 @@ void flexsc_account_write(struct flexsc_acct *acct, ssize_t put)
 	inc_syscw(current);
 }
 
-/*
- * Prepare to have a device make this transfer while nobody waits for it: past the page
- * cache of a local disk, or of a block device, at a position that the call names. NULL
- * where that is not to be, or there is no memory for it.
- */
-static struct flexsc_arm *flight(const struct flexsc_frame *frame, struct file *file, int rw)
+static noinline struct flexsc_arm *direct_flight(struct file *file, int rw)
 {
 	umode_t mode = file_inode(file)->i_mode;
 
-	if (!(frame->flags & FLEXSC_FRAME_FLY) || !(file->f_flags & O_DIRECT) || FLEXSC_MUTANT(fly))
-		return NULL;
 	if (!S_ISREG(mode) && !S_ISBLK(mode))
 		return NULL;
 	if (rw == READ ? file->f_op->read || !file->f_op->read_iter :
@@ -62,6 +55,19 @@ static struct flexsc_arm *flight(const struct flexsc_frame *frame, struct file *
 	if (FMODE_FSNOTIFY_HSM(file->f_mode) || !flexsc_inode_is_prompt(file_inode(file)))
 		return NULL;
 	return flexsc_flight_new(file, rw);
+}
+
+/*
+ * Prepare to have a device make this transfer while nobody waits for it: past the page
+ * cache of a local disk, or of a block device, at a position that the call names. NULL
+ * where that is not to be, or there is no memory for it.
+ */
+static inline struct flexsc_arm *flight(const struct flexsc_frame *frame, struct file *file,
+					int rw)
+{
+	if (!(frame->flags & FLEXSC_FRAME_FLY) || !(file->f_flags & O_DIRECT) || FLEXSC_MUTANT(fly))
+		return NULL;
+	return direct_flight(file, rw);
 }
 
 /* Begin it. True if it flies, and @frame says so; else *@ret is its result. */
@@ -83,7 +89,7 @@ static int transferred(const struct flexsc_frame *frame, struct file *file, int 
 }
 
 /* A kiocb for one synchronous transfer; SIGPIPE would go to whoever current is. */
-static void init_kiocb(struct kiocb *kiocb, const struct flexsc_frame *frame,
+static __always_inline void init_kiocb(struct kiocb *kiocb, const struct flexsc_frame *frame,
 		       struct file *file, const loff_t *ppos)
 {
 	init_sync_kiocb(kiocb, file);
@@ -94,7 +100,7 @@ static void init_kiocb(struct kiocb *kiocb, const struct flexsc_frame *frame,
 	kiocb->ki_pos = ppos ? *ppos : 0;
 }
 
-static ssize_t iter_read(const struct flexsc_frame *frame, struct file *file,
+static __always_inline ssize_t iter_read(const struct flexsc_frame *frame, struct file *file,
 			 struct iov_iter *iter, loff_t *ppos)
 {
 	struct kiocb kiocb;
@@ -107,7 +113,7 @@ static ssize_t iter_read(const struct flexsc_frame *frame, struct file *file,
 	return ret;
 }
 
-static ssize_t iter_write(const struct flexsc_frame *frame, struct file *file,
+static __always_inline ssize_t iter_write(const struct flexsc_frame *frame, struct file *file,
 			  struct iov_iter *iter, loff_t *ppos)
 {
 	struct socket *sock = frame->file ? sock_from_file(file) : NULL;
@@ -251,7 +257,7 @@ static ssize_t do_single(struct flexsc_frame *frame, struct file *file, int rw, 
 			    do_write(frame, file, buf, count, ppos);
 }
 
-static int call_single(struct flexsc_frame *frame, int rw)
+static __always_inline int call_single(struct flexsc_frame *frame, int rw)
 {
 	loff_t pos, *ppos;
 	struct file *file;
@@ -278,7 +284,7 @@ static int call_single(struct flexsc_frame *frame, int rw)
 	return rc;
 }
 
-static int call_psingle(struct flexsc_frame *frame, int rw)
+static __always_inline int call_psingle(struct flexsc_frame *frame, int rw)
 {
 	loff_t pos = frame->args[3];
 	struct file *file;

@@ -123,9 +123,6 @@ static u32 waiting_lanes(const struct flexsc_frame *frame, struct file *file, in
 	return 0;
 }
 
-/* What a call is going to do with a file, besides READ and WRITE. */
-#define NO_TRANSFER	(-1)
-
 /*
  * May @frame's lane touch @file? Says also how. What is prompt is never waited for in a
  * wait queue.
@@ -137,7 +134,7 @@ static bool suits(struct flexsc_frame *frame, struct file *file, int rw)
 		frame->flags |= FLEXSC_FRAME_PROMPT;
 		return true;
 	}
-	if (rw != NO_TRANSFER && !(frame->flags & FLEXSC_FRAME_BLOCK) &&
+	if (rw != FLEXSC_NO_TRANSFER && !(frame->flags & FLEXSC_FRAME_BLOCK) &&
 	    (waiting_lanes(frame, file, rw) & frame->lane)) {
 		frame->flags |= FLEXSC_FRAME_ATTEMPT;
 		return true;
@@ -210,14 +207,20 @@ static int file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwante
 int flexsc_file_get(struct flexsc_frame *frame, unsigned int fd, fmode_t unwanted,
 		    struct file **filep)
 {
-	return file_get(frame, fd, unwanted, NO_TRANSFER, filep);
+	int rc = file_get(frame, fd, unwanted, FLEXSC_NO_TRANSFER, filep);
+
+	/* Which is said of the first. */
+	if (!FLEXSC_MUTANT(lead_second))
+		frame->flags &= ~FLEXSC_FRAME_PROMPT;
+	return rc;
 }
 
 /*
  * The file that the entry works on, wherever it comes from. Of what the entry holds by
  * itself no reference is taken: it keeps that until the handler has returned.
  */
-static int first_get(struct flexsc_frame *frame, fmode_t unwanted, int rw, struct file **filep)
+int flexsc_file_first_slow(struct flexsc_frame *frame, fmode_t unwanted, int rw,
+			   struct file **filep)
 {
 	struct file *file = frame->file ?: frame->chain ?: frame->taken[0];
 
@@ -233,21 +236,6 @@ static int first_get(struct flexsc_frame *frame, fmode_t unwanted, int rw, struc
 		return FLEXSC_TO_T;
 	*filep = file;
 	return 0;
-}
-
-/**
- * flexsc_file_first - the file that the first argument stands for
- * @frame: the entry
- * @unwanted: as for flexsc_file_get()
- * @filep: out, for flexsc_file_first_put()
- *
- * That is the file of the entry's chain, if it has one without a descriptor.
- *
- * Return: as flexsc_file_get().
- */
-int flexsc_file_first(struct flexsc_frame *frame, fmode_t unwanted, struct file **filep)
-{
-	return first_get(frame, unwanted, NO_TRANSFER, filep);
 }
 
 /**
@@ -277,23 +265,6 @@ int flexsc_file_second(struct flexsc_frame *frame, unsigned int fd, struct file 
 }
 
 /**
- * flexsc_file_get_rw - the file that the first argument stands for, to read or write
- * @frame: the entry
- * @rw: READ, WRITE or FLEXSC_POLL
- * @filep: out, for flexsc_file_release()
- *
- * An entry that has waited keeps its file, whatever the descriptor names by now. Sets
- * FLEXSC_FRAME_ATTEMPT if the transfer has to be tried without blocking; where it is
- * not set, flexsc_file_first_ready() has to be asked.
- *
- * Return: 0, -EBADF, or a verdict; *@filep is set only with 0.
- */
-int flexsc_file_get_rw(struct flexsc_frame *frame, int rw, struct file **filep)
-{
-	return first_get(frame, FMODE_PATH, rw, filep);
-}
-
-/**
  * flexsc_file_get_again - the file that the first argument stands for, unless it waited
  * @frame: the entry
  * @filep: out, for flexsc_file_release()
@@ -312,22 +283,10 @@ int flexsc_file_get_again(struct flexsc_frame *frame, struct file **filep)
 	return 0;
 }
 
-/**
- * flexsc_would_wait - does the blocking call go on where an attempt has ended?
- * @frame: the entry
- * @file: its file
- * @rw: READ or WRITE
- * @ret: what the attempt returned
- * @wanted: how many bytes it was asked for
- *
- * A read returns what there is, a write goes on until all is written. If it would
- * wait, @frame says so, and the verdict has to be FLEXSC_WAIT.
- */
-bool flexsc_would_wait(struct flexsc_frame *frame, struct file *file, int rw, ssize_t ret,
-		       size_t wanted)
+/* For flexsc_would_wait(). */
+bool flexsc_attempt_would_wait(struct flexsc_frame *frame, struct file *file, int rw, ssize_t ret,
+			       size_t wanted)
 {
-	if (!(frame->flags & FLEXSC_FRAME_ATTEMPT))
-		return false;
 	/* A call that has begun to wait does not look at that any more. */
 	if (!frame->file && (file->f_flags & O_NONBLOCK))
 		return false;
@@ -345,42 +304,6 @@ bool flexsc_would_wait(struct flexsc_frame *frame, struct file *file, int rw, ss
 	frame->events = (__force u32)(rw == READ ? EPOLLIN | EPOLLRDNORM | EPOLLRDHUP :
 						   EPOLLOUT | EPOLLWRNORM);
 	return true;
-}
-
-/**
- * flexsc_file_first_put - what flexsc_file_first() found is not needed any more
- * @frame: the entry
- * @file: the file
- */
-void flexsc_file_first_put(const struct flexsc_frame *frame, struct file *file)
-{
-	if ((frame->flags & FLEXSC_FRAME_FIRST) && !FLEXSC_MUTANT(file_first))
-		flexsc_file_put(file);
-}
-
-/**
- * flexsc_file_second_put - what flexsc_file_second() found is not needed any more
- * @frame: the entry
- * @file: the file
- */
-void flexsc_file_second_put(const struct flexsc_frame *frame, struct file *file)
-{
-	if ((frame->flags & FLEXSC_FRAME_SECOND) && !FLEXSC_MUTANT(file_second))
-		flexsc_file_put(file);
-}
-
-/**
- * flexsc_file_release - what flexsc_file_get_rw() found is not needed any more
- * @frame: the entry
- * @file: the file
- * @rc: the verdict: an entry that waits keeps the file
- */
-void flexsc_file_release(struct flexsc_frame *frame, struct file *file, int rc)
-{
-	if (rc != FLEXSC_WAIT || frame->file)
-		flexsc_file_first_put(frame, file);
-	else
-		frame->file = frame->flags & FLEXSC_FRAME_FIRST ? file : get_file(file);
 }
 
 static struct file *table_hold(struct files_struct *files, unsigned int fd)
@@ -512,30 +435,6 @@ int flexsc_on_file(struct flexsc_frame *frame, fmode_t unwanted, flexsc_file_fn 
 }
 
 /**
- * flexsc_file_lock_pos - begin a use of the file position
- * @file: referenced file
- *
- * The reference of the entry makes the file shared, so the lock is always due where the
- * file asks for it at all; elsewhere the field is in use for something else. Only after
- * flexsc_file_ready(): whoever holds the lock may keep it for as long as it reads.
- */
-void flexsc_file_lock_pos(struct file *file)
-{
-	if (file->f_mode & FMODE_ATOMIC_POS)
-		mutex_lock(&file->f_pos_lock);
-}
-
-/**
- * flexsc_file_unlock_pos - end a use of the file position
- * @file: the file
- */
-void flexsc_file_unlock_pos(struct file *file)
-{
-	if (file->f_mode & FMODE_ATOMIC_POS)
-		mutex_unlock(&file->f_pos_lock);
-}
-
-/**
  * flexsc_file_ready - may this lane read or write @file?
  * @frame: the entry
  * @file: referenced file
@@ -641,20 +540,4 @@ int flexsc_fd_install(struct flexsc_frame *frame, int fd, struct file *file)
 	}
 	frame->chain = file;
 	return flexsc_done(frame, 0);
-}
-
-/**
- * flexsc_fsize - is lane W fit for a call that may make a file longer?
- * @frame: the entry
- *
- * The file size limit is read from current, and a kworker has none.
- *
- * Return: 0 or FLEXSC_TO_T.
- */
-int flexsc_fsize(struct flexsc_frame *frame)
-{
-	if (frame->lane == FLEXSC_LANE_W && !FLEXSC_MUTANT(fsize) &&
-	    task_rlimit(frame->thread, RLIMIT_FSIZE) != RLIM_INFINITY)
-		return FLEXSC_TO_T;
-	return 0;
 }

@@ -30,7 +30,6 @@ use crate::{
     shared::Counter,
     slots::Run, //
 };
-use core::ptr;
 use kernel::{
     prelude::*,
     sync::Arc,
@@ -45,6 +44,30 @@ use kernel::{
 /// How long a caller leaves posted entries to those who look at the ring, before it executes
 /// them itself: they may have been preempted.
 const PATIENCE: Delta = Delta::from_millis(40);
+
+impl Run {
+    /// It was executed at `site` and is over: the next one, which it leads, has its file.
+    #[inline]
+    fn pass_file(&mut self, next: &mut [Self], site: &mut Site<'_>) {
+        if let Some(next) = next.first_mut().filter(|_| !mutant!("lead_pass")) {
+            next.taken.inherit(&mut self.taken);
+            site.same_file();
+        }
+    }
+
+    /// It was not, or goes on elsewhere: the next one has its file as well, if it leads that.
+    fn share_file(&self, next: &mut [Self], site: &mut Site<'_>) {
+        if !mutant!("lead_forget") {
+            site.other_file();
+        }
+        if let Some(next) = next
+            .first_mut()
+            .filter(|_| self.leads && !mutant!("lead_share"))
+        {
+            next.taken.share(&self.taken);
+        }
+    }
+}
 
 impl Context {
     /// `FLEXSC_IOC_WAIT`, called in the process: the number of unreaped completions.
@@ -148,8 +171,10 @@ impl Context {
             alone &= count == 1 || mutant!("fly_together");
             let mut site = Site::new(abi::LANE_C, me, gate).waits(alone);
             let mut all = true;
-            for run in handful.iter_mut().take(count) {
-                all &= self.run_chain(run, &mut site, &mut plug);
+            for at in 0..count {
+                if let Some([run, next @ ..]) = handful.get_mut(at..) {
+                    all &= self.run_chain(run, next, &mut site, &mut plug);
+                }
             }
             if !all {
                 self.attend();
@@ -159,30 +184,37 @@ impl Context {
     }
 
     /// Executes an entry in the caller, and what follows it in its chain; false if another lane
-    /// has to.
+    /// has to. `next` are those behind it in the caller's hands.
     #[inline(always)]
     fn run_chain(
         self: &Arc<Self>,
         run: &mut Run,
+        next: &mut [Run],
         site: &mut Site<'_>,
         plug: &mut Plug<'_>,
     ) -> bool {
         if !self.in_flight().begin(run.index) && !mutant!("withdraw") {
+            run.share_file(next, site);
             return self.end_withdrawn(run);
         }
         plug.suit(run);
         match self.execute_c(run, site) {
             Ok(ret) => {
+                if run.leads {
+                    run.pass_file(next, site);
+                }
                 run.taken.release();
                 // Nobody has to be told but the application.
                 self.complete(run.index, run.posted.nr, 0, ret, Counter::EntriesC);
                 true
             }
-            Err(Verdict::Fly) => {
-                plug.put_in();
-                self.run_rest(run, Verdict::Fly, site)
+            Err(verdict) => {
+                run.share_file(next, site);
+                if matches!(verdict, Verdict::Fly) {
+                    plug.put_in();
+                }
+                self.run_rest(run, verdict, site)
             }
-            Err(verdict) => self.run_rest(run, verdict, site),
         }
     }
 
@@ -219,7 +251,7 @@ impl Context {
         let Some(watched) = policy::unsignalled(site.owner) else {
             return Err(Verdict::ToThread);
         };
-        site.set(watched, ptr::null_mut());
+        site.watched = watched;
         let observer = self.shared().observer();
         observer.started(run.index, run.posted.nr, abi::LANE_C);
         // SAFETY: The caller of wait is a thread of the process, as the ioctl has checked,

@@ -447,6 +447,10 @@ impl Context {
         counter: Counter,
         leave: impl FnOnce(&mut State),
     ) -> Concluded {
+        if run.held.is_some() {
+            // The same file, which the arm keeps.
+            run.taken.drop_first();
+        }
         let (verdict, ready) = match verdict {
             Verdict::Wait(events) => self.wait_in_queue(run, events, lane),
             // To hand it back is to give its chain's file a descriptor, which W cannot.

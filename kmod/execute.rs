@@ -34,9 +34,11 @@ const RESTART: core::ops::RangeInclusive<i64> = -516..=-512;
 pub(crate) struct Site<'a> {
     pub(crate) owner: &'a Task,
     /// Who else would have wanted to see the call; see [`policy::watched`].
-    watched: u32,
+    pub(crate) watched: u32,
     /// `FRAME_FLY` if a device may get plain entries while others are executed.
     fly: u32,
+    /// `FRAME_PROMPT` if that is known of the first file of the next entry.
+    known: u32,
     /// In which all but what is an entry's own stays from one to the next.
     frame: Frame,
 }
@@ -52,6 +54,7 @@ impl<'a> Site<'a> {
             owner,
             watched: 0,
             fly: call::FRAME_FLY,
+            known: 0,
             frame,
         }
     }
@@ -77,6 +80,17 @@ impl<'a> Site<'a> {
     #[inline(always)]
     pub(crate) fn set(&mut self, watched: u32, acct: *mut Acct) {
         (self.watched, self.frame.acct) = (watched, acct);
+    }
+
+    /// The next entry has the first file of the one that was just executed.
+    #[inline(always)]
+    pub(crate) fn same_file(&mut self) {
+        self.known = self.frame.flags & call::FRAME_PROMPT;
+    }
+
+    /// Nothing is known of the next entry's file.
+    pub(crate) fn other_file(&mut self) {
+        self.known = 0;
     }
 
     /// The frame for an entry.
@@ -162,7 +176,11 @@ impl Context {
         run: &mut Run,
         site: &mut Site<'_>,
     ) -> Result<i64, Verdict> {
-        let (watched, fly) = (site.watched, site.fly);
+        let watched = site.watched;
+        let flags = site.fly | site.known;
+        if !mutant!("lead_known") {
+            site.known = 0;
+        }
         let frame = site.frame(run);
         let Some(call) = run.call.filter(|_| run.is_plain() && !mutant!("refetch")) else {
             // SAFETY: The caller promises all of it.
@@ -171,7 +189,7 @@ impl Context {
         if let Some(verdict) = policy::judge(self.restriction(), watched, run.posted.nr) {
             return Err(verdict);
         }
-        frame.flags = fly;
+        frame.flags = flags;
         // SAFETY: The caller promises what is in force; the owner is a task that it holds.
         match unsafe { call.run(frame) } {
             Verdict::Did(ret) if !RESTART.contains(&ret) => Ok(ret),
@@ -237,8 +255,6 @@ impl Context {
                 let raw = NonNull::new(frame.note as *mut RawArm);
                 // SAFETY: With that verdict it is the arm of the flight, which passes on.
                 run.held = raw.map(|raw| unsafe { Arm::of_flight(self, run.index, raw) });
-                // The same file, which the arm keeps.
-                run.taken.drop_first();
                 // Some devices are done before they say that they have begun.
                 // SAFETY: The lane has put it there, null or for this entry alone.
                 let landed = unsafe { run.land(frame.acct) };
@@ -257,8 +273,6 @@ impl Context {
         if run.held.is_none() {
             // SAFETY: The handler has passed its reference on with the verdict.
             run.held = unsafe { Arm::new(self, run.index, frame.file) };
-            // The same file, which the arm keeps.
-            run.taken.drop_first();
         }
         match &mut run.held {
             Some(arm) => {

@@ -57,6 +57,14 @@ impl HeldFile {
         NonNull::new(file).map(Self)
     }
 
+    /// Another reference to the same file.
+    fn share(&self) -> Self {
+        // SAFETY: By the type invariants it is a valid file, of which a reference is held.
+        unsafe { bindings::get_file(self.0.as_ptr()) };
+        // INVARIANT: That was one for this object.
+        Self(self.0)
+    }
+
     /// The file, referenced while this object lives.
     pub(crate) fn as_ptr(&self) -> *mut bindings::file {
         self.0.as_ptr()
@@ -128,6 +136,17 @@ impl HeldFiles {
     /// Gives back the first, which something else holds as well.
     pub(crate) fn drop_first(&mut self) {
         self.first = None;
+    }
+
+    /// Takes over the first of `before`; there was none here.
+    #[inline(always)]
+    pub(crate) fn inherit(&mut self, before: &mut Self) {
+        self.first = before.first.take();
+    }
+
+    /// Holds the first of `before` as well; there was none here.
+    pub(crate) fn share(&mut self, before: &Self) {
+        self.first = before.first.as_ref().map(HeldFile::share);
     }
 
     /// For the entry's frame; valid while this object lives.

@@ -28,6 +28,7 @@ use crate::{
     },
     state::State, //
 };
+use core::slice;
 use kernel::task::Task;
 
 /// Most entries that are taken from the ring in one go, which bounds the time under the lock.
@@ -72,6 +73,27 @@ enum Took {
     Here,
     /// The same, and no more is to be taken.
     Last,
+}
+
+impl Run {
+    /// Holds the files that its call works on; the entry has no flags. That of the one `before` it in the same hands, if that
+    /// works on the same, is passed on: one look-up does for all in a row, as they were posted before it, so that
+    /// none can mean another file.
+    #[inline(always)]
+    fn take_files(&mut self, call: &Call, before: Option<&mut Self>, source: &Source<'_>) {
+        // CAST: As the system calls cut their argument.
+        let number = |run: &Self| run.posted.args[0] as u32;
+        let same = |before: &&mut Self| {
+            (number(before) == number(self) || mutant!("lead_any"))
+                && call.names_one_file()
+                && before.posted.flags == 0
+                && before.call.is_some_and(Call::names_one_file)
+        };
+        match before.filter(same) {
+            Some(before) => before.leads = true,
+            None => self.taken = HeldFiles::new(call, &self.posted, source.table),
+        }
+    }
 }
 
 impl State {
@@ -165,18 +187,18 @@ impl State {
         Took::ToSlot
     }
 
-    /// The same, but into `run`, which holds nothing, if it has to wait for none and who takes it executes
-    /// calls of its lane; `place` is where it is then.
+    /// The same, but into the last of `hands`, which holds nothing, if it has to wait for none and who takes it executes
+    /// calls of its lane; `place` is where it is then. The others there are those that were taken before it.
     #[inline]
     fn take_here(
         &mut self,
         index: u16,
-        run: &mut Run,
+        hands: &mut [Run],
         source: &Source<'_>,
         place: Place,
-        executes: impl FnOnce(Lane) -> bool,
+        executes: impl Fn(Lane) -> bool,
     ) -> Took {
-        let Some(slot) = self.slots.get_mut(index) else {
+        let ([before @ .., run], Some(slot)) = (hands, self.slots.get_mut(index)) else {
             return Took::Nothing;
         };
         if !source.shared.take(u32::from(index), &mut run.posted) {
@@ -185,22 +207,37 @@ impl State {
         slot.renew();
         slot.place(place);
         run.index = index;
+        run.leads = false;
         run.call = call::find(run.posted.nr);
-        let (flags, call, lane) = (run.posted.flags, run.call, call::first_lane(run.call));
         // Most have no flags and are in no chain.
-        let plain = flags == 0 && self.open.is_none();
-        let linked = !plain && self.link(index, flags, source.shared.entries());
+        if run.posted.flags != 0 || self.open.is_some() || !executes(call::first_lane(run.call)) {
+            return self.take_special(run, source, executes);
+        }
+        if let Some(call) = run.call.filter(|call| call.names_files(0)) {
+            run.take_files(call, before.last_mut(), source);
+        }
+        Took::Here
+    }
+
+    /// The same for one with flags, in a chain, or of which others execute the call.
+    #[inline(never)]
+    fn take_special(
+        &mut self,
+        run: &mut Run,
+        source: &Source<'_>,
+        executes: impl Fn(Lane) -> bool,
+    ) -> Took {
+        let (index, flags, lane) = (run.index, run.posted.flags, call::first_lane(run.call));
+        let linked = self.link(index, flags, source.shared.entries());
         if !linked && executes(lane) {
-            if let Some(taken) = source.files(call, &run.posted) {
+            if let Some(taken) = source.files(run.call, &run.posted) {
                 run.taken = taken;
             }
-            if !plain {
-                self.limit(index, flags, run.posted.time);
-            }
+            self.limit(index, flags, run.posted.time);
             return Took::Here;
         }
         if let Some(slot) = self.slots.get_mut(index) {
-            (slot.posted, slot.call) = (run.posted, call);
+            (slot.posted, slot.call) = (run.posted, run.call);
         }
         if !linked {
             self.begin(index, source);
@@ -272,10 +309,10 @@ impl State {
     ) -> Option<usize> {
         let mut count = 0;
         let any = self.pull(source, HANDFUL, |state, index| {
-            let Some(run) = handful.get_mut(count) else {
+            let Some(hands) = handful.get_mut(..=count) else {
                 return Took::Nothing;
             };
-            let took = state.take_here(index, run, source, Place::InHand, |_| true);
+            let took = state.take_here(index, hands, source, Place::InHand, |_| true);
             count += usize::from(matches!(took, Took::Here));
             took
         });
@@ -287,7 +324,8 @@ impl State {
     pub(crate) fn pull_for_worker(&mut self, source: &Source<'_>, run: &mut Run) -> bool {
         let mut found = false;
         self.pull(source, BATCH, |state, index| {
-            match state.take_here(index, run, source, Place::Running, |lane| lane == Lane::W) {
+            let (hands, is_w) = (slice::from_mut(run), |lane| lane == Lane::W);
+            match state.take_here(index, hands, source, Place::Running, is_w) {
                 Took::Here => {
                     found = true;
                     Took::Last

@@ -37,6 +37,8 @@ pub(crate) enum Place {
 /// An entry in the hands of a lane.
 pub(crate) struct Run {
     pub(crate) index: u16,
+    /// The next one in the same hands works on the same file, which it is to have from this one.
+    pub(crate) leads: bool,
     pub(crate) posted: Posted,
     /// Its call, if it names one.
     pub(crate) call: Option<&'static Call>,
@@ -53,6 +55,7 @@ impl Run {
     pub(crate) const fn none() -> Self {
         Self {
             index: 0,
+            leads: false,
             posted: Posted::none(),
             call: None,
             held: None,

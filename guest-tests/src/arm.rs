@@ -12,6 +12,7 @@ pub mod gone;
 pub mod idle;
 pub mod multi;
 pub mod poll;
+pub mod row;
 pub mod same;
 pub mod sockets;
 pub mod tables;
@@ -31,6 +32,7 @@ pub fn run(options: &Options) -> ExitCode {
     multi::add(&mut list);
     sockets::add(&mut list);
     taken::add(&mut list);
+    row::add(&mut list);
     tables::add(&mut list);
     same::add(&mut list);
     gone::add(&mut list);

@@ -30,20 +30,25 @@ const EALREADY: i64 = -(libc::EALREADY as i64);
 const ETIME: i64 = -(libc::ETIME as i64);
 
 /// An entry: its call and arguments, its flags, and how long it may take in nanoseconds.
-type Entry<'a> = (libc::c_long, &'a [u64], u16, u64);
+pub type Entry<'a> = (libc::c_long, &'a [u64], u16, u64);
 
 /// A caller of wait that sleeps in its first entry, and has others in hand.
-struct Hand {
+#[derive(Debug)]
+pub struct Hand {
     poster: Poster,
     slow: Slow,
     waiter: JoinHandle<i64>,
     first: u32,
-    others: Vec<u32>,
+    /// The entries behind the first.
+    pub others: Vec<u32>,
 }
 
 impl Hand {
     /// One that has these.
-    fn with(entries: &[Entry<'_>]) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// What could not be set up, as text.
+    pub fn with(entries: &[Entry<'_>]) -> Result<Self, String> {
         let slow = Slow::new(1).map_err(|why| format!("{SKIP}userfaultfd: {why}"))?;
         let mut poster = Poster::new(Mode::Caller)?;
         let sleeps = [slow.address(), 8, 0];
@@ -82,7 +87,8 @@ impl Hand {
         })
     }
 
-    fn cancel(&self, index: u32) -> i64 {
+    /// What a cancel of an entry answers.
+    pub fn cancel(&self, index: u32) -> i64 {
         cancel(&self.poster.context, index, 0)
     }
 
@@ -110,7 +116,18 @@ impl Hand {
     }
 
     /// Lets the first go on. The results of the others, beside `more` entries that were posted since.
-    fn results(mut self, more: usize) -> Result<Vec<i64>, String> {
+    ///
+    /// # Errors
+    /// What did not go as it should, as text.
+    pub fn results(self, more: usize) -> Result<Vec<i64>, String> {
+        Ok(self.finish(more)?.0)
+    }
+
+    /// The same, and how many entries threads have executed.
+    ///
+    /// # Errors
+    /// As for [`Hand::results`].
+    pub fn finish(mut self, more: usize) -> Result<(Vec<i64>, i64), String> {
         self.slow.release(0).map_err(|why| why.to_string())?;
         let waited = self.waiter.join().map_err(|_| "the waiter panicked")?;
         ensure(waited > 0, format!("wait gave {waited}"))?;
@@ -118,7 +135,9 @@ impl Hand {
         let done = take(&mut self.poster, count)?;
         expect("what was begun", result_of(&done, self.first)?, 8)?;
         let others = self.others.iter();
-        others.map(|&index| result_of(&done, index)).collect()
+        let results: Result<_, _> = others.map(|&index| result_of(&done, index)).collect();
+        // CAST: It is a small figure.
+        Ok((results?, self.poster.context.counters().entries_t as i64))
     }
 }
 

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Entries in a row that name the same descriptor, which a caller of wait looks up once.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+
+use crate::cancel::hand::{Entry, Hand};
+use crate::posted::{ensure, expect, libc_ok};
+use crate::process::pipe;
+use crate::suite::{Behaviour, Place};
+
+/// This file's behaviours.
+pub fn add(list: &mut Vec<Behaviour>) {
+    let mut one = |name, run| list.push(Behaviour { name, run });
+    one("each_of_a_row_has_its_own_file", own);
+    one("a_row_has_the_file_that_its_first_named", first);
+    one("what_follows_in_a_row_keeps_the_file", keeps);
+    one("what_follows_one_that_waits_keeps_the_file", waits);
+    one("a_row_gives_its_file_back_with_its_last", back);
+    one("what_is_known_of_a_file_is_said_of_no_other", known);
+    one(
+        "what_is_known_of_a_source_is_not_said_of_the_target",
+        second,
+    );
+}
+
+const ECANCELED: i64 = -(libc::ECANCELED as i64);
+
+/// Room for what an entry reads.
+type Room = [u8; 8];
+
+/// The arguments of a read of all of `room`, from the start of a file.
+fn read(file: &impl AsRawFd, room: &mut Room) -> [u64; 4] {
+    let (place, len) = (room.as_mut_ptr() as u64, room.len() as u64);
+    [file.as_raw_fd() as u64, place, len, 0]
+}
+
+/// Makes the descriptor of `file` name `other`.
+fn replace(file: &impl AsRawFd, other: &impl AsRawFd) -> Result<(), String> {
+    // SAFETY: only makes the descriptor name another file.
+    let made = unsafe { libc::dup2(other.as_raw_fd(), file.as_raw_fd()) };
+    libc_ok("dup2", made.into()).map(drop)
+}
+
+/// A file whose reads wait for more than a local disk, so that a caller leaves them to a thread.
+fn version() -> Result<File, String> {
+    File::open("/proc/version").map_err(|why| format!("/proc/version: {why}"))
+}
+
+fn own(place: &mut Place) -> Result<(), String> {
+    let files = [place.file("one", b"one")?, place.file("two", b"two")?];
+    let mut rooms = [Room::default(); 4];
+    let args: Vec<_> = rooms
+        .iter_mut()
+        .enumerate()
+        .map(|(number, room)| read(&files[number / 2], room))
+        .collect();
+    let entries: Vec<Entry<'_>> = args
+        .iter()
+        .map(|args| (libc::SYS_pread64, &args[..], 0, 0))
+        .collect();
+    let results = Hand::with(&entries)?.results(0)?;
+    ensure(results == [3; 4], format!("the reads gave {results:?}"))?;
+    for (number, room) in rooms.iter().enumerate() {
+        let wanted = [b"one", b"two"][number / 2];
+        ensure(
+            &room[..3] == wanted,
+            format!("read {number} has {:?}", &room[..3]),
+        )?;
+    }
+    Ok(())
+}
+
+fn first(place: &mut Place) -> Result<(), String> {
+    let (file, other) = (place.file("file", b"old")?, place.file("other", b"newer")?);
+    let mut rooms = [Room::default(); 3];
+    let args = rooms.each_mut().map(|room| read(&file, room));
+    let hand = Hand::with(&[
+        (libc::SYS_pread64, &args[0], 0, 0),
+        (libc::SYS_pread64, &args[1], 0, 0),
+        (libc::SYS_pread64, &args[2], 0, 0),
+    ])?;
+    replace(&file, &other)?;
+    let results = hand.results(0)?;
+    ensure(results == [3; 3], format!("the reads gave {results:?}"))
+}
+
+/// Behind one that was cancelled, and behind one that a thread executes.
+fn keeps(place: &mut Place) -> Result<(), String> {
+    let (file, other) = (place.file("file", b"old")?, place.file("other", b"newer")?);
+    let mut rooms = [Room::default(); 3];
+    let args = rooms.each_mut().map(|room| read(&file, room));
+    let hand = Hand::with(&[
+        (libc::SYS_pread64, &args[0], 0, 0),
+        (libc::SYS_pread64, &args[1], 0, 0),
+        (libc::SYS_pread64, &args[2], 0, 0),
+    ])?;
+    let answer = hand.cancel(hand.others[0]);
+    replace(&file, &other)?;
+    let results = hand.results(0)?;
+    expect("cancel", answer, 0)?;
+    ensure(
+        results == [ECANCELED, 3, 3],
+        format!("behind one that was cancelled the reads gave {results:?}"),
+    )?;
+
+    let file = version()?;
+    let args = rooms.each_mut().map(|room| read(&file, room));
+    let hand = Hand::with(&[
+        (libc::SYS_pread64, &args[0], 0, 0),
+        (libc::SYS_pread64, &args[1], 0, 0),
+    ])?;
+    replace(&file, &other)?;
+    let (results, by_thread) = hand.finish(0)?;
+    ensure(
+        results == [8; 2],
+        format!("of a thread's the reads gave {results:?}"),
+    )?;
+    expect("entries of lane T", by_thread, 2)
+}
+
+fn waits(place: &mut Place) -> Result<(), String> {
+    let (read_end, write_end) = pipe().map_err(|why| why.to_string())?;
+    let other = place.file("other", b"newer")?;
+    let mut rooms = [0_u8; 2];
+    let [one, two] = rooms.each_mut().map(|byte| {
+        let byte = std::ptr::from_mut(byte) as u64;
+        [read_end.as_raw_fd() as u64, byte, 1]
+    });
+    let written = [write_end.as_raw_fd() as u64, b"ab".as_ptr() as u64, 2];
+    let hand = Hand::with(&[
+        (libc::SYS_read, &one, 0, 0),
+        (libc::SYS_read, &two, 0, 0),
+        (libc::SYS_write, &written, 0, 0),
+    ])?;
+    replace(&read_end, &other)?;
+    let results = hand.results(0)?;
+    ensure(results == [1, 1, 2], format!("the calls gave {results:?}"))?;
+    rooms.sort_unstable();
+    ensure(&rooms == b"ab", format!("the reads have {rooms:?}"))
+}
+
+/// It is the last to hold the write end, so that the reads behind it find the end.
+fn back(place: &mut Place) -> Result<(), String> {
+    let (read_end, write_end) = pipe().map_err(|why| why.to_string())?;
+    let other = place.file("other", b"")?;
+    let write = [write_end.as_raw_fd() as u64, b"a".as_ptr() as u64, 1];
+    let mut rooms = [Room::default(); 2];
+    let reads = rooms.each_mut().map(|room| read(&read_end, room));
+    let hand = Hand::with(&[
+        (libc::SYS_write, &write, 0, 0),
+        (libc::SYS_write, &write, 0, 0),
+        (libc::SYS_read, &reads[0][..3], 0, 0),
+        (libc::SYS_read, &reads[1][..3], 0, 0),
+    ])?;
+    replace(&write_end, &other)?;
+    let results = hand.results(0)?;
+    ensure(
+        results == [1, 1, 2, 0],
+        format!("the calls gave {results:?}"),
+    )
+}
+
+/// A thread executes the last, whose file is no file of a disk, also if the one before it was cancelled.
+fn known(place: &mut Place) -> Result<(), String> {
+    let (file, proc) = (place.file("file", b"old")?, version()?);
+    for cancels in [false, true] {
+        let mut rooms = [Room::default(); 3];
+        let [one, two, three] = rooms.each_mut();
+        let args = [read(&file, one), read(&file, two), read(&proc, three)];
+        let hand = Hand::with(&[
+            (libc::SYS_pread64, &args[0], 0, 0),
+            (libc::SYS_pread64, &args[1], 0, 0),
+            (libc::SYS_pread64, &args[2], 0, 0),
+        ])?;
+        if cancels {
+            expect("cancel", hand.cancel(hand.others[1]), 0)?;
+        }
+        let (results, by_thread) = hand.finish(0)?;
+        let wanted = [3, if cancels { ECANCELED } else { 3 }, 8];
+        ensure(results == wanted, format!("the reads gave {results:?}"))?;
+        expect("entries of lane T", by_thread, 1)?;
+    }
+    Ok(())
+}
+
+/// A read of the pipe waits in its queue, not in the caller, whatever was looked up before it.
+fn second(place: &mut Place) -> Result<(), String> {
+    let (read_end, write_end) = pipe().map_err(|why| why.to_string())?;
+    let source = place.file("source", b"source")?;
+    let mut room = Room::default();
+    let target = read_end.as_raw_fd() as u64;
+    let clone = [target, libc::FICLONE, source.as_raw_fd() as u64];
+    let reads = [target, room.as_mut_ptr() as u64, 1];
+    let write = [write_end.as_raw_fd() as u64, b"a".as_ptr() as u64, 1];
+    let results = Hand::with(&[
+        (libc::SYS_ioctl, &clone, 0, 0),
+        (libc::SYS_read, &reads, 0, 0),
+        (libc::SYS_write, &write, 0, 0),
+    ])?
+    .results(0)?;
+    ensure(
+        results[0] < 0 && results[1..] == [1, 1],
+        format!("the calls gave {results:?}"),
+    )
+}
