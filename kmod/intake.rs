@@ -210,8 +210,11 @@ impl State {
         run.leads = false;
         run.call = call::find(run.posted.nr);
         // Most have no flags and are in no chain.
-        if run.posted.flags != 0 || self.open.is_some() || !executes(call::first_lane(run.call)) {
+        if run.posted.flags != 0 || self.open.is_some() {
             return self.take_special(run, source, executes);
+        }
+        if !executes(call::first_lane(run.call)) {
+            return self.take_to_slot(run, source);
         }
         if let Some(call) = run.call.filter(|call| call.names_files(0)) {
             run.take_files(call, before.last_mut(), source);
@@ -219,7 +222,7 @@ impl State {
         Took::Here
     }
 
-    /// The same for one with flags, in a chain, or of which others execute the call.
+    /// The same for one with flags or in a chain.
     #[inline(never)]
     fn take_special(
         &mut self,
@@ -227,22 +230,30 @@ impl State {
         source: &Source<'_>,
         executes: impl Fn(Lane) -> bool,
     ) -> Took {
-        let (index, flags, lane) = (run.index, run.posted.flags, call::first_lane(run.call));
-        let linked = self.link(index, flags, source.shared.entries());
-        if !linked && executes(lane) {
-            if let Some(taken) = source.files(run.call, &run.posted) {
-                run.taken = taken;
+        let (index, flags) = (run.index, run.posted.flags);
+        if self.link(index, flags, source.shared.entries()) {
+            if let Some(slot) = self.slots.get_mut(index) {
+                (slot.posted, slot.call) = (run.posted, run.call);
             }
-            self.limit(index, flags, run.posted.time);
-            return Took::Here;
+            return Took::ToSlot;
         }
-        if let Some(slot) = self.slots.get_mut(index) {
+        if !executes(call::first_lane(run.call)) {
+            return self.take_to_slot(run, source);
+        }
+        if let Some(taken) = source.files(run.call, &run.posted) {
+            run.taken = taken;
+        }
+        self.limit(index, flags, run.posted.time);
+        Took::Here
+    }
+
+    /// What was taken is left to its call's lane.
+    fn take_to_slot(&mut self, run: &Run, source: &Source<'_>) -> Took {
+        if let Some(slot) = self.slots.get_mut(run.index) {
             (slot.posted, slot.call) = (run.posted, run.call);
         }
-        if !linked {
-            self.begin(index, source);
-            self.push(index, lane);
-        }
+        self.begin(run.index, source);
+        self.push(run.index, call::first_lane(run.call));
         Took::ToSlot
     }
 
