@@ -16,7 +16,7 @@ use crate::teller::Tell;
 use crate::temp::TempNames;
 use crate::unfinished::Unfinished;
 use async_lock::Semaphore;
-use libflexsc::{Errno, Handle};
+use libflexsc::{Context, Errno, Handle};
 use rustc_hash::FxHashMap;
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ pub(crate) struct Limits {
     pub(crate) open_directories: usize,
     /// Files that only wait to be closed.
     pub(crate) closing: usize,
-    /// Files of the source that are only read for their checksums.
+    /// Files that are only read for their checksums, on each side.
     pub(crate) summed: usize,
 }
 
@@ -43,7 +43,7 @@ impl Limits {
     ///
     /// Each directory of the destination may hold so many `others` open.
     fn new(open_files: u64, others: usize) -> Self {
-        let each = open_files.saturating_sub(48) / (9 + others as u64);
+        let each = open_files.saturating_sub(48) / (10 + others as u64);
         let each = each.clamp(1, 128) as usize;
         Self {
             directories: each,
@@ -76,8 +76,10 @@ pub(crate) struct Run<'o> {
     pub(crate) directories: Arc<Semaphore>,
     /// Permits for files in transfer.
     pub(crate) files: Arc<Semaphore>,
-    /// Permits for files of the source that are read for their checksums, held by nobody who waits for anything but that.
+    /// Permits for files that are read for their checksums. At the source nobody who holds one waits for anything but that.
     pub(crate) summed: Semaphore,
+    /// Over plain calls, once it was needed.
+    aside: OnceCell<Io>,
     pub(crate) temps: TempNames,
     /// Files that are being written.
     pub(crate) unfinished: RefCell<FxHashMap<FileId, Rc<Unfinished>>>,
@@ -107,6 +109,7 @@ impl<'o> Run<'o> {
             directories: Arc::new(Semaphore::new(limits.directories)),
             files: Arc::new(Semaphore::new(limits.files)),
             summed: Semaphore::new(limits.summed),
+            aside: OnceCell::new(),
             temps: TempNames::new(),
             unfinished: RefCell::default(),
             holding: RefCell::default(),
@@ -190,9 +193,20 @@ impl<'o> Run<'o> {
         self.helped.set(all);
     }
 
-    /// What threads that helped have counted of their calls.
+    /// Where a call is over when it is made, for who must not wait.
+    pub(crate) fn aside(&self) -> &Io {
+        let handle = || Handle::new(Context::direct());
+        let make = || Io::new(&handle(), self.options.open_noatime, self.limits.closing);
+        self.aside.get_or_init(make)
+    }
+
+    /// What threads that helped have counted of their calls, and what was made aside.
     pub(crate) fn calls_of_helpers(&self) -> libflexsc::Stats {
-        self.helped.get()
+        let mut calls = self.helped.get();
+        if let Some(aside) = self.aside.get() {
+            calls += aside.handle.stats();
+        }
+        calls
     }
 
     /// The figures, to change.

@@ -278,8 +278,14 @@ impl Side<'_, '_> {
             return false;
         }
         let Some(digest) = digest else { return false };
+        // Who has the permits may wait for this very file to be settled, as the first of its links.
+        let permit = self.run.summed.try_acquire();
+        let io = match &permit {
+            Some(_) => &self.run.io,
+            None => self.run.aside(),
+        };
         // A file that cannot be read is replaced, or that fails and is reported.
-        let (io, algorithm) = (&self.run.io, digest.algorithm());
+        let algorithm = digest.algorithm();
         io.digest(dir, name, SOURCE, found.size, algorithm).await == Ok(digest)
     }
 

@@ -6,6 +6,7 @@ mod common;
 
 use common::{BACKENDS, Random, Scratch, Times, assert_same, child, flexsync, rsync, snapshot};
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -104,5 +105,31 @@ fn a_run_whose_time_is_over_ends_in_good_order() {
         let [source, destination] =
             ["src", "dst"].map(|tree| snapshot(&scratch.join(tree), Times::Compare));
         assert_same(&source, &destination, backend);
+    }
+}
+
+#[test]
+fn few_files_are_open_that_are_read_for_their_checksums() {
+    for &backend in BACKENDS.iter() {
+        let scratch = Scratch::new();
+        for number in 0..600 {
+            let name = format!("src/d{}/file{number}", number % 4);
+            scratch.write(&name, format!("{number}"));
+        }
+        let arguments = ["-a", "src/", "dst"];
+        flexsync(scratch.path(), backend, &arguments).expect(0);
+        for limit in [64, 100] {
+            let script = format!(
+                "ulimit -n {limit} && exec {} --backend {} -ac --stats src/ dst",
+                common::FLEXSYNC,
+                common::tested(backend),
+            );
+            let mut command = Command::new("sh");
+            command.current_dir(scratch.path()).args(["-c", &script]);
+            let run = common::Run::from(command.output().unwrap()).expect(0);
+            // One that could not be opened would be taken for another.
+            let copied = run.figure("Number of regular files transferred");
+            assert_eq!(copied, 0, "{backend} {limit} {run:?}");
+        }
     }
 }
