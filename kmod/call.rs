@@ -175,6 +175,26 @@ pub(crate) enum FileUse {
     Closes,
 }
 
+/// Which arguments name files that a call works on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    Nothing,
+    /// The first alone.
+    First,
+    /// Another as well, or alone.
+    Another,
+}
+
+impl Names {
+    const fn of(file: FileUse, second: u8) -> Self {
+        match (file, second) {
+            (_, 1..) => Self::Another,
+            (FileUse::Takes | FileUse::Accepts, 0) => Self::First,
+            _ => Self::Nothing,
+        }
+    }
+}
+
 /// One row of the table.
 pub(crate) struct Call {
     /// System call number, x86-64.
@@ -185,6 +205,7 @@ pub(crate) struct Call {
     file: FileUse,
     /// Which argument besides the first names a file that it works on; 0 if none does.
     second: u8,
+    names: Names,
     handler: Handler,
 }
 
@@ -242,7 +263,13 @@ impl Call {
     /// Whether its first argument names the one file that it works on, in an entry without flags.
     #[inline]
     pub(crate) fn names_one_file(&self) -> bool {
-        matches!(self.file, FileUse::Takes | FileUse::Accepts) && self.second == 0
+        matches!(self.names, Names::First)
+    }
+
+    /// Which files its arguments name, in an entry without flags.
+    #[inline]
+    pub(crate) fn names(&self) -> Names {
+        self.names
     }
 
     /// Which argument besides the first names a file that it works on.
@@ -308,6 +335,7 @@ macro_rules! calls {
                 gated: $gated,
                 file: FileUse::$file,
                 second: second_file($nr),
+                names: Names::of(FileUse::$file, second_file($nr)),
                 handler: handlers::$handler,
             },)*
         ];

@@ -13,6 +13,7 @@ use crate::{
     adopt::Adoption,
     call::{
         Acct,
+        Call,
         Lane,
         Verdict, //
     },
@@ -38,6 +39,7 @@ use crate::{
     },
     workqueue, //
 };
+use core::mem;
 use kernel::{
     prelude::*,
     sync::Arc,
@@ -121,13 +123,17 @@ struct Worker<'a> {
     acct: Acct,
     /// It is back from a call, of which the state has not been told.
     is_back: bool,
+    /// The position in the ring behind the entry that it took last.
+    head: u32,
+    /// What lies before this position was posted before that entry's files were looked up.
+    covered: u32,
 }
 
 impl Worker<'_> {
     /// Tells the state what it has not been told.
     #[inline(always)]
     fn report(&mut self, state: &mut State) {
-        if core::mem::take(&mut self.is_back) {
+        if mem::take(&mut self.is_back) {
             state.end_w();
         }
     }
@@ -142,6 +148,7 @@ impl Context {
         self.state().start_drain(shared);
 
         let (start, quantum) = (flexsc_jiffies(), msecs_to_jiffies(QUANTUM));
+        let is_over = || flexsc_jiffies().wrapping_sub(start) >= quantum && !mutant!("quantum");
         let mut goes_on = false;
         let mut worker = Worker::default();
         let mut worked = false;
@@ -153,7 +160,7 @@ impl Context {
             if self.is_dead() {
                 break;
             }
-            if flexsc_jiffies().wrapping_sub(start) >= quantum && !mutant!("quantum") {
+            if is_over() {
                 let mut state = self.state();
                 worker.report(&mut state);
                 goes_on = state.make_way();
@@ -165,7 +172,7 @@ impl Context {
                         drain.queue();
                     }
                     worked = true;
-                    self.run_w(&mut run, &mut worker, &mut plug);
+                    self.run_w(&mut run, &mut worker, &mut plug, &is_over);
                 }
                 Step::Poll(lookout) => {
                     if !mutant!("plug_poll") {
@@ -200,7 +207,14 @@ impl Context {
         let mut state = self.state();
         worker.report(&mut state);
         state.take_fired(self.fired());
+        let head = state.sub_head();
         let begun = state.begin_w(&source, run);
+        worker.head = state.sub_head();
+        // What was queued was looked up when it was.
+        worker.covered = match worker.head == head {
+            true => head,
+            false => state.seen,
+        };
         let tell = state.attend_t(shared);
         let step = if begun {
             Step::Run(state.enter_w())
@@ -220,32 +234,134 @@ impl Context {
         step
     }
 
-    /// Executes an entry in lane W.
+    /// Executes an entry in lane W, and those in a row with it, until its time `is_over`.
     #[inline(always)]
-    fn run_w<'a>(self: &'a Arc<Self>, run: &mut Run, worker: &mut Worker<'a>, plug: &mut Plug<'_>) {
+    fn run_w<'a>(
+        self: &'a Arc<Self>,
+        run: &mut Run,
+        worker: &mut Worker<'a>,
+        plug: &mut Plug<'_>,
+        is_over: &impl Fn() -> bool,
+    ) {
+        match self.call_w(run, worker, plug) {
+            Ok(ret) if self.is_next_alike(run, worker) => {
+                self.run_row(run, ret, worker, plug, is_over);
+            }
+            Ok(ret) => self.end_w(run, ret),
+            Err(verdict) => self.conclude_w(run, verdict, worker, plug),
+        }
+    }
+
+    /// Goes on behind `first`, which has returned `ret`, as long as what is next in the ring works on the same file.
+    #[inline(never)]
+    fn run_row<'a>(
+        self: &'a Arc<Self>,
+        first: &mut Run,
+        mut ret: i64,
+        worker: &mut Worker<'a>,
+        plug: &mut Plug<'_>,
+        is_over: &impl Fn() -> bool,
+    ) {
+        let mut other = Run::none();
+        let (mut run, mut next) = (&mut *first, &mut other);
+        while self.is_next_alike(run, worker)
+            && !is_over()
+            && !self.is_dead()
+            && self.take_next(run, next, worker)
+        {
+            if let Some(site) = worker.site.as_mut().filter(|_| run.leads) {
+                next.taken.inherit(&mut run.taken);
+                site.same_file();
+            }
+            self.end_w(run, ret);
+            mem::swap(&mut run, &mut next);
+            flexsc_cond_resched();
+            ret = match self.call_w(run, worker, plug) {
+                Ok(ret) => ret,
+                Err(verdict) => return self.conclude_w(run, verdict, worker, plug),
+            };
+        }
+        self.end_w(run, ret);
+    }
+
+    /// Makes the call of an entry.
+    #[inline(always)]
+    fn call_w<'a>(
+        self: &'a Arc<Self>,
+        run: &mut Run,
+        worker: &mut Worker<'a>,
+        plug: &mut Plug<'_>,
+    ) -> Result<i64, Verdict> {
         let observer = self.shared().observer();
         observer.started(run.index, run.posted.nr, abi::LANE_W);
         plug.suit(run);
         // SAFETY: It is this worker's own.
         let landed = unsafe { run.land(&mut worker.acct) };
-        let executed = match landed {
-            Some(ret) => Err(Verdict::Did(ret)),
-            None => self.execute_w(run, worker),
-        };
-        match executed {
-            Ok(ret) => {
-                run.taken.release();
-                // Nobody has to be told but the application; the state is when it is locked next.
-                self.complete(run.index, run.posted.nr, 0, ret, Counter::EntriesW);
-                worker.is_back = true;
-            }
-            Err(verdict) => {
-                if matches!(verdict, Verdict::Fly) {
-                    plug.put_in();
-                }
-                self.conclude(run, verdict, Lane::W, Counter::EntriesW, State::end_w);
-            }
+        if let Some(ret) = landed {
+            return Err(Verdict::Did(ret));
         }
+        let ret = self.execute_w(run, worker)?;
+        worker.is_back = true;
+        Ok(ret)
+    }
+
+    /// An entry is over, of which nobody has to be told but the application; the state is when it is locked next.
+    #[inline(always)]
+    fn end_w(&self, run: &mut Run, ret: i64) {
+        run.taken.release();
+        self.complete(run.index, run.posted.nr, 0, ret, Counter::EntriesW);
+    }
+
+    /// Concludes an entry of which more is to be said.
+    #[cold]
+    fn conclude_w(
+        self: &Arc<Self>,
+        run: &mut Run,
+        verdict: Verdict,
+        worker: &mut Worker<'_>,
+        plug: &mut Plug<'_>,
+    ) {
+        // It may not have come to be executed.
+        if let Some(site) = &mut worker.site {
+            site.other_file();
+        }
+        if matches!(verdict, Verdict::Fly) {
+            plug.put_in();
+        }
+        self.conclude(run, verdict, Lane::W, Counter::EntriesW, State::end_w);
+    }
+
+    /// Whether the next entry in the ring seems to work on the same file as `run`, and was posted before that was looked up.
+    #[inline(always)]
+    fn is_next_alike(&self, run: &Run, worker: &Worker<'_>) -> bool {
+        run.call.is_some_and(Call::names_one_file)
+            && (worker.head != worker.covered || mutant!("row_covered"))
+            && self.shared().seems_alike(worker.head, &run.posted)
+    }
+
+    /// Takes the next entry in the ring into `next`, before `run` is told to be over: if it works on the same file, that has
+    /// one more entry to go with. False if others have taken it, or there is something else to be done first.
+    #[inline(never)]
+    fn take_next<'a>(&'a self, run: &mut Run, next: &mut Run, worker: &mut Worker<'a>) -> bool {
+        let source = self.source_by(worker.table);
+        let mut state = self.state();
+        if state.sub_head() != worker.head || state.has_w() || state.has_t() || self.fired().any() {
+            return false;
+        }
+        worker.report(&mut state);
+        if !state.pull_next(&source, run, next) {
+            return false;
+        }
+        worker.head = state.sub_head();
+        if !run.leads {
+            worker.covered = state.seen;
+        }
+        let successor = state.enter_w();
+        drop(state);
+        if let Some(drain) = successor {
+            drain.queue();
+        }
+        true
     }
 
     #[inline(always)]

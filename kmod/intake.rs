@@ -10,7 +10,8 @@ use crate::{
     call::{
         self,
         Call,
-        Lane, //
+        Lane,
+        Names, //
     },
     clock,
     context::Context,
@@ -51,6 +52,11 @@ impl Source<'_> {
     }
 }
 
+/// Whether a page worker executes calls of that lane.
+fn is_w(lane: Lane) -> bool {
+    lane == Lane::W
+}
+
 /// Most entries that the caller of wait takes in one go: each has its place on the caller's stack.
 pub(crate) const HANDFUL: usize = 12;
 
@@ -85,11 +91,14 @@ impl Run {
         let number = |run: &Self| run.posted.args[0] as u32;
         let same = |before: &&mut Self| {
             (number(before) == number(self) || mutant!("lead_any"))
-                && call.names_one_file()
                 && before.posted.flags == 0
                 && before.call.is_some_and(Call::names_one_file)
         };
-        match before.filter(same) {
+        let before = match call.names() {
+            Names::First => before.filter(same),
+            _ => None,
+        };
+        match before {
             Some(before) => before.leads = true,
             None => self.taken = HeldFiles::new(call, &self.posted, source.table),
         }
@@ -109,6 +118,7 @@ impl State {
 
     /// Looks at as many `slots` of the ring, where something was posted, and lets `take` take each entry that is
     /// named there and not in flight, up to the last that it wants. Returns whether there were any.
+    #[inline]
     fn pull(
         &mut self,
         source: &Source<'_>,
@@ -131,6 +141,7 @@ impl State {
             self.sub_head = self.sub_head.wrapping_add(excess);
             rejected += i64::from(excess);
         }
+        self.seen = tail;
         let mut head = self.sub_head;
         // CAST: No more than the ring holds.
         let count = slots.min(tail.wrapping_sub(head) as usize);
@@ -187,18 +198,19 @@ impl State {
         Took::ToSlot
     }
 
-    /// The same, but into the last of `hands`, which holds nothing, if it has to wait for none and who takes it executes
-    /// calls of its lane; `place` is where it is then. The others there are those that were taken before it.
-    #[inline]
+    /// The same, but into `run`, which holds nothing, if it has to wait for none and who takes it executes
+    /// calls of its lane; `place` is where it is then. The same hands have those `before` it.
+    #[inline(always)]
     fn take_here(
         &mut self,
         index: u16,
-        hands: &mut [Run],
+        before: &mut [Run],
+        run: &mut Run,
         source: &Source<'_>,
         place: Place,
         executes: impl Fn(Lane) -> bool,
     ) -> Took {
-        let ([before @ .., run], Some(slot)) = (hands, self.slots.get_mut(index)) else {
+        let Some(slot) = self.slots.get_mut(index) else {
             return Took::Nothing;
         };
         if !source.shared.take(u32::from(index), &mut run.posted) {
@@ -216,7 +228,7 @@ impl State {
         if !executes(call::first_lane(run.call)) {
             return self.take_to_slot(run, source);
         }
-        if let Some(call) = run.call.filter(|call| call.names_files(0)) {
+        if let Some(call) = run.call.filter(|call| call.names() != Names::Nothing) {
             run.take_files(call, before.last_mut(), source);
         }
         Took::Here
@@ -320,10 +332,10 @@ impl State {
     ) -> Option<usize> {
         let mut count = 0;
         let any = self.pull(source, HANDFUL, |state, index| {
-            let Some(hands) = handful.get_mut(..=count) else {
+            let Some([before @ .., run]) = handful.get_mut(..=count) else {
                 return Took::Nothing;
             };
-            let took = state.take_here(index, hands, source, Place::InHand, |_| true);
+            let took = state.take_here(index, before, run, source, Place::InHand, |_| true);
             count += usize::from(matches!(took, Took::Here));
             took
         });
@@ -335,8 +347,7 @@ impl State {
     pub(crate) fn pull_for_worker(&mut self, source: &Source<'_>, run: &mut Run) -> bool {
         let mut found = false;
         self.pull(source, BATCH, |state, index| {
-            let (hands, is_w) = (slice::from_mut(run), |lane| lane == Lane::W);
-            match state.take_here(index, hands, source, Place::Running, is_w) {
+            match state.take_here(index, &mut [], run, source, Place::Running, is_w) {
                 Took::Here => {
                     found = true;
                     Took::Last
@@ -345,6 +356,42 @@ impl State {
             }
         });
         found
+    }
+
+    /// Takes the next posted entry for the page worker that has `before`, into `run`, which holds nothing. Returns
+    /// whether it is for that: if not, it is queued, or left to who looks at the ring next.
+    #[inline(always)]
+    pub(crate) fn pull_next(
+        &mut self,
+        source: &Source<'_>,
+        before: &mut Run,
+        run: &mut Run,
+    ) -> bool {
+        let shared = source.shared;
+        let (head, tail) = (self.sub_head, shared.load(Word::SubTail));
+        let posted = tail.wrapping_sub(head);
+        if self.dissolved || posted == 0 || posted > shared.entries() {
+            return false;
+        }
+        let index = shared.submitted(head);
+        if !source.in_flight.mark(index) {
+            return false;
+        }
+        // CAST: Below MAX_ENTRIES, which fits u16.
+        let index = index as u16;
+        let before = slice::from_mut(before);
+        let took = self.take_here(index, before, run, source, Place::Running, is_w);
+        if matches!(took, Took::Nothing) {
+            source.in_flight.clear(index);
+            return false;
+        }
+        self.seen = tail;
+        self.sub_head = head.wrapping_add(1);
+        if self.sub_head == tail {
+            self.open = None;
+        }
+        shared.store(Word::SubHead, self.sub_head);
+        matches!(took, Took::Here)
     }
 
     /// The next entry of a chain whose beginning [`State::pull_for_caller`] has handed out.

@@ -198,6 +198,7 @@ impl Slots {
         };
         slot.place(place);
         run.index = index;
+        run.leads = false;
         run.posted = slot.posted;
         run.call = slot.call;
         run.held = slot.held.take();

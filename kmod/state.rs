@@ -77,6 +77,8 @@ pub(crate) struct State {
     landed: Fifo,
     /// How far the ring has been taken.
     pub(crate) sub_head: u32,
+    /// Up to where something was posted when it was last looked.
+    pub(crate) seen: u32,
     /// The end of the chain that is being taken.
     pub(crate) open: Option<Open>,
     active: u32,
@@ -123,6 +125,7 @@ impl State {
             t: Fifo::new(entries)?,
             landed: Fifo::new(entries)?,
             sub_head: 0,
+            seen: 0,
             open: None,
             active: 0,
             pending: 0,
@@ -407,10 +410,13 @@ impl State {
     /// The drain item, if any, has to be queued by the caller: it goes on if the call sleeps.
     /// When all items are inside calls there is none, and the page workers go on as they
     /// return.
+    #[inline(always)]
     pub(crate) fn enter_w(&mut self) -> Option<Arc<Drain>> {
-        let successor = self.take_drain();
         self.active -= 1;
-        successor
+        if self.pending > 0 {
+            return None;
+        }
+        self.take_drain()
     }
 
     /// A drain item to queue, unless one is queued already.

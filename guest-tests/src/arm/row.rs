@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Entries in a row that name the same descriptor, which a caller of wait looks up once.
+//! Entries in a row that name the same descriptor, which a caller of wait, or a page worker, looks up once.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+
+use libflexsc::sys as abi;
 
 use crate::cancel::hand::{Entry, Hand};
-use crate::posted::{ensure, expect, libc_ok};
+use crate::cancel::request::{result_of, take};
+use crate::client::Mode;
+use crate::posted::{Poster, ensure, expect, libc_ok, six};
 use crate::process::pipe;
-use crate::suite::{Behaviour, Place};
+use crate::suite::{Behaviour, Place, two_cpus, until};
 
 /// This file's behaviours.
 pub fn add(list: &mut Vec<Behaviour>) {
@@ -22,6 +28,8 @@ pub fn add(list: &mut Vec<Behaviour>) {
         "what_is_known_of_a_source_is_not_said_of_the_target",
         second,
     );
+    one("what_is_posted_later_has_its_own_file", later);
+    one("a_row_of_a_page_worker_gives_its_file_back", back_in_w);
 }
 
 const ECANCELED: i64 = -(libc::ECANCELED as i64);
@@ -203,4 +211,73 @@ fn second(place: &mut Place) -> Result<(), String> {
         results[0] < 0 && results[1..] == [1, 1],
         format!("the calls gave {results:?}"),
     )
+}
+
+/// The descriptor names another file while a page worker still reads from the first, and then it is posted once more.
+fn later(place: &mut Place) -> Result<(), String> {
+    const ROUNDS: u32 = 200;
+    const LONG: usize = 1 << 20;
+    two_cpus()?;
+    let zero = File::open("/dev/zero").map_err(|why| format!("/dev/zero: {why}"))?;
+    let other = place.file("other", b"new")?;
+    let mut poster = Poster::new(Mode::Lanes)?;
+    let mut memory = vec![0_u8; LONG];
+    let mut busy = 0;
+    for round in 0..ROUNDS {
+        let file = zero.try_clone().map_err(|why| why.to_string())?;
+        let mut room = Room::default();
+        let long = [
+            file.as_raw_fd() as u64,
+            memory.as_mut_ptr() as u64,
+            LONG as u64,
+        ];
+        let first = poster.post(libc::SYS_pread64, &long)?;
+        let head = poster.context.sub_head();
+        let tail = poster.context.sub_tail().load(Ordering::Relaxed);
+        until("the read is taken", || head.load(Ordering::Acquire) == tail)?;
+        replace(&file, &other)?;
+        let second = poster.post(libc::SYS_pread64, &read(&file, &mut room))?;
+        let status = poster.context.status(first).load(Ordering::Acquire);
+        busy += u32::from(status == abi::BUSY);
+        let done = take(&mut poster, 2)?;
+        expect("the long read", result_of(&done, first)?, LONG as i64)?;
+        let ret = result_of(&done, second)?;
+        ensure(
+            ret == 3 && &room[..3] == b"new",
+            format!("in round {round} the read gave {ret}, {room:?}"),
+        )?;
+    }
+    println!("# {busy} of {ROUNDS} were posted while a page worker read");
+    ensure(busy > 0, "nothing was posted while a page worker read")
+}
+
+/// When all of a row is complete, nobody else holds the write end.
+fn back_in_w(_: &mut Place) -> Result<(), String> {
+    const ENTRIES: usize = 16;
+    let mut poster = Poster::new(Mode::Lanes)?;
+    for _ in 0..100 {
+        let (read_end, write_end) = pipe().map_err(|why| why.to_string())?;
+        let write = [write_end.as_raw_fd() as u64, b"a".as_ptr() as u64, 1];
+        let mut indices = Vec::new();
+        for _ in 0..ENTRIES {
+            let index = poster.context.prepare(libc::SYS_write as u16, six(&write));
+            indices.push(index.ok_or("no entry is free")?);
+        }
+        poster.context.publish_all(&indices);
+        poster
+            .context
+            .kick_if_needed()
+            .map_err(|why| why.to_string())?;
+        for done in take(&mut poster, ENTRIES)?.values() {
+            ensure(done.ret == 1, format!("a write gave {done:?}"))?;
+        }
+        drop(write_end);
+        let mut all = Vec::new();
+        let mut read_end = File::from(read_end);
+        read_end
+            .read_to_end(&mut all)
+            .map_err(|why| why.to_string())?;
+        expect("bytes in the pipe", all.len() as i64, ENTRIES as i64)?;
+    }
+    Ok(())
 }
