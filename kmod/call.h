@@ -66,8 +66,8 @@ struct flexsc_frame {
 	struct file *chain;
 
 	/*
-	 * What args[0], and the second descriptor, named when the entry was taken, and the
-	 * entry holds until it is done or waits; NULL: look it up.
+	 * What args[0], and the second descriptor, named when the entry, or the first of its row,
+	 * was taken, and the entry holds until it is done or waits; NULL: look it up.
 	 */
 	struct file *taken[2];
 	u32 events;			/* out: EPOLL* to wait for */

@@ -269,7 +269,8 @@ impl Context {
             && !self.is_dead()
             && self.take_next(run, next, worker)
         {
-            if let Some(site) = worker.site.as_mut().filter(|_| run.leads) {
+            let leads = run.leads && !mutant!("row_pass");
+            if let Some(site) = worker.site.as_mut().filter(|_| leads) {
                 next.taken.inherit(&mut run.taken);
                 site.same_file();
             }
@@ -340,7 +341,8 @@ impl Context {
     }
 
     /// Takes the next entry in the ring into `next`, before `run` is told to be over: if it works on the same file, that has
-    /// one more entry to go with. False if others have taken it, or there is something else to be done first.
+    /// one more entry to go with. False if others have taken it, or there is something else to be done first; the state has
+    /// not been told then that the worker is back, which may have to release the file before.
     #[inline(never)]
     fn take_next<'a>(&'a self, run: &mut Run, next: &mut Run, worker: &mut Worker<'a>) -> bool {
         let source = self.source_by(worker.table);
@@ -348,15 +350,15 @@ impl Context {
         if state.sub_head() != worker.head || state.has_w() || state.has_t() || self.fired().any() {
             return false;
         }
-        worker.report(&mut state);
         if !state.pull_next(&source, run, next) {
             return false;
         }
+        worker.is_back = false;
         worker.head = state.sub_head();
         if !run.leads {
             worker.covered = state.seen;
         }
-        let successor = state.enter_w();
+        let successor = state.go_on_w();
         drop(state);
         if let Some(drain) = successor {
             drain.queue();

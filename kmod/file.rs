@@ -79,7 +79,7 @@ impl HeldFile {
     }
 }
 
-/// The files that an entry's arguments named when it was taken. Only dropped where one may sleep.
+/// The files that an entry's arguments named when it, or the first of its row, was taken. Only dropped where one may sleep.
 #[derive(Default)]
 pub(crate) struct HeldFiles {
     first: Option<HeldFile>,
@@ -136,6 +136,12 @@ impl HeldFiles {
     /// Gives back the first, which something else holds as well.
     pub(crate) fn drop_first(&mut self) {
         self.first = None;
+    }
+
+    /// Whether there is a first.
+    #[inline(always)]
+    pub(crate) fn has_first(&self) -> bool {
+        self.first.is_some()
     }
 
     /// Takes over the first of `before`; there was none here.

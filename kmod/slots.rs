@@ -46,7 +46,7 @@ pub(crate) struct Run {
     pub(crate) held: Option<Arm>,
     /// The file of its chain. May only be dropped where one may sleep.
     pub(crate) file: ChainFile,
-    /// What its arguments named when it was taken.
+    /// What its arguments named when it was taken. Of one that another leads, nothing until that has passed its file on.
     pub(crate) taken: HeldFiles,
 }
 

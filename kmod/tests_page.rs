@@ -319,6 +319,33 @@ mod state {
     }
 
     #[test]
+    fn a_page_worker_takes_the_next_and_leaves_what_is_none() -> Result {
+        let mut page = Page::new()?;
+        page.post(1, NOP, 0, 0);
+        page.post(2, OPENAT, 0, 0);
+        // In flight by then, and one that there is not.
+        page.post(1, NOP, 0, 0);
+        page.post(page.shared.entries(), NOP, 0, 0);
+        let source = source(&page.shared, &page.in_flight);
+        let (mut before, mut run) = (Run::none(), Run::none());
+        assert!(page.state.pull_next(&source, &mut before, &mut run));
+        assert_eq!((run.index, page.state.sub_head()), (1, 1));
+        // A thread's, which is queued for that.
+        assert!(!page.state.pull_next(&source, &mut before, &mut run));
+        assert!(page.state.has_t() && page.state.sub_head() == 2);
+        // Who looks at all of the ring counts these.
+        for _ in 0..2 {
+            assert!(!page.state.pull_next(&source, &mut before, &mut run));
+            assert_eq!(page.state.sub_head(), 2);
+        }
+        assert_eq!(page.shared.load(Word::SubHead), 2);
+        assert_eq!(page.rejected(), 0);
+        page.pull();
+        assert_eq!(page.rejected(), 2);
+        Ok(())
+    }
+
+    #[test]
     fn what_is_no_posted_entry_is_rejected() -> Result {
         let mut page = Page::new()?;
         page.post(5, NOP, 0, 0);

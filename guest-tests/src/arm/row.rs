@@ -3,8 +3,9 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use libflexsc::sys as abi;
 
@@ -13,7 +14,7 @@ use crate::cancel::request::{result_of, take};
 use crate::client::Mode;
 use crate::posted::{Poster, ensure, expect, libc_ok, six};
 use crate::process::pipe;
-use crate::suite::{Behaviour, Place, two_cpus, until};
+use crate::suite::{Behaviour, Place, two_cpus};
 
 /// This file's behaviours.
 pub fn add(list: &mut Vec<Behaviour>) {
@@ -28,9 +29,16 @@ pub fn add(list: &mut Vec<Behaviour>) {
         "what_is_known_of_a_source_is_not_said_of_the_target",
         second,
     );
+    one(
+        "a_row_of_a_page_worker_has_the_file_of_its_first",
+        first_in_w,
+    );
     one("what_is_posted_later_has_its_own_file", later);
     one("a_row_of_a_page_worker_gives_its_file_back", back_in_w);
 }
+
+/// How long something may take that takes no time.
+const LIMIT: Duration = Duration::from_secs(30);
 
 const ECANCELED: i64 = -(libc::ECANCELED as i64);
 
@@ -148,9 +156,18 @@ fn waits(place: &mut Place) -> Result<(), String> {
     ensure(&rooms == b"ab", format!("the reads have {rooms:?}"))
 }
 
+/// A pipe of which a read waits for nothing.
+fn unwaited_pipe() -> Result<(OwnedFd, OwnedFd), String> {
+    let (read_end, write_end) = pipe().map_err(|why| why.to_string())?;
+    // SAFETY: only changes a flag of the descriptor's file.
+    let set = unsafe { libc::fcntl(read_end.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+    libc_ok("fcntl", set.into())?;
+    Ok((read_end, write_end))
+}
+
 /// It is the last to hold the write end, so that the reads behind it find the end.
 fn back(place: &mut Place) -> Result<(), String> {
-    let (read_end, write_end) = pipe().map_err(|why| why.to_string())?;
+    let (read_end, write_end) = unwaited_pipe()?;
     let other = place.file("other", b"")?;
     let write = [write_end.as_raw_fd() as u64, b"a".as_ptr() as u64, 1];
     let mut rooms = [Room::default(); 2];
@@ -215,8 +232,9 @@ fn second(place: &mut Place) -> Result<(), String> {
 
 /// The descriptor names another file while a page worker still reads from the first, and then it is posted once more.
 fn later(place: &mut Place) -> Result<(), String> {
-    const ROUNDS: u32 = 200;
-    const LONG: usize = 1 << 20;
+    const ROUNDS: u32 = 100;
+    // As long as a page worker takes.
+    const LONG: usize = 4 << 20;
     two_cpus()?;
     let zero = File::open("/dev/zero").map_err(|why| format!("/dev/zero: {why}"))?;
     let other = place.file("other", b"new")?;
@@ -234,7 +252,11 @@ fn later(place: &mut Place) -> Result<(), String> {
         let first = poster.post(libc::SYS_pread64, &long)?;
         let head = poster.context.sub_head();
         let tail = poster.context.sub_tail().load(Ordering::Relaxed);
-        until("the read is taken", || head.load(Ordering::Acquire) == tail)?;
+        // Not by `until`, which sleeps.
+        let start = Instant::now();
+        while head.load(Ordering::Acquire) != tail {
+            ensure(start.elapsed() < LIMIT, "the read was not taken")?;
+        }
         replace(&file, &other)?;
         let second = poster.post(libc::SYS_pread64, &read(&file, &mut room))?;
         let status = poster.context.status(first).load(Ordering::Acquire);
@@ -256,7 +278,7 @@ fn back_in_w(_: &mut Place) -> Result<(), String> {
     const ENTRIES: usize = 16;
     let mut poster = Poster::new(Mode::Lanes)?;
     for _ in 0..100 {
-        let (read_end, write_end) = pipe().map_err(|why| why.to_string())?;
+        let (read_end, write_end) = unwaited_pipe()?;
         let write = [write_end.as_raw_fd() as u64, b"a".as_ptr() as u64, 1];
         let mut indices = Vec::new();
         for _ in 0..ENTRIES {
@@ -272,12 +294,63 @@ fn back_in_w(_: &mut Place) -> Result<(), String> {
             ensure(done.ret == 1, format!("a write gave {done:?}"))?;
         }
         drop(write_end);
-        let mut all = Vec::new();
-        let mut read_end = File::from(read_end);
-        read_end
-            .read_to_end(&mut all)
-            .map_err(|why| why.to_string())?;
-        expect("bytes in the pipe", all.len() as i64, ENTRIES as i64)?;
+        let (mut read_end, mut room) = (File::from(read_end), [0; 2 * ENTRIES]);
+        for wanted in [ENTRIES, 0] {
+            let got = read_end.read(&mut room).map_err(|why| why.to_string())?;
+            expect("bytes in the pipe", got as i64, wanted as i64)?;
+        }
     }
     Ok(())
+}
+
+/// The descriptor names another file while a page worker reads for the first of a row: the next one has the old file, unless
+/// others had to look for it anew, as after a quantum.
+fn first_in_w(place: &mut Place) -> Result<(), String> {
+    const ROUNDS: u32 = 500;
+    const LONG: usize = 1 << 20;
+    two_cpus()?;
+    let zero = File::open("/dev/zero").map_err(|why| format!("/dev/zero: {why}"))?;
+    let other = place.file("other", b"new")?;
+    let mut poster = Poster::new(Mode::Lanes)?;
+    let mut memory = vec![0_u8; LONG];
+    let mut busy = 0;
+    for _ in 0..ROUNDS {
+        let file = zero.try_clone().map_err(|why| why.to_string())?;
+        let mut room = Room::default();
+        let place = memory.as_mut_ptr() as u64;
+        let long = [file.as_raw_fd() as u64, place, LONG as u64, 0];
+        let before = poster.context.sub_tail().load(Ordering::Relaxed);
+        let [first, second] = publish(&mut poster, [long, read(&file, &mut room)])?;
+        let (head, start) = (poster.context.sub_head(), Instant::now());
+        while head.load(Ordering::Acquire) == before {
+            ensure(start.elapsed() < LIMIT, "the long read was not taken")?;
+        }
+        replace(&file, &other)?;
+        // The second was still to be taken.
+        let in_time = head.load(Ordering::Acquire) == before.wrapping_add(1);
+        busy += u32::from(in_time);
+        let done = take(&mut poster, 2)?;
+        expect("the long read", result_of(&done, first)?, LONG as i64)?;
+        let ret = result_of(&done, second)?;
+        if in_time && ret == 8 {
+            return Ok(());
+        }
+        ensure(ret == 8 || ret == 3, format!("the read gave {ret}"))?;
+    }
+    Err(format!(
+        "in {ROUNDS} rounds, of which {busy} were in time, none had the file of the first"
+    ))
+}
+
+/// Posts calls of pread64 at once; their entries.
+fn publish<const N: usize>(poster: &mut Poster, all: [[u64; 4]; N]) -> Result<[u32; N], String> {
+    let mut indices = [0; N];
+    for (index, args) in indices.iter_mut().zip(&all) {
+        let free = poster.context.prepare(libc::SYS_pread64 as u16, six(args));
+        *index = free.ok_or("no entry is free")?;
+    }
+    poster.context.publish_all(&indices);
+    let kicked = poster.context.kick_if_needed();
+    kicked.map_err(|why| why.to_string())?;
+    Ok(indices)
 }
