@@ -232,9 +232,9 @@ fn second(place: &mut Place) -> Result<(), String> {
 
 /// The descriptor names another file while a page worker still reads from the first, and then it is posted once more.
 fn later(place: &mut Place) -> Result<(), String> {
-    const ROUNDS: u32 = 100;
-    // As long as a page worker takes.
-    const LONG: usize = 4 << 20;
+    const ROUNDS: u32 = 300;
+    // Long beside a post, and short beside the time after which a page worker looks no further.
+    const LONG: usize = 1 << 20;
     two_cpus()?;
     let zero = File::open("/dev/zero").map_err(|why| format!("/dev/zero: {why}"))?;
     let other = place.file("other", b"new")?;
