@@ -266,7 +266,7 @@ fn coming_and_going(place: &mut Place) -> Result<(), String> {
             }
             Ok(())
         });
-        let verdict = (0..place.rounds.unwrap_or(300))
+        let verdict = (0..place.rounds.unwrap_or(900))
             .try_for_each(|_| cancel_readers(&mut poster, &read, &turn));
         stop.store(true, Ordering::Relaxed);
         let woken = waker.join().map_err(|_| "the waker panicked")?;
