@@ -90,7 +90,7 @@ static int transferred(const struct flexsc_frame *frame, struct file *file, int 
 
 /* A kiocb for one synchronous transfer; SIGPIPE would go to whoever current is. */
 static __always_inline void init_kiocb(struct kiocb *kiocb, const struct flexsc_frame *frame,
-		       struct file *file, const loff_t *ppos)
+				       struct file *file, const loff_t *ppos)
 {
 	init_sync_kiocb(kiocb, file);
 	if (!FLEXSC_MUTANT(nosignal))
@@ -101,7 +101,7 @@ static __always_inline void init_kiocb(struct kiocb *kiocb, const struct flexsc_
 }
 
 static __always_inline ssize_t iter_read(const struct flexsc_frame *frame, struct file *file,
-			 struct iov_iter *iter, loff_t *ppos)
+					struct iov_iter *iter, loff_t *ppos)
 {
 	struct kiocb kiocb;
 	ssize_t ret;
@@ -114,7 +114,7 @@ static __always_inline ssize_t iter_read(const struct flexsc_frame *frame, struc
 }
 
 static __always_inline ssize_t iter_write(const struct flexsc_frame *frame, struct file *file,
-			  struct iov_iter *iter, loff_t *ppos)
+					 struct iov_iter *iter, loff_t *ppos)
 {
 	struct socket *sock = frame->file ? sock_from_file(file) : NULL;
 	struct kiocb kiocb;

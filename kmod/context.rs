@@ -13,8 +13,8 @@
 //! Of the process the context holds two task structs and the mm struct, but no users of the
 //! mm and no fd table, so that it never keeps a process's memory or descriptors alive; only a
 //! thread of the process does, by being one. An entry holds the file that it works on from when
-//! it is taken, or has it from the one before it in its row, and gives it back before it is done, or when the process dies. A direct transfer that a
-//! device has ([`Arm::of_flight`](crate::arm::Arm)) is given up by nobody: its entry keeps the context until it
+//! it is taken, or has it from the one before it in its row, and gives it back before it is
+//! done, or when the process dies. A direct transfer that a device has ([`Arm::of_flight`](crate::arm::Arm)) is given up by nobody: its entry keeps the context until it
 //! lands.
 //!
 //! # Lock order

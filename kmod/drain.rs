@@ -211,9 +211,10 @@ impl Context {
         let begun = state.begin_w(&source, run);
         worker.head = state.sub_head();
         // What was queued was looked up when it was.
-        worker.covered = match worker.head == head {
-            true => head,
-            false => state.seen,
+        worker.covered = if worker.head == head {
+            head
+        } else {
+            state.seen
         };
         let tell = state.attend_t(shared);
         let step = if begun {
@@ -358,7 +359,8 @@ impl Context {
         if !run.leads {
             worker.covered = state.seen;
         }
-        let successor = state.go_on_w();
+        // It is back and goes in again, of which the state need not be told.
+        let successor = state.take_drain();
         drop(state);
         if let Some(drain) = successor {
             drain.queue();

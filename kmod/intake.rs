@@ -380,9 +380,10 @@ impl State {
         // CAST: Below MAX_ENTRIES, which fits u16.
         let index = index as u16;
         // What named no file then may name one by now.
-        let before = match before.taken.has_first() {
-            true => slice::from_mut(before),
-            false => &mut [],
+        let before = if before.taken.has_first() {
+            slice::from_mut(before)
+        } else {
+            &mut []
         };
         let took = self.take_here(index, before, run, source, Place::Running, is_w);
         if matches!(took, Took::Nothing) {

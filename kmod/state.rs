@@ -416,15 +416,9 @@ impl State {
         self.take_drain()
     }
 
-    /// A page worker that is back from a call, of which the state was not told, goes into the next one. As [`State::enter_w`].
-    #[inline(always)]
-    pub(crate) fn go_on_w(&mut self) -> Option<Arc<Drain>> {
-        self.take_drain()
-    }
-
     /// A drain item to queue, unless one is queued already.
     #[inline(always)]
-    fn take_drain(&mut self) -> Option<Arc<Drain>> {
+    pub(crate) fn take_drain(&mut self) -> Option<Arc<Drain>> {
         if self.pending > 0 {
             return None;
         }

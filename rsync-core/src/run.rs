@@ -43,6 +43,8 @@ impl Limits {
     ///
     /// Each directory of the destination may hold so many `others` open.
     fn new(open_files: u64, others: usize) -> Self {
+        // Two for a source directory, three for a file, one for a directory of the destination; on each side what is
+        // summed up, and what waits to be closed.
         let each = open_files.saturating_sub(48) / (10 + others as u64);
         let each = each.clamp(1, 128) as usize;
         Self {
@@ -195,9 +197,10 @@ impl<'o> Run<'o> {
 
     /// Where a call is over when it is made, for who must not wait.
     pub(crate) fn aside(&self) -> &Io {
-        let handle = || Handle::new(Context::direct());
-        let make = || Io::new(&handle(), self.options.open_noatime, self.limits.closing);
-        self.aside.get_or_init(make)
+        self.aside.get_or_init(|| {
+            let handle = Handle::new(Context::direct());
+            Io::new(&handle, self.options.open_noatime, self.limits.closing)
+        })
     }
 
     /// What threads that helped have counted of their calls, and what was made aside.

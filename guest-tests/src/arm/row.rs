@@ -230,40 +230,70 @@ fn second(place: &mut Place) -> Result<(), String> {
     )
 }
 
+/// What a page worker reads for long while descriptors come to name another file, which has three bytes.
+struct Replaced {
+    poster: Poster,
+    zero: File,
+    other: OwnedFd,
+    memory: Vec<u8>,
+}
+
+impl Replaced {
+    /// Long beside a post, and short beside the time after which a page worker looks no further.
+    const LONG: usize = 1 << 20;
+
+    fn new(place: &Place) -> Result<Self, String> {
+        two_cpus()?;
+        Ok(Self {
+            poster: Poster::new(Mode::Lanes)?,
+            zero: File::open("/dev/zero").map_err(|why| format!("/dev/zero: {why}"))?,
+            other: place.file("other", b"new")?,
+            memory: vec![0; Self::LONG],
+        })
+    }
+
+    /// A descriptor to read from, and the arguments of the long read.
+    fn begin(&mut self) -> Result<(File, [u64; 4]), String> {
+        let file = self.zero.try_clone().map_err(|why| why.to_string())?;
+        let memory = self.memory.as_mut_ptr() as u64;
+        let args = [file.as_raw_fd() as u64, memory, Self::LONG as u64, 0];
+        Ok((file, args))
+    }
+
+    /// When the entry at that position of the ring is taken, `file` names the other one.
+    fn replace(&self, file: &File, position: u32) -> Result<(), String> {
+        let (head, start) = (self.poster.context.sub_head(), Instant::now());
+        // Not by `until`, which sleeps.
+        while head.load(Ordering::Acquire) == position {
+            ensure(start.elapsed() < LIMIT, "the long read was not taken")?;
+        }
+        replace(file, &self.other)
+    }
+
+    /// The result of the second read.
+    fn end(&mut self, [long, second]: [u32; 2]) -> Result<i64, String> {
+        let done = take(&mut self.poster, 2)?;
+        expect("the long read", result_of(&done, long)?, Self::LONG as i64)?;
+        result_of(&done, second)
+    }
+}
+
 /// The descriptor names another file while a page worker still reads from the first, and then it is posted once more.
 fn later(place: &mut Place) -> Result<(), String> {
     const ROUNDS: u32 = 300;
-    // Long beside a post, and short beside the time after which a page worker looks no further.
-    const LONG: usize = 1 << 20;
-    two_cpus()?;
-    let zero = File::open("/dev/zero").map_err(|why| format!("/dev/zero: {why}"))?;
-    let other = place.file("other", b"new")?;
-    let mut poster = Poster::new(Mode::Lanes)?;
-    let mut memory = vec![0_u8; LONG];
+    let mut test = Replaced::new(place)?;
     let mut busy = 0;
     for round in 0..ROUNDS {
-        let file = zero.try_clone().map_err(|why| why.to_string())?;
+        let (file, long) = test.begin()?;
         let mut room = Room::default();
-        let long = [
-            file.as_raw_fd() as u64,
-            memory.as_mut_ptr() as u64,
-            LONG as u64,
-        ];
-        let first = poster.post(libc::SYS_pread64, &long)?;
-        let head = poster.context.sub_head();
-        let tail = poster.context.sub_tail().load(Ordering::Relaxed);
-        // Not by `until`, which sleeps.
-        let start = Instant::now();
-        while head.load(Ordering::Acquire) != tail {
-            ensure(start.elapsed() < LIMIT, "the read was not taken")?;
-        }
-        replace(&file, &other)?;
-        let second = poster.post(libc::SYS_pread64, &read(&file, &mut room))?;
-        let status = poster.context.status(first).load(Ordering::Acquire);
-        busy += u32::from(status == abi::BUSY);
-        let done = take(&mut poster, 2)?;
-        expect("the long read", result_of(&done, first)?, LONG as i64)?;
-        let ret = result_of(&done, second)?;
+        let before = test.poster.context.sub_tail().load(Ordering::Relaxed);
+        let first = test.poster.post(libc::SYS_pread64, &long)?;
+        test.replace(&file, before)?;
+        let args = read(&file, &mut room);
+        let second = test.poster.post(libc::SYS_pread64, &args)?;
+        let status = test.poster.context.status(first);
+        busy += u32::from(status.load(Ordering::Acquire) == abi::BUSY);
+        let ret = test.end([first, second])?;
         ensure(
             ret == 3 && &room[..3] == b"new",
             format!("in round {round} the read gave {ret}, {room:?}"),
@@ -279,17 +309,8 @@ fn back_in_w(_: &mut Place) -> Result<(), String> {
     let mut poster = Poster::new(Mode::Lanes)?;
     for _ in 0..100 {
         let (read_end, write_end) = unwaited_pipe()?;
-        let write = [write_end.as_raw_fd() as u64, b"a".as_ptr() as u64, 1];
-        let mut indices = Vec::new();
-        for _ in 0..ENTRIES {
-            let index = poster.context.prepare(libc::SYS_write as u16, six(&write));
-            indices.push(index.ok_or("no entry is free")?);
-        }
-        poster.context.publish_all(&indices);
-        poster
-            .context
-            .kick_if_needed()
-            .map_err(|why| why.to_string())?;
+        let write = [write_end.as_raw_fd() as u64, b"a".as_ptr() as u64, 1, 0];
+        publish(&mut poster, libc::SYS_write, [write; ENTRIES])?;
         for done in take(&mut poster, ENTRIES)?.values() {
             ensure(done.ret == 1, format!("a write gave {done:?}"))?;
         }
@@ -307,31 +328,20 @@ fn back_in_w(_: &mut Place) -> Result<(), String> {
 /// others had to look for it anew, as after a quantum.
 fn first_in_w(place: &mut Place) -> Result<(), String> {
     const ROUNDS: u32 = 500;
-    const LONG: usize = 1 << 20;
-    two_cpus()?;
-    let zero = File::open("/dev/zero").map_err(|why| format!("/dev/zero: {why}"))?;
-    let other = place.file("other", b"new")?;
-    let mut poster = Poster::new(Mode::Lanes)?;
-    let mut memory = vec![0_u8; LONG];
+    let mut test = Replaced::new(place)?;
     let mut busy = 0;
     for _ in 0..ROUNDS {
-        let file = zero.try_clone().map_err(|why| why.to_string())?;
+        let (file, long) = test.begin()?;
         let mut room = Room::default();
-        let place = memory.as_mut_ptr() as u64;
-        let long = [file.as_raw_fd() as u64, place, LONG as u64, 0];
-        let before = poster.context.sub_tail().load(Ordering::Relaxed);
-        let [first, second] = publish(&mut poster, [long, read(&file, &mut room)])?;
-        let (head, start) = (poster.context.sub_head(), Instant::now());
-        while head.load(Ordering::Acquire) == before {
-            ensure(start.elapsed() < LIMIT, "the long read was not taken")?;
-        }
-        replace(&file, &other)?;
+        let before = test.poster.context.sub_tail().load(Ordering::Relaxed);
+        let both = [long, read(&file, &mut room)];
+        let both = publish(&mut test.poster, libc::SYS_pread64, both)?;
+        test.replace(&file, before)?;
         // The second was still to be taken.
-        let in_time = head.load(Ordering::Acquire) == before.wrapping_add(1);
+        let head = test.poster.context.sub_head().load(Ordering::Acquire);
+        let in_time = head == before.wrapping_add(1);
         busy += u32::from(in_time);
-        let done = take(&mut poster, 2)?;
-        expect("the long read", result_of(&done, first)?, LONG as i64)?;
-        let ret = result_of(&done, second)?;
+        let ret = test.end(both)?;
         if in_time && ret == 8 {
             return Ok(());
         }
@@ -342,11 +352,15 @@ fn first_in_w(place: &mut Place) -> Result<(), String> {
     ))
 }
 
-/// Posts calls of pread64 at once; their entries.
-fn publish<const N: usize>(poster: &mut Poster, all: [[u64; 4]; N]) -> Result<[u32; N], String> {
+/// Posts these calls at once; their entries.
+fn publish<const N: usize>(
+    poster: &mut Poster,
+    nr: libc::c_long,
+    all: [[u64; 4]; N],
+) -> Result<[u32; N], String> {
     let mut indices = [0; N];
     for (index, args) in indices.iter_mut().zip(&all) {
-        let free = poster.context.prepare(libc::SYS_pread64 as u16, six(args));
+        let free = poster.context.prepare(nr as u16, six(args));
         *index = free.ok_or("no entry is free")?;
     }
     poster.context.publish_all(&indices);
