@@ -96,6 +96,81 @@ static int fail_open(struct flexsc_frame *frame, unsigned int flags, int err)
 	return flexsc_done(frame, fd < 0 ? fd : err);
 }
 
+/* RESOLVE_* as look-up flags. */
+static unsigned int scope_of(u64 resolve)
+{
+	unsigned int lookup = 0;
+
+	if (resolve & RESOLVE_NO_XDEV)
+		lookup |= LOOKUP_NO_XDEV;
+	if (resolve & RESOLVE_NO_MAGICLINKS)
+		lookup |= LOOKUP_NO_MAGICLINKS;
+	if (resolve & RESOLVE_NO_SYMLINKS)
+		lookup |= LOOKUP_NO_SYMLINKS;
+	if (resolve & RESOLVE_BENEATH)
+		lookup |= LOOKUP_BENEATH;
+	if (resolve & RESOLVE_IN_ROOT)
+		lookup |= LOOKUP_IN_ROOT;
+	return lookup;
+}
+
+/*
+ * An open of what exists: look it up, under the scope that @lookup says, then open what
+ * was found. Two steps instead of one, so a network file system is asked once more.
+ */
+static int do_open_found(struct flexsc_frame *frame, unsigned int flags, umode_t mode,
+			 unsigned int lookup)
+{
+	const char __user *uname = u64_to_user_ptr(frame->args[1]);
+	int dfd = frame->args[0];
+	struct flexsc_fs fs;
+	struct file *file;
+	struct path path;
+	int fd, rc;
+
+	if (!(flags & O_NOFOLLOW))
+		lookup |= LOOKUP_FOLLOW;
+	if (!(flags & O_PATH))
+		lookup |= LOOKUP_AUTOMOUNT;
+	if (flags & O_DIRECTORY)
+		lookup |= LOOKUP_DIRECTORY;
+	if (flags & O_EMPTYPATH)
+		lookup |= LOOKUP_EMPTY;
+
+	rc = flexsc_path_begin(&fs, frame, &dfd);
+	if (rc)
+		return rc;
+	fd = flexsc_fd_reserve(frame, flags);
+	if (fd < 0) {
+		frame->ret = fd;
+		goto leave;
+	}
+retry:
+	frame->ret = user_path_at(dfd, uname, lookup, &path);
+	if (frame->ret) {
+		flexsc_fd_cancel(frame, fd);
+		goto leave;
+	}
+	if (frame->lane == FLEXSC_LANE_C && !(flags & (O_PATH | O_NONBLOCK)) &&
+	    inode_may_wait(frame, d_inode(path.dentry))) {
+		flexsc_fd_cancel(frame, fd);
+		rc = FLEXSC_TO_T;
+		goto put_path;
+	}
+	file = file_open_root(&path, "", flags, mode);
+	if (retry_estale(PTR_ERR_OR_ZERO(file), lookup)) {
+		path_put(&path);
+		lookup |= LOOKUP_REVAL;
+		goto retry;
+	}
+	rc = flexsc_fd_install(frame, fd, file);
+put_path:
+	path_put(&path);
+leave:
+	flexsc_fs_leave(&fs);
+	return rc;
+}
+
 /* Open by path, as openat does after its checks of the flags. */
 static int do_open(struct flexsc_frame *frame, unsigned int flags, umode_t mode)
 {
@@ -104,6 +179,11 @@ static int do_open(struct flexsc_frame *frame, unsigned int flags, umode_t mode)
 	struct flexsc_name name;
 	struct flexsc_fs fs;
 	int fd, rc;
+
+	/* Not to look the name up twice, to see first whether its open may wait. */
+	if (frame->lane == FLEXSC_LANE_C &&
+	    !(flags & (O_CREAT | O_DIRECTORY | O_PATH | O_NONBLOCK)))
+		return do_open_found(frame, flags, mode, 0);
 
 	rc = flexsc_name_get(&name, uname, flags & O_EMPTYPATH);
 	if (!rc)
@@ -146,70 +226,6 @@ int flexsc_call_openat(struct flexsc_frame *frame)
 	if (rc)
 		return flexsc_done(frame, rc);
 	return do_open(frame, flags, mode);
-}
-
-/* RESOLVE_* as look-up flags. */
-static unsigned int scope_of(u64 resolve)
-{
-	unsigned int lookup = 0;
-
-	if (resolve & RESOLVE_NO_XDEV)
-		lookup |= LOOKUP_NO_XDEV;
-	if (resolve & RESOLVE_NO_MAGICLINKS)
-		lookup |= LOOKUP_NO_MAGICLINKS;
-	if (resolve & RESOLVE_NO_SYMLINKS)
-		lookup |= LOOKUP_NO_SYMLINKS;
-	if (resolve & RESOLVE_BENEATH)
-		lookup |= LOOKUP_BENEATH;
-	if (resolve & RESOLVE_IN_ROOT)
-		lookup |= LOOKUP_IN_ROOT;
-	return lookup;
-}
-
-/*
- * A scoped open of what exists: look it up under the scope, then open what was found.
- * Two steps instead of one, so a network file system is asked once more.
- */
-static int do_open_scoped(struct flexsc_frame *frame, const struct open_how *how)
-{
-	const char __user *uname = u64_to_user_ptr(frame->args[1]);
-	unsigned int flags = how->flags, lookup = scope_of(how->resolve);
-	int dfd = frame->args[0];
-	struct flexsc_fs fs;
-	struct path path;
-	int fd, rc;
-
-	if (!(flags & O_NOFOLLOW))
-		lookup |= LOOKUP_FOLLOW;
-	if (flags & O_DIRECTORY)
-		lookup |= LOOKUP_DIRECTORY;
-	if (flags & O_EMPTYPATH)
-		lookup |= LOOKUP_EMPTY;
-
-	rc = flexsc_path_begin(&fs, frame, &dfd);
-	if (rc)
-		return rc;
-	fd = flexsc_fd_reserve(frame, flags);
-	if (fd < 0) {
-		frame->ret = fd;
-		goto leave;
-	}
-	frame->ret = user_path_at(dfd, uname, lookup, &path);
-	if (frame->ret) {
-		flexsc_fd_cancel(frame, fd);
-		goto leave;
-	}
-	if (frame->lane == FLEXSC_LANE_C && !(flags & (O_PATH | O_NONBLOCK)) &&
-	    inode_may_wait(frame, d_inode(path.dentry))) {
-		flexsc_fd_cancel(frame, fd);
-		rc = FLEXSC_TO_T;
-	} else {
-		rc = flexsc_fd_install(frame, fd, file_open_root(&path, "", flags, how->mode));
-	}
-	path_put(&path);
-leave:
-	flexsc_fs_leave(&fs);
-	return rc;
 }
 
 /*
@@ -355,7 +371,7 @@ int flexsc_call_openat2(struct flexsc_frame *frame)
 	if (!how.resolve)
 		return do_open(frame, how.flags, how.mode);
 	if (!(how.flags & O_CREAT))
-		return do_open_scoped(frame, &how);
+		return do_open_found(frame, how.flags, how.mode, scope_of(how.resolve));
 	/* The last step, into the file itself, would not be under that scope. */
 	if (how.resolve & RESOLVE_NO_XDEV)
 		return FLEXSC_HAND_BACK;
