@@ -125,12 +125,12 @@ pub(crate) struct Context {
     pub(crate) making: Mutex<()>,
     /// The first system call thread's task, through whose fd table lane W looks files up.
     table_task: SetOnce<ARef<Task>>,
-    /// Those inside wait, and poll(2).
+    /// Those inside wait, and poll(2). How often they were woken.
     #[pin]
-    pub(crate) waiting: Mutex<()>,
+    pub(crate) waiting: Mutex<u32>,
     #[pin]
     pub(crate) news: PollCondVar,
-    /// How many are inside wait and may sleep. Changed while `waiting` is held, as is the next.
+    /// How many are inside wait and may sleep, and were not woken. Changed while `waiting` is held, as is the next.
     pub(crate) waiters: Once<u32>,
     /// The value of `comp_tail` from which on a waiter is to be woken.
     pub(crate) wake_at: Once<u32>,
@@ -269,7 +269,7 @@ impl Context {
                 acct <- new_spinlock!(Acct::default()),
                 making <- new_mutex!(()),
                 table_task: SetOnce::new(),
-                waiting <- new_mutex!(()),
+                waiting <- new_mutex!(0),
                 news <- new_poll_condvar!("flexsc::Context::news"),
                 waiters: Once::new(0),
                 wake_at: Once::new(0),

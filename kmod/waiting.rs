@@ -36,7 +36,11 @@ impl Context {
     /// Wakes everybody inside wait and poll(2).
     pub(crate) fn wake_waiters(&self) {
         // A waiter holds this lock from its last look until it is on the wait queue.
-        drop(self.waiting.lock());
+        let mut wakes = self.waiting.lock();
+        *wakes = wakes.wrapping_add(1);
+        // Those who are woken need it once: each says anew for what it waits before it sleeps again.
+        self.waiters.store(0);
+        drop(wakes);
         self.news.notify_all();
     }
 
@@ -52,6 +56,7 @@ impl Context {
         ready: impl Fn() -> bool,
     ) -> Result {
         let mut guard = self.waiting.lock();
+        let wakes = *guard;
         let wake_at = self.shared().load(Word::CompHead).wrapping_add(target);
         // With several waiters the first to be satisfied counts; the others look and go on.
         let others = self.waiters.load();
@@ -65,14 +70,16 @@ impl Context {
             self.shared().count(Counter::WaitSleeps, 1);
             self.sleep_locked(time, &mut guard)
         };
-        self.waiters.store(self.waiters.load() - 1);
+        if *guard == wakes {
+            self.waiters.store(self.waiters.load() - 1);
+        }
         result
     }
 
     fn sleep_locked(
         &self,
         time: Option<Delta>,
-        guard: &mut kernel::sync::lock::Guard<'_, (), kernel::sync::lock::mutex::MutexBackend>,
+        guard: &mut kernel::sync::lock::Guard<'_, u32, kernel::sync::lock::mutex::MutexBackend>,
     ) -> Result {
         use kernel::sync::CondVarTimeoutResult as Woken;
         let Some(time) = time else {
