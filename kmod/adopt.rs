@@ -5,16 +5,19 @@
 //! Every adoption is undone by `Drop`, in reverse order of the fields of [`Adoption`]'s
 //! construction. Nothing here is held while a lane is idle.
 
-use crate::helpers::{
-    flexsc_cgroups_take_off,
-    flexsc_cgroups_wear,
-    flexsc_creds_are,
-    flexsc_gate,
-    flexsc_override_creds,
-    flexsc_revert_creds,
-    flexsc_shares_tables,
-    flexsc_task_alive,
-    flexsc_watched_as_before, //
+use crate::{
+    helpers::{
+        flexsc_cgroups_take_off,
+        flexsc_cgroups_wear,
+        flexsc_creds_are,
+        flexsc_gate,
+        flexsc_is_as_before,
+        flexsc_override_creds,
+        flexsc_revert_creds,
+        flexsc_shares_tables,
+        flexsc_task_alive, //
+    },
+    policy,
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -151,6 +154,16 @@ impl Creds {
         // SAFETY: `who` is a valid task; the pointer is only compared.
         unsafe { flexsc_creds_are(who.as_ptr(), self.cred.as_ptr()) }
     }
+
+    /// If `who` is still alive, shares its tables with `thread`, and has these credentials: who else would have wanted to see
+    /// a call of it (see [`policy::watched`]).
+    #[inline(always)]
+    pub(crate) fn watched_as_before(&self, who: &Task, thread: &Task) -> Option<u32> {
+        // SAFETY: Both tasks are valid; the credentials are only compared.
+        let same =
+            unsafe { flexsc_is_as_before(who.as_ptr(), thread.as_ptr(), self.cred.as_ptr()) };
+        same.then(|| policy::watched(who))
+    }
 }
 
 impl Drop for Creds {
@@ -234,15 +247,10 @@ impl Adoption {
         wear_current(&mut self.creds, who)
     }
 
-    /// If `who` is still alive, shares its tables with `thread`, and has the credentials that are worn: who else would
-    /// have wanted to see a call of it (see [`policy::watched`](crate::policy::watched)).
+    /// As [`Creds::watched_as_before`], of those that are worn.
     #[inline(always)]
     pub(crate) fn watched_as_before(&self, who: &Task, thread: &Task) -> Option<u32> {
-        let creds = self.creds.as_ref()?;
-        // SAFETY: Both tasks are valid; the credentials are only compared.
-        let watched =
-            unsafe { flexsc_watched_as_before(who.as_ptr(), thread.as_ptr(), creds.cred.as_ptr()) };
-        u32::try_from(watched).ok()
+        self.creds.as_ref()?.watched_as_before(who, thread)
     }
 }
 

@@ -17,7 +17,6 @@ use crate::{
     execute::Site,
     helpers::{
         flexsc_cond_resched,
-        flexsc_fput_pending,
         flexsc_gate,
         flexsc_is_at_home, //
     },
@@ -28,7 +27,8 @@ use crate::{
     },
     policy,
     shared::Counter,
-    slots::Run, //
+    slots::Run,
+    thread, //
 };
 use kernel::{
     prelude::*,
@@ -103,7 +103,7 @@ impl Context {
                 }
             }
             let unreaped = self.unreaped();
-            if unreaped >= target || flexsc_fput_pending() {
+            if unreaped >= target || thread::has_task_work(kernel::current!()) {
                 return Ok(unreaped);
             }
             if kernel::current!().signal_pending() {

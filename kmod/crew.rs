@@ -39,17 +39,22 @@ pub(crate) struct Member {
     pub(crate) idle: bool,
     /// When it has been idle for long enough to go.
     leave_at: i64,
-    /// The entry that it executes.
+    /// The entry that it executes, of those that were queued.
     pub(crate) in_call: Option<u16>,
     /// Has been in one entry for a whole tick of the minder: no longer counted as active.
     pub(crate) blocked: bool,
-    /// Counts the entries begun, so that the minder sees progress.
+    /// Counts the entries begun, but for those that it has in hand, so that the minder sees progress.
     pub(crate) begun: u32,
-    /// `begun` at the minder's last look.
+    /// How far it had come at the minder's last look.
     pub(crate) seen: u32,
 }
 
 impl Member {
+    /// The number that the thread knows itself by.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// The thread has nothing to do. Returns when the clock has to ring because of that.
     pub(crate) fn rest(&mut self) -> i64 {
         self.idle = true;
@@ -68,10 +73,17 @@ impl Member {
         self.leave_at = NEVER;
     }
 
+    /// How far it has come with what it executes; `None` if it executes nothing.
+    pub(crate) fn progress(&self) -> Option<u32> {
+        let hand = self.handle.hand();
+        let idle = self.in_call.is_none() && hand.is_closed();
+        (!idle).then(|| self.begun.wrapping_add(hand.begun()))
+    }
+
     /// Whether ending the thread takes no longer than it takes to run.
     fn is_at_rest(&self) -> bool {
         self.handle.is_gone()
-            || (self.in_call.is_none() && !self.handle.is_held())
+            || (self.in_call.is_none() && self.handle.hand().is_closed() && !self.handle.is_held())
             || mutant!("at_rest")
     }
 }

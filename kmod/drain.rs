@@ -24,7 +24,7 @@ use crate::{
     execute::Site,
     helpers::{
         flexsc_cond_resched,
-        flexsc_jiffies, //
+        jiffies, //
     },
     plug::{
         self,
@@ -147,8 +147,8 @@ impl Context {
         shared.count(Counter::Drains, 1);
         self.state().start_drain(shared);
 
-        let (start, quantum) = (flexsc_jiffies(), msecs_to_jiffies(QUANTUM));
-        let is_over = || flexsc_jiffies().wrapping_sub(start) >= quantum && !mutant!("quantum");
+        let (start, quantum) = (jiffies.load(), msecs_to_jiffies(QUANTUM));
+        let is_over = || jiffies.load().wrapping_sub(start) >= quantum && !mutant!("quantum");
         let mut goes_on = false;
         let mut worker = Worker::default();
         let mut worked = false;

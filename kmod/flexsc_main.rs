@@ -32,6 +32,7 @@ mod execute;
 mod fdinfo;
 mod fifo;
 mod file;
+mod hand;
 mod helpers;
 mod intake;
 mod lsm;

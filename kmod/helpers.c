@@ -107,16 +107,14 @@ bool flexsc_is_at_home(const struct task_struct *thread)
 }
 
 /*
- * Who would have seen a plain call of @owner, if all is as when @cred was put on for it: it
- * is alive, works on the tables of @thread, and has these credentials. Negative if not.
+ * Whether all is as when @cred was put on for @owner: it is alive, works on the tables of
+ * @thread, and has these credentials.
  */
-int flexsc_watched_as_before(struct task_struct *owner, struct task_struct *thread,
-			     const struct cred *cred)
+bool flexsc_is_as_before(struct task_struct *owner, struct task_struct *thread,
+			 const struct cred *cred)
 {
-	if (!flexsc_task_alive(owner) || !flexsc_shares_tables(owner, thread) ||
-	    !flexsc_creds_are(owner, cred))
-		return -ESTALE;
-	return flexsc_policy_watched(owner);
+	return flexsc_task_alive(owner) && flexsc_shares_tables(owner, thread) &&
+	       flexsc_creds_are(owner, cred);
 }
 
 /*
@@ -143,13 +141,10 @@ void flexsc_files_adopt(struct files_struct *files)
 	task_unlock(current);
 }
 
-/* fput() and mntput() in a task that never returns to user mode only queue task work. */
-bool flexsc_fput_pending(void)
-{
-	return task_work_pending(current);
-}
-
-/* Make the next signal_pending() true, so that get_signal() runs the task work. */
+/*
+ * Make the next signal_pending() true, so that get_signal() runs the task work: all that
+ * fput() and mntput() do in a task that never returns to user mode is to queue some.
+ */
 void flexsc_fput_soon(void)
 {
 	set_tsk_thread_flag(current, TIF_NOTIFY_SIGNAL);
@@ -183,11 +178,6 @@ void flexsc_set_running(void)
 void flexsc_cond_resched(void)
 {
 	cond_resched();
-}
-
-unsigned long flexsc_jiffies(void)
-{
-	return jiffies;
 }
 
 /* Add what page workers transferred to current's own figures. */

@@ -25,20 +25,18 @@ bool flexsc_creds_are(struct task_struct *task, const struct cred *cred);
 bool flexsc_task_alive(struct task_struct *task);
 bool flexsc_shares_tables(struct task_struct *owner, struct task_struct *thread);
 bool flexsc_is_at_home(const struct task_struct *thread);
-int flexsc_watched_as_before(struct task_struct *owner, struct task_struct *thread,
-			     const struct cred *cred);
+bool flexsc_is_as_before(struct task_struct *owner, struct task_struct *thread,
+			 const struct cred *cred);
 
 struct files_struct *flexsc_files_share(void);
 void flexsc_files_unshare(struct files_struct *files);
 void flexsc_files_adopt(struct files_struct *files);
 
-bool flexsc_fput_pending(void);
 void flexsc_fput_soon(void);
 void flexsc_interrupt(struct task_struct *task);
 bool flexsc_held(struct task_struct *task);
 void flexsc_set_running(void);
 void flexsc_cond_resched(void);
-unsigned long flexsc_jiffies(void);
 void flexsc_account(const struct flexsc_acct *acct);
 
 void flexsc_wait_for_last_steps(void);

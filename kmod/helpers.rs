@@ -15,6 +15,7 @@ use kernel::{
     ffi::{
         c_char,
         c_int,
+        c_ulong,
         c_void, //
     }, //
 };
@@ -62,23 +63,21 @@ unsafe extern "C" {
         thread: *mut bindings::task_struct,
     ) -> bool;
 
-    pub(crate) fn flexsc_watched_as_before(
+    pub(crate) fn flexsc_is_as_before(
         owner: *mut bindings::task_struct,
         thread: *mut bindings::task_struct,
         cred: *const bindings::cred,
-    ) -> c_int;
+    ) -> bool;
 
     pub(crate) fn flexsc_files_share() -> *mut bindings::files_struct;
     pub(crate) fn flexsc_files_unshare(files: *mut bindings::files_struct);
     pub(crate) fn flexsc_files_adopt(files: *mut bindings::files_struct);
 
-    pub(crate) safe fn flexsc_fput_pending() -> bool;
     pub(crate) safe fn flexsc_fput_soon();
     pub(crate) fn flexsc_interrupt(task: *mut bindings::task_struct);
     pub(crate) fn flexsc_held(task: *mut bindings::task_struct) -> bool;
     pub(crate) safe fn flexsc_set_running();
     pub(crate) safe fn flexsc_cond_resched();
-    pub(crate) safe fn flexsc_jiffies() -> kernel::ffi::c_ulong;
     pub(crate) safe fn flexsc_account(acct: &Acct);
 
     pub(crate) safe fn flexsc_wait_for_last_steps();
@@ -96,6 +95,9 @@ unsafe extern "C" {
     pub(crate) safe fn flexsc_policy_call(place: u32) -> c_int;
     pub(crate) fn flexsc_policy_watched(owner: *mut bindings::task_struct) -> u32;
     pub(crate) safe fn flexsc_policy_refused(watched: u32);
+
+    /// `linux/jiffies.h`.
+    pub(crate) safe static jiffies: Once<c_ulong>;
 
     /// `linux/audit.h`; not 0 while system calls are audited.
     #[cfg(CONFIG_AUDIT)]

@@ -52,12 +52,20 @@ impl Source<'_> {
     }
 }
 
-/// Whether a page worker executes calls of that lane.
-fn is_w(lane: Lane) -> bool {
-    lane == Lane::W
+/// Whether it is a page worker that executes an entry first.
+#[inline(always)]
+fn is_w(run: &Run) -> bool {
+    call::first_lane(run.call) == Lane::W
 }
 
-/// Most entries that the caller of wait takes in one go: each has its place on the caller's stack.
+/// Whether a system call thread takes an entry in hand: one that nothing but its own call is to be seen to for.
+#[inline(always)]
+fn is_for_hand(run: &Run) -> bool {
+    call::first_lane(run.call) == Lane::T && run.posted.flags == 0
+}
+
+/// Most entries that the caller of wait, or a system call thread, takes in one go: each has its place on the caller's stack,
+/// or in the thread's [`Hand`](crate::hand::Hand).
 pub(crate) const HANDFUL: usize = 12;
 
 /// The last entry that was taken, if the next one is to follow it in its chain.
@@ -198,8 +206,8 @@ impl State {
         Took::ToSlot
     }
 
-    /// The same, but into `run`, which holds nothing, if it has to wait for none and who takes it executes
-    /// calls of its lane; `place` is where it is then. The same hands have those `before` it.
+    /// The same, but into `run`, which holds nothing, if it has to wait for none and is one that who takes
+    /// it `executes`; `place` is where it is then. The same hands have those `before` it.
     #[inline(always)]
     fn take_here(
         &mut self,
@@ -208,7 +216,7 @@ impl State {
         run: &mut Run,
         source: &Source<'_>,
         place: Place,
-        executes: impl Fn(Lane) -> bool,
+        executes: impl Fn(&Run) -> bool,
     ) -> Took {
         let Some(slot) = self.slots.get_mut(index) else {
             return Took::Nothing;
@@ -225,7 +233,7 @@ impl State {
         if run.posted.flags != 0 || self.open.is_some() {
             return self.take_special(run, source, executes);
         }
-        if !executes(call::first_lane(run.call)) {
+        if !executes(run) {
             return self.take_to_slot(run, source);
         }
         if let Some(call) = run.call.filter(|call| call.names() != Names::Nothing) {
@@ -240,7 +248,7 @@ impl State {
         &mut self,
         run: &mut Run,
         source: &Source<'_>,
-        executes: impl Fn(Lane) -> bool,
+        executes: impl Fn(&Run) -> bool,
     ) -> Took {
         let (index, flags) = (run.index, run.posted.flags);
         if self.link(index, flags, source.shared.entries()) {
@@ -249,7 +257,7 @@ impl State {
             }
             return Took::ToSlot;
         }
-        if !executes(call::first_lane(run.call)) {
+        if !executes(run) {
             return self.take_to_slot(run, source);
         }
         if let Some(taken) = source.files(run.call, &run.posted) {
@@ -340,6 +348,25 @@ impl State {
             took
         });
         any.then_some(count)
+    }
+
+    /// Takes posted entries for a system call thread to begin one after the other, into `handful`, which hold
+    /// nothing, and queues the others for their lanes; returns how many.
+    pub(crate) fn pull_for_thread(
+        &mut self,
+        source: &Source<'_>,
+        handful: &mut [Run; HANDFUL],
+    ) -> usize {
+        let mut count = 0;
+        self.pull(source, HANDFUL, |state, index| {
+            let Some(run) = handful.get_mut(count) else {
+                return Took::Nothing;
+            };
+            let took = state.take_here(index, &mut [], run, source, Place::InThread, is_for_hand);
+            count += usize::from(matches!(took, Took::Here));
+            took
+        });
+        count
     }
 
     /// Takes posted entries up to the first for a page worker, into `run`, which holds nothing, and queues

@@ -160,7 +160,13 @@ const SIGNALS: c_ulong = 1 << bindings::TIF_SIGPENDING | 1 << bindings::TIF_NOTI
 /// (`PF_NO_NOTIFY_SIGNAL`) for who dumps core or waits for a namespace to end.
 #[inline(always)]
 pub(crate) fn unsignalled(current: &Task) -> Option<u32> {
+    (!is_signalled(current)).then(|| watched(current))
+}
+
+/// Whether a signal is pending for `current`, which must be the calling task.
+#[inline(always)]
+pub(crate) fn is_signalled(current: &Task) -> bool {
     // SAFETY: `current` is a valid task. Others set flags at any moment, and the word is read by itself.
     let flags = unsafe { (&raw const (*current.as_ptr()).thread_info.flags).read_volatile() };
-    (flags & SIGNALS == 0).then(|| watched(current))
+    flags & SIGNALS != 0
 }

@@ -28,6 +28,8 @@ pub(crate) enum Place {
     Running,
     /// In the hands of a caller of wait, which may not have begun it; see [`InFlight`]. Or over since.
     InHand,
+    /// In the hands of a system call thread, which may not have begun it; see [`Hand`](crate::hand::Hand). Or over since.
+    InThread,
     /// In the wait queues of its file.
     Armed,
     /// In a chain, behind an entry that is not over.

@@ -21,9 +21,13 @@ use crate::{
         Clock,
         NEVER, //
     },
-    crew::Crew,
+    crew::{
+        Crew,
+        Member, //
+    },
     drain::Drain,
     fifo::Fifo,
+    hand::Grip,
     intake::{
         Open,
         Source, //
@@ -307,6 +311,9 @@ impl State {
 
     /// Cancels an entry. What follows it in its chain is left to who ends it.
     pub(crate) fn cancel(&mut self, index: u16, in_flight: &InFlight) -> Cancelled {
+        if !mutant!("hand_cancel") {
+            self.take_back(|_| true);
+        }
         let Some(slot) = self.slots.get_mut(index) else {
             return Cancelled::None;
         };
@@ -314,7 +321,9 @@ impl State {
             Place::Nowhere => Cancelled::None,
             // Who executes in the caller does not tell that one is over. Once a thread is interrupted
             // this is no question any more.
-            Place::Running | Place::InHand if !in_flight.has(index) => Cancelled::None,
+            Place::Running | Place::InHand | Place::InThread if !in_flight.has(index) => {
+                Cancelled::None
+            }
             Place::InHand => {
                 slot.cancelled = true;
                 let late = slot.late && !mutant!("late_before");
@@ -324,7 +333,7 @@ impl State {
                     Cancelled::Running
                 }
             }
-            Place::Running => {
+            Place::Running | Place::InThread => {
                 slot.cancelled = true;
                 self.interrupt(|running| running == index);
                 Cancelled::Running
@@ -360,6 +369,9 @@ impl State {
     /// Takes an entry that has not begun, or that waits, to cancel it. Entries that wait are
     /// looked for from `from` on.
     pub(crate) fn take_idle(&mut self, from: &mut u16) -> Option<Run> {
+        if !mutant!("hand_idle") {
+            self.take_back(|_| true);
+        }
         let queued = self.w.pop().or_else(|| self.t.pop());
         if let Some(index) = queued.or_else(|| self.landed.pop()) {
             return self.slots.take(index, Place::Nowhere);
@@ -383,14 +395,14 @@ impl State {
 
     /// Interrupts the threads that execute one of `which`.
     ///
-    /// What a thread executes changes under the same lock, and it looks for signals before it
-    /// begins the next entry, so none but those meant here sees the interruption.
+    /// What a thread executes changes under the same lock, or does not change once its hand is stopped, and it looks
+    /// for signals before it begins the next entry, so none but those meant here sees the interruption.
     fn interrupt(&self, which: impl Fn(u16) -> bool) {
         if mutant!("cancel_interrupt") {
             return;
         }
         for thread in self.crew.iter() {
-            if thread.in_call.is_some_and(&which) {
+            if thread.in_call.is_some_and(&which) || thread.handle.hand().stop(&which) {
                 thread.handle.interrupt();
             }
         }
@@ -441,6 +453,30 @@ impl State {
             thread.begun = thread.begun.wrapping_add(1);
         }
         Some(run)
+    }
+
+    /// Queues what the threads of `which` have in hand and have not begun.
+    pub(crate) fn take_back(&mut self, which: impl Fn(&Member) -> bool) {
+        let Self { slots, t, crew, .. } = self;
+        for thread in crew.iter().filter(|thread| which(thread)) {
+            let queue = |run: &mut Run| {
+                if let Some(slot) = slots.get_mut(run.index) {
+                    slot.give_back(run);
+                    slot.place(Place::Queued);
+                    t.push(run.index);
+                }
+            };
+            // SAFETY: The state, which is of the thread's context, can be changed under its lock only.
+            unsafe { thread.handle.hand().take_back(queue) };
+        }
+    }
+
+    /// What the system call thread number `id` had in hand is over.
+    pub(crate) fn end_hand(&mut self, id: u64, grip: &mut Grip<'_>) {
+        if let Some(thread) = self.crew.get_mut(id) {
+            thread.begun = thread.begun.wrapping_add(thread.handle.hand().begun());
+        }
+        grip.close();
     }
 
     /// The system call thread number `id` is back from its call.
@@ -569,16 +605,20 @@ impl State {
         let mut busy = false;
         let mut newly_blocked = 0;
         for thread in self.crew.iter_mut() {
-            if thread.in_call.is_none() || thread.blocked {
+            let progress = thread.progress().filter(|_| !thread.blocked);
+            let Some(progress) = progress else {
                 busy |= !thread.idle && !thread.blocked;
                 continue;
-            }
-            if thread.begun == thread.seen && !mutant!("minder") {
+            };
+            if progress == thread.seen && !mutant!("minder") {
                 thread.blocked = true;
                 newly_blocked += 1;
             }
-            thread.seen = thread.begun;
+            thread.seen = progress;
             busy |= !thread.blocked;
+        }
+        if newly_blocked > 0 && !mutant!("hand_blocked") {
+            self.take_back(|thread| thread.blocked);
         }
         self.active -= newly_blocked;
         (busy, self.settle(shared))

@@ -10,8 +10,7 @@
 //! C header: [`include/linux/sched/vhost_task.h`](srctree/include/linux/sched/vhost_task.h)
 
 use crate::{
-    abi,
-    adopt,
+    abi, adopt,
     call::{
         Acct,
         Lane,
@@ -22,6 +21,11 @@ use crate::{
         Lookout, //
     },
     execute::Site,
+    hand::{
+        Begun,
+        Grip,
+        Hand, //
+    },
     helpers::{
         self,
         flexsc_account,
@@ -29,18 +33,22 @@ use crate::{
         flexsc_files_adopt,
         flexsc_files_share,
         flexsc_files_unshare,
-        flexsc_fput_pending,
         flexsc_fput_soon,
         flexsc_held,
         flexsc_interrupt,
         flexsc_pin,
         flexsc_set_running,
+        jiffies,
         VhostTask, //
     },
+    intake::Source,
     policy,
     shared::Counter,
     slots::Run,
-    state::Leave, //
+    state::{
+        Leave,
+        State, //
+    },
 };
 use core::ptr;
 use kernel::{
@@ -83,6 +91,7 @@ pub(crate) struct SyscallThread {
     context: Arc<Context>,
     id: u64,
     files: *mut bindings::files_struct,
+    hand: Hand,
     task: SetOnce<ARef<Task>>,
     /// Those who wait for `task`.
     #[pin]
@@ -115,6 +124,7 @@ impl SyscallThread {
                 context,
                 id,
                 files,
+                hand: Hand::new(),
                 task: SetOnce::new(),
                 waiting <- new_spinlock!(()),
                 news <- new_condvar!("flexsc::SyscallThread::news"),
@@ -170,6 +180,11 @@ impl SyscallThread {
         while self.task().is_none() {
             self.news.wait(&mut guard);
         }
+    }
+
+    /// What the thread has in hand.
+    pub(crate) fn hand(&self) -> &Hand {
+        &self.hand
     }
 
     /// The thread's task, once it has run and has the fd table.
@@ -259,7 +274,9 @@ unsafe extern "C" fn run(data: *mut c_void) -> bool {
     // SAFETY: The caller promises it; nothing changes through this reference.
     let this = unsafe { &*data.cast::<SyscallThread>() };
     this.adopt();
-    this.context.serve(this.id)
+    // SAFETY: The thread itself has it, for as long as it is here.
+    let grip = unsafe { this.hand.grip() };
+    this.context.serve(this.id, grip)
 }
 
 /// The process dies or executes another program, and this thread with it.
@@ -283,18 +300,36 @@ unsafe extern "C" fn handle_sigkill(data: *mut c_void) {
     this.context.queue_reaper();
 }
 
+/// Whether `current`, which must be the calling task, has work to do when it returns to user mode, such as to release files.
+#[inline(always)]
+pub(crate) fn has_task_work(current: &Task) -> bool {
+    // SAFETY: `current` is a valid task. Others add work at any moment, and the word is read by itself.
+    let work = unsafe { (&raw const (*current.as_ptr()).task_works).read_volatile() };
+    !work.is_null()
+}
+
 /// What a system call thread does next.
 enum Step {
+    /// What it has in hand.
+    Hand,
     Run(Run),
     Poll(Lookout),
     Again,
     Done,
 }
 
+/// Whom a system call thread has become.
+#[derive(Default)]
+struct Guise<'a> {
+    /// For whom it executes, and in whose credentials; none before the first entry.
+    site: Option<Site<'a>>,
+    creds: Option<adopt::Creds>,
+}
+
 impl Context {
     /// Runs entries in lane T; called in system call thread number `id`, in state
     /// TASK_INTERRUPTIBLE, which must stand when false is returned without having worked.
-    fn serve(self: &Arc<Self>, id: u64) -> bool {
+    fn serve(self: &Arc<Self>, id: u64, mut grip: Grip<'_>) -> bool {
         let shared = self.shared();
         // The reaper looks at a thread under the same lock: either it finds that this one has run,
         // or the context is found dead here.
@@ -305,9 +340,14 @@ impl Context {
             if wanted {
                 state.start_thread(id, shared);
             }
+            if dead {
+                state.take_back(|thread| thread.id() == id);
+                state.end_hand(id, &mut grip);
+            }
             (dead, wanted)
         };
         if dead {
+            self.give_up();
             // If the context is torn down already, the reaper has left this thread alone.
             self.queue_reaper();
         }
@@ -319,30 +359,21 @@ impl Context {
         self.take_acct(&mut acct);
         flexsc_account(&acct);
 
-        let mut creds = None;
+        let me = kernel::current!();
+        let mut guise = Guise::default();
         loop {
-            if flexsc_fput_pending() && !mutant!("fput") {
-                flexsc_fput_soon();
-            }
-            // With that flag set interruptible waits fail, so no entry is begun: the caller's
-            // loop lets get_signal() run the work, stop or freeze first, and comes back here.
-            // The thread counts as active meanwhile; if it stops, its process stops too.
-            if self.is_dead() || kernel::current!().signal_pending() {
+            if !self.may_begin(me) {
                 return true;
             }
-            match self.next_t(id) {
+            match self.next_t(id, &mut grip) {
+                Step::Hand => self.run_hand(id, &mut grip, &mut guise),
                 Step::Run(mut run) => {
-                    shared
-                        .observer()
-                        .started(run.index, run.posted.nr, abi::LANE_T);
-                    let verdict = self.execute_t(&mut run, &mut creds);
-                    self.conclude(&mut run, verdict, Lane::T, Counter::EntriesT, |state| {
-                        state.end_t(id, shared);
-                    });
+                    let verdict = self.execute_t(&mut run, me, &mut guise).into();
+                    self.conclude_t(id, &mut run, verdict);
                 }
                 Step::Poll(lookout) => {
                     // The creds come off first: nothing is worn while idle.
-                    creds = None;
+                    guise = Guise::default();
                     if !self.poll_ring(lookout) && self.retire(id) {
                         return true;
                     }
@@ -354,34 +385,43 @@ impl Context {
         }
     }
 
-    fn next_t(self: &Arc<Self>, id: u64) -> Step {
+    /// Whether a system call thread may begin an entry.
+    ///
+    /// With a signal pending interruptible waits fail, so none is begun: the caller's loop lets get_signal() run task work,
+    /// stop or freeze first, and comes back. The thread counts as active meanwhile; if it stops, its process stops too.
+    #[inline(always)]
+    fn may_begin(&self, me: &Task) -> bool {
+        if has_task_work(me) && !mutant!("fput") {
+            flexsc_fput_soon();
+        }
+        !self.is_dead() && !policy::is_signalled(me)
+    }
+
+    fn next_t(self: &Arc<Self>, id: u64, grip: &mut Grip<'_>) -> Step {
         let shared = self.shared();
+        let source = self.source();
         let mut state = self.state();
-        state.pull_for_lanes(&self.source());
+        state.end_t(id, shared);
+        if grip.was_stopped() {
+            return Step::Again;
+        }
         state.take_fired(self.fired());
+        let step = self.choose_t(id, grip, &mut state, &source);
         let drain = if state.has_w() {
             state.want_drain(shared)
         } else {
             None
         };
-        let mut mind = false;
-        // One that was taken out to end begins nothing more.
-        let run = if state.crew.get(id).is_some() {
-            state.begin_t(id)
-        } else {
-            None
-        };
-        let step = if let Some(run) = run {
-            mind = state.start_minding();
-            Step::Run(run)
-        } else if !state.others_active() && self.spins() {
-            Step::Poll(self.lookout(&state))
-        } else {
+        let mind = matches!(step, Some(Step::Hand | Step::Run(_))) && state.start_minding();
+        let step = step.unwrap_or_else(|| {
+            if !state.others_active() && self.spins() {
+                return Step::Poll(self.lookout(&state));
+            }
             match state.stop_thread(id, shared) {
                 Leave::Stay => Step::Again,
                 Leave::Gone => Step::Done,
             }
-        };
+        });
         drop(state);
         if let Some(drain) = drain {
             drain.queue();
@@ -392,24 +432,108 @@ impl Context {
         step
     }
 
+    /// What there is to be executed: what the thread has in hand, else what is queued, else what is posted, else
+    /// what others have in hand.
+    fn choose_t(
+        &self,
+        id: u64,
+        grip: &mut Grip<'_>,
+        state: &mut State,
+        source: &Source<'_>,
+    ) -> Option<Step> {
+        if grip.has_more() {
+            return Some(Step::Hand);
+        }
+        state.end_hand(id, grip);
+        if state.has_t() {
+            state.pull_for_lanes(source);
+        // One that was taken out to end begins nothing more.
+        } else if state.crew.get(id).is_none() {
+            return None;
+        // SAFETY: This is the state of the thread's context.
+        } else if unsafe { grip.fill(state, source) } {
+            return Some(Step::Hand);
+        } else if !state.has_t() && !mutant!("hand_steal") {
+            state.take_back(|thread| thread.id() != id);
+        }
+        state.crew.get(id)?;
+        state.begin_t(id).map(Step::Run)
+    }
+
     /// After polling in vain: true if the thread may sleep.
     fn retire(&self, id: u64) -> bool {
         matches!(self.state().stop_thread(id, self.shared()), Leave::Gone)
     }
 
-    fn execute_t(self: &Arc<Self>, run: &mut Run, creds: &mut Option<adopt::Creds>) -> Verdict {
-        let Some(owner) = self.identity().who_shares(&*kernel::current!()) else {
+    /// Executes what the thread has in hand, until others have something to do that it would keep waiting.
+    fn run_hand<'a>(self: &'a Arc<Self>, id: u64, grip: &mut Grip<'_>, guise: &mut Guise<'a>) {
+        let start = jiffies.load();
+        let me = kernel::current!();
+        while self.may_begin(me) {
+            let Begun::Run(run) = grip.begin() else {
+                return;
+            };
+            match self.execute_t(run, me, guise) {
+                Ok(ret) => {
+                    run.taken.release();
+                    // Nobody has to be told but the application.
+                    self.complete(run.index, run.posted.nr, 0, ret, Counter::EntriesT);
+                }
+                Err(verdict) => self.conclude_t(id, run, verdict),
+            }
+            if jiffies.load().wrapping_sub(start) > 1 && !mutant!("hand_slow") {
+                // What was posted meanwhile may be for page workers, who leave the ring to this thread.
+                self.state().take_back(|thread| thread.id() == id);
+                return;
+            }
+        }
+    }
+
+    /// Concludes an entry of which more is to be said, or which was queued.
+    fn conclude_t(self: &Arc<Self>, id: u64, run: &mut Run, verdict: Verdict) {
+        self.conclude(run, verdict, Lane::T, Counter::EntriesT, |state| {
+            state.end_t(id, self.shared());
+        });
+    }
+
+    #[inline(always)]
+    fn execute_t<'a>(
+        self: &'a Arc<Self>,
+        run: &mut Run,
+        me: &Task,
+        guise: &mut Guise<'a>,
+    ) -> Result<i64, Verdict> {
+        let observer = self.shared().observer();
+        observer.started(run.index, run.posted.nr, abi::LANE_T);
+        let watched = match (&guise.site, &guise.creds) {
+            (Some(site), Some(creds)) => creds.watched_as_before(site.owner, me),
+            _ => None,
+        };
+        let watched = match watched {
+            Some(watched) => watched,
+            None => self.adopt_t(run, me, guise)?,
+        };
+        let Some(site) = &mut guise.site else {
+            return Err(Verdict::HandBack);
+        };
+        site.set(watched, ptr::null_mut());
+        // SAFETY: This is a system call thread of the process with its fd table, which was compared, and the
+        // credentials are worn.
+        unsafe { self.execute(run, site) }
+    }
+
+    /// Has a system call thread become whose calls these are now.
+    #[cold]
+    fn adopt_t<'a>(&'a self, run: &Run, me: &Task, guise: &mut Guise<'a>) -> Result<u32, Verdict> {
+        let Some(owner) = self.identity().who_shares(me) else {
             // A connect that has begun goes on by itself, as after a signal.
-            return match &run.held {
+            return Err(match &run.held {
                 Some(arm) if arm.note != 0 => Verdict::Did(i64::from(EINTR.to_errno())),
                 _ => Verdict::HandBack,
-            };
+            });
         };
-        let gate = adopt::wear_current(creds, owner) | self.strict();
-        let mut site = Site::new(abi::LANE_T, owner, gate);
-        site.set(policy::watched(owner), ptr::null_mut());
-        // SAFETY: This is a system call thread of the process with its fd table, which
-        // `who_shares` has compared, and the credentials are worn.
-        unsafe { self.execute(run, &mut site) }.into()
+        let gate = adopt::wear_current(&mut guise.creds, owner) | self.strict();
+        guise.site = Some(Site::new(abi::LANE_T, owner, gate));
+        Ok(policy::watched(owner))
     }
 }
