@@ -7,15 +7,8 @@
 
 use crate::{
     helpers::{
-        flexsc_cgroups_take_off,
-        flexsc_cgroups_wear,
-        flexsc_creds_are,
-        flexsc_gate,
-        flexsc_is_as_before,
-        flexsc_override_creds,
+        flexsc_cgroups_take_off, flexsc_cgroups_wear, flexsc_gate, flexsc_override_creds,
         flexsc_revert_creds,
-        flexsc_shares_tables,
-        flexsc_task_alive, //
     },
     policy,
 };
@@ -89,9 +82,7 @@ impl Identity {
     /// one and the same.
     pub(crate) fn who_shares(&self, thread: &Task) -> Option<&Task> {
         let who = self.who()?;
-        // SAFETY: Both tasks are valid: `self` and the caller hold references.
-        let shared = unsafe { flexsc_shares_tables(who.as_ptr(), thread.as_ptr()) };
-        shared.then_some(who)
+        share_tables(who, thread).then_some(who)
     }
 
     /// The memory of the process.
@@ -100,9 +91,45 @@ impl Identity {
     }
 }
 
+/// A word of a task that others may change at any moment, read by itself.
+macro_rules! word {
+    ($task:expr, $field:ident) => {
+        // SAFETY: A `Task` is valid, and its fields are aligned.
+        unsafe { (&raw const (*$task.as_ptr()).$field).read_volatile() }
+    };
+}
+
+/// Whether a task has not begun to exit.
+#[inline(always)]
 fn alive(task: &Task) -> bool {
-    // SAFETY: `task` is a valid task.
-    unsafe { flexsc_task_alive(task.as_ptr()) }
+    word!(task, flags) & bindings::PF_EXITING == 0
+}
+
+/// Whether `thread` still works on the fd table and in the namespaces of `owner`: unshare(2) and setns(2) split them for the
+/// caller alone. An owner that exits meanwhile has neither, so that the entry is handed back; the next one may have the group
+/// leader.
+///
+/// Only comparisons, and with what `thread` has references to, so that nothing else can be at that address: no lock is
+/// needed, and the result is stale as soon as it is told.
+#[inline(always)]
+fn share_tables(owner: &Task, thread: &Task) -> bool {
+    if mutant!("tables") {
+        return true;
+    }
+    if mutant!("leader") {
+        return true;
+    }
+    let files = word!(thread, files);
+    !files.is_null()
+        && word!(owner, files) == files
+        && (word!(owner, nsproxy) == word!(thread, nsproxy) || mutant!("namespaces"))
+}
+
+/// Whether current works on the fd table of `thread`, a system call thread, or that has none any more. Current's own is at no
+/// other address while it has it.
+pub(crate) fn is_at_home(thread: &Task) -> bool {
+    let files = word!(thread, files);
+    files.is_null() || files == word!(kernel::current!(), files)
 }
 
 /// Wears a task's credentials.
@@ -151,17 +178,20 @@ impl Creds {
         if mutant!("stale_creds") {
             return true;
         }
-        // SAFETY: `who` is a valid task; the pointer is only compared.
-        unsafe { flexsc_creds_are(who.as_ptr(), self.cred.as_ptr()) }
+        self.belong_to(who)
+    }
+
+    /// The same. Stale as soon as `who` changes them.
+    #[inline(always)]
+    fn belong_to(&self, who: &Task) -> bool {
+        core::ptr::eq(word!(who, real_cred), self.cred.as_ptr())
     }
 
     /// If `who` is still alive, shares its tables with `thread`, and has these credentials: who else would have wanted to see
     /// a call of it (see [`policy::watched`]).
     #[inline(always)]
     pub(crate) fn watched_as_before(&self, who: &Task, thread: &Task) -> Option<u32> {
-        // SAFETY: Both tasks are valid; the credentials are only compared.
-        let same =
-            unsafe { flexsc_is_as_before(who.as_ptr(), thread.as_ptr(), self.cred.as_ptr()) };
+        let same = alive(who) && share_tables(who, thread) && self.belong_to(who);
         same.then(|| policy::watched(who))
     }
 }

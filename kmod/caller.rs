@@ -6,6 +6,7 @@
 
 use crate::{
     abi,
+    adopt,
     call::{
         Lane,
         Verdict, //
@@ -17,8 +18,7 @@ use crate::{
     execute::Site,
     helpers::{
         flexsc_cond_resched,
-        flexsc_gate,
-        flexsc_is_at_home, //
+        flexsc_gate, //
     },
     intake::HANDFUL,
     plug::{
@@ -135,10 +135,7 @@ impl Context {
     /// Whether the calling thread works on the fd table that the entries' numbers are of. Nobody but
     /// the thread itself changes its table.
     fn is_at_home(&self) -> bool {
-        self.table_task().is_none_or(|thread| {
-            // SAFETY: The context holds a reference to the task.
-            unsafe { flexsc_is_at_home(thread.as_ptr()) }
-        })
+        self.table_task().is_none_or(adopt::is_at_home)
     }
 
     /// Executes in the caller what is still SUBMITTED, at most as much as the ring holds: others

@@ -3,17 +3,16 @@
 //! Lane W: page workers, which are drain items on a concurrency-managed workqueue.
 //!
 //! A context's drain items run one at a time on its system call CPU. Before a page worker
-//! goes into a call it sees to it that the next item is queued; when the call sleeps, the
-//! workqueue wakes another worker, whose item goes on with the next entry. When it does not
-//! sleep, that item finds nothing to do later and is gone. This is FlexSC's "when a system
-//! call thread blocks, another takes over", for free.
+//! goes into calls it sees to it that the next item is queued; when one sleeps, the
+//! workqueue wakes another worker, whose item takes what the first has in hand and goes on with
+//! that. When none sleeps, that item finds nothing to do later and is gone. This is FlexSC's
+//! "when a system call thread blocks, another takes over", for free.
 
 use crate::{
     abi,
     adopt::Adoption,
     call::{
         Acct,
-        Call,
         Lane,
         Verdict, //
     },
@@ -22,6 +21,11 @@ use crate::{
         Lookout, //
     },
     execute::Site,
+    hand::{
+        Begun,
+        Grip,
+        Hand, //
+    },
     helpers::{
         flexsc_cond_resched,
         jiffies, //
@@ -62,6 +66,7 @@ const QUANTUM: u32 = 5;
 #[pin_data]
 pub(crate) struct Drain {
     context: Arc<Context>,
+    hand: Hand,
     #[pin]
     work: Work<Drain>,
 }
@@ -76,10 +81,16 @@ impl Drain {
         Arc::pin_init(
             pin_init!(Self {
                 context,
+                hand: Hand::new(),
                 work <- new_work!("flexsc::Drain"),
             }),
             GFP_KERNEL_ACCOUNT,
         )
+    }
+
+    /// What its page worker has in hand.
+    pub(crate) fn hand(&self) -> &Hand {
+        &self.hand
     }
 
     /// Queues the item on the system call CPU.
@@ -95,7 +106,7 @@ impl WorkItem for Drain {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        if this.context.drain() {
+        if this.context.drain(&this) {
             this.queue();
             return;
         }
@@ -106,6 +117,8 @@ impl WorkItem for Drain {
 
 /// What a page worker does next.
 enum Step {
+    /// The entries in hand.
+    Hand(Option<Arc<Drain>>),
     Run(Option<Arc<Drain>>),
     Poll(Lookout),
     Again,
@@ -121,12 +134,8 @@ struct Worker<'a> {
     site: Option<Site<'a>>,
     adoption: Option<Adoption>,
     acct: Acct,
-    /// It is back from a call, of which the state has not been told.
+    /// It is back from its calls, of which the state has not been told.
     is_back: bool,
-    /// The position in the ring behind the entry that it took last.
-    head: u32,
-    /// What lies before this position was posted before that entry's files were looked up.
-    covered: u32,
 }
 
 impl Worker<'_> {
@@ -140,12 +149,16 @@ impl Worker<'_> {
 }
 
 impl Context {
-    /// Runs entries in lane W until there are none and polling has brought none, or for a
+    /// Runs entries in lane W, as `drain`, until there are none and polling has brought none, or for a
     /// quantum. True if the item has to be queued again, to go on.
-    fn drain(self: &Arc<Self>) -> bool {
+    fn drain(self: &Arc<Self>, drain: &Arc<Drain>) -> bool {
         let shared = self.shared();
         shared.count(Counter::Drains, 1);
-        self.state().start_drain(shared);
+        {
+            let mut state = self.state();
+            state.start_drain(shared);
+            state.add_running(drain);
+        }
 
         let (start, quantum) = (jiffies.load(), msecs_to_jiffies(QUANTUM));
         let is_over = || jiffies.load().wrapping_sub(start) >= quantum && !mutant!("quantum");
@@ -153,6 +166,8 @@ impl Context {
         let mut worker = Worker::default();
         let mut worked = false;
         let mut run = Run::none();
+        // SAFETY: A work item runs once at a time.
+        let mut grip = unsafe { drain.hand().grip() };
         let mut room = plug::Room::uninit();
         // SAFETY: It is dropped when this returns.
         let mut plug = unsafe { Plug::new(&mut room) };
@@ -166,13 +181,28 @@ impl Context {
                 goes_on = state.make_way();
                 break;
             }
-            match self.next_w(&mut run, &mut worker, worked) {
+            match self.next_w(&mut run, &mut grip, &mut worker, worked) {
+                Step::Hand(successor) => {
+                    if let Some(drain) = successor {
+                        drain.queue();
+                    }
+                    worked = true;
+                    self.run_hand_w(&mut grip, &mut worker, &mut plug, &is_over);
+                }
                 Step::Run(successor) => {
                     if let Some(drain) = successor {
                         drain.queue();
                     }
                     worked = true;
-                    self.run_w(&mut run, &mut worker, &mut plug, &is_over);
+                    match self.call_w(&mut run, &mut worker, &mut plug) {
+                        Ok(ret) => {
+                            worker.is_back = true;
+                            self.end_w(&mut run, ret);
+                        }
+                        Err(verdict) => {
+                            self.conclude_w(&mut run, verdict, &mut worker, &mut plug, State::end_w)
+                        }
+                    }
                 }
                 Step::Poll(lookout) => {
                     if !mutant!("plug_poll") {
@@ -188,6 +218,7 @@ impl Context {
             }
             flexsc_cond_resched();
         }
+        self.state().remove_running(drain, &mut grip);
         self.add_acct(&worker.acct);
         // What is given up may take its time, for which nobody's memory is worn.
         drop(worker);
@@ -196,9 +227,15 @@ impl Context {
         goes_on
     }
 
-    /// What to do next; what to run is in `run`, which holds nothing.
+    /// What to do next: what is queued, and is then in `run`, which holds nothing, before what is posted.
     #[inline(always)]
-    fn next_w<'a>(&'a self, run: &mut Run, worker: &mut Worker<'a>, worked: bool) -> Step {
+    fn next_w<'a>(
+        &'a self,
+        run: &mut Run,
+        grip: &mut Grip<'_>,
+        worker: &mut Worker<'a>,
+        worked: bool,
+    ) -> Step {
         let shared = self.shared();
         if worker.table.is_none() {
             worker.table = self.table_task();
@@ -207,18 +244,15 @@ impl Context {
         let mut state = self.state();
         worker.report(&mut state);
         state.take_fired(self.fired());
-        let head = state.sub_head();
-        let begun = state.begin_w(&source, run);
-        worker.head = state.sub_head();
-        // What was queued was looked up when it was.
-        worker.covered = if worker.head == head {
-            head
-        } else {
-            state.seen
-        };
+        let queued = state.begin_w(run);
+        let filled = !queued && state.fill_w(grip, &source);
         let tell = state.attend_t(shared);
-        let step = if begun {
+        let step = if queued {
             Step::Run(state.enter_w())
+        } else if filled {
+            Step::Hand(state.enter_w())
+        } else if state.has_w() {
+            Step::Again
         } else if worked && !state.others_active() && self.spins() {
             // A thread at work would poll in our stead.
             Step::Poll(self.lookout(&state))
@@ -235,55 +269,78 @@ impl Context {
         step
     }
 
-    /// Executes an entry in lane W, and those in a row with it, until its time `is_over`.
+    /// Executes what the worker has in hand, until its time `is_over`. What it has not begun then others take back.
     #[inline(always)]
-    fn run_w<'a>(
+    fn run_hand_w<'a>(
         self: &'a Arc<Self>,
-        run: &mut Run,
+        grip: &mut Grip<'_>,
         worker: &mut Worker<'a>,
         plug: &mut Plug<'_>,
         is_over: &impl Fn() -> bool,
     ) {
-        match self.call_w(run, worker, plug) {
-            Ok(ret) if self.is_next_alike(run, worker) => {
-                self.run_row(run, ret, worker, plug, is_over);
+        let begin = |grip: &mut Grip<'_>| {
+            let last = is_over() || self.is_dead();
+            if last {
+                Begun::Nothing
+            } else {
+                grip.begin()
             }
+        };
+        let mut begun = grip.begin();
+        while let Begun::At(at) = begun {
+            let Some(run) = grip.run(at) else {
+                break;
+            };
+            let result = self.call_w(run, worker, plug);
+            if !run.leads {
+                self.end_hand_w(run, result, worker, plug);
+                begun = begin(grip);
+                continue;
+            }
+            // It is not over before the next one has the file.
+            begun = begin(grip);
+            self.pass_file(grip, at, result.is_ok(), worker);
+            if let Some(run) = grip.run(at) {
+                self.end_hand_w(run, result, worker, plug);
+            }
+        }
+        worker.is_back = true;
+    }
+    /// Ends an entry that the worker has in hand.
+    #[inline(always)]
+    fn end_hand_w(
+        self: &Arc<Self>,
+        run: &mut Run,
+        result: Result<i64, Verdict>,
+        worker: &mut Worker<'_>,
+        plug: &mut Plug<'_>,
+    ) {
+        match result {
             Ok(ret) => self.end_w(run, ret),
-            Err(verdict) => self.conclude_w(run, verdict, worker, plug),
+            Err(verdict) => self.conclude_w(run, verdict, worker, plug, |_| {}),
         }
     }
 
-    /// Goes on behind `first`, which has returned `ret`, as long as what is next in the ring works on the same file.
-    #[inline(never)]
-    fn run_row<'a>(
-        self: &'a Arc<Self>,
-        first: &mut Run,
-        mut ret: i64,
-        worker: &mut Worker<'a>,
-        plug: &mut Plug<'_>,
-        is_over: &impl Fn() -> bool,
+    /// The entry at `at` leads the next one, and is not over: that has the file from now on, whoever executes it. If `at` was
+    /// executed, and so is the next one, what is known of the file is known.
+    #[inline(always)]
+    fn pass_file(
+        self: &Arc<Self>,
+        grip: &mut Grip<'_>,
+        at: usize,
+        executed: bool,
+        worker: &mut Worker<'_>,
     ) {
-        let mut other = Run::none();
-        let (mut run, mut next) = (&mut *first, &mut other);
-        while self.is_next_alike(run, worker)
-            && !is_over()
-            && !self.is_dead()
-            && self.take_next(run, next, worker)
-        {
-            let leads = run.leads && !mutant!("row_pass");
-            if let Some(site) = worker.site.as_mut().filter(|_| leads) {
+        match (grip.pair(at), &mut worker.site) {
+            _ if mutant!("row_pass") => {}
+            (Some((run, next)), Some(site)) if executed => {
                 next.taken.inherit(&mut run.taken);
                 site.same_file();
             }
-            self.end_w(run, ret);
-            mem::swap(&mut run, &mut next);
-            flexsc_cond_resched();
-            ret = match self.call_w(run, worker, plug) {
-                Ok(ret) => ret,
-                Err(verdict) => return self.conclude_w(run, verdict, worker, plug),
-            };
+            (Some((run, next)), _) => next.taken.share(&run.taken),
+            // Who has taken it back has a reference by the time the lock is free.
+            (None, _) => self.state().take_back_w(),
         }
-        self.end_w(run, ret);
     }
 
     /// Makes the call of an entry.
@@ -302,9 +359,7 @@ impl Context {
         if let Some(ret) = landed {
             return Err(Verdict::Did(ret));
         }
-        let ret = self.execute_w(run, worker)?;
-        worker.is_back = true;
-        Ok(ret)
+        self.execute_w(run, worker)
     }
 
     /// An entry is over, of which nobody has to be told but the application; the state is when it is locked next.
@@ -314,7 +369,7 @@ impl Context {
         self.complete(run.index, run.posted.nr, 0, ret, Counter::EntriesW);
     }
 
-    /// Concludes an entry of which more is to be said.
+    /// Concludes an entry of which more is to be said, and leaves it by `leave`.
     #[cold]
     fn conclude_w(
         self: &Arc<Self>,
@@ -322,6 +377,7 @@ impl Context {
         verdict: Verdict,
         worker: &mut Worker<'_>,
         plug: &mut Plug<'_>,
+        leave: impl FnOnce(&mut State),
     ) {
         // It may not have come to be executed.
         if let Some(site) = &mut worker.site {
@@ -330,42 +386,7 @@ impl Context {
         if matches!(verdict, Verdict::Fly) {
             plug.put_in();
         }
-        self.conclude(run, verdict, Lane::W, Counter::EntriesW, State::end_w);
-    }
-
-    /// Whether the next entry in the ring seems to work on the same file as `run`, and was posted before that was looked up.
-    #[inline(always)]
-    fn is_next_alike(&self, run: &Run, worker: &Worker<'_>) -> bool {
-        run.call.is_some_and(Call::names_one_file)
-            && (worker.head != worker.covered || mutant!("row_covered"))
-            && self.shared().seems_alike(worker.head, &run.posted)
-    }
-
-    /// Takes the next entry in the ring into `next`, before `run` is told to be over: if it works on the same file, that has
-    /// one more entry to go with. False if others have taken it, or there is something else to be done first; the state has
-    /// not been told then that the worker is back, which may have to release the file before.
-    #[inline(never)]
-    fn take_next<'a>(&'a self, run: &mut Run, next: &mut Run, worker: &mut Worker<'a>) -> bool {
-        let source = self.source_by(worker.table);
-        let mut state = self.state();
-        if state.sub_head() != worker.head || state.has_w() || state.has_t() || self.fired().any() {
-            return false;
-        }
-        if !state.pull_next(&source, run, next) {
-            return false;
-        }
-        worker.is_back = false;
-        worker.head = state.sub_head();
-        if !run.leads {
-            worker.covered = state.seen;
-        }
-        // It is back and goes in again, of which the state need not be told.
-        let successor = state.take_drain();
-        drop(state);
-        if let Some(drain) = successor {
-            drain.queue();
-        }
-        true
+        self.conclude(run, verdict, Lane::W, Counter::EntriesW, leave);
     }
 
     #[inline(always)]

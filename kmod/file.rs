@@ -60,9 +60,20 @@ impl HeldFile {
     /// Another reference to the same file.
     fn share(&self) -> Self {
         // SAFETY: By the type invariants it is a valid file, of which a reference is held.
-        unsafe { bindings::get_file(self.0.as_ptr()) };
+        unsafe { Self::another(self.0.as_ptr()) }
+    }
+
+    /// Another reference to `file`.
+    ///
+    /// # Safety
+    ///
+    /// It must be a valid file, of which somebody holds a reference.
+    pub(crate) unsafe fn another(file: *mut bindings::file) -> Self {
+        // SAFETY: The caller promises it.
+        unsafe { bindings::get_file(file) };
         // INVARIANT: That was one for this object.
-        Self(self.0)
+        // SAFETY: A valid file is not at 0.
+        Self(unsafe { NonNull::new_unchecked(file) })
     }
 
     /// The file, referenced while this object lives.
@@ -138,16 +149,15 @@ impl HeldFiles {
         self.first = None;
     }
 
-    /// Whether there is a first.
-    #[inline(always)]
-    pub(crate) fn has_first(&self) -> bool {
-        self.first.is_some()
-    }
-
     /// Takes over the first of `before`; there was none here.
     #[inline(always)]
     pub(crate) fn inherit(&mut self, before: &mut Self) {
         self.first = before.first.take();
+    }
+
+    /// Holds that for the first; there was none here.
+    pub(crate) fn lend(&mut self, file: HeldFile) {
+        self.first = Some(file);
     }
 
     /// Holds the first of `before` as well; there was none here.

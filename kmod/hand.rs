@@ -1,47 +1,54 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a system call thread has in hand: entries that it has taken from the ring at once.
+//! What a page worker or a system call thread has in hand: entries that it has taken from the ring at once.
 //!
-//! To begin one takes no lock. What it has not begun is taken back from it, under the lock, when its call blocks, when
-//! another thread has nothing to do, and to be cancelled.
+//! To begin one takes no lock. What is not begun is taken back, under the lock, when the call before it blocks, when
+//! others have nothing to do, and to be cancelled.
 
 use crate::{
-    intake::{
-        Source,
-        HANDFUL, //
-    },
+    file::HeldFile,
+    intake::HANDFUL,
     once::Once,
     slots::Run,
     state::State, //
 };
-use core::{
-    array,
-    cell::UnsafeCell, //
-};
+use core::cell::UnsafeCell;
+use kernel::bindings;
 
 /// How many have been begun, in the word's lowest byte, and how many there are, in the next.
 const BEGUN: u32 = 0xff;
 const THERE: u32 = 8;
-/// The thread is interrupted for the sake of the one that it began last, and begins no other before it has seen that.
+/// Who has it is interrupted for the sake of the entry that it began last, and begins no other before it has seen that.
 const STOP: u32 = 1 << 16;
 
-/// The entries that a thread has in hand.
+/// What others may know of an entry that they may not look at.
+#[derive(Clone, Copy)]
+struct Mark {
+    index: u16,
+    /// The file that it is to have from the one before it, if any.
+    file: *mut bindings::file,
+}
+
+/// The entries that somebody has in hand.
 ///
 /// # Invariants
 ///
-/// - The first entries of `runs`, as many as `word` says are begun, and those from where it says that there are no more,
-///   are accessed by the [`Grip`] alone; the rest only under the lock of the thread's context's state.
-/// - The number of those begun grows by the grip alone. That of those that there are grows under the lock by the grip, which
-///   holds none of them then, and shrinks under the lock, never below those begun.
+/// - The first of `runs`, as many as `word` says are begun, and those from where it says that there are no more, are accessed
+///   by the [`Grip`] alone; the rest, and `marks`, only under the lock of the context's state.
+/// - The number of those begun grows by the grip alone. That of those that there are grows under the lock by the grip,
+///   which holds none of them then, and shrinks under the lock, never below those begun.
+/// - The file of a mark is valid as long as the entry before it is not over, and one that is to pass it on is over only when
+///   the next one has been begun, or the lock has been taken since it was found taken back.
 pub(crate) struct Hand {
     word: Once<u32>,
     runs: UnsafeCell<[Run; HANDFUL]>,
-    /// Whose these are, for who may not look at them.
-    indices: [Once<u32>; HANDFUL],
+    marks: UnsafeCell<[Mark; HANDFUL]>,
 }
 
-// SAFETY: By the type invariants no entry is accessed by two at a time, and the rest is `Sync`.
+// SAFETY: By the type invariants nothing is accessed by two at a time.
 unsafe impl Sync for Hand {}
+// SAFETY: Entries may be sent, and the pointers are not followed but as the invariants say.
+unsafe impl Send for Hand {}
 
 fn begun(word: u32) -> usize {
     // CAST: A byte.
@@ -53,21 +60,27 @@ fn there(word: u32) -> usize {
     (word >> THERE & BEGUN) as usize
 }
 
-/// What a thread finds that wants to begin what it has in hand.
-pub(crate) enum Begun<'a> {
-    Run(&'a mut Run),
+/// What is found by who wants to begin what it has in hand.
+pub(crate) enum Begun {
+    /// The entry at this place.
+    At(usize),
+    /// Not before it is known for what it was stopped.
     Stopped,
     Nothing,
 }
 
 impl Hand {
     /// An empty one.
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
+        let mark = Mark {
+            index: 0,
+            file: core::ptr::null_mut(),
+        };
         // INVARIANT: There are none.
         Self {
             word: Once::new(0),
             runs: UnsafeCell::new([const { Run::none() }; HANDFUL]),
-            indices: array::from_fn(|_| Once::new(0)),
+            marks: UnsafeCell::new([mark; HANDFUL]),
         }
     }
 
@@ -81,12 +94,12 @@ impl Hand {
         Grip(self)
     }
 
-    /// Whether the thread has neither begun nor got to begin anything since it has opened it.
+    /// Whether nothing was begun, and nothing is there to be.
     pub(crate) fn is_closed(&self) -> bool {
         self.word.load() == 0
     }
 
-    /// How many the thread has begun since it was filled.
+    /// How many have been begun since it was filled.
     pub(crate) fn begun(&self) -> u32 {
         self.word.load() & BEGUN
     }
@@ -95,7 +108,7 @@ impl Hand {
     ///
     /// # Safety
     ///
-    /// Only under the lock of the state of the thread's context.
+    /// Only under the lock of the context's state.
     pub(crate) unsafe fn take_back(&self, mut take: impl FnMut(&mut Run)) {
         let (first, last) = loop {
             let word = self.word.load();
@@ -110,33 +123,45 @@ impl Hand {
             }
         };
         for at in first..last.min(HANDFUL) {
+            // SAFETY: In bounds, and under the lock as the caller promises.
+            let mark = unsafe { *self.marks.get().cast::<Mark>().add(at) };
             // SAFETY: In bounds. By the type invariants nobody but the holder of the lock accesses what was not
             // begun, and it was just taken from who could begin it.
-            take(unsafe { &mut *self.runs.get().cast::<Run>().add(at) });
+            let run = unsafe { &mut *self.runs.get().cast::<Run>().add(at) };
+            if !mark.file.is_null() && !mutant!("hand_file") {
+                // SAFETY: The one before it is not over, or was just taken back as well, and has it.
+                run.taken.lend(unsafe { HeldFile::another(mark.file) });
+            }
+            take(run);
         }
     }
 
-    /// If the entry that was begun last is one of `which`, keeps the thread from beginning the next one before it
+    /// If the entry that was begun last is one of `which`, keeps who has it from beginning the next one before it
     /// has taken the same lock. True if it is to be interrupted: it is inside that one, or between two.
-    pub(crate) fn stop(&self, which: impl Fn(u16) -> bool) -> bool {
+    ///
+    /// # Safety
+    ///
+    /// As for [`Hand::take_back`].
+    pub(crate) unsafe fn stop(&self, which: impl Fn(u16) -> bool) -> bool {
         loop {
             let word = self.word.load_acquire();
             let last = begun(word).checked_sub(1);
-            let Some(index) = last.and_then(|at| self.indices.get(at)) else {
+            // SAFETY: Under the lock as the caller promises.
+            let marks = unsafe { &*self.marks.get() };
+            let Some(mark) = last.and_then(|at| marks.get(at)) else {
                 return false;
             };
-            // CAST: It came from a u16.
-            if !which(index.load() as u16) {
+            if !which(mark.index) {
                 return false;
             }
-            if mutant!("hand_stop") || self.word.exchange(word, word | STOP) {
+            if self.word.exchange(word, word | STOP) {
                 return true;
             }
         }
     }
 }
 
-/// The right to begin what is in a thread's hand.
+/// The right to begin what is in a hand.
 ///
 /// # Invariants
 ///
@@ -146,23 +171,41 @@ pub(crate) struct Grip<'a>(&'a Hand);
 impl Grip<'_> {
     /// Begins the next one.
     #[inline(always)]
-    pub(crate) fn begin(&mut self) -> Begun<'_> {
-        let hand = self.0;
+    pub(crate) fn begin(&mut self) -> Begun {
         loop {
-            let word = hand.word.load();
+            let word = self.0.word.load();
             if word & STOP != 0 {
                 return Begun::Stopped;
             }
-            let at = begun(word);
-            if at >= there(word).min(HANDFUL) {
+            if begun(word) >= there(word) {
                 return Begun::Nothing;
             }
-            // INVARIANT: Only the grip, which is borrowed for as long as the entry, says that one more is begun.
-            if hand.word.exchange(word, word + 1) {
-                // SAFETY: In bounds. By the type invariants nobody else accesses it from here on.
-                return Begun::Run(unsafe { &mut *hand.runs.get().cast::<Run>().add(at) });
+            // INVARIANT: Only the grip says that one more is begun.
+            if self.0.word.exchange(word, word + 1) {
+                return Begun::At(begun(word));
             }
         }
+    }
+
+    /// The entry at `at`, which was begun since the hand was filled; `None` of any other.
+    #[inline(always)]
+    pub(crate) fn run(&mut self, at: usize) -> Option<&mut Run> {
+        if at >= begun(self.0.word.load()).min(HANDFUL) {
+            return None;
+        }
+        // SAFETY: In bounds. By the type invariants nobody but the grip, which is borrowed, accesses it.
+        Some(unsafe { &mut *self.0.runs.get().cast::<Run>().add(at) })
+    }
+
+    /// The entry at `at` and the one behind it, if both were begun.
+    #[inline(always)]
+    pub(crate) fn pair(&mut self, at: usize) -> Option<(&mut Run, &mut Run)> {
+        if at + 1 >= begun(self.0.word.load()).min(HANDFUL) {
+            return None;
+        }
+        let runs = self.0.runs.get().cast::<Run>();
+        // SAFETY: In bounds, two of them. By the type invariants nobody but the grip, which is borrowed, accesses any.
+        Some(unsafe { (&mut *runs.add(at), &mut *runs.add(at + 1)) })
     }
 
     /// Whether there is one to begin.
@@ -171,8 +214,8 @@ impl Grip<'_> {
         begun(word) < there(word)
     }
 
-    /// Whether the thread was stopped for what it began last; from now on it is not. To be asked under the state's lock, so
-    /// that who has stopped it has interrupted it, too.
+    /// Whether who has it was stopped for what it began last; from now on it is not. To be asked under the state's lock,
+    /// so that who has stopped it has interrupted it, too.
     pub(crate) fn was_stopped(&mut self) -> bool {
         loop {
             let word = self.0.word.load();
@@ -192,21 +235,37 @@ impl Grip<'_> {
         self.0.word.store(0);
     }
 
-    /// Takes entries from the ring into an empty hand. True if there are any for it.
+    /// Fills an empty hand by what `pull` takes, which returns how many those are. True if there are any.
     ///
     /// # Safety
     ///
-    /// `state` must be that of the thread's context.
-    pub(crate) unsafe fn fill(&mut self, state: &mut State, source: &Source<'_>) -> bool {
+    /// `state` must be that of the context whose hand it is.
+    #[inline(always)]
+    pub(crate) unsafe fn fill(
+        &mut self,
+        state: &mut State,
+        pull: impl FnOnce(&mut State, &mut [Run; HANDFUL]) -> usize,
+    ) -> bool {
         if self.has_more() {
             return true;
         }
-        // SAFETY: By the type invariants nobody but the grip accesses any, since there are none that were not begun, and
-        // it is not borrowed for one that was.
+        // SAFETY: By the type invariants nobody but the grip accesses any, since there are none that were not begun.
         let runs = unsafe { &mut *self.0.runs.get() };
-        let count = state.pull_for_thread(source, runs);
-        for (index, run) in self.0.indices.iter().zip(&*runs).take(count) {
-            index.store(u32::from(run.index));
+        // SAFETY: The state can be changed under its lock only.
+        let marks = unsafe { &mut *self.0.marks.get() };
+        let count = pull(state, runs);
+        let mut file = core::ptr::null_mut();
+        let mut leads = false;
+        for (mark, run) in marks.iter_mut().zip(&*runs).take(count) {
+            let led = leads;
+            if !led {
+                [file, _] = run.taken.as_ptrs();
+            }
+            leads = run.leads;
+            *mark = Mark {
+                index: run.index,
+                file: if led { file } else { core::ptr::null_mut() },
+            };
         }
         // INVARIANT: As many as there are; none is begun.
         // CAST: `HANDFUL` is small.

@@ -65,58 +65,6 @@ void flexsc_cgroups_take_off(struct mem_cgroup *memcg)
 	mem_cgroup_put(memcg);
 }
 
-/* Only a comparison: the result is stale as soon as @task changes its credentials. */
-bool flexsc_creds_are(struct task_struct *task, const struct cred *cred)
-{
-	return rcu_access_pointer(task->real_cred) == cred;
-}
-
-bool flexsc_task_alive(struct task_struct *task)
-{
-	return !(READ_ONCE(task->flags) & PF_EXITING);
-}
-
-/*
- * Whether @thread still works on @owner's fd table and namespaces: unshare(2) and
- * setns(2) split them for the caller alone. An owner that exits meanwhile has
- * neither, so that the entry is handed back; the next one may have the group leader.
- *
- * Only comparisons, and with what @thread has references to, so that nothing else can
- * be at that address: no lock is needed, and the result is stale as soon as it is told.
- */
-bool flexsc_shares_tables(struct task_struct *owner, struct task_struct *thread)
-{
-	struct files_struct *files = READ_ONCE(thread->files);
-
-	if (FLEXSC_MUTANT(tables) || FLEXSC_MUTANT(leader))
-		return true;
-	return files && READ_ONCE(owner->files) == files &&
-	       (READ_ONCE(owner->nsproxy) == READ_ONCE(thread->nsproxy) ||
-		FLEXSC_MUTANT(namespaces));
-}
-
-/*
- * Whether current works on the fd table of @thread, a system call thread, or that has none any
- * more. Current's own is at no other address while it has it.
- */
-bool flexsc_is_at_home(const struct task_struct *thread)
-{
-	const struct files_struct *files = READ_ONCE(thread->files);
-
-	return !files || files == current->files;
-}
-
-/*
- * Whether all is as when @cred was put on for @owner: it is alive, works on the tables of
- * @thread, and has these credentials.
- */
-bool flexsc_is_as_before(struct task_struct *owner, struct task_struct *thread,
-			 const struct cred *cred)
-{
-	return flexsc_task_alive(owner) && flexsc_shares_tables(owner, thread) &&
-	       flexsc_creds_are(owner, cred);
-}
-
 /*
  * One more reference to current's fd table, for a system call thread. It is taken
  * before anybody else may look the table up, so that fdget() sees count > 1.

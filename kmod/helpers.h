@@ -20,13 +20,7 @@ void flexsc_revert_creds(const struct cred *old);
 struct mem_cgroup *flexsc_cgroups_wear(struct mm_struct *mm,
 				       struct task_struct *owner);
 void flexsc_cgroups_take_off(struct mem_cgroup *memcg);
-bool flexsc_creds_are(struct task_struct *task, const struct cred *cred);
 
-bool flexsc_task_alive(struct task_struct *task);
-bool flexsc_shares_tables(struct task_struct *owner, struct task_struct *thread);
-bool flexsc_is_at_home(const struct task_struct *thread);
-bool flexsc_is_as_before(struct task_struct *owner, struct task_struct *thread,
-			 const struct cred *cred);
 
 struct files_struct *flexsc_files_share(void);
 void flexsc_files_unshare(struct files_struct *files);

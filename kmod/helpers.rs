@@ -51,23 +51,6 @@ unsafe extern "C" {
         owner: *mut bindings::task_struct,
     ) -> *mut bindings::mem_cgroup;
     pub(crate) fn flexsc_cgroups_take_off(memcg: *mut bindings::mem_cgroup);
-    pub(crate) fn flexsc_creds_are(
-        task: *mut bindings::task_struct,
-        cred: *const bindings::cred,
-    ) -> bool;
-
-    pub(crate) fn flexsc_task_alive(task: *mut bindings::task_struct) -> bool;
-    pub(crate) fn flexsc_is_at_home(thread: *const bindings::task_struct) -> bool;
-    pub(crate) fn flexsc_shares_tables(
-        owner: *mut bindings::task_struct,
-        thread: *mut bindings::task_struct,
-    ) -> bool;
-
-    pub(crate) fn flexsc_is_as_before(
-        owner: *mut bindings::task_struct,
-        thread: *mut bindings::task_struct,
-        cred: *const bindings::cred,
-    ) -> bool;
 
     pub(crate) fn flexsc_files_share() -> *mut bindings::files_struct;
     pub(crate) fn flexsc_files_unshare(files: *mut bindings::files_struct);

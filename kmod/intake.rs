@@ -29,7 +29,6 @@ use crate::{
     },
     state::State, //
 };
-use core::slice;
 use kernel::task::Task;
 
 /// Most entries that are taken from the ring in one go, which bounds the time under the lock.
@@ -52,20 +51,14 @@ impl Source<'_> {
     }
 }
 
-/// Whether it is a page worker that executes an entry first.
+/// Whether who executes calls of `lane` takes an entry in hand: one that nothing but its own call is to be seen to for.
 #[inline(always)]
-fn is_w(run: &Run) -> bool {
-    call::first_lane(run.call) == Lane::W
+fn is_plain(run: &Run, lane: Lane) -> bool {
+    call::first_lane(run.call) == lane && run.posted.flags == 0
 }
 
-/// Whether a system call thread takes an entry in hand: one that nothing but its own call is to be seen to for.
-#[inline(always)]
-fn is_for_hand(run: &Run) -> bool {
-    call::first_lane(run.call) == Lane::T && run.posted.flags == 0
-}
-
-/// Most entries that the caller of wait, or a system call thread, takes in one go: each has its place on the caller's stack,
-/// or in the thread's [`Hand`](crate::hand::Hand).
+/// Most entries that the caller of wait, a page worker or a system call thread takes in one go: each has its place on the
+/// caller's stack, or in a [`Hand`](crate::hand::Hand).
 pub(crate) const HANDFUL: usize = 12;
 
 /// The last entry that was taken, if the next one is to follow it in its chain.
@@ -85,8 +78,6 @@ enum Took {
     ToSlot,
     /// It is in the hands of who takes it.
     Here,
-    /// The same, and no more is to be taken.
-    Last,
 }
 
 impl Run {
@@ -149,7 +140,6 @@ impl State {
             self.sub_head = self.sub_head.wrapping_add(excess);
             rejected += i64::from(excess);
         }
-        self.seen = tail;
         let mut head = self.sub_head;
         // CAST: No more than the ring holds.
         let count = slots.min(tail.wrapping_sub(head) as usize);
@@ -172,7 +162,6 @@ impl State {
                     rejected += 1;
                 }
                 Took::ToSlot | Took::Here => {}
-                Took::Last => break,
             }
         }
         self.sub_head = head;
@@ -338,92 +327,59 @@ impl State {
         source: &Source<'_>,
         handful: &mut [Run; HANDFUL],
     ) -> Option<usize> {
-        let mut count = 0;
-        let any = self.pull(source, HANDFUL, |state, index| {
-            let Some([before @ .., run]) = handful.get_mut(..=count) else {
-                return Took::Nothing;
-            };
-            let took = state.take_here(index, before, run, source, Place::InHand, |_| true);
-            count += usize::from(matches!(took, Took::Here));
-            took
-        });
+        let (any, count) =
+            self.pull_handful::<true>(source, handful, HANDFUL, Place::InHand, |_| true);
         any.then_some(count)
     }
 
     /// Takes posted entries for a system call thread to begin one after the other, into `handful`, which hold
-    /// nothing, and queues the others for their lanes; returns how many.
+    /// nothing, and queues the others for their lanes; returns how many. None has its file from another: threads
+    /// execute few that name one.
     pub(crate) fn pull_for_thread(
         &mut self,
         source: &Source<'_>,
         handful: &mut [Run; HANDFUL],
     ) -> usize {
+        let is_plain_t = |run: &Run| is_plain(run, Lane::T);
+        self.pull_handful::<false>(source, handful, HANDFUL, Place::AtHand, is_plain_t)
+            .1
+    }
+
+    /// The same for a page worker, at most `most`.
+    pub(crate) fn pull_for_worker(
+        &mut self,
+        source: &Source<'_>,
+        handful: &mut [Run; HANDFUL],
+        most: usize,
+    ) -> usize {
+        let is_plain_w = |run: &Run| is_plain(run, Lane::W);
+        self.pull_handful::<true>(source, handful, most, Place::AtHand, is_plain_w)
+            .1
+    }
+
+    /// Takes at most `most` posted entries, into `handful`, which hold nothing, and queues those that who takes them does
+    /// not execute. Returns whether any was posted, and how many are in the handful. Those in a row have their file from
+    /// each other if there are `ROWS`.
+    #[inline(always)]
+    fn pull_handful<const ROWS: bool>(
+        &mut self,
+        source: &Source<'_>,
+        handful: &mut [Run; HANDFUL],
+        most: usize,
+        place: Place,
+        executes: impl Fn(&Run) -> bool,
+    ) -> (bool, usize) {
         let mut count = 0;
-        self.pull(source, HANDFUL, |state, index| {
-            let Some(run) = handful.get_mut(count) else {
+        let any = self.pull(source, most, |state, index| {
+            let Some([before @ .., run]) = handful.get_mut(..=count) else {
                 return Took::Nothing;
             };
-            let took = state.take_here(index, &mut [], run, source, Place::InThread, is_for_hand);
+            let before = if ROWS { before } else { &mut [] };
+            let took = state.take_here(index, before, run, source, place, &executes);
             count += usize::from(matches!(took, Took::Here));
             took
         });
-        count
-    }
-
-    /// Takes posted entries up to the first for a page worker, into `run`, which holds nothing, and queues
-    /// those before it. Returns whether there was one.
-    pub(crate) fn pull_for_worker(&mut self, source: &Source<'_>, run: &mut Run) -> bool {
-        let mut found = false;
-        self.pull(source, BATCH, |state, index| {
-            match state.take_here(index, &mut [], run, source, Place::Running, is_w) {
-                Took::Here => {
-                    found = true;
-                    Took::Last
-                }
-                took => took,
-            }
-        });
-        found
-    }
-
-    /// Takes the next posted entry for the page worker that has `before`, into `run`, which holds nothing. Returns
-    /// whether it is for that: if not, it is queued, or left to who looks at the ring next.
-    #[inline(always)]
-    pub(crate) fn pull_next(
-        &mut self,
-        source: &Source<'_>,
-        before: &mut Run,
-        run: &mut Run,
-    ) -> bool {
-        let shared = source.shared;
-        let (head, tail) = (self.sub_head, shared.load(Word::SubTail));
-        let posted = tail.wrapping_sub(head);
-        if self.dissolved || posted == 0 || posted > shared.entries() {
-            return false;
-        }
-        let index = shared.submitted(head);
-        if !source.in_flight.mark(index) {
-            return false;
-        }
-        // CAST: Below MAX_ENTRIES, which fits u16.
-        let index = index as u16;
-        // What named no file then may name one by now.
-        let before = if before.taken.has_first() {
-            slice::from_mut(before)
-        } else {
-            &mut []
-        };
-        let took = self.take_here(index, before, run, source, Place::Running, is_w);
-        if matches!(took, Took::Nothing) {
-            source.in_flight.clear(index);
-            return false;
-        }
-        self.seen = tail;
-        self.sub_head = head.wrapping_add(1);
-        if self.sub_head == tail {
-            self.open = None;
-        }
-        shared.store(Word::SubHead, self.sub_head);
-        matches!(took, Took::Here)
+        (any, count)
     }
 
     /// The next entry of a chain whose beginning [`State::pull_for_caller`] has handed out.

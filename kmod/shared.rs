@@ -402,16 +402,6 @@ impl Shared {
         true
     }
 
-    /// Whether the entry at a position of the submission ring seems to be the same call on the same descriptor. It is the
-    /// application's to change: who takes it looks again.
-    #[inline]
-    pub(crate) fn seems_alike(&self, position: u32, posted: &Posted) -> bool {
-        let entry = self.entry(self.submitted(position));
-        // CAST: As the system calls cut their argument.
-        entry.word.load() == u32::from(posted.nr)
-            && entry.args[0].load() as u32 == posted.args[0] as u32
-    }
-
     /// What stands in an entry once more, as nobody may ask who has judged it.
     pub(crate) fn taken_again(&self, index: u32) -> Posted {
         let mut posted = Posted::none();

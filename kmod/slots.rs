@@ -8,6 +8,7 @@ use crate::{
     call::Call,
     chain::ChainFile,
     clock::NEVER,
+    fifo::Fifo,
     file::HeldFiles,
     once::Once,
     shared::Posted, //
@@ -28,8 +29,9 @@ pub(crate) enum Place {
     Running,
     /// In the hands of a caller of wait, which may not have begun it; see [`InFlight`]. Or over since.
     InHand,
-    /// In the hands of a system call thread, which may not have begun it; see [`Hand`](crate::hand::Hand). Or over since.
-    InThread,
+    /// In the hands of a page worker or a system call thread, which may not have begun it; see [`Hand`](crate::hand::Hand). Or
+    /// over since.
+    AtHand,
     /// In the wait queues of its file.
     Armed,
     /// In a chain, behind an entry that is not over.
@@ -207,6 +209,15 @@ impl Slots {
         run.file = core::mem::take(&mut slot.file);
         run.taken = core::mem::take(&mut slot.taken);
         true
+    }
+
+    /// Queues an entry that somebody had in hand in `fifo`, with what it holds.
+    pub(crate) fn queue(&mut self, run: &mut Run, fifo: &mut Fifo) {
+        if let Some(slot) = self.get_mut(run.index) {
+            slot.give_back(run);
+            slot.place(Place::Queued);
+            fifo.push(run.index);
+        }
     }
 
     /// The first entry that waits for its file, from `index` on; none that a device has.

@@ -30,7 +30,8 @@ use crate::{
     hand::Grip,
     intake::{
         Open,
-        Source, //
+        Source,
+        HANDFUL, //
     },
     shared::{
         Counter,
@@ -72,7 +73,7 @@ pub(crate) enum Leave {
 ///   and blocked threads.
 /// - `NEED_WAKEUP` is set in the control page if and only if `active` and `pending` are both 0,
 ///   so that nobody will look at the ring unless kicked, or `want_thread` is true.
-/// - `drains` are the items that are neither queued nor running.
+/// - `drains` are the items that are neither queued nor running, and `running` those that run.
 pub(crate) struct State {
     pub(crate) slots: Slots,
     w: Fifo,
@@ -81,13 +82,12 @@ pub(crate) struct State {
     landed: Fifo,
     /// How far the ring has been taken.
     pub(crate) sub_head: u32,
-    /// Up to where something was posted when it was last looked.
-    pub(crate) seen: u32,
     /// The end of the chain that is being taken.
     pub(crate) open: Option<Open>,
     active: u32,
     pending: u32,
     drains: KVVec<Arc<Drain>>,
+    running: KVVec<Arc<Drain>>,
     pub(crate) crew: Crew,
     /// Whether the minder is queued or running.
     minding: bool,
@@ -129,11 +129,11 @@ impl State {
             t: Fifo::new(entries)?,
             landed: Fifo::new(entries)?,
             sub_head: 0,
-            seen: 0,
             open: None,
             active: 0,
             pending: 0,
             drains: KVVec::with_capacity(drains, GFP_KERNEL_ACCOUNT)?,
+            running: KVVec::with_capacity(drains, GFP_KERNEL_ACCOUNT)?,
             crew: Crew::new(threads)?,
             minding: false,
             want_thread: false,
@@ -312,7 +312,7 @@ impl State {
     /// Cancels an entry. What follows it in its chain is left to who ends it.
     pub(crate) fn cancel(&mut self, index: u16, in_flight: &InFlight) -> Cancelled {
         if !mutant!("hand_cancel") {
-            self.take_back(|_| true);
+            self.take_all_back();
         }
         let Some(slot) = self.slots.get_mut(index) else {
             return Cancelled::None;
@@ -321,7 +321,7 @@ impl State {
             Place::Nowhere => Cancelled::None,
             // Who executes in the caller does not tell that one is over. Once a thread is interrupted
             // this is no question any more.
-            Place::Running | Place::InHand | Place::InThread if !in_flight.has(index) => {
+            Place::Running | Place::InHand | Place::AtHand if !in_flight.has(index) => {
                 Cancelled::None
             }
             Place::InHand => {
@@ -333,7 +333,7 @@ impl State {
                     Cancelled::Running
                 }
             }
-            Place::Running | Place::InThread => {
+            Place::Running | Place::AtHand => {
                 slot.cancelled = true;
                 self.interrupt(|running| running == index);
                 Cancelled::Running
@@ -370,7 +370,7 @@ impl State {
     /// looked for from `from` on.
     pub(crate) fn take_idle(&mut self, from: &mut u16) -> Option<Run> {
         if !mutant!("hand_idle") {
-            self.take_back(|_| true);
+            self.take_all_back();
         }
         let queued = self.w.pop().or_else(|| self.t.pop());
         if let Some(index) = queued.or_else(|| self.landed.pop()) {
@@ -402,18 +402,31 @@ impl State {
             return;
         }
         for thread in self.crew.iter() {
-            if thread.in_call.is_some_and(&which) || thread.handle.hand().stop(&which) {
+            // SAFETY: The state, which is of the thread's context, can be looked at under its lock only.
+            let stopped = unsafe { thread.handle.hand().stop(&which) };
+            if stopped || thread.in_call.is_some_and(&which) {
                 thread.handle.interrupt();
             }
         }
     }
 
-    /// Takes an entry for a page worker, into `run`, which holds nothing: what is queued comes before
-    /// what is posted. False if there is none.
-    pub(crate) fn begin_w(&mut self, source: &Source<'_>, run: &mut Run) -> bool {
-        match self.w.pop().or_else(|| self.landed.pop()) {
-            Some(index) => self.slots.take_into(index, Place::Running, run),
-            None => self.pull_for_worker(source, run),
+    /// Takes a queued entry for a page worker, into `run`, which holds nothing. False if there is none.
+    pub(crate) fn begin_w(&mut self, run: &mut Run) -> bool {
+        let index = self.w.pop().or_else(|| self.landed.pop());
+        index.is_some_and(|index| self.slots.take_into(index, Place::Running, run))
+    }
+
+    /// Takes posted entries for a page worker to begin one after the other. False if there are none for it.
+    ///
+    /// Where no other would take them back if a call sleeps, it takes one only.
+    pub(crate) fn fill_w(&mut self, grip: &mut Grip<'_>, source: &Source<'_>) -> bool {
+        let alone = self.pending == 0 && self.drains.is_empty() && !mutant!("hand_alone");
+        let most = if alone { 1 } else { HANDFUL };
+        // SAFETY: Page workers come here with what is their own and their context's.
+        unsafe {
+            grip.fill(self, |state, runs| {
+                state.pull_for_worker(source, runs, most)
+            })
         }
     }
 
@@ -430,7 +443,7 @@ impl State {
 
     /// A drain item to queue, unless one is queued already.
     #[inline(always)]
-    pub(crate) fn take_drain(&mut self) -> Option<Arc<Drain>> {
+    fn take_drain(&mut self) -> Option<Arc<Drain>> {
         if self.pending > 0 {
             return None;
         }
@@ -459,16 +472,26 @@ impl State {
     pub(crate) fn take_back(&mut self, which: impl Fn(&Member) -> bool) {
         let Self { slots, t, crew, .. } = self;
         for thread in crew.iter().filter(|thread| which(thread)) {
-            let queue = |run: &mut Run| {
-                if let Some(slot) = slots.get_mut(run.index) {
-                    slot.give_back(run);
-                    slot.place(Place::Queued);
-                    t.push(run.index);
-                }
-            };
             // SAFETY: The state, which is of the thread's context, can be changed under its lock only.
-            unsafe { thread.handle.hand().take_back(queue) };
+            unsafe { thread.handle.hand().take_back(|run| slots.queue(run, t)) };
         }
+    }
+
+    /// Queues what page workers have in hand and have not begun.
+    pub(crate) fn take_back_w(&mut self) {
+        let Self {
+            slots, w, running, ..
+        } = self;
+        for drain in running.iter() {
+            // SAFETY: As in `take_back`.
+            unsafe { drain.hand().take_back(|run| slots.queue(run, w)) };
+        }
+    }
+
+    /// Queues what anybody has in hand and has not begun.
+    fn take_all_back(&mut self) {
+        self.take_back(|_| true);
+        self.take_back_w();
     }
 
     /// What the system call thread number `id` had in hand is over.
@@ -636,6 +659,31 @@ impl State {
     pub(crate) fn start_drain(&mut self, shared: &Shared) {
         self.pending = 0;
         self.enter(shared);
+    }
+
+    /// The same item: from now on it may have entries in hand. What others have is queued: they sleep, or this one would
+    /// not run.
+    pub(crate) fn add_running(&mut self, drain: &Arc<Drain>) {
+        if !mutant!("hand_successor") {
+            self.take_back_w();
+        }
+        // There is room for all.
+        let _ = self.running.push_within_capacity(drain.clone());
+    }
+
+    /// It ends, and what it had in hand is queued.
+    pub(crate) fn remove_running(&mut self, drain: &Arc<Drain>, grip: &mut Grip<'_>) {
+        let Self {
+            slots, w, running, ..
+        } = self;
+        // SAFETY: As in `take_back`.
+        unsafe { drain.hand().take_back(|run| slots.queue(run, w)) };
+        grip.close();
+        let place = running.iter().position(|other| Arc::ptr_eq(other, drain));
+        if let Some(place) = place {
+            // The caller has a reference, too.
+            let _ = running.remove(place);
+        }
     }
 
     /// A drain item has run for its quantum and ends. True if it has to be queued again, because

@@ -126,6 +126,11 @@ mod state {
         abi,
         call::Verdict,
         clock,
+        hand::{
+            Begun,
+            Grip,
+            Hand, //
+        },
         intake::{
             Source,
             HANDFUL, //
@@ -192,15 +197,27 @@ mod state {
             self.state.pull_for_lanes(&source);
         }
 
-        /// What a page worker begins, which is back from its call at once.
+        /// What of that which is queued a page worker begins, which is back from its call at once.
         fn begin_w(&mut self, run: &mut Run) -> bool {
-            let source = source(&self.shared, &self.in_flight);
-            let begun = self.state.begin_w(&source, run);
+            let begun = self.state.begin_w(run);
             if begun {
                 let _ = self.state.enter_w();
                 self.state.end_w();
             }
             begun
+        }
+
+        /// What a page worker without a successor takes from the ring, and begins.
+        fn take_w(&mut self) -> Option<u16> {
+            let source = source(&self.shared, &self.in_flight);
+            let hand = KBox::new(Hand::new(), GFP_KERNEL).ok()?;
+            // SAFETY: The hand is this function's own.
+            let mut grip = unsafe { hand.grip() };
+            self.state.fill_w(&mut grip, &source);
+            let Begun::At(at) = grip.begin() else {
+                return None;
+            };
+            grip.run(at).map(|run| run.index)
         }
 
         fn cancel(&mut self, index: u16) -> Cancelled {
@@ -247,17 +264,98 @@ mod state {
     }
 
     #[test]
-    fn a_worker_takes_its_next_entry_alone_and_queues_those_before_it() -> Result {
+    fn a_worker_without_a_successor_takes_one_entry_at_a_time() -> Result {
         let mut page = Page::new()?;
         for (index, nr) in [(3, OPENAT), (9, NOP), (1, NOP)] {
             page.post(index, nr, 0, 0);
         }
         page.state.start_drain(&page.shared);
-        assert_eq!(page.next_w(), Some(9));
+        // A thread's, which is queued for that.
+        assert_eq!(page.take_w(), None);
+        assert_eq!(page.take_w(), Some(9));
         assert_eq!(page.shared.load(Word::SubHead), 2);
         assert_eq!(page.state.begin_t(0).map(|run| run.index), Some(3));
-        assert_eq!(page.next_w(), Some(1));
-        assert_eq!(page.next_w(), None);
+        assert_eq!(page.take_w(), Some(1));
+        assert_eq!(page.take_w(), None);
+        Ok(())
+    }
+
+    /// Fills a hand with what a page worker takes of what is posted.
+    fn fill(page: &mut Page, grip: &mut Grip<'_>) -> bool {
+        let source = source(&page.shared, &page.in_flight);
+        let pull = |state: &mut State, runs: &mut [Run; HANDFUL]| {
+            state.pull_for_worker(&source, runs, HANDFUL)
+        };
+        // SAFETY: The hand and the state are the test's, which has no others.
+        unsafe { grip.fill(&mut page.state, pull) }
+    }
+
+    #[test]
+    fn what_is_in_hand_is_begun_once_or_taken_back() -> Result {
+        let mut page = Page::new()?;
+        // CAST: `HANDFUL` is small.
+        let more = HANDFUL as u32 + 3;
+        for index in 0..more {
+            // One of a thread, and one that has a time limit.
+            let (nr, flags) = match index {
+                1 => (OPENAT, 0),
+                2 => (NOP, abi::ENTRY_TIMEOUT),
+                _ => (NOP, 0),
+            };
+            page.post(index, nr, flags, 0);
+        }
+        let hand = KBox::new(Hand::new(), GFP_KERNEL)?;
+        // SAFETY: There is no other.
+        let mut grip = unsafe { hand.grip() };
+        assert!(fill(&mut page, &mut grip) && grip.has_more() && !hand.is_closed());
+        assert_eq!(page.state.sub_head(), HANDFUL as u32);
+        assert!(grip.run(0).is_none());
+        for (at, index) in [0, 3].into_iter().enumerate() {
+            assert!(matches!(grip.begin(), Begun::At(place) if place == at));
+            assert!(grip.run(at).is_some_and(|run| run.index == index));
+            assert!(grip.pair(at).is_none());
+        }
+        assert!(grip.pair(0).is_some() && hand.begun() == 2);
+        let mut index = 4;
+        // SAFETY: There is no lock, and nobody else.
+        unsafe {
+            hand.take_back(|run| {
+                assert_eq!(run.index, index);
+                index += 1;
+            });
+            hand.take_back(|_| assert!(false));
+        }
+        assert_eq!(usize::from(index), HANDFUL);
+        assert!(matches!(grip.begin(), Begun::Nothing));
+        assert!(!grip.has_more() && !hand.is_closed());
+        grip.close();
+        assert!(hand.is_closed());
+        // What was not for it is queued.
+        assert_eq!(page.next_w(), Some(2));
+        assert_eq!(page.state.begin_t(0).map(|run| run.index), Some(1));
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_begun_last_is_stopped() -> Result {
+        let mut page = Page::new()?;
+        for index in [7, 8] {
+            page.post(index, NOP, 0, 0);
+        }
+        let hand = KBox::new(Hand::new(), GFP_KERNEL)?;
+        // SAFETY: There is no other.
+        let mut grip = unsafe { hand.grip() };
+        assert!(fill(&mut page, &mut grip));
+        // SAFETY: There is no lock, and nobody else.
+        let stop = |which: u16| unsafe { hand.stop(|index| index == which) };
+        assert!(!stop(7) && !stop(8));
+        assert!(matches!(grip.begin(), Begun::At(0)));
+        assert!(!stop(8) && !grip.was_stopped());
+        assert!(stop(7) && stop(7));
+        assert!(matches!(grip.begin(), Begun::Stopped));
+        assert!(grip.was_stopped() && !grip.was_stopped());
+        assert!(matches!(grip.begin(), Begun::At(1)));
+        assert!(!stop(7) && stop(8));
         Ok(())
     }
 
@@ -315,33 +413,6 @@ mod state {
             let errno = i64::from(errno.to_errno());
             assert!(matches!(page.state.withdrawn(index), Verdict::Did(ret) if ret == errno));
         }
-        Ok(())
-    }
-
-    #[test]
-    fn a_page_worker_takes_the_next_and_leaves_what_is_none() -> Result {
-        let mut page = Page::new()?;
-        page.post(1, NOP, 0, 0);
-        page.post(2, OPENAT, 0, 0);
-        // In flight by then, and one that there is not.
-        page.post(1, NOP, 0, 0);
-        page.post(page.shared.entries(), NOP, 0, 0);
-        let source = source(&page.shared, &page.in_flight);
-        let (mut before, mut run) = (Run::none(), Run::none());
-        assert!(page.state.pull_next(&source, &mut before, &mut run));
-        assert_eq!((run.index, page.state.sub_head()), (1, 1));
-        // A thread's, which is queued for that.
-        assert!(!page.state.pull_next(&source, &mut before, &mut run));
-        assert!(page.state.has_t() && page.state.sub_head() == 2);
-        // Who looks at all of the ring counts these.
-        for _ in 0..2 {
-            assert!(!page.state.pull_next(&source, &mut before, &mut run));
-            assert_eq!(page.state.sub_head(), 2);
-        }
-        assert_eq!(page.shared.load(Word::SubHead), 2);
-        assert_eq!(page.rejected(), 0);
-        page.pull();
-        assert_eq!(page.rejected(), 2);
         Ok(())
     }
 

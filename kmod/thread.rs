@@ -451,9 +451,9 @@ impl Context {
         } else if state.crew.get(id).is_none() {
             return None;
         // SAFETY: This is the state of the thread's context.
-        } else if unsafe { grip.fill(state, source) } {
+        } else if unsafe { grip.fill(state, |state, runs| state.pull_for_thread(source, runs)) } {
             return Some(Step::Hand);
-        } else if !state.has_t() && !mutant!("hand_steal") {
+        } else if !state.has_t() {
             state.take_back(|thread| thread.id() != id);
         }
         state.crew.get(id)?;
@@ -470,7 +470,10 @@ impl Context {
         let start = jiffies.load();
         let me = kernel::current!();
         while self.may_begin(me) {
-            let Begun::Run(run) = grip.begin() else {
+            let Begun::At(at) = grip.begin() else {
+                return;
+            };
+            let Some(run) = grip.run(at) else {
                 return;
             };
             match self.execute_t(run, me, guise) {
@@ -481,7 +484,7 @@ impl Context {
                 }
                 Err(verdict) => self.conclude_t(id, run, verdict),
             }
-            if jiffies.load().wrapping_sub(start) > 1 && !mutant!("hand_slow") {
+            if jiffies.load().wrapping_sub(start) > 1 {
                 // What was posted meanwhile may be for page workers, who leave the ring to this thread.
                 self.state().take_back(|thread| thread.id() == id);
                 return;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::options::Options;
 use crate::suite;
 
+pub mod at_hand;
 pub mod ending;
 pub mod hand;
 pub mod request;
@@ -15,6 +16,7 @@ pub fn run(options: &Options) -> ExitCode {
     let mut list = Vec::new();
     request::add(&mut list);
     hand::add(&mut list);
+    at_hand::add(&mut list);
     ending::add(&mut list);
     suite::run("cancel", &list, options)
 }

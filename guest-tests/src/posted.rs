@@ -79,6 +79,23 @@ impl Poster {
         Ok(index)
     }
 
+    /// Posts these calls at once, and does not wait; their entries. A kick follows if one is due.
+    ///
+    /// # Errors
+    /// The client's, as text.
+    pub fn post_all(&mut self, calls: &[(libc::c_long, &[u64])]) -> Result<Vec<u32>, String> {
+        let mut indices = Vec::with_capacity(calls.len());
+        for &(nr, args) in calls {
+            let free = self.context.prepare(nr as u16, six(args));
+            indices.push(free.ok_or("no entry is free")?);
+        }
+        self.context.publish_all(&indices);
+        self.context
+            .kick_if_needed()
+            .map_err(|why| why.to_string())?;
+        Ok(indices)
+    }
+
     /// The next completion.
     ///
     /// # Errors

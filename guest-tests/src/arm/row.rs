@@ -12,9 +12,11 @@ use libflexsc::sys as abi;
 use crate::cancel::hand::{Entry, Hand};
 use crate::cancel::request::{result_of, take};
 use crate::client::Mode;
-use crate::posted::{Poster, ensure, expect, libc_ok, six};
+use crate::posted::{Poster, ensure, expect, libc_ok};
 use crate::process::pipe;
+use crate::report::SKIP;
 use crate::suite::{Behaviour, Place, two_cpus};
+use crate::userfault::Slow;
 
 /// This file's behaviours.
 pub fn add(list: &mut Vec<Behaviour>) {
@@ -33,9 +35,13 @@ pub fn add(list: &mut Vec<Behaviour>) {
         "a_row_of_a_page_worker_has_the_file_of_its_first",
         first_in_w,
     );
+    one("what_is_taken_back_keeps_the_file_of_its_row", back_from_w);
     one("what_is_posted_later_has_its_own_file", later);
     one("a_row_of_a_page_worker_gives_its_file_back", back_in_w);
 }
+
+/// How often a descriptor is changed while a page worker reads.
+const ROUNDS: u32 = 300;
 
 /// How long something may take that takes no time.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -236,6 +242,8 @@ struct Replaced {
     zero: File,
     other: OwnedFd,
     memory: Vec<u8>,
+    /// Whether the long read was still being executed when the descriptor had been changed.
+    in_time: bool,
 }
 
 impl Replaced {
@@ -249,6 +257,7 @@ impl Replaced {
             zero: File::open("/dev/zero").map_err(|why| format!("/dev/zero: {why}"))?,
             other: place.file("other", b"new")?,
             memory: vec![0; Self::LONG],
+            in_time: false,
         })
     }
 
@@ -258,6 +267,21 @@ impl Replaced {
         let memory = self.memory.as_mut_ptr() as u64;
         let args = [file.as_raw_fd() as u64, memory, Self::LONG as u64, 0];
         Ok((file, args))
+    }
+
+    /// Posts these reads at once, of which the first is the long one, and has `file` name the other one when all are taken; their
+    /// entries.
+    fn post(&mut self, file: &File, reads: &[&[u64]]) -> Result<Vec<u32>, String> {
+        let before = self.poster.context.sub_tail().load(Ordering::Relaxed);
+        let calls: Vec<_> = reads
+            .iter()
+            .map(|&args| (libc::SYS_pread64, args))
+            .collect();
+        let all = self.poster.post_all(&calls)?;
+        self.replace(file, before)?;
+        let status = self.poster.context.status(all[0]);
+        self.in_time = status.load(Ordering::Acquire) == abi::BUSY;
+        Ok(all)
     }
 
     /// When the entry at that position of the ring is taken, `file` names the other one.
@@ -280,7 +304,6 @@ impl Replaced {
 
 /// The descriptor names another file while a page worker still reads from the first, and then it is posted once more.
 fn later(place: &mut Place) -> Result<(), String> {
-    const ROUNDS: u32 = 300;
     let mut test = Replaced::new(place)?;
     let mut busy = 0;
     for round in 0..ROUNDS {
@@ -299,8 +322,7 @@ fn later(place: &mut Place) -> Result<(), String> {
             format!("in round {round} the read gave {ret}, {room:?}"),
         )?;
     }
-    println!("# {busy} of {ROUNDS} were posted while a page worker read");
-    ensure(busy > 0, "nothing was posted while a page worker read")
+    counted(busy)
 }
 
 /// When all of a row is complete, nobody else holds the write end.
@@ -310,7 +332,7 @@ fn back_in_w(_: &mut Place) -> Result<(), String> {
     for _ in 0..100 {
         let (read_end, write_end) = unwaited_pipe()?;
         let write = [write_end.as_raw_fd() as u64, b"a".as_ptr() as u64, 1, 0];
-        publish(&mut poster, libc::SYS_write, [write; ENTRIES])?;
+        poster.post_all(&[(libc::SYS_write, &write[..]); ENTRIES])?;
         for done in take(&mut poster, ENTRIES)?.values() {
             ensure(done.ret == 1, format!("a write gave {done:?}"))?;
         }
@@ -324,47 +346,49 @@ fn back_in_w(_: &mut Place) -> Result<(), String> {
     Ok(())
 }
 
-/// The descriptor names another file while a page worker reads for the first of a row: the next one has the old file, unless
-/// others had to look for it anew, as after a quantum.
+/// The descriptor names another file while a page worker reads for the first of a row: the others have the old file.
 fn first_in_w(place: &mut Place) -> Result<(), String> {
-    const ROUNDS: u32 = 500;
     let mut test = Replaced::new(place)?;
     let mut busy = 0;
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let (file, long) = test.begin()?;
         let mut room = Room::default();
-        let before = test.poster.context.sub_tail().load(Ordering::Relaxed);
-        let both = [long, read(&file, &mut room)];
-        let both = publish(&mut test.poster, libc::SYS_pread64, both)?;
-        test.replace(&file, before)?;
-        // The second was still to be taken.
-        let head = test.poster.context.sub_head().load(Ordering::Acquire);
-        let in_time = head == before.wrapping_add(1);
-        busy += u32::from(in_time);
-        let ret = test.end(both)?;
-        if in_time && ret == 8 {
-            return Ok(());
-        }
-        ensure(ret == 8 || ret == 3, format!("the read gave {ret}"))?;
+        let args = read(&file, &mut room);
+        let both = test.post(&file, &[&long, &args])?;
+        let done = take(&mut test.poster, 2)?;
+        busy += u32::from(test.in_time);
+        let ret = result_of(&done, both[1])?;
+        ensure(ret == 8, format!("in round {round} the read gave {ret}"))?;
     }
-    Err(format!(
-        "in {ROUNDS} rounds, of which {busy} were in time, none had the file of the first"
-    ))
+    counted(busy)
 }
 
-/// Posts these calls at once; their entries.
-fn publish<const N: usize>(
-    poster: &mut Poster,
-    nr: libc::c_long,
-    all: [[u64; 4]; N],
-) -> Result<[u32; N], String> {
-    let mut indices = [0; N];
-    for (index, args) in indices.iter_mut().zip(&all) {
-        let free = poster.context.prepare(nr as u16, six(args));
-        *index = free.ok_or("no entry is free")?;
+/// The second sleeps, so that another page worker takes the third back from the one that looked its file up.
+fn back_from_w(place: &mut Place) -> Result<(), String> {
+    let mut test = Replaced::new(place)?;
+    let mut busy = 0;
+    for round in 0..ROUNDS / 10 {
+        let slow = Slow::new(1).map_err(|why| format!("{SKIP}userfaultfd: {why}"))?;
+        let (file, long) = test.begin()?;
+        let mut room = Room::default();
+        let sleeps = [file.as_raw_fd() as u64, slow.address(), 8, 0];
+        let args = read(&file, &mut room);
+        let all = test.post(&file, &[&long, &sleeps, &args])?;
+        let done = take(&mut test.poster, 2)?;
+        busy += u32::from(test.in_time);
+        let ret = result_of(&done, all[2])?;
+        slow.release(0).map_err(|why| why.to_string())?;
+        let slept = result_of(&take(&mut test.poster, 1)?, all[1])?;
+        ensure(
+            ret == 8 && slept == 8,
+            format!("in round {round} the read gave {ret}, and the one that slept {slept}"),
+        )?;
     }
-    poster.context.publish_all(&indices);
-    let kicked = poster.context.kick_if_needed();
-    kicked.map_err(|why| why.to_string())?;
-    Ok(indices)
+    counted(busy)
+}
+
+/// What a test says of how often the descriptor was changed in time.
+fn counted(busy: u32) -> Result<(), String> {
+    println!("# {busy} times while a page worker read");
+    ensure(busy > 0, "never while a page worker read")
 }

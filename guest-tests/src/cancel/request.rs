@@ -32,7 +32,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
 }
 
 /// `-errno` of a name.
-fn minus(errno: i32) -> i64 {
+pub fn minus(errno: i32) -> i64 {
     -i64::from(errno)
 }
 

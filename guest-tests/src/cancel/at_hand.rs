@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Entries that a page worker or a system call thread has taken and not begun: it sleeps in the one before.
+
+use std::time::Duration;
+
+use libflexsc::sys as abi;
+
+use super::request::{cancel, minus, opening, result_of, single, take};
+use crate::client::{Context, Mode, open_device, setup_request};
+use crate::lifecycle::blocking::make_fifo;
+use crate::posted::{Poster, ensure, expect};
+use crate::report::SKIP;
+use crate::suite::{Behaviour, Place, until};
+use crate::userfault::Slow;
+
+/// This file's behaviours.
+pub fn add(list: &mut Vec<Behaviour>) {
+    let mut one = |name, run| list.push(Behaviour { name, run });
+    one("what_a_sleeping_page_worker_has_in_hand_goes_on", worker);
+    one("a_lone_page_worker_keeps_nothing_from_its_caller", lone);
+    one("what_a_blocked_thread_has_in_hand_goes_on", thread);
+    one("what_a_thread_has_in_hand_is_cancelled", cancelled);
+    one("all_that_a_thread_has_in_hand_is_cancelled", all_cancelled);
+}
+
+const ROUNDS: u32 = 20;
+const NOP: libc::c_long = abi::NR_NOP as libc::c_long;
+
+/// A call that sleeps in lane W until the page is released, and returns 8.
+fn sleeps(slow: &Slow) -> [u64; 3] {
+    [slow.address(), 8, 0]
+}
+
+fn slow() -> Result<Slow, String> {
+    Slow::new(1).map_err(|why| format!("{SKIP}userfaultfd: {why}"))
+}
+
+fn worker(_: &mut Place) -> Result<(), String> {
+    const OTHERS: usize = 5;
+    let mut poster = Poster::new(Mode::Lanes)?;
+    for _ in 0..ROUNDS {
+        let slow = slow()?;
+        let sleeps = sleeps(&slow);
+        let mut calls = vec![(NOP, &[][..]); OTHERS + 1];
+        calls[0] = (libc::SYS_getrandom, &sleeps);
+        let all = poster.post_all(&calls)?;
+        let done = take(&mut poster, OTHERS)?;
+        ensure(!done.contains_key(&all[0]), "the first did not sleep")?;
+        slow.release(0).map_err(|why| why.to_string())?;
+        expect("the first", result_of(&take(&mut poster, 1)?, all[0])?, 8)?;
+    }
+    let counters = poster.context.counters();
+    ensure(counters.entries_w > 0, "nothing was executed in lane W")
+}
+
+/// There is nobody who would take it back.
+fn lone(_: &mut Place) -> Result<(), String> {
+    let mut request = setup_request(abi::MIN_ENTRIES);
+    request.drains = 1;
+    let context = open_device().and_then(|device| Context::new(device, request));
+    let mut poster = Poster::with(context.map_err(|why| why.to_string())?, Mode::Lanes);
+    let slow = slow()?;
+    let all = poster.post_all(&[(libc::SYS_getrandom, &sleeps(&slow)), (NOP, &[])])?;
+    let waited = poster.context.wait(1, Some(Duration::from_secs(30)));
+    let waited = waited.map_err(|why| format!("wait: {why}"))?;
+    expect("what wait finds", waited.into(), 1)?;
+    expect("the no-op", result_of(&take(&mut poster, 1)?, all[1])?, 0)?;
+    slow.release(0).map_err(|why| why.to_string())?;
+    expect("the first", result_of(&take(&mut poster, 1)?, all[0])?, 8)
+}
+
+const HERE: u64 = libc::AT_FDCWD as u64;
+
+/// The arguments of an open that waits for a writer.
+fn open() -> [u64; 4] {
+    let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as u64;
+    [HERE, c"fifo".as_ptr() as u64, flags, 0]
+}
+
+fn thread(_: &mut Place) -> Result<(), String> {
+    make_fifo(c"fifo")?;
+    let mut poster = Poster::new(Mode::Lanes)?;
+    let mut room = [0_u8; 256];
+    let statx = [
+        HERE,
+        c".".as_ptr() as u64,
+        0,
+        0x7ff,
+        room.as_mut_ptr() as u64,
+    ];
+    for _ in 0..ROUNDS {
+        let calls = [
+            (libc::SYS_openat, &open()[..]),
+            (libc::SYS_statx, &statx),
+            (libc::SYS_statx, &statx),
+        ];
+        let all = poster.post_all(&calls)?;
+        let done = take(&mut poster, 2)?;
+        for &index in &all[1..] {
+            expect("statx", result_of(&done, index)?, 0)?;
+        }
+        until("a thread sleeps in the open", opening)?;
+        let answer = cancel(&poster.context, all[0], 0);
+        expect("cancel", answer, minus(libc::EALREADY))?;
+        let ret = result_of(&take(&mut poster, 1)?, all[0])?;
+        expect("the open", ret, minus(libc::EINTR))?;
+    }
+    Ok(())
+}
+
+/// Before it is taken for blocked, too.
+fn cancelled(_: &mut Place) -> Result<(), String> {
+    make_fifo(c"fifo")?;
+    let mut poster = single()?;
+    for _ in 0..ROUNDS {
+        let all = poster.post_all(&[(libc::SYS_openat, &open()[..]); 2])?;
+        poster.until_taken(all[1])?;
+        expect("cancel", cancel(&poster.context, all[1], 0), 0)?;
+        let ret = result_of(&take(&mut poster, 1)?, all[1])?;
+        expect("what is in hand", ret, minus(libc::ECANCELED))?;
+        until("a thread sleeps in the open", opening)?;
+        let answer = cancel(&poster.context, all[0], 0);
+        expect("cancel of the other", answer, minus(libc::EALREADY))?;
+        let ret = result_of(&take(&mut poster, 1)?, all[0])?;
+        expect("the open", ret, minus(libc::EINTR))?;
+    }
+    Ok(())
+}
+
+fn all_cancelled(_: &mut Place) -> Result<(), String> {
+    make_fifo(c"fifo")?;
+    let mut poster = single()?;
+    for _ in 0..ROUNDS {
+        let all = poster.post_all(&[(libc::SYS_openat, &open()[..]); 4])?;
+        until("a thread sleeps in the open", opening)?;
+        let count = cancel(&poster.context, 0, abi::CANCEL_ALL);
+        expect("entries in flight", count, 4)?;
+        let done = take(&mut poster, 4)?;
+        for (at, &index) in all.iter().enumerate() {
+            let errno = if at == 0 {
+                libc::EINTR
+            } else {
+                libc::ECANCELED
+            };
+            expect("an open", result_of(&done, index)?, minus(errno))?;
+        }
+    }
+    Ok(())
+}
