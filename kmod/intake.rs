@@ -51,12 +51,6 @@ impl Source<'_> {
     }
 }
 
-/// Whether who executes calls of `lane` takes an entry in hand: one that nothing but its own call is to be seen to for.
-#[inline(always)]
-fn is_plain(run: &Run, lane: Lane) -> bool {
-    call::first_lane(run.call) == lane && run.posted.flags == 0
-}
-
 /// Most entries that the caller of wait, a page worker or a system call thread takes in one go: each has its place on the
 /// caller's stack, or in a [`Hand`](crate::hand::Hand).
 pub(crate) const HANDFUL: usize = 12;
@@ -340,8 +334,8 @@ impl State {
         source: &Source<'_>,
         handful: &mut [Run; HANDFUL],
     ) -> usize {
-        let is_plain_t = |run: &Run| is_plain(run, Lane::T);
-        self.pull_handful::<false>(source, handful, HANDFUL, Place::AtHand, is_plain_t)
+        let is_t = |run: &Run| call::first_lane(run.call) == Lane::T;
+        self.pull_handful::<false>(source, handful, HANDFUL, Place::AtHand, is_t)
             .1
     }
 
@@ -352,8 +346,8 @@ impl State {
         handful: &mut [Run; HANDFUL],
         most: usize,
     ) -> usize {
-        let is_plain_w = |run: &Run| is_plain(run, Lane::W);
-        self.pull_handful::<true>(source, handful, most, Place::AtHand, is_plain_w)
+        let is_w = |run: &Run| call::first_lane(run.call) == Lane::W;
+        self.pull_handful::<true>(source, handful, most, Place::AtHand, is_w)
             .1
     }
 

@@ -333,6 +333,7 @@ impl Context {
         let shared = self.shared();
         // The reaper looks at a thread under the same lock: either it finds that this one has run,
         // or the context is found dead here.
+        let mut left = false;
         let (dead, wanted) = {
             let mut state = self.state();
             let dead = self.is_dead();
@@ -341,18 +342,22 @@ impl Context {
                 state.start_thread(id, shared);
             }
             if dead {
+                left = grip.has_more();
                 state.take_back(|thread| thread.id() == id);
                 state.end_hand(id, &mut grip);
             }
             (dead, wanted)
         };
         if dead {
-            self.give_up();
+            if left {
+                flexsc_set_running();
+                self.give_up();
+            }
             // If the context is torn down already, the reaper has left this thread alone.
             self.queue_reaper();
         }
         if !wanted {
-            return false;
+            return left;
         }
         flexsc_set_running();
         let mut acct = Acct::default();
