@@ -297,15 +297,12 @@ impl Context {
                 begun = begin(grip);
                 continue;
             }
-            // It is not over before the next one has the file.
             begun = begin(grip);
-            self.pass_file(grip, at, result.is_ok(), worker);
-            if let Some(run) = grip.run(at) {
-                self.end_hand_w(run, result, worker, plug);
-            }
+            self.end_leader(grip, at, result, worker, plug);
         }
         worker.is_back = true;
     }
+
     /// Ends an entry that the worker has in hand.
     #[inline(always)]
     fn end_hand_w(
@@ -321,25 +318,33 @@ impl Context {
         }
     }
 
-    /// The entry at `at` leads the next one, and is not over: that has the file from now on, whoever executes it. If `at` was
-    /// executed, and so is the next one, what is known of the file is known.
+    /// Ends the entry at `at`, which leads the next one: that has the file before this is over, whoever executes it. If this
+    /// was executed, and the next one is by the same worker, what is known of the file is known.
     #[inline(always)]
-    fn pass_file(
+    fn end_leader(
         self: &Arc<Self>,
         grip: &mut Grip<'_>,
         at: usize,
-        executed: bool,
+        result: Result<i64, Verdict>,
         worker: &mut Worker<'_>,
+        plug: &mut Plug<'_>,
     ) {
-        match (grip.pair(at), &mut worker.site) {
-            _ if mutant!("row_pass") => {}
-            (Some((run, next)), Some(site)) if executed => {
-                next.taken.inherit(&mut run.taken);
-                site.same_file();
+        if let Some((run, next)) = grip.pair(at) {
+            match (&result, &mut worker.site) {
+                _ if mutant!("row_pass") => {}
+                (Ok(_), Some(site)) => {
+                    next.taken.inherit(&mut run.taken);
+                    site.same_file();
+                }
+                _ => next.taken.share(&run.taken),
             }
-            (Some((run, next)), _) => next.taken.share(&run.taken),
-            // Who has taken it back has a reference by the time the lock is free.
-            (None, _) => self.state().take_back_w(),
+            self.end_hand_w(run, result, worker, plug);
+            return;
+        }
+        // Who has taken it back, or takes it now, has a reference by the time the lock is free.
+        self.state().take_back_w();
+        if let Some(run) = grip.run(at) {
+            self.end_hand_w(run, result, worker, plug);
         }
     }
 
