@@ -10,7 +10,7 @@ use crate::{
         flexsc_cgroups_take_off, flexsc_cgroups_wear, flexsc_gate, flexsc_override_creds,
         flexsc_revert_creds,
     },
-    policy,
+    policy, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -93,10 +93,12 @@ impl Identity {
 
 /// A word of a task that others may change at any moment, read by itself.
 macro_rules! word {
-    ($task:expr, $field:ident) => {
-        // SAFETY: A `Task` is valid, and its fields are aligned.
-        unsafe { (&raw const (*$task.as_ptr()).$field).read_volatile() }
-    };
+    ($task:expr, $field:ident) => {{
+        let task = $task.as_ptr();
+        // SAFETY: A `Task` is valid, and the field is one aligned word, of which the kernel's memory model lets a volatile
+        // access race.
+        unsafe { (&raw const (*task).$field).read_volatile() }
+    }};
 }
 
 /// Whether a task has not begun to exit.
@@ -113,10 +115,7 @@ fn alive(task: &Task) -> bool {
 /// needed, and the result is stale as soon as it is told.
 #[inline(always)]
 fn share_tables(owner: &Task, thread: &Task) -> bool {
-    if mutant!("tables") {
-        return true;
-    }
-    if mutant!("leader") {
+    if [mutant!("tables"), mutant!("leader")].contains(&true) {
         return true;
     }
     let files = word!(thread, files);

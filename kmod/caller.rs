@@ -125,7 +125,7 @@ impl Context {
                 self.unreaped() >= target || self.is_dead() || {
                     let state = self.state();
                     state.wants_thread()
-                        || patience.is_none() && state.ring_ready(self.shared())
+                        || patience.is_none() && state.caller_ready(self.shared())
                         || patience.is_some() && !state.attended()
                 }
             })?;

@@ -246,6 +246,10 @@ impl Context {
         state.take_fired(self.fired());
         let queued = state.begin_w(run);
         let filled = !queued && state.fill_w(grip, &source);
+        if !queued && !filled {
+            // Who polls keeps the successor of one that sleeps from running.
+            state.take_back_w();
+        }
         let tell = state.attend_t(shared);
         let step = if queued {
             Step::Run(state.enter_w())

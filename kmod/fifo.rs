@@ -77,6 +77,12 @@ impl Fifo {
         found
     }
 
+    /// Whether any index is one of `which`.
+    pub(crate) fn has(&self, which: impl Fn(u16) -> bool) -> bool {
+        let queued = |at| self.ring.get((self.head + at) % self.ring.len());
+        (0..self.len).any(|at| queued(at).is_some_and(|&index| which(index)))
+    }
+
     /// Takes the oldest index.
     pub(crate) fn pop(&mut self) -> Option<u16> {
         if self.len == 0 {

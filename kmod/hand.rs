@@ -33,8 +33,8 @@ struct Mark {
 ///
 /// # Invariants
 ///
-/// - The first of `runs`, as many as `word` says are begun, and those from where it says that there are no more, are accessed
-///   by the [`Grip`] alone; the rest, and `marks`, only under the lock of the context's state.
+/// - The first of `runs`, as many as `word` says are begun, are accessed by the [`Grip`] alone; the others, and `marks`, only
+///   under the lock of the context's state.
 /// - The number of those begun grows by the grip alone. That of those that there are grows under the lock by the grip,
 ///   which holds none of them then, and shrinks under the lock, never below those begun.
 /// - The file of a mark is valid as long as the entry before it is not over, and one that is to pass it on is over only when
@@ -249,9 +249,10 @@ impl Grip<'_> {
         if self.has_more() {
             return true;
         }
-        // SAFETY: By the type invariants nobody but the grip accesses any, since there are none that were not begun.
+        // SAFETY: The state can be changed under its lock only. Those that were begun the grip may access, and it is not
+        // borrowed for any.
         let runs = unsafe { &mut *self.0.runs.get() };
-        // SAFETY: The state can be changed under its lock only.
+        // SAFETY: As above.
         let marks = unsafe { &mut *self.0.marks.get() };
         let count = pull(state, runs);
         let mut file = core::ptr::null_mut();

@@ -314,15 +314,18 @@ impl State {
         });
     }
 
-    /// Takes posted entries for the calling thread to execute, into `handful`, which hold nothing;
-    /// returns how many, or `None` if nothing was posted.
+    /// Takes entries for the calling thread to execute, into `handful`, which hold nothing: those that page workers have
+    /// taken and not come to, which may all sleep, else posted ones. Returns how many, or `None` if there was nothing.
     pub(crate) fn pull_for_caller(
         &mut self,
         source: &Source<'_>,
         handful: &mut [Run; HANDFUL],
     ) -> Option<usize> {
-        let (any, count) =
-            self.pull_handful::<true>(source, handful, HANDFUL, Place::InHand, |_| true);
+        let count = self.take_from_w(handful);
+        if count > 0 {
+            return Some(count);
+        }
+        let (any, count) = self.pull_handful::<true>(source, handful, Place::InHand, |_| true);
         any.then_some(count)
     }
 
@@ -335,23 +338,22 @@ impl State {
         handful: &mut [Run; HANDFUL],
     ) -> usize {
         let is_t = |run: &Run| call::first_lane(run.call) == Lane::T;
-        self.pull_handful::<false>(source, handful, HANDFUL, Place::AtHand, is_t)
+        self.pull_handful::<false>(source, handful, Place::AtHand, is_t)
             .1
     }
 
-    /// The same for a page worker, at most `most`.
+    /// The same for a page worker; those in a row have their file from each other.
     pub(crate) fn pull_for_worker(
         &mut self,
         source: &Source<'_>,
         handful: &mut [Run; HANDFUL],
-        most: usize,
     ) -> usize {
         let is_w = |run: &Run| call::first_lane(run.call) == Lane::W;
-        self.pull_handful::<true>(source, handful, most, Place::AtHand, is_w)
+        self.pull_handful::<true>(source, handful, Place::AtHand, is_w)
             .1
     }
 
-    /// Takes at most `most` posted entries, into `handful`, which hold nothing, and queues those that who takes them does
+    /// Takes posted entries, into `handful`, which hold nothing, and queues those that who takes them does
     /// not execute. Returns whether any was posted, and how many are in the handful. Those in a row have their file from
     /// each other if there are `ROWS`.
     #[inline(always)]
@@ -359,12 +361,11 @@ impl State {
         &mut self,
         source: &Source<'_>,
         handful: &mut [Run; HANDFUL],
-        most: usize,
         place: Place,
         executes: impl Fn(&Run) -> bool,
     ) -> (bool, usize) {
         let mut count = 0;
-        let any = self.pull(source, most, |state, index| {
+        let any = self.pull(source, HANDFUL, |state, index| {
             let Some([before @ .., run]) = handful.get_mut(..=count) else {
                 return Took::Nothing;
             };

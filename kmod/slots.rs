@@ -253,6 +253,11 @@ impl Slots {
         times.min().unwrap_or(NEVER)
     }
 
+    /// Whether an entry has neither been begun nor waited.
+    pub(crate) fn is_unbegun(&self, index: u16) -> bool {
+        self.get(index).is_some_and(|slot| slot.held.is_none())
+    }
+
     /// Whether an entry is in a queue.
     pub(crate) fn is_queued(&self, index: u16) -> bool {
         self.get(index)

@@ -69,8 +69,8 @@ pub(crate) enum Leave {
 /// # Invariants
 ///
 /// - `active` is the number of drains and threads that will look at the submission ring before
-///   they sleep, not counting page workers inside a call (a drain item is `pending` for those)
-///   and blocked threads.
+///   they sleep, not counting page workers that have gone into calls and have not reported back (a
+///   drain item is `pending` for those) and blocked threads.
 /// - `NEED_WAKEUP` is set in the control page if and only if `active` and `pending` are both 0,
 ///   so that nobody will look at the ring unless kicked, or `want_thread` is true.
 /// - `drains` are the items that are neither queued nor running, and `running` those that run.
@@ -416,18 +416,34 @@ impl State {
         index.is_some_and(|index| self.slots.take_into(index, Place::Running, run))
     }
 
-    /// Takes posted entries for a page worker to begin one after the other. False if there are none for it.
-    ///
-    /// Where no other would take them back if a call sleeps, it takes one only.
-    pub(crate) fn fill_w(&mut self, grip: &mut Grip<'_>, source: &Source<'_>) -> bool {
-        let alone = self.pending == 0 && self.drains.is_empty() && !mutant!("hand_alone");
-        let most = if alone { 1 } else { HANDFUL };
-        // SAFETY: Page workers come here with what is their own and their context's.
-        unsafe {
-            grip.fill(self, |state, runs| {
-                state.pull_for_worker(source, runs, most)
-            })
+    /// Takes what page workers have in hand or is queued for them, and has not begun, into `handful`, which hold nothing, for
+    /// the calling thread; returns how many.
+    #[inline(always)]
+    pub(crate) fn take_from_w(&mut self, handful: &mut [Run; HANDFUL]) -> usize {
+        self.take_back_w();
+        if self.w.is_empty() || mutant!("hand_caller") {
+            return 0;
         }
+        let mut count = 0;
+        for run in handful {
+            let slots = &self.slots;
+            let Some(index) = self.w.pop_if(|index| slots.is_unbegun(index)) else {
+                break;
+            };
+            count += usize::from(self.slots.take_into(index, Place::InHand, run));
+        }
+        count
+    }
+
+    /// Whether there is something for a caller that executes: on the ring, or queued for page workers and not begun.
+    pub(crate) fn caller_ready(&self, shared: &Shared) -> bool {
+        self.ring_ready(shared) || self.w.has(|index| self.slots.is_unbegun(index))
+    }
+
+    /// Takes posted entries for a page worker to begin one after the other. False if there are none for it.
+    pub(crate) fn fill_w(&mut self, grip: &mut Grip<'_>, source: &Source<'_>) -> bool {
+        // SAFETY: Page workers come here with what is their own and their context's.
+        unsafe { grip.fill(self, |state, runs| state.pull_for_worker(source, runs)) }
     }
 
     /// A page worker is from now on inside a call.
@@ -482,6 +498,9 @@ impl State {
         let Self {
             slots, w, running, ..
         } = self;
+        if mutant!("hand_successor") {
+            return;
+        }
         for drain in running.iter() {
             // SAFETY: As in `take_back`.
             unsafe { drain.hand().take_back(|run| slots.queue(run, w)) };
@@ -492,6 +511,13 @@ impl State {
     fn take_all_back(&mut self) {
         self.take_back(|_| true);
         self.take_back_w();
+    }
+
+    /// The system call thread number `id` has filled its hand.
+    pub(crate) fn begin_hand(&mut self, id: u64) {
+        if let Some(thread) = self.crew.get_mut(id) {
+            thread.begun = thread.begun.wrapping_add(1);
+        }
     }
 
     /// What the system call thread number `id` had in hand is over.
@@ -661,12 +687,10 @@ impl State {
         self.enter(shared);
     }
 
-    /// The same item: from now on it may have entries in hand. What others have is queued: they sleep, or this one would
-    /// not run.
+    /// The same item: from now on it may have entries in hand. What others have is queued: one that sleeps would keep it from
+    /// everybody, and from one that does not, little is taken.
     pub(crate) fn add_running(&mut self, drain: &Arc<Drain>) {
-        if !mutant!("hand_successor") {
-            self.take_back_w();
-        }
+        self.take_back_w();
         // There is room for all.
         let _ = self.running.push_within_capacity(drain.clone());
     }

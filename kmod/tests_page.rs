@@ -207,19 +207,6 @@ mod state {
             begun
         }
 
-        /// What a page worker without a successor takes from the ring, and begins.
-        fn take_w(&mut self) -> Option<u16> {
-            let source = source(&self.shared, &self.in_flight);
-            let hand = KBox::new(Hand::new(), GFP_KERNEL).ok()?;
-            // SAFETY: The hand is this function's own.
-            let mut grip = unsafe { hand.grip() };
-            self.state.fill_w(&mut grip, &source);
-            let Begun::At(at) = grip.begin() else {
-                return None;
-            };
-            grip.run(at).map(|run| run.index)
-        }
-
         fn cancel(&mut self, index: u16) -> Cancelled {
             self.state.cancel(index, &self.in_flight)
         }
@@ -263,31 +250,10 @@ mod state {
         Ok(())
     }
 
-    #[test]
-    fn a_worker_without_a_successor_takes_one_entry_at_a_time() -> Result {
-        let mut page = Page::new()?;
-        for (index, nr) in [(3, OPENAT), (9, NOP), (1, NOP)] {
-            page.post(index, nr, 0, 0);
-        }
-        page.state.start_drain(&page.shared);
-        // A thread's, which is queued for that.
-        assert_eq!(page.take_w(), None);
-        assert_eq!(page.take_w(), Some(9));
-        assert_eq!(page.shared.load(Word::SubHead), 2);
-        assert_eq!(page.state.begin_t(0).map(|run| run.index), Some(3));
-        assert_eq!(page.take_w(), Some(1));
-        assert_eq!(page.take_w(), None);
-        Ok(())
-    }
-
     /// Fills a hand with what a page worker takes of what is posted.
     fn fill(page: &mut Page, grip: &mut Grip<'_>) -> bool {
         let source = source(&page.shared, &page.in_flight);
-        let pull = |state: &mut State, runs: &mut [Run; HANDFUL]| {
-            state.pull_for_worker(&source, runs, HANDFUL)
-        };
-        // SAFETY: The hand and the state are the test's, which has no others.
-        unsafe { grip.fill(&mut page.state, pull) }
+        page.state.fill_w(grip, &source)
     }
 
     #[test]

@@ -457,6 +457,7 @@ impl Context {
             return None;
         // SAFETY: This is the state of the thread's context.
         } else if unsafe { grip.fill(state, |state, runs| state.pull_for_thread(source, runs)) } {
+            state.begin_hand(id);
             return Some(Step::Hand);
         } else if !state.has_t() {
             state.take_back(|thread| thread.id() != id);

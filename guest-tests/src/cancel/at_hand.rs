@@ -18,6 +18,10 @@ pub fn add(list: &mut Vec<Behaviour>) {
     let mut one = |name, run| list.push(Behaviour { name, run });
     one("what_a_sleeping_page_worker_has_in_hand_goes_on", worker);
     one("a_lone_page_worker_keeps_nothing_from_its_caller", lone);
+    one(
+        "what_no_page_worker_is_left_for_its_caller_executes",
+        all_asleep,
+    );
     one("what_a_blocked_thread_has_in_hand_goes_on", thread);
     one("what_a_thread_has_in_hand_is_cancelled", cancelled);
     one("all_that_a_thread_has_in_hand_is_cancelled", all_cancelled);
@@ -53,20 +57,46 @@ fn worker(_: &mut Place) -> Result<(), String> {
     ensure(counters.entries_w > 0, "nothing was executed in lane W")
 }
 
-/// There is nobody who would take it back.
+/// There is no page worker that would take it back.
 fn lone(_: &mut Place) -> Result<(), String> {
+    behind_sleepers(1)
+}
+
+/// The second has taken it back from the first.
+fn all_asleep(_: &mut Place) -> Result<(), String> {
+    behind_sleepers(2)
+}
+
+/// The caller of wait executes what is posted behind as many calls that sleep as there are page workers.
+fn behind_sleepers(workers: u32) -> Result<(), String> {
     let mut request = setup_request(abi::MIN_ENTRIES);
-    request.drains = 1;
+    request.drains = workers;
     let context = open_device().and_then(|device| Context::new(device, request));
     let mut poster = Poster::with(context.map_err(|why| why.to_string())?, Mode::Lanes);
-    let slow = slow()?;
-    let all = poster.post_all(&[(libc::SYS_getrandom, &sleeps(&slow)), (NOP, &[])])?;
+    let slow: Vec<Slow> = (0..workers).map(|_| slow()).collect::<Result<_, _>>()?;
+    let args: Vec<_> = slow.iter().map(sleeps).collect();
+    let mut calls: Vec<_> = args
+        .iter()
+        .map(|args| (libc::SYS_getrandom, &args[..]))
+        .collect();
+    calls.push((NOP, &[]));
+    let mut all = poster.post_all(&calls)?;
+    let last = all.pop().ok_or("nothing was posted")?;
+    for slow in &slow {
+        until("a page worker sleeps", || slow.is_awaited())?;
+    }
     let waited = poster.context.wait(1, Some(Duration::from_secs(30)));
     let waited = waited.map_err(|why| format!("wait: {why}"))?;
     expect("what wait finds", waited.into(), 1)?;
-    expect("the no-op", result_of(&take(&mut poster, 1)?, all[1])?, 0)?;
-    slow.release(0).map_err(|why| why.to_string())?;
-    expect("the first", result_of(&take(&mut poster, 1)?, all[0])?, 8)
+    expect("the no-op", result_of(&take(&mut poster, 1)?, last)?, 0)?;
+    for slow in &slow {
+        slow.release(0).map_err(|why| why.to_string())?;
+    }
+    let done = take(&mut poster, all.len())?;
+    for index in all {
+        expect("one that slept", result_of(&done, index)?, 8)?;
+    }
+    Ok(())
 }
 
 const HERE: u64 = libc::AT_FDCWD as u64;
