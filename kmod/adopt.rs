@@ -7,8 +7,11 @@
 
 use crate::{
     helpers::{
-        flexsc_cgroups_take_off, flexsc_cgroups_wear, flexsc_gate, flexsc_override_creds,
-        flexsc_revert_creds,
+        flexsc_cgroups_take_off,
+        flexsc_cgroups_wear,
+        flexsc_gate,
+        flexsc_override_creds,
+        flexsc_revert_creds, //
     },
     policy, //
 };
@@ -172,17 +175,12 @@ impl Creds {
         }
     }
 
-    /// Whether `who` still has these credentials.
+    /// Whether `who` still has these credentials. Stale as soon as it is told.
+    #[inline(always)]
     pub(crate) fn are_of(&self, who: &Task) -> bool {
         if mutant!("stale_creds") {
             return true;
         }
-        self.belong_to(who)
-    }
-
-    /// The same. Stale as soon as `who` changes them.
-    #[inline(always)]
-    fn belong_to(&self, who: &Task) -> bool {
         core::ptr::eq(word!(who, real_cred), self.cred.as_ptr())
     }
 
@@ -190,7 +188,7 @@ impl Creds {
     /// a call of it (see [`policy::watched`]).
     #[inline(always)]
     pub(crate) fn watched_as_before(&self, who: &Task, thread: &Task) -> Option<u32> {
-        let same = alive(who) && share_tables(who, thread) && self.belong_to(who);
+        let same = alive(who) && share_tables(who, thread) && self.are_of(who);
         same.then(|| policy::watched(who))
     }
 }

@@ -11,13 +11,132 @@ use crate::{
     context::Context,
     intake::BATCH,
     shared::Counter,
-    slots::Run,
-    state::Cancelled, //
+    slots::{
+        InFlight,
+        Place,
+        Run, //
+    },
+    state::State, //
 };
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
+
+/// What there was to cancel.
+pub(crate) enum Cancelled {
+    /// It had not begun, or waited, and is the caller's to finish.
+    Taken(Run),
+    /// It is being executed; if it can be interrupted, it is.
+    Running,
+    /// It waits for its turn, will not be begun then, and is left to whose turn it is.
+    Later,
+    /// There is no such entry in flight.
+    None,
+}
+
+impl State {
+    /// Cancels an entry. What follows it in its chain is left to who ends it.
+    pub(crate) fn cancel(&mut self, index: u16, in_flight: &InFlight) -> Cancelled {
+        if !mutant!("hand_cancel") {
+            self.take_all_back();
+        }
+        let Some(slot) = self.slots.get_mut(index) else {
+            return Cancelled::None;
+        };
+        match slot.place {
+            Place::Nowhere => Cancelled::None,
+            // Who executes in the caller does not tell that one is over. Once a thread is interrupted
+            // this is no question any more.
+            Place::Running | Place::InHand | Place::AtHand if !in_flight.has(index) => {
+                Cancelled::None
+            }
+            Place::InHand => {
+                slot.cancelled = true;
+                let late = slot.late && !mutant!("late_before");
+                if slot.withdraw(index, in_flight) && !late {
+                    Cancelled::Later
+                } else {
+                    Cancelled::Running
+                }
+            }
+            Place::Running | Place::AtHand => {
+                slot.cancelled = true;
+                self.interrupt(|running| running == index);
+                Cancelled::Running
+            }
+            Place::Linked => {
+                // The chain is ended when it is its turn, so that all is complete in order.
+                slot.cancelled = true;
+                Cancelled::Later
+            }
+            Place::Queued | Place::Armed if slot.flies() && !mutant!("fly_cancel") => {
+                slot.cancelled = true;
+                Cancelled::Running
+            }
+            Place::Queued | Place::Armed => {
+                if slot.place == Place::Queued && !self.w.remove(index) {
+                    self.t.remove(index);
+                }
+                match self.slots.take(index, Place::Nowhere) {
+                    Some(run) => Cancelled::Taken(run),
+                    None => Cancelled::None,
+                }
+            }
+        }
+    }
+
+    /// What an entry comes to that its caller had in hand when it was cancelled.
+    pub(crate) fn withdrawn(&self, index: u16) -> Verdict {
+        let late = self.slots.get(index).is_some_and(|slot| slot.late);
+        let errno = if late { ETIME } else { ECANCELED };
+        Verdict::Did(i64::from(errno.to_errno()))
+    }
+
+    /// Takes an entry that has not begun, or that waits, to cancel it. Entries that wait are
+    /// looked for from `from` on.
+    pub(crate) fn take_idle(&mut self, from: &mut u16) -> Option<Run> {
+        if !mutant!("hand_idle") {
+            self.take_all_back();
+        }
+        let queued = self.w.pop().or_else(|| self.t.pop());
+        if let Some(index) = queued.or_else(|| self.landed.pop()) {
+            return self.slots.take(index, Place::Nowhere);
+        }
+        let index = self.slots.next_armed(*from)?;
+        *from = index;
+        self.slots.take(index, Place::Nowhere)
+    }
+
+    /// Marks all entries in flight as cancelled, so that none is queued again and none waits;
+    /// returns how many there are. Taking those that are idle, and interrupting the others, is
+    /// left to the caller.
+    pub(crate) fn cancel_all(&mut self, in_flight: &InFlight) -> u32 {
+        self.slots.cancel_all(in_flight)
+    }
+
+    /// Interrupts the threads that execute a cancelled entry.
+    pub(crate) fn interrupt_cancelled(&self) {
+        self.interrupt(|index| self.slots.get(index).is_some_and(|slot| slot.cancelled));
+    }
+
+    /// Interrupts the threads that execute one of `which`.
+    ///
+    /// What a thread executes changes under the same lock, or does not change once its hand is stopped, and it looks
+    /// for signals before it begins the next entry, so none but those meant here sees the interruption.
+    fn interrupt(&self, which: impl Fn(u16) -> bool) {
+        if mutant!("cancel_interrupt") {
+            return;
+        }
+        for thread in self.crew.iter() {
+            // SAFETY: The state, which is of the thread's context, can be looked at under its lock only.
+            let stopped = unsafe { thread.handle.hand().stop(&which) };
+            if stopped || thread.in_call.is_some_and(&which) {
+                thread.handle.interrupt();
+            }
+        }
+    }
+}
 
 impl Context {
     /// `FLEXSC_IOC_CANCEL`, called in the process.

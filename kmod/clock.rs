@@ -7,6 +7,7 @@
 
 use crate::{
     call::Verdict,
+    cancel::Cancelled,
     context::Context,
     helpers::{
         flexsc_clock_free,
@@ -21,10 +22,7 @@ use crate::{
         Place,
         Run, //
     },
-    state::{
-        Cancelled,
-        State, //
-    },
+    state::State,
     workqueue, //
 };
 use core::ptr::NonNull;

@@ -43,7 +43,8 @@ pub(crate) struct Member {
     pub(crate) in_call: Option<u16>,
     /// Has been in one entry for a whole tick of the minder: no longer counted as active.
     pub(crate) blocked: bool,
-    /// Counts the entries begun, but for those that it has in hand, so that the minder sees progress.
+    /// Counts the entries begun, but for those of the hand that it has open, and the hands filled, so that the minder sees
+    /// progress.
     pub(crate) begun: u32,
     /// How far it had come at the minder's last look.
     pub(crate) seen: u32,

@@ -118,8 +118,8 @@ impl WorkItem for Drain {
 /// What a page worker does next.
 enum Step {
     /// The entries in hand.
-    Hand(Option<Arc<Drain>>),
-    Run(Option<Arc<Drain>>),
+    Hand,
+    Run,
     Poll(Lookout),
     Again,
     Done,
@@ -182,17 +182,11 @@ impl Context {
                 break;
             }
             match self.next_w(&mut run, &mut grip, &mut worker, worked) {
-                Step::Hand(successor) => {
-                    if let Some(drain) = successor {
-                        drain.queue();
-                    }
+                Step::Hand => {
                     worked = true;
                     self.run_hand_w(&mut grip, &mut worker, &mut plug, &is_over);
                 }
-                Step::Run(successor) => {
-                    if let Some(drain) = successor {
-                        drain.queue();
-                    }
+                Step::Run => {
                     worked = true;
                     match self.call_w(&mut run, &mut worker, &mut plug) {
                         Ok(ret) => {
@@ -245,16 +239,21 @@ impl Context {
         worker.report(&mut state);
         state.take_fired(self.fired());
         let queued = state.begin_w(run);
-        let filled = !queued && state.fill_w(grip, &source);
+        // SAFETY: This is the state of the worker's context.
+        let filled = !queued && unsafe { grip.fill(&mut state, &source, Lane::W) };
         if !queued && !filled {
             // Who polls keeps the successor of one that sleeps from running.
             state.take_back_w();
         }
         let tell = state.attend_t(shared);
-        let step = if queued {
-            Step::Run(state.enter_w())
-        } else if filled {
-            Step::Hand(state.enter_w())
+        let mut successor = None;
+        let step = if queued || filled {
+            successor = state.enter_w();
+            if queued {
+                Step::Run
+            } else {
+                Step::Hand
+            }
         } else if state.has_w() {
             Step::Again
         } else if worked && !state.others_active() && self.spins() {
@@ -267,6 +266,9 @@ impl Context {
             }
         };
         drop(state);
+        if let Some(drain) = successor {
+            drain.queue();
+        }
         if tell {
             self.wake_waiters();
         }
@@ -282,13 +284,9 @@ impl Context {
         plug: &mut Plug<'_>,
         is_over: &impl Fn() -> bool,
     ) {
-        let begin = |grip: &mut Grip<'_>| {
-            let last = is_over() || self.is_dead();
-            if last {
-                Begun::Nothing
-            } else {
-                grip.begin()
-            }
+        let begin = |grip: &mut Grip<'_>| match is_over() || self.is_dead() {
+            true => Begun::Nothing,
+            false => grip.begin(),
         };
         let mut begun = grip.begin();
         while let Begun::At(at) = begun {

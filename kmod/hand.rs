@@ -6,14 +6,27 @@
 //! others have nothing to do, and to be cancelled.
 
 use crate::{
+    call::Lane,
+    crew::Member,
+    drain::Drain,
     file::HeldFile,
-    intake::HANDFUL,
+    intake::{
+        Source,
+        HANDFUL, //
+    },
     once::Once,
-    slots::Run,
+    shared::Shared,
+    slots::{
+        Place,
+        Run, //
+    },
     state::State, //
 };
 use core::cell::UnsafeCell;
-use kernel::bindings;
+use kernel::{
+    bindings,
+    sync::Arc, //
+};
 
 /// How many have been begun, in the word's lowest byte, and how many there are, in the next.
 const BEGUN: u32 = 0xff;
@@ -118,7 +131,7 @@ impl Hand {
             }
             let without = word & !(BEGUN << THERE) | (word & BEGUN) << THERE;
             // INVARIANT: As many as are begun.
-            if self.word.exchange(word, without) {
+            if self.word.exchange_acquire(word, without) {
                 break (first, last);
             }
         };
@@ -154,7 +167,7 @@ impl Hand {
             if !which(mark.index) {
                 return false;
             }
-            if self.word.exchange(word, word | STOP) {
+            if self.word.exchange_acquire(word, word | STOP) {
                 return true;
             }
         }
@@ -181,7 +194,7 @@ impl Grip<'_> {
                 return Begun::Nothing;
             }
             // INVARIANT: Only the grip says that one more is begun.
-            if self.0.word.exchange(word, word + 1) {
+            if self.0.word.exchange_acquire(word, word + 1) {
                 return Begun::At(begun(word));
             }
         }
@@ -222,7 +235,7 @@ impl Grip<'_> {
             if word & STOP == 0 {
                 return false;
             }
-            if self.0.word.exchange(word, word & !STOP) {
+            if self.0.word.exchange_acquire(word, word & !STOP) {
                 return true;
             }
         }
@@ -235,7 +248,7 @@ impl Grip<'_> {
         self.0.word.store(0);
     }
 
-    /// Fills an empty hand by what `pull` takes, which returns how many those are. True if there are any.
+    /// Fills an empty hand with posted entries that are for `lane`. True if there are any.
     ///
     /// # Safety
     ///
@@ -244,7 +257,8 @@ impl Grip<'_> {
     pub(crate) unsafe fn fill(
         &mut self,
         state: &mut State,
-        pull: impl FnOnce(&mut State, &mut [Run; HANDFUL]) -> usize,
+        source: &Source<'_>,
+        lane: Lane,
     ) -> bool {
         if self.has_more() {
             return true;
@@ -254,7 +268,7 @@ impl Grip<'_> {
         let runs = unsafe { &mut *self.0.runs.get() };
         // SAFETY: As above.
         let marks = unsafe { &mut *self.0.marks.get() };
-        let count = pull(state, runs);
+        let count = state.pull_for_lane(source, runs, lane);
         let mut file = core::ptr::null_mut();
         let mut leads = false;
         for (mark, run) in marks.iter_mut().zip(&*runs).take(count) {
@@ -272,5 +286,98 @@ impl Grip<'_> {
         // CAST: `HANDFUL` is small.
         self.0.word.store_release((count as u32) << THERE);
         count > 0
+    }
+}
+
+impl State {
+    /// Takes what page workers have in hand or is queued for them, and has not begun, into `handful`, which hold nothing, for
+    /// the calling thread; returns how many.
+    #[inline(always)]
+    pub(crate) fn take_from_w(&mut self, handful: &mut [Run; HANDFUL]) -> usize {
+        self.take_back_w();
+        if self.w.is_empty() || mutant!("hand_caller") {
+            return 0;
+        }
+        let mut count = 0;
+        for run in handful {
+            let slots = &self.slots;
+            let Some(index) = self.w.pop_if(|index| slots.is_unbegun(index)) else {
+                break;
+            };
+            count += usize::from(self.slots.take_into(index, Place::InHand, run));
+        }
+        count
+    }
+
+    /// Whether there is something for a caller that executes: on the ring, or queued for page workers and not begun.
+    pub(crate) fn caller_ready(&self, shared: &Shared) -> bool {
+        self.ring_ready(shared) || self.w.has(|index| self.slots.is_unbegun(index))
+    }
+
+    /// Queues what the threads of `which` have in hand and have not begun.
+    pub(crate) fn take_back(&mut self, which: impl Fn(&Member) -> bool) {
+        let Self { slots, t, crew, .. } = self;
+        for thread in crew.iter().filter(|thread| which(thread)) {
+            // SAFETY: The state, which is of the thread's context, can be changed under its lock only.
+            unsafe { thread.handle.hand().take_back(|run| slots.queue(run, t)) };
+        }
+    }
+
+    /// Queues what page workers have in hand and have not begun.
+    pub(crate) fn take_back_w(&mut self) {
+        let Self {
+            slots, w, running, ..
+        } = self;
+        if mutant!("hand_successor") {
+            return;
+        }
+        for drain in running.iter() {
+            // SAFETY: As in `take_back`.
+            unsafe { drain.hand().take_back(|run| slots.queue(run, w)) };
+        }
+    }
+
+    /// Queues what anybody has in hand and has not begun.
+    pub(crate) fn take_all_back(&mut self) {
+        self.take_back(|_| true);
+        self.take_back_w();
+    }
+
+    /// The system call thread number `id` has filled its hand.
+    pub(crate) fn begin_hand(&mut self, id: u64) {
+        if let Some(thread) = self.crew.get_mut(id) {
+            thread.begun = thread.begun.wrapping_add(1);
+        }
+    }
+
+    /// What the system call thread number `id` had in hand is over.
+    pub(crate) fn end_hand(&mut self, id: u64, grip: &mut Grip<'_>) {
+        if let Some(thread) = self.crew.get_mut(id) {
+            thread.begun = thread.begun.wrapping_add(thread.handle.hand().begun());
+        }
+        grip.close();
+    }
+
+    /// A drain item runs, and may have entries in hand from now on. What others have is queued: it is older than what is
+    /// posted, and one that sleeps would keep it.
+    pub(crate) fn add_running(&mut self, drain: &Arc<Drain>) {
+        self.take_back_w();
+        // There is room for all.
+        let _ = self.running.push_within_capacity(drain.clone());
+    }
+
+    /// The drain item ends, and what it had in hand is queued.
+    pub(crate) fn remove_running(&mut self, drain: &Arc<Drain>, grip: &mut Grip<'_>) {
+        let Self {
+            slots, w, running, ..
+        } = self;
+        // SAFETY: As in `take_back`.
+        unsafe { drain.hand().take_back(|run| slots.queue(run, w)) };
+        grip.close();
+        let place = running.iter().position(|other| Arc::ptr_eq(other, drain));
+        if let Some(place) = place {
+            // The caller has a reference, too.
+            let _ = running.remove(place);
+        }
     }
 }

@@ -325,43 +325,35 @@ impl State {
         if count > 0 {
             return Some(count);
         }
-        let (any, count) = self.pull_handful::<true>(source, handful, Place::InHand, |_| true);
+        let (any, count) = self.pull_handful(source, handful, Place::InHand, true, |_| true);
         any.then_some(count)
     }
 
-    /// Takes posted entries for a system call thread to begin one after the other, into `handful`, which hold
-    /// nothing, and queues the others for their lanes; returns how many. None has its file from another: threads
-    /// execute few that name one.
-    pub(crate) fn pull_for_thread(
+    /// Takes posted entries for who executes those of `lane`, into `handful`, which hold nothing, and queues the others for
+    /// theirs; returns how many. Only page workers pass files on.
+    #[inline(always)]
+    pub(crate) fn pull_for_lane(
         &mut self,
         source: &Source<'_>,
         handful: &mut [Run; HANDFUL],
+        lane: Lane,
     ) -> usize {
-        let is_t = |run: &Run| call::first_lane(run.call) == Lane::T;
-        self.pull_handful::<false>(source, handful, Place::AtHand, is_t)
-            .1
-    }
-
-    /// The same for a page worker; those in a row have their file from each other.
-    pub(crate) fn pull_for_worker(
-        &mut self,
-        source: &Source<'_>,
-        handful: &mut [Run; HANDFUL],
-    ) -> usize {
-        let is_w = |run: &Run| call::first_lane(run.call) == Lane::W;
-        self.pull_handful::<true>(source, handful, Place::AtHand, is_w)
+        let is_for = |run: &Run| call::first_lane(run.call) == lane;
+        let rows = lane == Lane::W;
+        self.pull_handful(source, handful, Place::AtHand, rows, is_for)
             .1
     }
 
     /// Takes posted entries, into `handful`, which hold nothing, and queues those that who takes them does
     /// not execute. Returns whether any was posted, and how many are in the handful. Those in a row have their file from
-    /// each other if there are `ROWS`.
+    /// each other if there are `rows`.
     #[inline(always)]
-    fn pull_handful<const ROWS: bool>(
+    fn pull_handful(
         &mut self,
         source: &Source<'_>,
         handful: &mut [Run; HANDFUL],
         place: Place,
+        rows: bool,
         executes: impl Fn(&Run) -> bool,
     ) -> (bool, usize) {
         let mut count = 0;
@@ -369,7 +361,7 @@ impl State {
             let Some([before @ .., run]) = handful.get_mut(..=count) else {
                 return Took::Nothing;
             };
-            let before = if ROWS { before } else { &mut [] };
+            let before = if rows { before } else { &mut [] };
             let took = state.take_here(index, before, run, source, place, &executes);
             count += usize::from(matches!(took, Took::Here));
             took

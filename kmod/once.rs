@@ -5,7 +5,7 @@
 //! The kernel crate's atomics call a C function for each access where the kernel was not built to
 //! inline them, as Debian's is not; an entry has a dozen of such accesses. These are what arch/x86
 //! makes of `READ_ONCE()`, `WRITE_ONCE()`, `smp_load_acquire()` and `smp_store_release()`: a volatile
-//! access of an aligned word, and a barrier for the compiler; and of `cmpxchg()`, `cmpxchg_acquire()` and `test_and_set_bit()`: one
+//! access of an aligned word, and a barrier for the compiler; and of `cmpxchg_acquire()` and `test_and_set_bit()`: one
 //! locked instruction. What is ordered further than that is left to the kernel crate.
 
 use core::{
@@ -91,15 +91,6 @@ impl Once<u32> {
         // SAFETY: As in `exchange_acquire`.
         let word = unsafe { AtomicU32::from_ptr(self.0.get()) };
         word.fetch_or(mask, Ordering::AcqRel) & mask == 0
-    }
-
-    /// `cmpxchg()`: whether this made `old` into `new`.
-    #[inline(always)]
-    pub(crate) fn exchange(&self, old: u32, new: u32) -> bool {
-        // SAFETY: As in `exchange_acquire`.
-        let word = unsafe { AtomicU32::from_ptr(self.0.get()) };
-        word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
     }
 
     /// `cmpxchg_acquire()`: whether this made `old` into `new`.

@@ -21,25 +21,16 @@ use crate::{
         Clock,
         NEVER, //
     },
-    crew::{
-        Crew,
-        Member, //
-    },
+    crew::Crew,
     drain::Drain,
     fifo::Fifo,
-    hand::Grip,
-    intake::{
-        Open,
-        Source,
-        HANDFUL, //
-    },
+    intake::Open,
     shared::{
         Counter,
         Shared,
         Word, //
     },
     slots::{
-        InFlight,
         Place,
         Run,
         Slots, //
@@ -76,10 +67,10 @@ pub(crate) enum Leave {
 /// - `drains` are the items that are neither queued nor running, and `running` those that run.
 pub(crate) struct State {
     pub(crate) slots: Slots,
-    w: Fifo,
-    t: Fifo,
+    pub(crate) w: Fifo,
+    pub(crate) t: Fifo,
     /// What devices are done with.
-    landed: Fifo,
+    pub(crate) landed: Fifo,
     /// How far the ring has been taken.
     pub(crate) sub_head: u32,
     /// The end of the chain that is being taken.
@@ -87,7 +78,7 @@ pub(crate) struct State {
     active: u32,
     pending: u32,
     drains: KVVec<Arc<Drain>>,
-    running: KVVec<Arc<Drain>>,
+    pub(crate) running: KVVec<Arc<Drain>>,
     pub(crate) crew: Crew,
     /// Whether the minder is queued or running.
     minding: bool,
@@ -98,18 +89,6 @@ pub(crate) struct State {
     pub(crate) clock: Option<Clock>,
     /// What the clock is set to.
     pub(crate) alarm: i64,
-}
-
-/// What there was to cancel.
-pub(crate) enum Cancelled {
-    /// It had not begun, or waited, and is the caller's to finish.
-    Taken(Run),
-    /// It is being executed; if it can be interrupted, it is.
-    Running,
-    /// It waits for its turn, will not be begun then, and is left to whose turn it is.
-    Later,
-    /// There is no such entry in flight.
-    None,
 }
 
 /// What a context that is being torn down gives up. Only dropped: the references to the context
@@ -309,141 +288,10 @@ impl State {
         self.slots.take(index, Place::Running)
     }
 
-    /// Cancels an entry. What follows it in its chain is left to who ends it.
-    pub(crate) fn cancel(&mut self, index: u16, in_flight: &InFlight) -> Cancelled {
-        if !mutant!("hand_cancel") {
-            self.take_all_back();
-        }
-        let Some(slot) = self.slots.get_mut(index) else {
-            return Cancelled::None;
-        };
-        match slot.place {
-            Place::Nowhere => Cancelled::None,
-            // Who executes in the caller does not tell that one is over. Once a thread is interrupted
-            // this is no question any more.
-            Place::Running | Place::InHand | Place::AtHand if !in_flight.has(index) => {
-                Cancelled::None
-            }
-            Place::InHand => {
-                slot.cancelled = true;
-                let late = slot.late && !mutant!("late_before");
-                if slot.withdraw(index, in_flight) && !late {
-                    Cancelled::Later
-                } else {
-                    Cancelled::Running
-                }
-            }
-            Place::Running | Place::AtHand => {
-                slot.cancelled = true;
-                self.interrupt(|running| running == index);
-                Cancelled::Running
-            }
-            Place::Linked => {
-                // The chain is ended when it is its turn, so that all is complete in order.
-                slot.cancelled = true;
-                Cancelled::Later
-            }
-            Place::Queued | Place::Armed if slot.flies() && !mutant!("fly_cancel") => {
-                slot.cancelled = true;
-                Cancelled::Running
-            }
-            Place::Queued | Place::Armed => {
-                if slot.place == Place::Queued && !self.w.remove(index) {
-                    self.t.remove(index);
-                }
-                match self.slots.take(index, Place::Nowhere) {
-                    Some(run) => Cancelled::Taken(run),
-                    None => Cancelled::None,
-                }
-            }
-        }
-    }
-
-    /// What an entry comes to that its caller had in hand when it was cancelled.
-    pub(crate) fn withdrawn(&self, index: u16) -> Verdict {
-        let late = self.slots.get(index).is_some_and(|slot| slot.late);
-        let errno = if late { ETIME } else { ECANCELED };
-        Verdict::Did(i64::from(errno.to_errno()))
-    }
-
-    /// Takes an entry that has not begun, or that waits, to cancel it. Entries that wait are
-    /// looked for from `from` on.
-    pub(crate) fn take_idle(&mut self, from: &mut u16) -> Option<Run> {
-        if !mutant!("hand_idle") {
-            self.take_all_back();
-        }
-        let queued = self.w.pop().or_else(|| self.t.pop());
-        if let Some(index) = queued.or_else(|| self.landed.pop()) {
-            return self.slots.take(index, Place::Nowhere);
-        }
-        let index = self.slots.next_armed(*from)?;
-        *from = index;
-        self.slots.take(index, Place::Nowhere)
-    }
-
-    /// Marks all entries in flight as cancelled, so that none is queued again and none waits;
-    /// returns how many there are. Taking those that are idle, and interrupting the others, is
-    /// left to the caller.
-    pub(crate) fn cancel_all(&mut self, in_flight: &InFlight) -> u32 {
-        self.slots.cancel_all(in_flight)
-    }
-
-    /// Interrupts the threads that execute a cancelled entry.
-    pub(crate) fn interrupt_cancelled(&self) {
-        self.interrupt(|index| self.slots.get(index).is_some_and(|slot| slot.cancelled));
-    }
-
-    /// Interrupts the threads that execute one of `which`.
-    ///
-    /// What a thread executes changes under the same lock, or does not change once its hand is stopped, and it looks
-    /// for signals before it begins the next entry, so none but those meant here sees the interruption.
-    fn interrupt(&self, which: impl Fn(u16) -> bool) {
-        if mutant!("cancel_interrupt") {
-            return;
-        }
-        for thread in self.crew.iter() {
-            // SAFETY: The state, which is of the thread's context, can be looked at under its lock only.
-            let stopped = unsafe { thread.handle.hand().stop(&which) };
-            if stopped || thread.in_call.is_some_and(&which) {
-                thread.handle.interrupt();
-            }
-        }
-    }
-
     /// Takes a queued entry for a page worker, into `run`, which holds nothing. False if there is none.
     pub(crate) fn begin_w(&mut self, run: &mut Run) -> bool {
         let index = self.w.pop().or_else(|| self.landed.pop());
         index.is_some_and(|index| self.slots.take_into(index, Place::Running, run))
-    }
-
-    /// Takes what page workers have in hand or is queued for them, and has not begun, into `handful`, which hold nothing, for
-    /// the calling thread; returns how many.
-    #[inline(always)]
-    pub(crate) fn take_from_w(&mut self, handful: &mut [Run; HANDFUL]) -> usize {
-        self.take_back_w();
-        if self.w.is_empty() || mutant!("hand_caller") {
-            return 0;
-        }
-        let mut count = 0;
-        for run in handful {
-            let slots = &self.slots;
-            let Some(index) = self.w.pop_if(|index| slots.is_unbegun(index)) else {
-                break;
-            };
-            count += usize::from(self.slots.take_into(index, Place::InHand, run));
-        }
-        count
-    }
-
-    /// Whether there is something for a caller that executes: on the ring, or queued for page workers and not begun.
-    pub(crate) fn caller_ready(&self, shared: &Shared) -> bool {
-        self.ring_ready(shared) || self.w.has(|index| self.slots.is_unbegun(index))
-    }
-
-    /// Takes posted entries for a page worker to begin one after the other. False if there are none for it.
-    pub(crate) fn fill_w(&mut self, grip: &mut Grip<'_>, source: &Source<'_>) -> bool {
-        // SAFETY: Page workers come here with what is their own and their context's.
-        unsafe { grip.fill(self, |state, runs| state.pull_for_worker(source, runs)) }
     }
 
     /// A page worker is from now on inside a call.
@@ -482,50 +330,6 @@ impl State {
             thread.begun = thread.begun.wrapping_add(1);
         }
         Some(run)
-    }
-
-    /// Queues what the threads of `which` have in hand and have not begun.
-    pub(crate) fn take_back(&mut self, which: impl Fn(&Member) -> bool) {
-        let Self { slots, t, crew, .. } = self;
-        for thread in crew.iter().filter(|thread| which(thread)) {
-            // SAFETY: The state, which is of the thread's context, can be changed under its lock only.
-            unsafe { thread.handle.hand().take_back(|run| slots.queue(run, t)) };
-        }
-    }
-
-    /// Queues what page workers have in hand and have not begun.
-    pub(crate) fn take_back_w(&mut self) {
-        let Self {
-            slots, w, running, ..
-        } = self;
-        if mutant!("hand_successor") {
-            return;
-        }
-        for drain in running.iter() {
-            // SAFETY: As in `take_back`.
-            unsafe { drain.hand().take_back(|run| slots.queue(run, w)) };
-        }
-    }
-
-    /// Queues what anybody has in hand and has not begun.
-    fn take_all_back(&mut self) {
-        self.take_back(|_| true);
-        self.take_back_w();
-    }
-
-    /// The system call thread number `id` has filled its hand.
-    pub(crate) fn begin_hand(&mut self, id: u64) {
-        if let Some(thread) = self.crew.get_mut(id) {
-            thread.begun = thread.begun.wrapping_add(1);
-        }
-    }
-
-    /// What the system call thread number `id` had in hand is over.
-    pub(crate) fn end_hand(&mut self, id: u64, grip: &mut Grip<'_>) {
-        if let Some(thread) = self.crew.get_mut(id) {
-            thread.begun = thread.begun.wrapping_add(thread.handle.hand().begun());
-        }
-        grip.close();
     }
 
     /// The system call thread number `id` is back from its call.
@@ -685,29 +489,6 @@ impl State {
     pub(crate) fn start_drain(&mut self, shared: &Shared) {
         self.pending = 0;
         self.enter(shared);
-    }
-
-    /// The same item: from now on it may have entries in hand. What others have is queued: one that sleeps would keep it from
-    /// everybody, and from one that does not, little is taken.
-    pub(crate) fn add_running(&mut self, drain: &Arc<Drain>) {
-        self.take_back_w();
-        // There is room for all.
-        let _ = self.running.push_within_capacity(drain.clone());
-    }
-
-    /// It ends, and what it had in hand is queued.
-    pub(crate) fn remove_running(&mut self, drain: &Arc<Drain>, grip: &mut Grip<'_>) {
-        let Self {
-            slots, w, running, ..
-        } = self;
-        // SAFETY: As in `take_back`.
-        unsafe { drain.hand().take_back(|run| slots.queue(run, w)) };
-        grip.close();
-        let place = running.iter().position(|other| Arc::ptr_eq(other, drain));
-        if let Some(place) = place {
-            // The caller has a reference, too.
-            let _ = running.remove(place);
-        }
     }
 
     /// A drain item has run for its quantum and ends. True if it has to be queued again, because

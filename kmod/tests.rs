@@ -49,6 +49,7 @@ mod fifo {
         for index in 0..6 {
             fifo.push(index);
         }
+        assert!(fifo.has(|index| index == 5) && !fifo.has(|index| index > 5));
         assert_eq!(fifo.pop_if(|index| index > 6), None);
         assert_eq!(fifo.pop_if(|index| index % 3 == 2), Some(2));
         assert_eq!(fifo.pop_if(|index| index % 3 == 2), Some(5));

@@ -124,7 +124,11 @@ mod shared {
 mod state {
     use crate::{
         abi,
-        call::Verdict,
+        call::{
+            Lane,
+            Verdict, //
+        },
+        cancel::Cancelled,
         clock,
         hand::{
             Begun,
@@ -145,7 +149,6 @@ mod state {
             Run, //
         },
         state::{
-            Cancelled,
             Leave,
             State, //
         },
@@ -253,7 +256,8 @@ mod state {
     /// Fills a hand with what a page worker takes of what is posted.
     fn fill(page: &mut Page, grip: &mut Grip<'_>) -> bool {
         let source = source(&page.shared, &page.in_flight);
-        page.state.fill_w(grip, &source)
+        // SAFETY: The hand and the state are the test's, which has no others.
+        unsafe { grip.fill(&mut page.state, &source, Lane::W) }
     }
 
     #[test]

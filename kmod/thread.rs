@@ -56,6 +56,7 @@ use kernel::{
     error::from_err_ptr,
     ffi::{
         c_int,
+        c_ulong,
         c_void, //
     },
     new_condvar,
@@ -77,6 +78,9 @@ use kernel::{
     task::Task,
     types::ScopeGuard, //
 };
+
+/// After so many jiffies a thread puts back what it has in hand: it has kept that, and the ring, for a whole one.
+const PATIENCE: c_ulong = 2;
 
 /// A thread of the process that executes entries.
 ///
@@ -333,26 +337,25 @@ impl Context {
         let shared = self.shared();
         // The reaper looks at a thread under the same lock: either it finds that this one has run,
         // or the context is found dead here.
-        let mut left = false;
-        let (dead, wanted) = {
+        let (dead, wanted, left) = {
             let mut state = self.state();
             let dead = self.is_dead();
             let wanted = !dead && state.thread_wanted(id);
             if wanted {
                 state.start_thread(id, shared);
             }
+            let left = dead && grip.has_more();
             if dead {
-                left = grip.has_more();
                 state.take_back(|thread| thread.id() == id);
                 state.end_hand(id, &mut grip);
             }
-            (dead, wanted)
+            (dead, wanted, left)
         };
+        if left {
+            flexsc_set_running();
+            self.give_up();
+        }
         if dead {
-            if left {
-                flexsc_set_running();
-                self.give_up();
-            }
             // If the context is torn down already, the reaper has left this thread alone.
             self.queue_reaper();
         }
@@ -450,20 +453,19 @@ impl Context {
             return Some(Step::Hand);
         }
         state.end_hand(id, grip);
-        if state.has_t() {
+        let stays = state.crew.get(id).is_some();
+        if state.has_t() || !stays {
             state.pull_for_lanes(source);
-        // One that was taken out to end begins nothing more.
-        } else if state.crew.get(id).is_none() {
-            return None;
         // SAFETY: This is the state of the thread's context.
-        } else if unsafe { grip.fill(state, |state, runs| state.pull_for_thread(source, runs)) } {
+        } else if unsafe { grip.fill(state, source, Lane::T) } {
             state.begin_hand(id);
             return Some(Step::Hand);
         } else if !state.has_t() {
             state.take_back(|thread| thread.id() != id);
         }
-        state.crew.get(id)?;
-        state.begin_t(id).map(Step::Run)
+        // One that was taken out to end begins nothing more.
+        let run = if stays { state.begin_t(id) } else { None };
+        run.map(Step::Run)
     }
 
     /// After polling in vain: true if the thread may sleep.
@@ -490,7 +492,7 @@ impl Context {
                 }
                 Err(verdict) => self.conclude_t(id, run, verdict),
             }
-            if jiffies.load().wrapping_sub(start) > 1 {
+            if jiffies.load().wrapping_sub(start) >= PATIENCE {
                 // What was posted meanwhile may be for page workers, who leave the ring to this thread.
                 self.state().take_back(|thread| thread.id() == id);
                 return;

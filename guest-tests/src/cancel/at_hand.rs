@@ -107,6 +107,15 @@ fn open() -> [u64; 4] {
     [HERE, c"fifo".as_ptr() as u64, flags, 0]
 }
 
+/// Cancels the open in which a thread sleeps.
+fn end_open(poster: &mut Poster, index: u32) -> Result<(), String> {
+    until("a thread sleeps in the open", opening)?;
+    let answer = cancel(&poster.context, index, 0);
+    expect("cancel of the open", answer, minus(libc::EALREADY))?;
+    let ret = result_of(&take(poster, 1)?, index)?;
+    expect("the open", ret, minus(libc::EINTR))
+}
+
 fn thread(_: &mut Place) -> Result<(), String> {
     make_fifo(c"fifo")?;
     let mut poster = Poster::new(Mode::Lanes)?;
@@ -129,11 +138,7 @@ fn thread(_: &mut Place) -> Result<(), String> {
         for &index in &all[1..] {
             expect("statx", result_of(&done, index)?, 0)?;
         }
-        until("a thread sleeps in the open", opening)?;
-        let answer = cancel(&poster.context, all[0], 0);
-        expect("cancel", answer, minus(libc::EALREADY))?;
-        let ret = result_of(&take(&mut poster, 1)?, all[0])?;
-        expect("the open", ret, minus(libc::EINTR))?;
+        end_open(&mut poster, all[0])?;
     }
     Ok(())
 }
@@ -148,11 +153,7 @@ fn cancelled(_: &mut Place) -> Result<(), String> {
         expect("cancel", cancel(&poster.context, all[1], 0), 0)?;
         let ret = result_of(&take(&mut poster, 1)?, all[1])?;
         expect("what is in hand", ret, minus(libc::ECANCELED))?;
-        until("a thread sleeps in the open", opening)?;
-        let answer = cancel(&poster.context, all[0], 0);
-        expect("cancel of the other", answer, minus(libc::EALREADY))?;
-        let ret = result_of(&take(&mut poster, 1)?, all[0])?;
-        expect("the open", ret, minus(libc::EINTR))?;
+        end_open(&mut poster, all[0])?;
     }
     Ok(())
 }
