@@ -240,7 +240,7 @@ impl Context {
         state.take_fired(self.fired());
         let queued = state.begin_w(run);
         // SAFETY: This is the state of the worker's context.
-        let filled = !queued && unsafe { grip.fill(&mut state, &source, Lane::W) };
+        let filled = !queued && unsafe { grip.fill::<true>(&mut state, &source) };
         if !queued && !filled {
             // Who polls keeps the successor of one that sleeps from running.
             state.take_back_w();

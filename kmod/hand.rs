@@ -6,7 +6,6 @@
 //! others have nothing to do, and to be cancelled.
 
 use crate::{
-    call::Lane,
     crew::Member,
     drain::Drain,
     file::HeldFile,
@@ -248,17 +247,16 @@ impl Grip<'_> {
         self.0.word.store(0);
     }
 
-    /// Fills an empty hand with posted entries that are for `lane`. True if there are any.
+    /// Fills an empty hand with posted entries for a page worker if `W`, else for a thread. True if there are any.
     ///
     /// # Safety
     ///
     /// `state` must be that of the context whose hand it is.
     #[inline(always)]
-    pub(crate) unsafe fn fill(
+    pub(crate) unsafe fn fill<const W: bool>(
         &mut self,
         state: &mut State,
         source: &Source<'_>,
-        lane: Lane,
     ) -> bool {
         if self.has_more() {
             return true;
@@ -268,7 +266,7 @@ impl Grip<'_> {
         let runs = unsafe { &mut *self.0.runs.get() };
         // SAFETY: As above.
         let marks = unsafe { &mut *self.0.marks.get() };
-        let count = state.pull_for_lane(source, runs, lane);
+        let count = state.pull_for_lane::<W>(source, runs);
         let mut file = core::ptr::null_mut();
         let mut leads = false;
         for (mark, run) in marks.iter_mut().zip(&*runs).take(count) {

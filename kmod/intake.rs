@@ -329,18 +329,16 @@ impl State {
         any.then_some(count)
     }
 
-    /// Takes posted entries for who executes those of `lane`, into `handful`, which hold nothing, and queues the others for
+    /// Takes posted entries for a page worker if `W`, else for a thread, into `handful`, which hold nothing, and queues the others for
     /// theirs; returns how many. Only page workers pass files on.
     #[inline(always)]
-    pub(crate) fn pull_for_lane(
+    pub(crate) fn pull_for_lane<const W: bool>(
         &mut self,
         source: &Source<'_>,
         handful: &mut [Run; HANDFUL],
-        lane: Lane,
     ) -> usize {
-        let is_for = |run: &Run| call::first_lane(run.call) == lane;
-        let rows = lane == Lane::W;
-        self.pull_handful(source, handful, Place::AtHand, rows, is_for)
+        let is_for = |run: &Run| (call::first_lane(run.call) == Lane::W) == W;
+        self.pull_handful(source, handful, Place::AtHand, W, is_for)
             .1
     }
 

@@ -124,10 +124,7 @@ mod shared {
 mod state {
     use crate::{
         abi,
-        call::{
-            Lane,
-            Verdict, //
-        },
+        call::Verdict,
         cancel::Cancelled,
         clock,
         hand::{
@@ -257,7 +254,7 @@ mod state {
     fn fill(page: &mut Page, grip: &mut Grip<'_>) -> bool {
         let source = source(&page.shared, &page.in_flight);
         // SAFETY: The hand and the state are the test's, which has no others.
-        unsafe { grip.fill(&mut page.state, &source, Lane::W) }
+        unsafe { grip.fill::<true>(&mut page.state, &source) }
     }
 
     #[test]

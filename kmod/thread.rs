@@ -457,7 +457,7 @@ impl Context {
         if state.has_t() || !stays {
             state.pull_for_lanes(source);
         // SAFETY: This is the state of the thread's context.
-        } else if unsafe { grip.fill(state, source, Lane::T) } {
+        } else if unsafe { grip.fill::<false>(state, source) } {
             state.begin_hand(id);
             return Some(Step::Hand);
         } else if !state.has_t() {
