@@ -9,6 +9,7 @@
 #include <linux/fs.h>
 #include <linux/namei.h>
 #include <linux/openat2.h>
+#include <linux/security.h>
 #include <linux/slab.h>
 #include <linux/task_work.h>
 #include <linux/uaccess.h>
@@ -56,8 +57,8 @@ static bool create_may_wait(const struct flexsc_frame *frame, const char *name)
 }
 
 /*
- * May opening @name wait for somebody? A FIFO waits for its other end, a device for
- * whatever it likes, and a leased file for who has the lease. Only the liveness of lane C
+ * May an open that may create @name wait for somebody? For who has a delegation of its
+ * directory, and, if it exists, as the open of what exists. Only the liveness of lane C
  * hangs on the answer, so it does not matter that the name may mean something else a
  * moment later.
  */
@@ -67,14 +68,12 @@ static bool open_may_wait(const struct flexsc_frame *frame, const char *name,
 	struct path path;
 	bool may;
 
-	if (flags & (O_DIRECTORY | O_PATH))
+	if (flags & __O_TMPFILE)
 		return false;
 	/* Who may not wait for the file still waits for its directory. */
-	if ((flags & O_CREAT) && create_may_wait(frame, name))
+	if (create_may_wait(frame, name))
 		return true;
-	if (flags & O_NONBLOCK)
-		return false;
-	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
+	if (flags & (O_NONBLOCK | O_EXCL))
 		return false;
 	if (kern_path(name, flags & O_NOFOLLOW ? 0 : LOOKUP_FOLLOW, &path))
 		return false;
@@ -112,6 +111,79 @@ static unsigned int scope_of(u64 resolve)
 	if (resolve & RESOLVE_IN_ROOT)
 		lookup |= LOOKUP_IN_ROOT;
 	return lookup;
+}
+
+/*
+ * Is all that an open has to ask of @path what may_ask() asks? Not of devices and FIFOs, not
+ * if it truncates, and not of a file system that checks names anew when they are opened, as
+ * those of a network do to notice what others wrote.
+ */
+static bool is_plain_open(const struct path *path, unsigned int flags)
+{
+	const struct dentry *dentry = path->dentry;
+
+	if (flags & O_PATH)
+		return true;
+	return !(flags & (O_CREAT | O_TRUNC | __O_TMPFILE)) &&
+	       !(dentry->d_flags & (DCACHE_OP_REVALIDATE | DCACHE_OP_WEAK_REVALIDATE)) &&
+	       (d_is_reg(dentry) || d_is_dir(dentry));
+}
+
+/* What may_open() asks of regular files and directories, in its order. */
+static int may_ask(const struct path *path, unsigned int flags, int mask)
+{
+	struct mnt_idmap *idmap = mnt_idmap(path->mnt);
+	struct inode *inode = d_inode(path->dentry);
+	int rc;
+
+	if (S_ISDIR(inode->i_mode) && (mask & MAY_WRITE) && !FLEXSC_MUTANT(open_directory))
+		return -EISDIR;
+	rc = FLEXSC_MUTANT(open_permission) ? 0 : inode_permission(idmap, inode, MAY_OPEN | mask);
+	if (rc)
+		return rc;
+	if (IS_APPEND(inode) && (mask & MAY_WRITE) && !(flags & O_APPEND) &&
+	    !FLEXSC_MUTANT(open_append))
+		return -EPERM;
+	if ((flags & O_NOATIME) && !inode_owner_or_capable(idmap, inode) &&
+	    !FLEXSC_MUTANT(open_noatime))
+		return -EPERM;
+	return 0;
+}
+
+/*
+ * Open what was found: as do_open() of fs/namei.c does where that is little, and as overlayfs
+ * and nfsd do, else by the kernel's own from an empty name on.
+ *
+ * Return: a file, or an ERR_PTR.
+ */
+static struct file *open_path(const struct path *path, unsigned int flags, umode_t mode)
+{
+	int mask = flags & O_PATH ? 0 : ACC_MODE(flags);
+	struct file *file;
+	int rc;
+
+	if (!is_plain_open(path, flags))
+		return file_open_root(path, "", flags, mode);
+	/* As build_open_flags(). */
+	if (!FLEXSC_MUTANT(open_flags))
+		flags &= ~O_CLOEXEC;
+	if (flags & __O_SYNC)
+		flags |= O_DSYNC;
+	if (flags & O_APPEND)
+		mask |= MAY_APPEND;
+
+	rc = flags & O_PATH ? 0 : may_ask(path, flags, mask);
+	if (rc)
+		return ERR_PTR(rc);
+	file = dentry_open(path, flags, current_cred());
+	if (IS_ERR(file) || (flags & O_PATH))
+		return file;
+	rc = security_file_post_open(file, mask);
+	if (rc) {
+		fput(file);
+		return ERR_PTR(rc);
+	}
+	return file;
 }
 
 /*
@@ -157,7 +229,7 @@ retry:
 		rc = FLEXSC_TO_T;
 		goto put_path;
 	}
-	file = file_open_root(&path, "", flags, mode);
+	file = open_path(&path, flags, mode);
 	if (retry_estale(PTR_ERR_OR_ZERO(file), lookup)) {
 		path_put(&path);
 		lookup |= LOOKUP_REVAL;
@@ -181,8 +253,7 @@ static int do_open(struct flexsc_frame *frame, unsigned int flags, umode_t mode)
 	int fd, rc;
 
 	/* Not to look the name up twice, to see first whether its open may wait. */
-	if (frame->lane == FLEXSC_LANE_C &&
-	    !(flags & (O_CREAT | O_DIRECTORY | O_PATH | O_NONBLOCK)))
+	if (!(flags & (O_CREAT | __O_TMPFILE)))
 		return do_open_found(frame, flags, mode, 0);
 
 	rc = flexsc_name_get(&name, uname, flags & O_EMPTYPATH);

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Files that nobody may change: immutable, append-only, on a read-only mount.
+//! Files that nobody may change, immutable, append-only, on a read-only mount; and what an open asks for.
 
 use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 
+use super::comparison::{Want, compare, posters, prepare};
 use crate::client::{Lane, Mode, plain};
 use crate::lifecycle::{Behaviour, Place, SKIP};
 use crate::posted::{MODES, Poster, ensure, expect, libc_ok, six};
 use crate::snapshot::c_path;
-use crate::tree::mount_tmpfs;
+use crate::tree::{USER, mount_tmpfs};
 
 /// Adds the behaviours.
 pub fn add(list: &mut Vec<Behaviour>) {
@@ -17,6 +19,8 @@ pub fn add(list: &mut Vec<Behaviour>) {
         ("immutable_files_hold", immutable as fn(&Place) -> _),
         ("append_only_files_hold", append_only),
         ("a_mount_made_read_only_holds", read_only),
+        ("an_open_asks_what_the_plain_one_asks", opening),
+        ("an_opened_file_has_the_flags_of_a_plain_one", flags),
     ] {
         list.push(Behaviour { name, run });
     }
@@ -212,4 +216,113 @@ fn read_only(place: &Place) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// As the user, who owns none of it.
+fn opening(place: &Place) -> Result<(), String> {
+    prepare(&place.dir, || {
+        for (name, mode) in [("closed", 0o600), ("open", 0o644)] {
+            fs::write(name, "contents").map_err(|why| why.to_string())?;
+            fs::set_permissions(name, fs::Permissions::from_mode(mode))
+                .map_err(|why| why.to_string())?;
+        }
+        fs::create_dir("dir").map_err(|why| why.to_string())
+    })?;
+    let mut posters = posters()?;
+    // SAFETY: no memory is involved.
+    libc_ok(
+        "setresuid",
+        unsafe { libc::setresuid(USER, USER, 0) }.into(),
+    )?;
+    let lanes = compare(&place.dir, &mut posters, |round| {
+        for (what, name, flags, want) in [
+            ("a file", c"open", libc::O_RDONLY, Want::Success),
+            ("a directory", c"dir", libc::O_RDONLY, Want::Success),
+            ("a path", c"closed", libc::O_PATH, Want::Success),
+            (
+                "another's file",
+                c"closed",
+                libc::O_RDONLY,
+                Want::Refused(libc::EACCES),
+            ),
+            (
+                "a file to write",
+                c"open",
+                libc::O_RDWR,
+                Want::Refused(libc::EACCES),
+            ),
+            (
+                "a directory to write",
+                c"dir",
+                libc::O_WRONLY,
+                Want::Refused(libc::EISDIR),
+            ),
+            (
+                "a file without its time",
+                c"open",
+                libc::O_RDONLY | libc::O_NOATIME,
+                Want::Refused(libc::EPERM),
+            ),
+        ] {
+            let args = [libc::AT_FDCWD as u64, name.as_ptr() as u64, flags as u64];
+            round.open(what, libc::SYS_openat, &args, want)?;
+        }
+        Ok(())
+    });
+    // SAFETY: as above.
+    libc_ok("setresuid", unsafe { libc::setresuid(0, 0, 0) }.into())?;
+    lanes?.executed(&[
+        "a file",
+        "a directory",
+        "a path",
+        "another's file",
+        "a file to write",
+        "a directory to write",
+        "a file without its time",
+    ])
+}
+
+fn flags(place: &Place) -> Result<(), String> {
+    prepare(&place.dir, || {
+        fs::write("file", "contents").map_err(|why| why.to_string())
+    })?;
+    let mut posters = posters()?;
+    let lanes = compare(&place.dir, &mut posters, |round| {
+        for (what, flags) in [
+            ("to read", libc::O_RDONLY),
+            ("to be closed", libc::O_RDWR | libc::O_CLOEXEC),
+            ("to be on the disk", libc::O_WRONLY | libc::O_SYNC),
+            ("to append", libc::O_WRONLY | libc::O_APPEND),
+            ("all", libc::O_NOATIME | libc::O_NOFOLLOW | libc::O_NONBLOCK),
+            ("a path", libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW),
+            (
+                "to truncate",
+                libc::O_RDWR | libc::O_TRUNC | libc::O_CLOEXEC,
+            ),
+        ] {
+            let name = c"file".as_ptr() as u64;
+            let args = [libc::AT_FDCWD as u64, name, flags as u64];
+            let file = round.open(what, libc::SYS_openat, &args, Want::Success)?;
+            let fd = file.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+            // SAFETY: no memory is involved.
+            let (file, descriptor) = unsafe {
+                (
+                    libc::fcntl(fd, libc::F_GETFL),
+                    libc::fcntl(fd, libc::F_GETFD),
+                )
+            };
+            round.note("flags", file.into())?;
+            round.note("flags of the descriptor", descriptor.into())?;
+        }
+        Ok(())
+    })?;
+    lanes.executed(&[
+        "to read",
+        "to be closed",
+        "to be on the disk",
+        "to append",
+        "all",
+        "a path",
+        "to truncate",
+    ])
 }
