@@ -18,7 +18,7 @@ use crate::{
     event::EventFd,
     op::{Access, Chain, Operation, ops_of},
     poster::Poster,
-    slab::Owner,
+    slab::{Outcome, Owner},
     stats::Stats,
     sys,
 };
@@ -118,6 +118,7 @@ impl Context {
     }
 
     /// Makes one call and waits for it.
+    #[inline]
     pub fn run<O: Operation>(&self, op: O) -> O::Output {
         match self.submit(op, false) {
             Submitted::Ready(output) => output,
@@ -278,9 +279,8 @@ impl Context {
     #[inline]
     pub(crate) fn submit<O: Operation>(&self, mut op: O, for_future: bool) -> Submitted<O> {
         if self.is_direct() {
-            match self.with(|poster| poster.make(op)) {
-                Ok(output) => return Submitted::Ready(output),
-                Err(given) => op = given,
+            if let Some(ret) = self.with(|poster| poster.make(&mut op)) {
+                return Submitted::Ready(Outcome::Returned(ret).output(op));
             }
         }
         Submitted::Slot(self.insert(op, Owner::Key, for_future))

@@ -127,17 +127,16 @@ impl Poster {
         }
     }
 
-    /// Makes a plain call; gives the operation back if there is none to be made, or not at once.
-    pub(crate) fn make<O: Operation>(&mut self, mut op: O) -> Result<O::Output, O> {
-        if let Engine::Direct = self.engine {
-            let call = op.call(Access::new());
-            if let Some(ret) = self.plain_alone(&call) {
-                self.stats.submitted += 1;
-                self.news += 1;
-                return Ok(Outcome::Returned(ret).output(op));
-            }
-        }
-        Err(op)
+    /// Makes a plain call and returns what it did; none if there is none to be made, or not at once.
+    #[inline]
+    pub(crate) fn make(&mut self, op: &mut impl Operation) -> Option<i64> {
+        let Engine::Direct = self.engine else {
+            return None;
+        };
+        let ret = self.plain_alone(&op.call(Access::new()))?;
+        self.stats.submitted += 1;
+        self.news += 1;
+        Some(ret)
     }
 
     /// Makes a call that has nothing to do with a chain.

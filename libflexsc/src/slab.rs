@@ -23,6 +23,7 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// The output of an operation that ended so.
+    #[inline]
     pub(crate) fn output<O: Operation>(self, op: O) -> O::Output {
         match self {
             Self::Returned(ret) => op.finish(ret, Access::new()),

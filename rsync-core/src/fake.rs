@@ -247,8 +247,11 @@ impl Io {
         let stat = self.stat(dir.at(), name);
         let kept = fake.then(|| {
             let path = Whose::path(dir, name);
-            self.handle
-                .submit(Lgetxattr::new(path, STAT.to_owned(), ROOM))
+            // In a box, as most have none and are moved about.
+            Box::new(
+                self.handle
+                    .submit(Lgetxattr::new(path, STAT.to_owned(), ROOM)),
+            )
         });
         async move {
             let own = stat.await;

@@ -177,6 +177,29 @@ pub struct Entry {
     pub attributes: Attributes,
 }
 
+/// The first bytes of a name, which has no zeros in it, as a number that is in the order of the names.
+fn head(name: &[u8]) -> u64 {
+    let mut head = [0; 8];
+    let length = name.len().min(head.len());
+    head[..length].copy_from_slice(&name[..length]);
+    u64::from_be_bytes(head)
+}
+
+/// Puts at each place the item that `order` has there, which is then where it is.
+fn permute<T, K>(items: &mut [T], order: &mut [(K, usize)]) {
+    for start in 0..order.len() {
+        let mut at = start;
+        loop {
+            let from = std::mem::replace(&mut order[at].1, at);
+            if from == start {
+                break;
+            }
+            items.swap(at, from);
+            at = from;
+        }
+    }
+}
+
 /// The entries of one directory, sorted by the bytes of their names.
 #[derive(Clone, Debug, Default)]
 pub struct DirList {
@@ -248,11 +271,20 @@ impl DirList {
             let other = entry.attributes.kind != Kind::Directory;
             (other, entry.extent == Extent::Passed, entry.part)
         };
-        entries.sort_by(|a, b| {
-            self.bytes(a.name)
-                .cmp(self.bytes(b.name))
-                .then(rank(a).cmp(&rank(b)))
+        // Most names differ in what a word holds of them, and entries are long.
+        let mut order: Vec<_> = (entries.iter().zip(0..))
+            .map(|(entry, at)| (head(self.bytes(entry.name)), at))
+            .collect();
+        order.sort_unstable_by(|(head_a, at_a), (head_b, at_b)| {
+            head_a.cmp(head_b).then_with(|| {
+                let (a, b) = (&entries[*at_a], &entries[*at_b]);
+                let names = self.bytes(a.name).cmp(self.bytes(b.name));
+                names
+                    .then_with(|| rank(a).cmp(&rank(b)))
+                    .then(at_a.cmp(at_b))
+            })
         });
+        permute(&mut entries, &mut order);
         entries.dedup_by(|next, kept| {
             let same = self.bytes(next.name) == self.bytes(kept.name);
             if same && next.attributes.kind == Kind::Directory && next.extent == Extent::Whole {

@@ -119,6 +119,7 @@ pub struct Statx {
 impl Statx {
     /// `flags` are `libc::AT_*`, with `AT_EMPTY_PATH` and an empty path for `dir` itself; `mask`
     /// is `libc::STATX_*`.
+    #[inline]
     pub fn new(dir: impl Into<At>, path: CString, flags: i32, mask: u32) -> Self {
         Self {
             dir: dir.into(),
@@ -146,6 +147,7 @@ impl Sealed for Statx {}
 impl Operation for Statx {
     type Output = Result<crate::Statx>;
 
+    #[inline]
     fn call(&mut self, _: Access) -> Call {
         let statx = &raw mut self.statx as u64;
         let args = [
@@ -158,6 +160,7 @@ impl Operation for Statx {
         system(libc::SYS_statx, args)
     }
 
+    #[inline]
     fn finish(self, ret: i64, _: Access) -> Self::Output {
         Errno::unit(ret).map(|()| crate::Statx::from(self.statx))
     }
