@@ -8,17 +8,20 @@
 //! `user.rsync.NAME`, and access control lists as `user.rsync.%aacl` and `user.rsync.%dacl`.
 
 use crate::error::{Action, Cause};
-use crate::io::{Held, Io, SOURCE, c_name};
+use crate::io::{self, Held, Io, SOURCE, c_name};
 use crate::list::{Attributes, Kind};
 use crate::node::making;
 use crate::run::Run;
 use crate::side::{Changes, Side};
 use crate::spec::join;
 use crate::xattrs::{Origin, Whose};
+use futures_util::future::LocalBoxFuture;
 use libflexsc::Errno;
 use libflexsc::op::{Fchmod, Fsync, Lgetxattr, Unlinkat};
 use std::ffi::{CStr, CString};
 use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// Where type, mode, owner and device are kept.
 const STAT: &CStr = c"user.rsync.%stat";
@@ -236,33 +239,43 @@ fn over(own: Attributes, read: Result<Vec<u8>, Errno>) -> Result<Attributes, (Ac
     faked.map_err(|error| (Action::ReadFake, error.into()))
 }
 
+/// The attributes of a file as it is in the transfer, asked for: small, as there are many at a time, which are moved about.
+pub(crate) enum Look {
+    Own(io::Stat),
+    Fake(LocalBoxFuture<'static, Result<Attributes, (Action, Cause)>>),
+}
+
+impl Future for Look {
+    type Output = Result<Attributes, (Action, Cause)>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Own(own) => {
+                let found = Pin::new(own).poll(context);
+                found.map(|found| found.map_err(|errno| (Action::Stat, errno.into())))
+            }
+            Self::Fake(both) => both.as_mut().poll(context),
+        }
+    }
+}
+
 impl Io {
     /// As [`stat`](Self::stat), and with `fake` what is kept of the file; the calls are posted at once.
-    pub(crate) fn look(
-        &self,
-        dir: &Held,
-        name: &[u8],
-        fake: bool,
-    ) -> impl Future<Output = Result<Attributes, (Action, Cause)>> + use<> {
-        let stat = self.stat(dir.at(), name);
-        let kept = fake.then(|| {
-            let path = Whose::path(dir, name);
-            // In a box, as most have none and are moved about.
-            Box::new(
-                self.handle
-                    .submit(Lgetxattr::new(path, STAT.to_owned(), ROOM)),
-            )
-        });
-        async move {
-            let own = stat.await;
-            // Nothing that was posted is left behind.
-            let kept = match kept {
-                Some(kept) => Some(kept.await),
-                None => None,
-            };
-            let own = own.map_err(|errno| (Action::Stat, errno.into()))?;
-            kept.map_or(Ok(own), |kept| over(own, kept))
+    pub(crate) fn look(&self, dir: &Held, name: &[u8], fake: bool) -> Look {
+        let own = self.stat(dir.at(), name);
+        if !fake {
+            return Look::Own(own);
         }
+        let path = Whose::path(dir, name);
+        let kept = self
+            .handle
+            .submit(Lgetxattr::new(path, STAT.to_owned(), ROOM));
+        Look::Fake(Box::pin(async move {
+            let own = own.await;
+            // Nothing that was posted is left behind.
+            let kept = kept.await;
+            over(own.map_err(|errno| (Action::Stat, errno.into()))?, kept)
+        }))
     }
 
     /// As [`stat_held`](Self::stat_held), and with `fake` what is kept of the file.
@@ -342,11 +355,7 @@ impl Side<'_, '_> {
     }
 
     /// The attributes of a name in a directory, as they are in the transfer; the calls are posted at once.
-    pub(crate) fn look(
-        &self,
-        dir: &Held,
-        name: &[u8],
-    ) -> impl Future<Output = Result<Attributes, (Action, Cause)>> + use<> {
+    pub(crate) fn look(&self, dir: &Held, name: &[u8]) -> Look {
         self.run.io.look(dir, name, self.fakes())
     }
 

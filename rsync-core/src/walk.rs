@@ -362,12 +362,10 @@ impl<'a, 'o> Walker<'a, 'o> {
         attributes.kind == Kind::Directory && Some(attributes.inode) == self.destination
     }
 
-    fn post_read_link(&self, dir: &Held, name: &[u8]) -> libflexsc::Pending<Readlinkat> {
-        self.run.io.handle.submit(Readlinkat::with_capacity(
-            dir.at(),
-            c_name(name),
-            SHORT_TARGET,
-        ))
+    // In a box, as most entries have none and are moved about.
+    fn post_read_link(&self, dir: &Held, name: &[u8]) -> Box<libflexsc::Pending<Readlinkat>> {
+        let op = Readlinkat::with_capacity(dir.at(), c_name(name), SHORT_TARGET);
+        Box::new(self.run.io.handle.submit(op))
     }
 
     /// Reports a failure, which leaves the file list incomplete unless the file has merely vanished.
