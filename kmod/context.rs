@@ -134,6 +134,7 @@ pub(crate) struct Context {
     pub(crate) waiters: Once<u32>,
     /// The value of `comp_tail` from which on a waiter is to be woken.
     pub(crate) wake_at: Once<u32>,
+    /// Whether somebody has polled, and nobody was woken since.
     pub(crate) polled: Once<u32>,
     dead: Once<u32>,
     cpu: c_int,

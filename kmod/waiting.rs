@@ -38,8 +38,10 @@ impl Context {
         // A waiter holds this lock from its last look until it is on the wait queue.
         let mut wakes = self.waiting.lock();
         *wakes = wakes.wrapping_add(1);
-        // Those who are woken need it once: each says anew for what it waits before it sleeps again.
+        // Those who are woken need it once: each says anew for what it waits before it sleeps again. Who polls is on the
+        // queue when it says so: either it is woken below, or what it says comes after this.
         self.waiters.store(0);
+        self.polled.store(0);
         drop(wakes);
         self.news.notify_all();
     }
@@ -109,8 +111,11 @@ impl Context {
         file: &kernel::fs::File,
         table: &kernel::sync::poll::PollTable<'_>,
     ) -> bool {
-        self.polled.store(1);
         table.register_wait(file, &self.news);
+        // Whoever was woken comes here again before it sleeps.
+        if !mutant!("polled") {
+            self.polled.store(1);
+        }
         self.make_wanted_thread();
         self.unreaped() > 0
     }

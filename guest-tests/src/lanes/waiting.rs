@@ -14,6 +14,7 @@ use crate::lifecycle::blocking::{catch, caught};
 use crate::lifecycle::{Behaviour, Place};
 use crate::posted::{MODES, Poster, ensure, expect, libc_ok};
 use crate::process::pipe;
+use crate::rng::Rng;
 
 /// Adds the behaviours.
 pub fn add(list: &mut Vec<Behaviour>) {
@@ -29,6 +30,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
         ("poll_tells_completions", poll_tells),
         ("poll_wakes_a_sleeper", poll_wakes),
         ("epoll_tells_completions", epoll),
+        ("all_who_poll_are_told", pollers),
         ("poll_without_a_context_does_not_hang", poll_unset),
         ("an_idle_page_wants_a_wake_up", need_wakeup),
         ("a_kick_without_entries_is_harmless", idle_kick),
@@ -267,6 +269,38 @@ fn poll_wakes(place: &Place) -> Result<(), String> {
             .join()
             .map_err(|_| "the writer panicked")?
             .map_err(|why| why.to_string())?;
+    }
+    Ok(())
+}
+
+/// Whatever was reaped before they looked, both are told of what is left.
+fn pollers(place: &Place) -> Result<(), String> {
+    let mut rng = Rng::new(place.seed);
+    let mut poster = Poster::new(Mode::Lanes)?;
+    let fd = poster.context.fd();
+    for _ in 0..20 * place.rounds {
+        let told = std::thread::scope(|scope| {
+            let pollers = [(); 2].map(|()| scope.spawn(|| poll(fd, 30_000)));
+            let left = (|| {
+                for _ in 0..rng.below(4) {
+                    poster.entry(abi::NR_NOP.into(), &[])?;
+                }
+                poster
+                    .context
+                    .post(abi::NR_NOP, [0; 6])
+                    .ok_or("no entry is free")?;
+                poster
+                    .context
+                    .kick_if_needed()
+                    .map_err(|why| why.to_string())
+            })();
+            left.map(|()| pollers.map(|poller| poller.join()))
+        })?;
+        for told in told {
+            let told = told.map_err(|_| "a poller panicked")??;
+            ensure(told == libc::POLLIN, format!("poll gave {told:#x}"))?;
+        }
+        poster.complete()?;
     }
     Ok(())
 }
