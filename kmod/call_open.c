@@ -174,14 +174,17 @@ static struct file *open_path(const struct path *path, unsigned int flags, umode
 
 	rc = flags & O_PATH ? 0 : may_ask(path, flags, mask);
 	if (rc)
-		return ERR_PTR(rc);
+		return ERR_PTR(rc > 0 ? -EINVAL : rc);
 	file = dentry_open(path, flags, current_cred());
+	/* Of what an overlay has below it, which may be a network's. */
+	if (file == ERR_PTR(-EOPENSTALE))
+		return ERR_PTR(-ESTALE);
 	if (IS_ERR(file) || (flags & O_PATH))
 		return file;
 	rc = security_file_post_open(file, mask);
 	if (rc) {
-		fput(file);
-		return ERR_PTR(rc);
+		flexsc_file_put(file);
+		return ERR_PTR(rc > 0 ? -EINVAL : rc);
 	}
 	return file;
 }

@@ -272,6 +272,11 @@ unsafe extern "C" fn poll(
     // SAFETY: The device's open stored a `Pin<KBox<Device>>`, which lives until release.
     let device = unsafe { <Pin<KBox<Device>> as ForeignOwnable>::borrow((*file).private_data) };
     let Ok(context) = device.context() else {
+        // It may have been woken in place of one of the process, off an epoll that both share.
+        let context = device.context.as_ref();
+        if let Some(context) = context.filter(|_| !mutant!("polled_elsewhere")) {
+            context.will_poll();
+        }
         return bindings::POLLERR;
     };
     // SAFETY: The caller passes null or a table that is valid during this call.

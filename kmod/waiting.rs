@@ -102,6 +102,13 @@ impl Context {
         }
     }
 
+    /// Who is on the queue by poll(2) may sleep from now on. Whoever was woken says so again before it does.
+    pub(crate) fn will_poll(&self) {
+        if !mutant!("polled") {
+            self.polled.store(1);
+        }
+    }
+
     /// Registers a poll(2) caller; true if there are completions to reap.
     ///
     /// Whoever sleeps in poll(2) may be the only one left who can make a wanted thread; the news
@@ -112,10 +119,7 @@ impl Context {
         table: &kernel::sync::poll::PollTable<'_>,
     ) -> bool {
         table.register_wait(file, &self.news);
-        // Whoever was woken comes here again before it sleeps.
-        if !mutant!("polled") {
-            self.polled.store(1);
-        }
+        self.will_poll();
         self.make_wanted_thread();
         self.unreaped() > 0
     }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::client::{Mode, open_device};
 use crate::lifecycle::blocking::{catch, caught};
 use crate::lifecycle::{Behaviour, Place};
 use crate::posted::{MODES, Poster, ensure, expect, libc_ok};
-use crate::process::pipe;
+use crate::process::{Child, End, pipe};
 use crate::rng::Rng;
 
 /// Adds the behaviours.
@@ -31,6 +31,7 @@ pub fn add(list: &mut Vec<Behaviour>) {
         ("poll_wakes_a_sleeper", poll_wakes),
         ("epoll_tells_completions", epoll),
         ("all_who_poll_are_told", pollers),
+        ("a_childs_poll_takes_no_wake_up", taken_elsewhere),
         ("poll_without_a_context_does_not_hang", poll_unset),
         ("an_idle_page_wants_a_wake_up", need_wakeup),
         ("a_kick_without_entries_is_harmless", idle_kick),
@@ -308,50 +309,81 @@ fn pollers(place: &Place) -> Result<(), String> {
 fn epoll(place: &Place) -> Result<(), String> {
     for flags in [libc::EPOLLIN, libc::EPOLLIN | libc::EPOLLET] {
         let mut poster = Poster::new(Mode::Lanes)?;
-        // SAFETY: no memory is involved.
-        let set = libc_ok(
-            "epoll_create1",
-            unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }.into(),
-        )?;
-        let mut event = libc::epoll_event {
-            events: flags as u32,
-            u64: 42,
-        };
-        // SAFETY: the structure lives through the call.
-        let ret = unsafe {
-            libc::epoll_ctl(
-                set as i32,
-                libc::EPOLL_CTL_ADD,
-                poster.context.fd(),
-                &raw mut event,
-            )
-        };
-        libc_ok("epoll_ctl", ret.into())?;
+        let set = watch(poster.context.fd(), flags)?;
         for _ in 0..10 * place.rounds {
             poster.post(libc::c_long::from(abi::NR_NOP), &[])?;
-            let mut told = libc::epoll_event { events: 0, u64: 0 };
-            // SAFETY: room for one event.
-            let ret = unsafe { libc::epoll_wait(set as i32, &raw mut told, 1, 30_000) };
-            expect("epoll_wait", ret.into(), 1)?;
-            let (events, data) = (told.events, told.u64);
+            let events = look(&set, 30_000)?;
             ensure(
-                data == 42 && events & libc::EPOLLIN as u32 != 0,
+                events & libc::EPOLLIN != 0,
                 format!("epoll gave {events:#x}"),
             )?;
             poster.complete()?;
         }
         if flags & libc::EPOLLET == 0 {
-            let mut told = libc::epoll_event { events: 0, u64: 0 };
-            // SAFETY: room for one event.
-            let ret = unsafe { libc::epoll_wait(set as i32, &raw mut told, 1, 0) };
-            expect("epoll_wait with all reaped", ret.into(), 0)?;
+            expect("epoll_wait with all reaped", look(&set, 0)?.into(), 0)?;
         }
         // Closed while it is watched.
         drop(poster);
-        // SAFETY: our own descriptor.
-        unsafe { libc::close(set as i32) };
     }
     Ok(())
+}
+
+/// A child takes the edge off an epoll that it shares with the process, and is told nothing; the next one is the process's.
+fn taken_elsewhere(_: &Place) -> Result<(), String> {
+    let mut poster = Poster::new(Mode::Lanes)?;
+    let set = watch(poster.context.fd(), libc::EPOLLIN | libc::EPOLLET)?;
+    // Nobody sleeps in wait: who waits there is woken together with who polls.
+    let mut one_more = |count| {
+        poster.post(libc::c_long::from(abi::NR_NOP), &[])?;
+        while poster
+            .context
+            .wait(0, None)
+            .map_err(|why| why.to_string())?
+            < count
+        {}
+        Ok::<(), String>(())
+    };
+    one_more(1)?;
+    let mut child = Child::spawn(|| match look(&set, 30_000) {
+        Ok(libc::EPOLLERR) => 0,
+        _ => 1,
+    })
+    .map_err(|why| why.to_string())?;
+    let end = child.wait(Duration::from_secs(60));
+    ensure(end == Some(End::Exit(0)), format!("the child: {end:?}"))?;
+    one_more(2)?;
+    let events = look(&set, 30_000)?;
+    ensure(events == libc::EPOLLIN, format!("epoll gave {events:#x}"))
+}
+
+/// An epoll that has one file.
+fn watch(fd: i32, events: i32) -> Result<OwnedFd, String> {
+    // SAFETY: no memory is involved.
+    let set = libc_ok(
+        "epoll_create1",
+        unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }.into(),
+    )?;
+    // SAFETY: epoll_create1 has just returned it to us.
+    let set = unsafe { OwnedFd::from_raw_fd(set as i32) };
+    let mut event = libc::epoll_event {
+        events: events as u32,
+        u64: 42,
+    };
+    // SAFETY: the structure lives through the call.
+    let ret = unsafe { libc::epoll_ctl(set.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) };
+    libc_ok("epoll_ctl", ret.into())?;
+    Ok(set)
+}
+
+/// What it tells of that within some milliseconds; 0 is nothing.
+fn look(set: &OwnedFd, milliseconds: i32) -> Result<i32, String> {
+    let mut told = libc::epoll_event { events: 0, u64: 0 };
+    // SAFETY: room for one event.
+    let ret = unsafe { libc::epoll_wait(set.as_raw_fd(), &raw mut told, 1, milliseconds) };
+    libc_ok("epoll_wait", ret.into())?;
+    let (events, data) = (told.events, told.u64);
+    ensure(ret == 0 || data == 42, format!("epoll gave {data}"))?;
+    Ok(events as i32)
 }
 
 fn poll_unset(_: &Place) -> Result<(), String> {
