@@ -230,10 +230,8 @@ fn opening(place: &Place) -> Result<(), String> {
     })?;
     let mut posters = posters()?;
     // SAFETY: no memory is involved.
-    libc_ok(
-        "setresuid",
-        unsafe { libc::setresuid(USER, USER, 0) }.into(),
-    )?;
+    let ret = unsafe { libc::setresuid(USER, USER, 0) };
+    libc_ok("setresuid", ret.into())?;
     let lanes = compare(&place.dir, &mut posters, |round| {
         for (what, name, flags, want) in [
             ("a file", c"open", libc::O_RDONLY, Want::Success),
@@ -270,7 +268,8 @@ fn opening(place: &Place) -> Result<(), String> {
         Ok(())
     });
     // SAFETY: as above.
-    libc_ok("setresuid", unsafe { libc::setresuid(0, 0, 0) }.into())?;
+    let ret = unsafe { libc::setresuid(0, 0, 0) };
+    libc_ok("setresuid", ret.into())?;
     lanes?.executed(&[
         "a file",
         "a directory",

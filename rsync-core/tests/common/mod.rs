@@ -604,25 +604,11 @@ pub fn does_as_rsync(prepare: impl Fn(&Scratch), arguments: &[&str]) {
     }
 }
 
-/// Two directories that were prepared alike, in one and the same second if that can be had: what is told of times depends
-/// on whether the second changed between the making of two files.
-fn prepared(prepare: impl Fn(&Scratch)) -> (Scratch, Scratch) {
-    let second = |scratch: &Scratch| fs::metadata(scratch.path()).unwrap().mtime();
-    let mut attempts = 0..10;
-    loop {
-        let (mine, theirs) = (Scratch::new(), Scratch::new());
-        let begun = second(&mine);
-        prepare(&mine);
-        prepare(&theirs);
-        if attempts.next().is_none() || second(&Scratch::new()) == begun {
-            return (mine, theirs);
-        }
-    }
-}
-
 /// Both programs do and show the same.
 pub fn does_as_rsync_on(backend: &str, prepare: impl Fn(&Scratch), arguments: &[&str]) {
-    let (mine, theirs) = prepared(prepare);
+    let (mine, theirs) = (Scratch::new(), Scratch::new());
+    prepare(&mine);
+    prepare(&theirs);
     let Some(their_run) = rsync(theirs.path(), arguments) else {
         return;
     };

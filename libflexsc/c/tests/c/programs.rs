@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use libflexsc::backend::Kind;
@@ -163,7 +164,9 @@ fn is(have: &str, want: &str) -> Outcome {
 
 /// Runs `head` on a few files, one of which is missing.
 fn run_head(command: &mut Command) -> Outcome {
-    let files = scratch("head")?;
+    // Others write theirs at the same time.
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let files = scratch(&format!("head-{}", RUNS.fetch_add(1, Ordering::Relaxed)))?;
     let (first, missing) = (files.join("first"), files.join("missing"));
     fs::write(&first, "one\ntwo\n")?;
     let output = tools::output(command.args([&first, &missing, &first]))?;
