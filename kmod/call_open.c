@@ -122,9 +122,7 @@ static bool is_plain_open(const struct path *path, unsigned int flags)
 {
 	const struct dentry *dentry = path->dentry;
 
-	if (flags & O_PATH)
-		return true;
-	return !(flags & (O_CREAT | O_TRUNC | __O_TMPFILE)) &&
+	return !(flags & (O_TRUNC | __O_TMPFILE)) &&
 	       !(dentry->d_flags & (DCACHE_OP_REVALIDATE | DCACHE_OP_WEAK_REVALIDATE)) &&
 	       (d_is_reg(dentry) || d_is_dir(dentry));
 }
@@ -158,28 +156,30 @@ static int may_ask(const struct path *path, unsigned int flags, int mask)
  */
 static struct file *open_path(const struct path *path, unsigned int flags, umode_t mode)
 {
-	int mask = flags & O_PATH ? 0 : ACC_MODE(flags);
+	int mask = ACC_MODE(flags);
 	struct file *file;
 	int rc;
 
-	if (!is_plain_open(path, flags))
+	if (!(flags & O_PATH) && !is_plain_open(path, flags))
 		return file_open_root(path, "", flags, mode);
 	/* As build_open_flags(). */
 	if (!FLEXSC_MUTANT(open_flags))
 		flags &= ~O_CLOEXEC;
+	if (flags & O_PATH)
+		return dentry_open(path, flags, current_cred());
 	if (flags & __O_SYNC)
 		flags |= O_DSYNC;
 	if (flags & O_APPEND)
 		mask |= MAY_APPEND;
 
-	rc = flags & O_PATH ? 0 : may_ask(path, flags, mask);
+	rc = may_ask(path, flags, mask);
 	if (rc)
 		return ERR_PTR(rc > 0 ? -EINVAL : rc);
 	file = dentry_open(path, flags, current_cred());
 	/* Of what an overlay has below it, which may be a network's. */
 	if (file == ERR_PTR(-EOPENSTALE))
 		return ERR_PTR(-ESTALE);
-	if (IS_ERR(file) || (flags & O_PATH))
+	if (IS_ERR(file))
 		return file;
 	rc = security_file_post_open(file, mask);
 	if (rc) {
@@ -256,7 +256,7 @@ static int do_open(struct flexsc_frame *frame, unsigned int flags, umode_t mode)
 	int fd, rc;
 
 	/* Not to look the name up twice, to see first whether its open may wait. */
-	if (!(flags & (O_CREAT | __O_TMPFILE)))
+	if (frame->lane == FLEXSC_LANE_C && !(flags & (O_CREAT | __O_TMPFILE)))
 		return do_open_found(frame, flags, mode, 0);
 
 	rc = flexsc_name_get(&name, uname, flags & O_EMPTYPATH);

@@ -185,21 +185,6 @@ fn head(name: &[u8]) -> u64 {
     u64::from_be_bytes(head)
 }
 
-/// Puts at each place the item that `order` has there, which is then where it is.
-fn permute<T, K>(items: &mut [T], order: &mut [(K, usize)]) {
-    for start in 0..order.len() {
-        let mut at = start;
-        loop {
-            let from = std::mem::replace(&mut order[at].1, at);
-            if from == start {
-                break;
-            }
-            items.swap(at, from);
-            at = from;
-        }
-    }
-}
-
 /// The entries of one directory, sorted by the bytes of their names.
 #[derive(Clone, Debug, Default)]
 pub struct DirList {
@@ -272,19 +257,10 @@ impl DirList {
             (other, entry.extent == Extent::Passed, entry.part)
         };
         // Most names differ in what a word holds of them, and entries are long.
-        let mut order: Vec<_> = (entries.iter().zip(0..))
-            .map(|(entry, at)| (head(self.bytes(entry.name)), at))
-            .collect();
-        order.sort_unstable_by(|(head_a, at_a), (head_b, at_b)| {
-            head_a.cmp(head_b).then_with(|| {
-                let (a, b) = (&entries[*at_a], &entries[*at_b]);
-                let names = self.bytes(a.name).cmp(self.bytes(b.name));
-                names
-                    .then_with(|| rank(a).cmp(&rank(b)))
-                    .then(at_a.cmp(at_b))
-            })
+        entries.sort_by_cached_key(|entry| {
+            let name = self.bytes(entry.name);
+            (head(name), name, rank(entry))
         });
-        permute(&mut entries, &mut order);
         entries.dedup_by(|next, kept| {
             let same = self.bytes(next.name) == self.bytes(kept.name);
             if same && next.attributes.kind == Kind::Directory && next.extent == Extent::Whole {
