@@ -13,6 +13,7 @@
  * sibling that execs a set-user-ID program in that instant finds the sharing of ->fs
  * uneven and runs it without the privilege.
  */
+#include <linux/audit.h>
 #include <linux/file.h>
 #include <linux/filelock.h>
 #include <linux/limits.h>
@@ -255,28 +256,27 @@ retry:
  */
 int flexsc_name_get(struct flexsc_name *name, const char __user *uname, bool may_be_empty)
 {
-	char *big;
+	/* Const for all but who fills it in. */
+	char *small = (char *)name->own.iname, *big;
 	long len;
 
-	name->str = name->small;
-	len = strncpy_from_user(name->small, uname, sizeof(name->small));
+	name->own.name = small;
+	name->own.refcnt = 1;
+	name->own.aname = NULL;
+	len = strncpy_from_user(small, uname, sizeof(name->own.iname));
+	if (len == sizeof(name->own.iname)) {
+		/* Rare. What was read above is dropped, so each byte counts once. */
+		big = kmalloc(PATH_MAX, GFP_KERNEL);
+		if (!big)
+			return -ENOMEM;
+		name->own.name = big;
+		len = strncpy_from_user(big, uname, PATH_MAX);
+	}
 	if (len < 0)
 		return len;
-	if (!len)
-		return may_be_empty ? 0 : -ENOENT;
-	if (len < sizeof(name->small))
-		return 0;
-
-	/* Long names are rare. What was read above is dropped, so each byte counts once. */
-	big = kmalloc(PATH_MAX, GFP_KERNEL);
-	if (!big)
-		return -ENOMEM;
-	name->str = big;
-	len = strncpy_from_user(big, uname, PATH_MAX);
-	if (len < 0)
-		return len;
-	if (!len)
-		return may_be_empty ? 0 : -ENOENT;
+	if (!len && !may_be_empty)
+		return -ENOENT;
+	name->len = len;
 	return len < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
@@ -286,8 +286,33 @@ int flexsc_name_get(struct flexsc_name *name, const char __user *uname, bool may
  */
 void flexsc_name_put(struct flexsc_name *name)
 {
-	if (name->str != name->small)
-		kfree(name->str);
+	if (name->own.name != name->own.iname)
+		kfree(name->own.name);
+}
+
+/**
+ * flexsc_filename_get - a name as look-ups take it
+ * @name: the name, which must outlive it
+ *
+ * No allocation, since the look-ups do not keep it. Audit does, for a task whose call it has
+ * decided to record, which nobody changes until that returns: then it is a copy.
+ *
+ * Return: for flexsc_filename_put(), or an ERR_PTR.
+ */
+struct filename *flexsc_filename_get(struct flexsc_name *name)
+{
+	return audit_dummy_context() ? &name->own : getname_kernel(name->own.name);
+}
+
+/**
+ * flexsc_filename_put - give back what flexsc_filename_get() has returned
+ * @name: the name
+ * @filename: that, or an ERR_PTR
+ */
+void flexsc_filename_put(struct flexsc_name *name, struct filename *filename)
+{
+	if (filename != &name->own)
+		putname(filename);
 }
 
 /**
@@ -297,14 +322,17 @@ void flexsc_name_put(struct flexsc_name *name)
  * "." and "..", or nothing but slashes. Each of the real calls has its own errno for
  * that, and the exported look-up of a parent knows only one.
  */
-bool flexsc_last_is_special(const char *name)
+bool flexsc_last_is_special(const struct flexsc_name *name)
 {
-	const char *end = name + strlen(name), *last;
+	const char *start = name->own.name, *end = start + name->len, *last;
 
-	while (end > name && end[-1] == '/')
+	/* As most are not. */
+	if (end > start && end[-1] != '.' && end[-1] != '/')
+		return false;
+	while (end > start && end[-1] == '/')
 		end--;
 	last = end;
-	while (last > name && last[-1] != '/')
+	while (last > start && last[-1] != '/')
 		last--;
 	switch (end - last) {
 	case 0:

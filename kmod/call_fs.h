@@ -27,15 +27,17 @@ int flexsc_fs_enter_path(struct flexsc_fs *fs, struct flexsc_frame *frame,
 			 const struct path *pwd);
 void flexsc_fs_leave(struct flexsc_fs *fs);
 
-/* A path name, copied once from the user. */
+/* A path name, copied once from the user. What flexsc_name_get() does not fill in nobody reads. */
 struct flexsc_name {
-	const char *str;
-	char small[176];
+	struct filename own;	/* for those who want one: flexsc_filename_get() */
+	unsigned int len;
 };
 
 int flexsc_name_get(struct flexsc_name *name, const char __user *uname, bool may_be_empty);
 void flexsc_name_put(struct flexsc_name *name);
-bool flexsc_last_is_special(const char *name);
+struct filename *flexsc_filename_get(struct flexsc_name *name);
+void flexsc_filename_put(struct flexsc_name *name, struct filename *filename);
+bool flexsc_last_is_special(const struct flexsc_name *name);
 
 int flexsc_path_begin(struct flexsc_fs *fs, struct flexsc_frame *frame, int *dfd);
 

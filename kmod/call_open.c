@@ -251,7 +251,7 @@ static int do_open(struct flexsc_frame *frame, unsigned int flags, umode_t mode)
 {
 	const char __user *uname = u64_to_user_ptr(frame->args[1]);
 	int dfd = frame->args[0];
-	struct flexsc_name name;
+	struct flexsc_name name __uninitialized;
 	struct flexsc_fs fs;
 	int fd, rc;
 
@@ -261,14 +261,14 @@ static int do_open(struct flexsc_frame *frame, unsigned int flags, umode_t mode)
 
 	rc = flexsc_name_get(&name, uname, flags & O_EMPTYPATH);
 	if (!rc)
-		rc = flexsc_fs_enter_at(&fs, frame, dfd, name.str);
+		rc = flexsc_fs_enter_at(&fs, frame, dfd, name.own.name);
 	if (rc > 0)
 		goto put_name;
 	if (rc < 0) {
 		rc = fail_open(frame, flags, rc);
 		goto put_name;
 	}
-	if (frame->lane == FLEXSC_LANE_C && open_may_wait(frame, name.str, flags)) {
+	if (frame->lane == FLEXSC_LANE_C && open_may_wait(frame, name.own.name, flags)) {
 		rc = FLEXSC_TO_T;
 		goto leave;
 	}
@@ -276,7 +276,7 @@ static int do_open(struct flexsc_frame *frame, unsigned int flags, umode_t mode)
 	if (fd < 0)
 		frame->ret = fd;
 	else
-		rc = flexsc_fd_install(frame, fd, filp_open(name.str, flags, mode));
+		rc = flexsc_fd_install(frame, fd, filp_open(name.own.name, flags, mode));
 leave:
 	flexsc_fs_leave(&fs);
 put_name:
@@ -360,17 +360,17 @@ static int do_create_scoped(struct flexsc_frame *frame, const struct open_how *h
 	bool in_root = how->resolve & RESOLVE_IN_ROOT;
 	int verdict = FLEXSC_DID, dfd = frame->args[0];
 	struct filename *filename;
-	struct flexsc_name name;
+	struct flexsc_name name __uninitialized;
 	struct flexsc_fs fs;
 	struct file *file;
 	int fd, rc;
 
 	rc = flexsc_name_get(&name, uname, how->flags & O_EMPTYPATH);
-	if (!rc && flexsc_last_is_special(name.str))
+	if (!rc && flexsc_last_is_special(&name))
 		rc = FLEXSC_HAND_BACK;
 	/* Under RESOLVE_IN_ROOT the descriptor counts for an absolute name as well. */
 	if (!rc)
-		rc = flexsc_fs_enter_at(&fs, frame, dfd, in_root ? "." : name.str);
+		rc = flexsc_fs_enter_at(&fs, frame, dfd, in_root ? "." : name.own.name);
 	if (rc) {
 		verdict = rc > 0 ? rc : fail_open(frame, how->flags, rc);
 		goto put_name;
@@ -380,10 +380,10 @@ static int do_create_scoped(struct flexsc_frame *frame, const struct open_how *h
 		frame->ret = fd;
 		goto leave;
 	}
-	filename = getname_kernel(name.str);
+	filename = flexsc_filename_get(&name);
 	file = IS_ERR(filename) ? ERR_CAST(filename) :
 	       create_scoped(frame, filename, how, &verdict);
-	putname(filename);
+	flexsc_filename_put(&name, filename);
 	if (verdict)
 		flexsc_fd_cancel(frame, fd);
 	else

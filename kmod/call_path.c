@@ -26,7 +26,7 @@ int flexsc_call_mkdirat(struct flexsc_frame *frame)
 	struct delegated_inode delegated = { };
 	umode_t mode = frame->args[2];
 	int dfd = frame->args[0];
-	struct flexsc_name name;
+	struct flexsc_name name __uninitialized;
 	struct dentry *dentry;
 	struct flexsc_fs fs;
 	struct path path;
@@ -39,7 +39,7 @@ int flexsc_call_mkdirat(struct flexsc_frame *frame)
 	if (rc)
 		goto out;
 retry:
-	dentry = start_creating_path(dfd, name.str, &path, lookup);
+	dentry = start_creating_path(dfd, name.own.name, &path, lookup);
 	if (IS_ERR(dentry)) {
 		rc = PTR_ERR(dentry);
 		goto out;
@@ -91,7 +91,7 @@ int flexsc_call_mknodat(struct flexsc_frame *frame)
 	umode_t mode = frame->args[2];
 	int dfd = frame->args[0];
 	unsigned int lookup = 0;
-	struct flexsc_name name;
+	struct flexsc_name name __uninitialized;
 	struct dentry *dentry;
 	struct flexsc_fs fs;
 	struct inode *dir;
@@ -105,7 +105,7 @@ int flexsc_call_mknodat(struct flexsc_frame *frame)
 	if (rc)
 		goto out;
 retry:
-	dentry = start_creating_path(dfd, name.str, &path, lookup);
+	dentry = start_creating_path(dfd, name.own.name, &path, lookup);
 	if (IS_ERR(dentry)) {
 		rc = PTR_ERR(dentry);
 		goto out;
@@ -134,7 +134,7 @@ int flexsc_call_symlinkat(struct flexsc_frame *frame)
 	const char __user *utarget = u64_to_user_ptr(frame->args[0]);
 	const char __user *uname = u64_to_user_ptr(frame->args[2]);
 	struct delegated_inode delegated = { };
-	struct flexsc_name target, name;
+	struct flexsc_name target __uninitialized, name __uninitialized;
 	int dfd = frame->args[1];
 	unsigned int lookup = 0;
 	struct dentry *dentry;
@@ -152,7 +152,7 @@ int flexsc_call_symlinkat(struct flexsc_frame *frame)
 	if (rc)
 		goto put_name;
 retry:
-	dentry = start_creating_path(dfd, name.str, &path, lookup);
+	dentry = start_creating_path(dfd, name.own.name, &path, lookup);
 	if (IS_ERR(dentry)) {
 		rc = PTR_ERR(dentry);
 		goto put_name;
@@ -161,7 +161,7 @@ retry:
 	if (security_path_mknod(&path, dentry, S_IFLNK, 0))
 		rc = FLEXSC_HAND_BACK;
 	else
-		rc = vfs_symlink(mnt_idmap(path.mnt), d_inode(path.dentry), dentry, target.str,
+		rc = vfs_symlink(mnt_idmap(path.mnt), d_inode(path.dentry), dentry, target.own.name,
 				 &delegated);
 	end_creating_path(&path, dentry);
 	if (flexsc_undelegated(frame, &delegated, &rc))
@@ -226,7 +226,7 @@ int flexsc_call_linkat(struct flexsc_frame *frame)
 	struct delegated_inode delegated = { };
 	int flags = frame->args[4];
 	struct path old, parent;
-	struct flexsc_name name;
+	struct flexsc_name name __uninitialized;
 	unsigned int how = 0;
 	struct dentry *dentry;
 	struct flexsc_fs fs;
@@ -256,7 +256,7 @@ retry:
 	if (rc)
 		goto out;
 	dentry = name_rc ? ERR_PTR(name_rc) :
-		 start_creating_path(newdfd, name.str, &parent, how & LOOKUP_REVAL);
+		 start_creating_path(newdfd, name.own.name, &parent, how & LOOKUP_REVAL);
 	if (IS_ERR(dentry)) {
 		rc = PTR_ERR(dentry);
 		path_put(&old);
@@ -282,6 +282,7 @@ out:
 
 /* A name whose parent was looked up: what filename_parentat() would give. */
 struct entry {
+	struct flexsc_name *name;
 	struct filename *filename;	/* last points into it */
 	struct path parent;
 	struct qstr last;
@@ -289,22 +290,23 @@ struct entry {
 
 /* Look up the parent of @name, relative to @dfd. Return: 0, -errno or a verdict. */
 static int entry_get(struct entry *entry, struct flexsc_frame *frame, int dfd,
-		     const char *name, unsigned int lookup)
+		     struct flexsc_name *name, unsigned int lookup)
 {
 	struct flexsc_fs fs;
 	int rc;
 
-	rc = flexsc_fs_enter_at(&fs, frame, dfd, name);
+	rc = flexsc_fs_enter_at(&fs, frame, dfd, name->own.name);
 	if (rc)
 		return rc;
-	entry->filename = getname_kernel(name);
+	entry->name = name;
+	entry->filename = flexsc_filename_get(name);
 	if (IS_ERR(entry->filename)) {
 		rc = PTR_ERR(entry->filename);
 	} else {
 		rc = vfs_path_parent_lookup(entry->filename, lookup, &entry->parent,
 					    &entry->last, NULL);
 		if (rc)
-			putname(entry->filename);
+			flexsc_filename_put(name, entry->filename);
 	}
 	flexsc_fs_leave(&fs);
 	return rc;
@@ -313,7 +315,7 @@ static int entry_get(struct entry *entry, struct flexsc_frame *frame, int dfd,
 static void entry_put(struct entry *entry)
 {
 	path_put(&entry->parent);
-	putname(entry->filename);
+	flexsc_filename_put(entry->name, entry->filename);
 }
 
 static bool has_slash(const struct entry *entry)
@@ -331,7 +333,8 @@ static int do_unlink(struct flexsc_frame *frame, struct entry *entry)
 	int rc;
 
 retry:
-	dentry = start_removing(idmap, entry->parent.dentry, &entry->last);
+	/* Whether the parent may be searched was asked when it was looked up. */
+	dentry = start_removing_noperm(entry->parent.dentry, &entry->last);
 	if (IS_ERR(dentry))
 		return PTR_ERR(dentry);
 	if (has_slash(entry)) {
@@ -360,7 +363,7 @@ static int do_rmdir(struct entry *entry, struct delegated_inode *delegated)
 	struct dentry *dentry;
 	int rc;
 
-	dentry = start_removing(idmap, parent->dentry, &entry->last);
+	dentry = start_removing_noperm(parent->dentry, &entry->last);
 	if (IS_ERR(dentry))
 		return PTR_ERR(dentry);
 	/*
@@ -383,7 +386,7 @@ int flexsc_call_unlinkat(struct flexsc_frame *frame)
 	int flags = frame->args[2];
 	int dfd = frame->args[0];
 	unsigned int lookup = 0;
-	struct flexsc_name name;
+	struct flexsc_name name __uninitialized;
 	struct entry entry;
 	int rc;
 
@@ -394,12 +397,12 @@ int flexsc_call_unlinkat(struct flexsc_frame *frame)
 	if (flags && flexsc_gated(frame, 0))
 		return FLEXSC_HAND_BACK;
 	rc = flexsc_name_get(&name, uname, false);
-	if (!rc && flexsc_last_is_special(name.str))
+	if (!rc && flexsc_last_is_special(&name))
 		rc = FLEXSC_HAND_BACK;
 	if (rc)
 		goto out;
 retry:
-	rc = entry_get(&entry, frame, dfd, name.str, lookup);
+	rc = entry_get(&entry, frame, dfd, &name, lookup);
 	if (rc)
 		goto out;
 	rc = mnt_want_write(entry.parent.mnt);
@@ -471,7 +474,7 @@ int flexsc_call_renameat2(struct flexsc_frame *frame)
 	const char __user *uold = u64_to_user_ptr(frame->args[1]);
 	const char __user *unew = u64_to_user_ptr(frame->args[3]);
 	int olddfd = frame->args[0], newdfd = frame->args[2];
-	struct flexsc_name old_name, new_name;
+	struct flexsc_name old_name __uninitialized, new_name __uninitialized;
 	unsigned int flags = frame->args[4];
 	unsigned int lookup = 0;
 	struct entry old, new;
@@ -492,16 +495,16 @@ int flexsc_call_renameat2(struct flexsc_frame *frame)
 	new_rc = flexsc_name_get(&new_name, unew, false);
 	if (rc)
 		goto out;
-	if (flexsc_last_is_special(old_name.str) ||
-	    (!new_rc && flexsc_last_is_special(new_name.str))) {
+	if (flexsc_last_is_special(&old_name) ||
+	    (!new_rc && flexsc_last_is_special(&new_name))) {
 		rc = FLEXSC_HAND_BACK;
 		goto out;
 	}
 retry:
-	rc = entry_get(&old, frame, olddfd, old_name.str, lookup);
+	rc = entry_get(&old, frame, olddfd, &old_name, lookup);
 	if (rc)
 		goto out;
-	rc = new_rc ?: entry_get(&new, frame, newdfd, new_name.str, lookup);
+	rc = new_rc ?: entry_get(&new, frame, newdfd, &new_name, lookup);
 	if (!rc) {
 		rc = do_rename(frame, &old, &new, flags, lookup);
 		entry_put(&new);

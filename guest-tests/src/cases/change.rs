@@ -101,6 +101,11 @@ fn names(cases: &mut Cases, prefix: &str, op: fn(Arg, PathArg) -> Op) {
     add("longest name", &[], op(CWD, format!("dir/{long}").into()));
     add("name too long", &[], op(CWD, format!("{long}n").into()));
     add("path too long", &[], op(CWD, "./".repeat(2048).into()));
+    // As long as what the kernel has room for beside a name's head, and one less and more.
+    for len in [167, 168, 169] {
+        let path = format!("dir{}fresh", "/".repeat(len - "dirfresh".len()));
+        add(&format!("path of {len} bytes"), &[], op(CWD, path.into()));
+    }
     for (name, path) in [
         ("name at null", PathArg::Bad(NULL)),
         ("name in the kernel", PathArg::Bad(KERNEL_ADDRESS)),
