@@ -19,8 +19,8 @@
 //!
 //! # Lock order
 //!
-//! `mmap_lock`, then `Shared::pages`. `making`, then `state`. `waiting`, then `state`.
-//! `state`, `completions` and `acct` are innermost: none of ours is taken inside them. Of the
+//! `mmap_lock`, then `Shared::pages`. `making`, then `state`. `waiting`, then `state`. `state`, then `completions`.
+//! `completions` and `acct` are innermost: none of ours is taken inside them, and inside `state` no other one. Of the
 //! kernel's, inside `state` alone: the scheduler's (`pi_lock`, then a run queue's), by waking or
 //! interrupting a thread; the lock of a CPU's hrtimer base, by setting the clock; and a task's
 //! `alloc_lock`, then `file_lock`, by looking a descriptor up. None of their holders takes one of
@@ -44,6 +44,7 @@ use crate::{
     },
     clock::Clock,
     drain::Drain,
+    hand::Hand,
     helpers::{
         flexsc_cond_resched,
         flexsc_one_cpu,
@@ -530,14 +531,67 @@ impl Context {
     /// Publishes the outcome of an entry that does not go on, and which holds nothing any more.
     #[inline(always)]
     pub(crate) fn complete(&self, index: u16, nr: u16, flags: u16, ret: i64, counter: Counter) {
+        self.write_outcome(index, nr, flags, ret, counter);
+        let tail = self.completions.lock();
+        self.shared.count_one(counter);
+        self.append(tail, u32::from(index));
+    }
+
+    /// The same, but for the index, which is to be published.
+    #[inline(always)]
+    pub(crate) fn write_outcome(
+        &self,
+        index: u16,
+        nr: u16,
+        flags: u16,
+        ret: i64,
+        counter: Counter,
+    ) {
         let observer = self.shared.observer();
         observer.completed(index, nr, counter.lane(), flags, ret);
         self.in_flight.clear(index);
-        let index = u32::from(index);
-        self.shared.finish(index, nr, flags, ret);
+        self.shared.finish(u32::from(index), nr, flags, ret);
+    }
+
+    /// Publishes the indices of what a page worker has done and not told of. True if somebody has to be woken.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Hand::tell`], but that the completions need not be locked.
+    pub(crate) unsafe fn publish_hand<const OTHER: bool>(&self, hand: &Hand) -> bool {
+        if hand.untold::<OTHER>().is_empty() {
+            return false;
+        }
+        let mut tail = self.completions.lock();
+        let start = *tail;
+        // SAFETY: As the caller promises, and under the lock of the completions.
+        unsafe {
+            hand.tell::<OTHER>(|index| {
+                self.shared.complete(*tail, u32::from(index));
+                *tail = tail.wrapping_add(1);
+            });
+        }
+        let count = tail.wrapping_sub(start);
+        if count == 0 {
+            return false;
+        }
+        self.shared.count_more(Counter::EntriesW, count);
+        self.shared.store(Word::CompTail, *tail);
+        self.is_awaited(&tail)
+    }
+
+    /// The entry at `at` is concluded by other means than those before it: publishes the indices of these. True as above.
+    ///
+    /// # Safety
+    ///
+    /// Only by who has the grip of `hand`.
+    pub(crate) unsafe fn publish_before(&self, hand: &Hand, at: usize) -> bool {
+        // SAFETY: As the caller promises.
+        let awaited = unsafe { self.publish_hand::<false>(hand) };
         let tail = self.completions.lock();
-        self.shared.count_one(counter);
-        self.append(tail, index);
+        hand.pass_over(at);
+        drop(tail);
+        awaited
     }
 
     /// Publishes the index of an entry whose result is there.

@@ -46,7 +46,10 @@ use crate::{
 use core::mem;
 use kernel::{
     prelude::*,
-    sync::Arc,
+    sync::{
+        lock::spinlock::SpinLockGuard,
+        Arc, //
+    },
     task::Task,
     time::msecs_to_jiffies,
     workqueue::{
@@ -125,17 +128,29 @@ enum Step {
     Done,
 }
 
+/// The application is told with others of the end of a call that returns no more than this, which took about as long as it
+/// takes to tell. Of longer ones it may have something to do meanwhile.
+const SHORT: i64 = 4096;
+
 /// A page worker, and whom it has become.
 #[derive(Default)]
 struct Worker<'a> {
     /// The task that has the process's fd table.
     table: Option<&'a Task>,
-    /// For whom it executes, and in whose credentials; none before the first entry.
-    site: Option<Site<'a>>,
-    adoption: Option<Adoption>,
+    worn: Option<Worn<'a>>,
     acct: Acct,
     /// It is back from its calls, of which the state has not been told.
     is_back: bool,
+    /// The application may be told later of what it has in hand and ends, as a successor is queued that tells when it sleeps.
+    has_successor: bool,
+}
+
+/// For whom a page worker executes, and as whom.
+struct Worn<'a> {
+    /// The task that has the process's fd table.
+    table: &'a Task,
+    site: Site<'a>,
+    adoption: Adoption,
 }
 
 impl Worker<'_> {
@@ -158,6 +173,11 @@ impl Context {
             let mut state = self.state();
             state.start_drain(shared);
             state.add_running(drain);
+            let awaited = self.tell_for_others(&state);
+            drop(state);
+            if awaited {
+                self.wake_waiters();
+            }
         }
 
         let (start, quantum) = (jiffies.load(), msecs_to_jiffies(QUANTUM));
@@ -184,7 +204,7 @@ impl Context {
             match self.next_w(&mut run, &mut grip, &mut worker, worked) {
                 Step::Hand => {
                     worked = true;
-                    self.run_hand_w(&mut grip, &mut worker, &mut plug, &is_over);
+                    self.run_hand_w(&mut grip, &mut worker, &mut plug);
                 }
                 Step::Run => {
                     worked = true;
@@ -241,14 +261,16 @@ impl Context {
         let queued = state.begin_w(run);
         // SAFETY: This is the state of the worker's context.
         let filled = !queued && unsafe { grip.fill::<true>(&mut state, &source) };
+        let mut tell = state.attend_t(shared);
         if !queued && !filled {
             // Who polls keeps the successor of one that sleeps from running.
             state.take_back_w();
+            tell |= self.tell_for_others(&state);
         }
-        let tell = state.attend_t(shared);
         let mut successor = None;
         let step = if queued || filled {
             successor = state.enter_w();
+            worker.has_successor = state.has_successor() || mutant!("told_lone");
             if queued {
                 Step::Run
             } else {
@@ -275,79 +297,46 @@ impl Context {
         step
     }
 
-    /// Executes what the worker has in hand, until its time `is_over`. What it has not begun then others take back.
+    /// Executes what the worker has in hand, until the clock ticks, and tells the application of what it has not been told. What
+    /// it has not begun then others take back.
     #[inline(always)]
     fn run_hand_w<'a>(
         self: &'a Arc<Self>,
         grip: &mut Grip<'_>,
         worker: &mut Worker<'a>,
         plug: &mut Plug<'_>,
-        is_over: &impl Fn() -> bool,
     ) {
-        let begin = |grip: &mut Grip<'_>| match is_over() || self.is_dead() {
-            true => Begun::Nothing,
-            false => grip.begin(),
-        };
-        let mut begun = grip.begin();
-        while let Begun::At(at) = begun {
-            let Some(run) = grip.run(at) else {
-                break;
+        let hand = grip.hand();
+        let tick = jiffies.load();
+        let goes_on = || jiffies.load() == tick && !self.is_dead();
+        let mut next = grip.begin_run();
+        while let Some((at, run)) = next {
+            let ret = match self.call_w(run, worker, plug) {
+                Ok(ret) => ret,
+                Err(verdict) => {
+                    next = self.conclude_hand_w(grip, at, verdict, worker, plug, goes_on());
+                    continue;
+                }
             };
-            let result = self.call_w(run, worker, plug);
-            if !run.leads {
-                self.end_hand_w(run, result, worker, plug);
-                begun = begin(grip);
-                continue;
+            let leads = run.leads;
+            if !leads {
+                run.taken.release();
             }
-            begun = begin(grip);
-            self.end_leader(grip, at, result, worker, plug);
+            self.write_outcome(run.index, run.posted.nr, 0, ret, Counter::EntriesW);
+            hand.end(at);
+            next = if leads {
+                self.lead_on(grip, at, worker, goes_on())
+            } else if goes_on() {
+                grip.begin_run()
+            } else {
+                None
+            };
+            if ret > SHORT || !worker.has_successor {
+                self.tell_w(hand);
+            }
         }
         worker.is_back = true;
-    }
-
-    /// Ends an entry that the worker has in hand.
-    #[inline(always)]
-    fn end_hand_w(
-        self: &Arc<Self>,
-        run: &mut Run,
-        result: Result<i64, Verdict>,
-        worker: &mut Worker<'_>,
-        plug: &mut Plug<'_>,
-    ) {
-        match result {
-            Ok(ret) => self.end_w(run, ret),
-            Err(verdict) => self.conclude_w(run, verdict, worker, plug, |_| {}),
-        }
-    }
-
-    /// Ends the entry at `at`, which leads the next one: that has the file before this is over, whoever executes it. If this
-    /// was executed, and the next one is by the same worker, what is known of the file is known.
-    #[inline(always)]
-    fn end_leader(
-        self: &Arc<Self>,
-        grip: &mut Grip<'_>,
-        at: usize,
-        result: Result<i64, Verdict>,
-        worker: &mut Worker<'_>,
-        plug: &mut Plug<'_>,
-    ) {
-        if let Some((run, next)) = grip.pair(at) {
-            match (&result, &mut worker.site) {
-                _ if mutant!("row_pass") => {}
-                (Ok(_), Some(site)) => {
-                    next.taken.inherit(&mut run.taken);
-                    site.same_file();
-                }
-                _ => next.taken.share(&run.taken),
-            }
-            self.end_hand_w(run, result, worker, plug);
-            return;
-        }
-        // Who has taken it back, or takes it now, has a reference by the time the lock is free.
-        self.state().take_back_w();
-        if let Some(run) = grip.run(at) {
-            self.end_hand_w(run, result, worker, plug);
-        }
+        self.tell_w(hand);
     }
 
     /// Makes the call of an entry.
@@ -361,10 +350,12 @@ impl Context {
         let observer = self.shared().observer();
         observer.started(run.index, run.posted.nr, abi::LANE_W);
         plug.suit(run);
-        // SAFETY: It is this worker's own.
-        let landed = unsafe { run.land(&mut worker.acct) };
-        if let Some(ret) = landed {
-            return Err(Verdict::Did(ret));
+        if !run.is_plain() {
+            // SAFETY: It is this worker's own.
+            let landed = unsafe { run.land(&mut worker.acct) };
+            if let Some(ret) = landed {
+                return Err(Verdict::Did(ret));
+            }
         }
         self.execute_w(run, worker)
     }
@@ -374,6 +365,97 @@ impl Context {
     fn end_w(&self, run: &mut Run, ret: i64) {
         run.taken.release();
         self.complete(run.index, run.posted.nr, 0, ret, Counter::EntriesW);
+    }
+
+    /// The entry at `at`, which leads the next one, was executed: that has the file before this gives it back, whoever executes it. If it
+    /// is by the same worker, as it is if that `goes_on`, what is known of the file is known. Returns the next one if it was
+    /// begun.
+    #[inline(always)]
+    fn lead_on<'a>(
+        &self,
+        grip: &'a mut Grip<'_>,
+        at: usize,
+        worker: &mut Worker<'_>,
+        goes_on: bool,
+    ) -> Option<(usize, &'a mut Run)> {
+        if !goes_on || !matches!(grip.begin(), Begun::At(_)) {
+            self.leave_led();
+            grip.run(at)?.taken.release();
+            return None;
+        }
+        // SAFETY: The second was just begun, and the first before it.
+        let (run, next) = unsafe { grip.pair(at) };
+        if !mutant!("row_pass") {
+            next.taken.inherit(&mut run.taken);
+            if let Some(worn) = &mut worker.worn {
+                worn.site.same_file();
+            }
+        }
+        Some((at.wrapping_add(1), next))
+    }
+
+    /// The next one in hand, which was to have a file from the one before, is not begun: who has taken it back, or takes it now, has
+    /// a reference by the time the lock is free.
+    #[cold]
+    fn leave_led(&self) {
+        self.state().take_back_w();
+    }
+
+    /// Concludes the entry at `at` in hand, of which more is to be said. Returns the next one if the worker `goes_on`.
+    #[cold]
+    fn conclude_hand_w<'a>(
+        self: &Arc<Self>,
+        grip: &'a mut Grip<'_>,
+        at: usize,
+        verdict: Verdict,
+        worker: &mut Worker<'_>,
+        plug: &mut Plug<'_>,
+        goes_on: bool,
+    ) -> Option<(usize, &'a mut Run)> {
+        // SAFETY: By who has the grip.
+        if unsafe { self.publish_before(grip.hand(), at) } {
+            self.wake_waiters();
+        }
+        let leads = grip.run(at)?.leads;
+        let begun = leads && goes_on && matches!(grip.begin(), Begun::At(_));
+        if begun {
+            // SAFETY: The second was just begun, and the first before it.
+            let (run, next) = unsafe { grip.pair(at) };
+            next.taken.share(&run.taken);
+        } else if leads {
+            self.leave_led();
+        }
+        self.conclude_w(grip.run(at)?, verdict, worker, plug, |_| {});
+        if begun {
+            let next = at.wrapping_add(1);
+            return grip.run(next).map(|run| (next, run));
+        }
+        if goes_on && !leads {
+            return grip.begin_run();
+        }
+        None
+    }
+
+    /// Tells the application of what the worker has done and not told of.
+    #[inline(always)]
+    fn tell_w(&self, hand: &Hand) {
+        // SAFETY: Only the worker, which has the grip, calls this.
+        if unsafe { self.publish_hand::<false>(hand) } {
+            self.wake_waiters();
+        }
+    }
+
+    /// The same in the stead of all page workers, who may sleep, by who has taken back what they had in hand. True if somebody
+    /// has to be woken.
+    fn tell_for_others(&self, state: &SpinLockGuard<'_, State>) -> bool {
+        let mut awaited = false;
+        if !mutant!("told_successor") {
+            state.tell_for_w(|hand| {
+                // SAFETY: Under the lock of the state, and what was not begun was taken back.
+                awaited |= unsafe { self.publish_hand::<true>(hand) };
+            });
+        }
+        awaited
     }
 
     /// Concludes an entry of which more is to be said, and leaves it by `leave`.
@@ -387,8 +469,8 @@ impl Context {
         leave: impl FnOnce(&mut State),
     ) {
         // It may not have come to be executed.
-        if let Some(site) = &mut worker.site {
-            site.other_file();
+        if let Some(worn) = &mut worker.worn {
+            worn.site.other_file();
         }
         if matches!(verdict, Verdict::Fly) {
             plug.put_in();
@@ -402,39 +484,43 @@ impl Context {
         run: &mut Run,
         worker: &mut Worker<'a>,
     ) -> Result<i64, Verdict> {
-        let task = worker.table.ok_or(Verdict::HandBack)?;
-        let watched = match (&worker.site, &worker.adoption) {
-            (Some(site), Some(adoption)) => adoption.watched_as_before(site.owner, task),
-            _ => None,
-        };
+        let worn = worker.worn.as_ref();
+        let watched = worn.and_then(|worn| {
+            let Worn { site, adoption, .. } = worn;
+            adoption.watched_as_before(site.owner, worn.table)
+        });
         let watched = match watched {
             Some(watched) => watched,
-            None => self.adopt(worker, task)?,
+            None => self.adopt(worker)?,
         };
-        let Some(site) = &mut worker.site else {
+        let Some(worn) = &mut worker.worn else {
             return Err(Verdict::HandBack);
         };
-        site.set(watched, &mut worker.acct);
-        // SAFETY: The memory and the credentials of the process are worn, and `task` is a
-        // thread of the process that has taken its fd table and is kept valid by the context.
-        unsafe { self.execute(run, site) }
+        worn.site.set(watched, &mut worker.acct);
+        // SAFETY: The memory and the credentials of the process are worn, and its fd table is that of the thread that it was
+        // compared with, which the context keeps valid.
+        unsafe { self.execute(run, &mut worn.site) }
     }
 
-    /// Has a page worker become whose calls these are now, where `task` has the process's fd table.
+    /// Has a page worker become whose calls these are now.
     #[cold]
-    fn adopt<'a>(&'a self, worker: &mut Worker<'a>, task: &Task) -> Result<u32, Verdict> {
-        let owner = self.identity().who_shares(task).ok_or(Verdict::HandBack)?;
-        if worker.adoption.is_none() {
-            // SAFETY: Drain items run in kworkers only, and those use no mm between items.
-            worker.adoption = unsafe { Adoption::of(self.identity(), owner) };
-        }
-        let Some(adoption) = worker.adoption.as_mut() else {
+    fn adopt<'a>(&'a self, worker: &mut Worker<'a>) -> Result<u32, Verdict> {
+        let table = worker.table.ok_or(Verdict::HandBack)?;
+        let owner = self.identity().who_shares(table).ok_or(Verdict::HandBack)?;
+        let before = worker.worn.take().map(|worn| worn.adoption);
+        // SAFETY: Drain items run in kworkers only, and those use no mm between items.
+        let adoption = before.or_else(|| unsafe { Adoption::of(self.identity(), owner) });
+        let Some(mut adoption) = adoption else {
             // The process is gone, and nobody reads the result.
             self.kill();
             return Err(Verdict::Did(i64::from(EINTR.to_errno())));
         };
         let gate = adoption.wear_current(owner) | self.strict();
-        worker.site = Some(Site::in_worker(owner, gate, task));
+        worker.worn = Some(Worn {
+            table,
+            site: Site::in_worker(owner, gate, table),
+            adoption,
+        });
         Ok(policy::watched(owner))
     }
 

@@ -102,11 +102,11 @@ impl<'a> Site<'a> {
 }
 
 impl Run {
-    /// Whether nothing is to be seen to but the call: no flag says more, it ends no chain that has a file, and has
-    /// not waited.
-    #[inline]
+    /// Whether nothing is to be seen to but the call, which there is: no flag says more, it ends no chain that has a file, and
+    /// had not waited when it was taken.
+    #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        self.posted.flags == 0 && self.held.is_none() && self.file.is_nothing()
+        self.plain
     }
 
     /// Whether a device may get it, and who executes it need not wait.
@@ -182,9 +182,10 @@ impl Context {
             site.known = 0;
         }
         let frame = site.frame(run);
-        let Some(call) = run.call.filter(|_| run.is_plain() && !mutant!("refetch")) else {
+        let call = match run.call {
+            Some(call) if run.is_plain() && !mutant!("refetch") => call,
             // SAFETY: The caller promises all of it.
-            return Err(unsafe { self.execute_special(run, watched, frame) });
+            _ => return Err(unsafe { self.execute_special(run, watched, frame) }),
         };
         if let Some(verdict) = policy::judge(self.restriction(), watched, run.posted.nr) {
             return Err(verdict);

@@ -152,7 +152,7 @@ impl HeldFiles {
     /// Takes over the first of `before`; there was none here.
     #[inline(always)]
     pub(crate) fn inherit(&mut self, before: &mut Self) {
-        self.first = before.first.take();
+        mem::swap(&mut self.first, &mut before.first);
     }
 
     /// Holds that for the first; there was none here.

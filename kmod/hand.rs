@@ -4,6 +4,9 @@
 //!
 //! To begin one takes no lock. What is not begun is taken back, under the lock, when the call before it blocks, when
 //! others have nothing to do, and to be cancelled.
+//!
+//! A page worker ends them without a lock, too, and tells the application of several at once. When it sleeps, the one that
+//! takes the rest back tells of those in its stead.
 
 use crate::{
     crew::Member,
@@ -21,11 +24,11 @@ use crate::{
     },
     state::State, //
 };
-use core::cell::UnsafeCell;
-use kernel::{
-    bindings,
-    sync::Arc, //
+use core::{
+    cell::UnsafeCell,
+    ops::Range, //
 };
+use kernel::sync::Arc;
 
 /// How many have been begun, in the word's lowest byte, and how many there are, in the next.
 const BEGUN: u32 = 0xff;
@@ -33,28 +36,25 @@ const THERE: u32 = 8;
 /// Who has it is interrupted for the sake of the entry that it began last, and begins no other before it has seen that.
 const STOP: u32 = 1 << 16;
 
-/// What others may know of an entry that they may not look at.
-#[derive(Clone, Copy)]
-struct Mark {
-    index: u16,
-    /// The file that it is to have from the one before it, if any.
-    file: *mut bindings::file,
-}
-
 /// The entries that somebody has in hand.
 ///
 /// # Invariants
 ///
-/// - The first of `runs`, as many as `word` says are begun, are accessed by the [`Grip`] alone; the others, and `marks`, only
-///   under the lock of the context's state.
+/// - There are at most `HANDFUL`.
+/// - The first of `runs`, as many as `word` says are begun, are accessed by the [`Grip`] alone; the others only under the lock
+///   of the context's state. `indices` are those of all, written by the grip under that lock, and read by the grip or under it.
 /// - The number of those begun grows by the grip alone. That of those that there are grows under the lock by the grip,
 ///   which holds none of them then, and shrinks under the lock, never below those begun.
-/// - The file of a mark is valid as long as the entry before it is not over, and one that is to pass it on is over only when
-///   the next one has been begun, or the lock has been taken since it was found taken back.
+/// - The file of an entry's row is valid until it is begun: the one before it, which is to pass the file on, gives that back only
+///   when this one has been begun, or the lock has been taken since it was found taken back.
+/// - The first `over` of those begun are over, and their results written; only the grip says so. The application was told of the
+///   first `told`, which are changed under the lock of the completions.
 pub(crate) struct Hand {
     word: Once<u32>,
+    over: Once<u32>,
+    told: Once<u32>,
     runs: UnsafeCell<[Run; HANDFUL]>,
-    marks: UnsafeCell<[Mark; HANDFUL]>,
+    indices: UnsafeCell<[u16; HANDFUL]>,
 }
 
 // SAFETY: By the type invariants nothing is accessed by two at a time.
@@ -84,15 +84,13 @@ pub(crate) enum Begun {
 impl Hand {
     /// An empty one.
     pub(crate) const fn new() -> Self {
-        let mark = Mark {
-            index: 0,
-            file: core::ptr::null_mut(),
-        };
         // INVARIANT: There are none.
         Self {
             word: Once::new(0),
+            over: Once::new(0),
+            told: Once::new(0),
             runs: UnsafeCell::new([const { Run::none() }; HANDFUL]),
-            marks: UnsafeCell::new([mark; HANDFUL]),
+            indices: UnsafeCell::new([0; HANDFUL]),
         }
     }
 
@@ -116,6 +114,54 @@ impl Hand {
         self.word.load() & BEGUN
     }
 
+    /// The entry at `at` is over, and its result written, as are those before it. Only by who has the grip.
+    #[inline(always)]
+    pub(crate) fn end(&self, at: usize) {
+        // INVARIANT: The caller says so.
+        // CAST: `HANDFUL` is small.
+        self.over.store_release((at as u32).wrapping_add(1));
+    }
+
+    /// The entry at `at` is over or elsewhere, and the application is told of it by other means; it was told of those
+    /// before. Only by who has the grip, under the lock of the completions.
+    pub(crate) fn pass_over(&self, at: usize) {
+        // CAST: `HANDFUL` is small.
+        self.told.store((at as u32).wrapping_add(1));
+        self.end(at);
+    }
+
+    /// What is over and was not told of. `OTHER` than who has the grip take back what was not begun before they ask, and leave
+    /// to it the last one that was begun if that is over: it is awake, will give back the file of that, and tells by itself.
+    #[inline(always)]
+    pub(crate) fn untold<const OTHER: bool>(&self) -> Range<usize> {
+        // Before `over`: whoever sees one begun sees what was over before.
+        let begun = begun(self.word.load_acquire());
+        // CAST: Both are at most `HANDFUL`.
+        let (told, mut over) = (self.told.load() as usize, self.over.load_acquire() as usize);
+        if OTHER && over >= begun {
+            over = begun.saturating_sub(1);
+        }
+        told..over
+    }
+
+    /// Tells of it, in order.
+    ///
+    /// # Safety
+    ///
+    /// Only by who has the grip, or, if `OTHER`, under the lock of the context's state; and under the lock of the completions.
+    pub(crate) unsafe fn tell<const OTHER: bool>(&self, mut tell: impl FnMut(u16)) {
+        let untold = self.untold::<OTHER>();
+        // SAFETY: As the caller promises, nobody writes them.
+        let indices = unsafe { &*self.indices.get() };
+        for &index in indices.get(untold.clone()).unwrap_or(&[]) {
+            tell(index);
+        }
+        if !untold.is_empty() {
+            // CAST: At most `HANDFUL`.
+            self.told.store(untold.end as u32);
+        }
+    }
+
     /// Takes all back that was not begun, in order.
     ///
     /// # Safety
@@ -135,14 +181,12 @@ impl Hand {
             }
         };
         for at in first..last.min(HANDFUL) {
-            // SAFETY: In bounds, and under the lock as the caller promises.
-            let mark = unsafe { *self.marks.get().cast::<Mark>().add(at) };
             // SAFETY: In bounds. By the type invariants nobody but the holder of the lock accesses what was not
             // begun, and it was just taken from who could begin it.
             let run = unsafe { &mut *self.runs.get().cast::<Run>().add(at) };
-            if !mark.file.is_null() && !mutant!("hand_file") {
-                // SAFETY: The one before it is not over, or was just taken back as well, and has it.
-                run.taken.lend(unsafe { HeldFile::another(mark.file) });
+            if !run.row.is_null() && !mutant!("hand_file") {
+                // SAFETY: By the type invariants it is valid: this one was not begun.
+                run.taken.lend(unsafe { HeldFile::another(run.row) });
             }
             take(run);
         }
@@ -159,11 +203,11 @@ impl Hand {
             let word = self.word.load_acquire();
             let last = begun(word).checked_sub(1);
             // SAFETY: Under the lock as the caller promises.
-            let marks = unsafe { &*self.marks.get() };
-            let Some(mark) = last.and_then(|at| marks.get(at)) else {
+            let indices = unsafe { &*self.indices.get() };
+            let Some(&index) = last.and_then(|at| indices.get(at)) else {
                 return false;
             };
-            if !which(mark.index) {
+            if !which(index) {
                 return false;
             }
             if self.word.exchange_acquire(word, word | STOP) {
@@ -180,7 +224,23 @@ impl Hand {
 /// It is the only one of its hand.
 pub(crate) struct Grip<'a>(&'a Hand);
 
-impl Grip<'_> {
+impl<'a> Grip<'a> {
+    /// What it is the right to.
+    pub(crate) fn hand(&self) -> &'a Hand {
+        self.0
+    }
+
+    /// Begins the next one, if there is any and it may; its place, too.
+    #[inline(always)]
+    pub(crate) fn begin_run(&mut self) -> Option<(usize, &mut Run)> {
+        let Begun::At(at) = self.begin() else {
+            return None;
+        };
+        // SAFETY: In bounds, as there are at most `HANDFUL`. It was just begun, and by the type invariants nobody but the grip,
+        // which is borrowed, accesses it.
+        Some((at, unsafe { &mut *self.0.runs.get().cast::<Run>().add(at) }))
+    }
+
     /// Begins the next one.
     #[inline(always)]
     pub(crate) fn begin(&mut self) -> Begun {
@@ -192,8 +252,8 @@ impl Grip<'_> {
             if begun(word) >= there(word) {
                 return Begun::Nothing;
             }
-            // INVARIANT: Only the grip says that one more is begun.
-            if self.0.word.exchange_acquire(word, word + 1) {
+            // INVARIANT: Only the grip says that one more is begun. Who sees that sees what was over before.
+            if self.0.word.exchange(word, word + 1) {
                 return Begun::At(begun(word));
             }
         }
@@ -209,15 +269,17 @@ impl Grip<'_> {
         Some(unsafe { &mut *self.0.runs.get().cast::<Run>().add(at) })
     }
 
-    /// The entry at `at` and the one behind it, if both were begun.
+    /// The entry at `at` and the one behind it.
+    ///
+    /// # Safety
+    ///
+    /// Both must have been begun since the hand was filled.
     #[inline(always)]
-    pub(crate) fn pair(&mut self, at: usize) -> Option<(&mut Run, &mut Run)> {
-        if at + 1 >= begun(self.0.word.load()).min(HANDFUL) {
-            return None;
-        }
+    pub(crate) unsafe fn pair(&mut self, at: usize) -> (&mut Run, &mut Run) {
         let runs = self.0.runs.get().cast::<Run>();
-        // SAFETY: In bounds, two of them. By the type invariants nobody but the grip, which is borrowed, accesses any.
-        Some(unsafe { (&mut *runs.add(at), &mut *runs.add(at + 1)) })
+        // SAFETY: As the caller promises, in bounds. By the type invariants nobody but the grip, which is borrowed, accesses
+        // any; they are two.
+        unsafe { (&mut *runs.add(at), &mut *runs.add(at.wrapping_add(1))) }
     }
 
     /// Whether there is one to begin.
@@ -252,7 +314,8 @@ impl Grip<'_> {
     /// # Safety
     ///
     /// `state` must be that of the context whose hand it is.
-    #[inline(always)]
+    // Inlined, it has too few registers.
+    #[inline(never)]
     pub(crate) unsafe fn fill<const W: bool>(
         &mut self,
         state: &mut State,
@@ -265,21 +328,15 @@ impl Grip<'_> {
         // borrowed for any.
         let runs = unsafe { &mut *self.0.runs.get() };
         // SAFETY: As above.
-        let marks = unsafe { &mut *self.0.marks.get() };
-        let count = state.pull_for_lane::<W>(source, runs);
-        let mut file = core::ptr::null_mut();
-        let mut leads = false;
-        for (mark, run) in marks.iter_mut().zip(&*runs).take(count) {
-            let led = leads;
-            if !led {
-                [file, _] = run.taken.as_ptrs();
+        let indices = unsafe { &mut *self.0.indices.get() };
+        let count = state.pull_for_lane::<W>(source, runs, |at, index| {
+            if let Some(place) = indices.get_mut(at) {
+                *place = index;
             }
-            leads = run.leads;
-            *mark = Mark {
-                index: run.index,
-                file: if led { file } else { core::ptr::null_mut() },
-            };
-        }
+        });
+        // INVARIANT: None is over. Nobody looks, as that takes the lock as well.
+        self.0.over.store(0);
+        self.0.told.store(0);
         // INVARIANT: As many as there are; none is begun.
         // CAST: `HANDFUL` is small.
         self.0.word.store_release((count as u32) << THERE);
@@ -332,6 +389,14 @@ impl State {
         for drain in running.iter() {
             // SAFETY: As in `take_back`.
             unsafe { drain.hand().take_back(|run| slots.queue(run, w)) };
+        }
+    }
+
+    /// Has `tell` look for what page workers have done and not told of, each of which may sleep by now; what they had in hand was
+    /// taken back, so that none begins more before it tells by itself.
+    pub(crate) fn tell_for_w(&self, mut tell: impl FnMut(&Hand)) {
+        for drain in self.running.iter() {
+            tell(drain.hand());
         }
     }
 

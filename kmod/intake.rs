@@ -74,27 +74,41 @@ enum Took {
     Here,
 }
 
+/// What was taken at once.
+struct Pulled {
+    /// Something was posted.
+    any: bool,
+    /// How many are in the hands of who takes them.
+    count: usize,
+}
+
 impl Run {
     /// Holds the files that its call works on; the entry has no flags. That of the one `before` it in the same hands, if that
     /// works on the same, is passed on: one look-up does for all in a row, as they were posted before it, so that
     /// none can mean another file.
     #[inline(always)]
-    fn take_files(&mut self, call: &Call, before: Option<&mut Self>, source: &Source<'_>) {
+    fn take_files(&mut self, call: &Call, before: &mut [Self], source: &Source<'_>) {
+        if let (Names::First, [.., before]) = (call.names(), before) {
+            if self.names_file_of(before) {
+                before.leads = true;
+                self.row = before.row;
+                if self.row.is_null() {
+                    [self.row, _] = before.taken.as_ptrs();
+                }
+                return;
+            }
+        }
+        self.taken = HeldFiles::new(call, &self.posted, source.table);
+    }
+
+    /// Whether its first argument names the one file that `before` works on.
+    #[inline(always)]
+    fn names_file_of(&self, before: &Self) -> bool {
         // CAST: As the system calls cut their argument.
         let number = |run: &Self| run.posted.args[0] as u32;
-        let same = |before: &&mut Self| {
-            (number(before) == number(self) || mutant!("lead_any"))
-                && before.posted.flags == 0
-                && before.call.is_some_and(Call::names_one_file)
-        };
-        let before = match call.names() {
-            Names::First => before.filter(same),
-            _ => None,
-        };
-        match before {
-            Some(before) => before.leads = true,
-            None => self.taken = HeldFiles::new(call, &self.posted, source.table),
-        }
+        (number(before) == number(self) || mutant!("lead_any"))
+            && before.posted.flags == 0
+            && before.call.is_some_and(Call::names_one_file)
     }
 }
 
@@ -179,6 +193,8 @@ impl State {
         if !source.shared.take(u32::from(index), &mut slot.posted) {
             return Took::Nothing;
         }
+        let observer = source.shared.observer();
+        observer.submitted(u32::from(index), slot.posted.nr);
         slot.renew();
         slot.call = call::find(slot.posted.nr);
         let (flags, call) = (slot.posted.flags, slot.call);
@@ -210,7 +226,8 @@ impl State {
         slot.renew();
         slot.place(place);
         run.index = index;
-        run.leads = false;
+        (run.leads, run.plain) = (false, false);
+        run.row = core::ptr::null_mut();
         run.call = call::find(run.posted.nr);
         // Most have no flags and are in no chain.
         if run.posted.flags != 0 || self.open.is_some() {
@@ -219,8 +236,9 @@ impl State {
         if !executes(run) {
             return self.take_to_slot(run, source);
         }
+        run.plain = run.call.is_some();
         if let Some(call) = run.call.filter(|call| call.names() != Names::Nothing) {
-            run.take_files(call, before.last_mut(), source);
+            run.take_files(call, before, source);
         }
         Took::Here
     }
@@ -235,9 +253,7 @@ impl State {
     ) -> Took {
         let (index, flags) = (run.index, run.posted.flags);
         if self.link(index, flags, source.shared.entries()) {
-            if let Some(slot) = self.slots.get_mut(index) {
-                (slot.posted, slot.call) = (run.posted, run.call);
-            }
+            self.copy_to_slot(run, source);
             return Took::ToSlot;
         }
         if !executes(run) {
@@ -250,11 +266,17 @@ impl State {
         Took::Here
     }
 
-    /// What was taken is left to its call's lane.
-    fn take_to_slot(&mut self, run: &Run, source: &Source<'_>) -> Took {
+    fn copy_to_slot(&mut self, run: &Run, source: &Source<'_>) {
+        let observer = source.shared.observer();
+        observer.submitted(u32::from(run.index), run.posted.nr);
         if let Some(slot) = self.slots.get_mut(run.index) {
             (slot.posted, slot.call) = (run.posted, run.call);
         }
+    }
+
+    /// What was taken is left to its call's lane.
+    fn take_to_slot(&mut self, run: &Run, source: &Source<'_>) -> Took {
+        self.copy_to_slot(run, source);
         self.begin(run.index, source);
         self.push(run.index, call::first_lane(run.call));
         Took::ToSlot
@@ -325,25 +347,26 @@ impl State {
         if count > 0 {
             return Some(count);
         }
-        let (any, count) = self.pull_handful(source, handful, Place::InHand, true, |_| true);
-        any.then_some(count)
+        let pulled = self.pull_handful(source, handful, Place::InHand, true, |_| true, |_, _| {});
+        pulled.any.then_some(pulled.count)
     }
 
     /// Takes posted entries for a page worker if `W`, else for a thread, into `handful`, which hold nothing, and queues the others for
-    /// theirs; returns how many. Only page workers pass files on.
+    /// theirs; says to `note` the place and the index of each, and returns how many there are. Only page workers pass files on.
     #[inline(always)]
     pub(crate) fn pull_for_lane<const W: bool>(
         &mut self,
         source: &Source<'_>,
         handful: &mut [Run; HANDFUL],
+        note: impl FnMut(usize, u16),
     ) -> usize {
         let is_for = |run: &Run| (call::first_lane(run.call) == Lane::W) == W;
-        self.pull_handful(source, handful, Place::AtHand, W, is_for)
-            .1
+        self.pull_handful(source, handful, Place::AtHand, W, is_for, note)
+            .count
     }
 
     /// Takes posted entries, into `handful`, which hold nothing, and queues those that who takes them does
-    /// not execute. Returns whether any was posted, and how many are in the handful. Those in a row have their file from
+    /// not execute; says to `note` the place and the index of each of the others. Those in a row have their file from
     /// each other if there are `rows`.
     #[inline(always)]
     fn pull_handful(
@@ -353,7 +376,8 @@ impl State {
         place: Place,
         rows: bool,
         executes: impl Fn(&Run) -> bool,
-    ) -> (bool, usize) {
+        mut note: impl FnMut(usize, u16),
+    ) -> Pulled {
         let mut count = 0;
         let any = self.pull(source, HANDFUL, |state, index| {
             let Some([before @ .., run]) = handful.get_mut(..=count) else {
@@ -361,10 +385,19 @@ impl State {
             };
             let before = if rows { before } else { &mut [] };
             let took = state.take_here(index, before, run, source, place, &executes);
-            count += usize::from(matches!(took, Took::Here));
+            if matches!(took, Took::Here) {
+                note(count, index);
+                count += 1;
+            }
             took
         });
-        (any, count)
+        let observer = source.shared.observer();
+        if observer.is_on() {
+            for run in handful.iter().take(count) {
+                observer.submitted(u32::from(run.index), run.posted.nr);
+            }
+        }
+        Pulled { any, count }
     }
 
     /// The next entry of a chain whose beginning [`State::pull_for_caller`] has handed out.

@@ -86,6 +86,12 @@ impl Observer {
         self.stamps.get(index as usize)
     }
 
+    /// Whether it is of any use to tell.
+    #[inline(always)]
+    pub(crate) fn is_on(&self) -> bool {
+        observed()
+    }
+
     /// An entry was taken.
     #[inline]
     pub(crate) fn submitted(&self, index: u32, nr: u16) {

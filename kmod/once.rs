@@ -93,6 +93,15 @@ impl Once<u32> {
         word.fetch_or(mask, Ordering::AcqRel) & mask == 0
     }
 
+    /// `cmpxchg()`: whether this made `old` into `new`.
+    #[inline(always)]
+    pub(crate) fn exchange(&self, old: u32, new: u32) -> bool {
+        // SAFETY: As in `exchange_acquire`.
+        let word = unsafe { AtomicU32::from_ptr(self.0.get()) };
+        word.compare_exchange(old, new, Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok()
+    }
+
     /// `cmpxchg_acquire()`: whether this made `old` into `new`.
     #[inline(always)]
     pub(crate) fn exchange_acquire(&self, old: u32, new: u32) -> bool {

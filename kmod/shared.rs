@@ -72,9 +72,9 @@ impl Posted {
         }
     }
 
-    /// Becomes a copy of an entry, of which each word is read once.
+    /// Becomes a copy of an entry, of which each word is read once. What else there is of one with flags `special` sees to.
     #[inline(always)]
-    fn copy(&mut self, entry: &Entry) {
+    fn copy(&mut self, entry: &Entry, special: impl FnOnce(&Self)) {
         let word = entry.word.load();
         // CAST: The two halves of the word.
         (self.nr, self.flags) = (word as u16, (word >> 16) as u16);
@@ -83,6 +83,7 @@ impl Posted {
         }
         if self.flags != 0 {
             self.time = entry.ret.load();
+            special(self);
         }
     }
 
@@ -336,6 +337,13 @@ impl Shared {
         word.store(word.load().wrapping_add(1));
     }
 
+    /// The same, of `by` at once.
+    #[inline]
+    pub(crate) fn count_more(&self, counter: Counter, by: u32) {
+        let word = self.counter(counter);
+        word.store(word.load().wrapping_add(i64::from(by)));
+    }
+
     /// What a counter of the control page says: any value at all.
     pub(crate) fn counted(&self, counter: Counter) -> i64 {
         self.counter(counter).load()
@@ -384,7 +392,7 @@ impl Shared {
     }
 
     /// Takes an entry: marks it busy and copies it once to `posted`, if it is in state SUBMITTED.
-    /// False, and nothing was done, if it is not.
+    /// False, and nothing was done, if it is not. Else the [`Observer`] is to be told.
     #[inline(always)]
     pub(crate) fn take(&self, index: u32, posted: &mut Posted) -> bool {
         let entry = self.entry(index);
@@ -394,18 +402,18 @@ impl Shared {
             }
             entry.status.store(abi::BUSY);
         }
-        posted.copy(entry);
-        self.observer.submitted(index, posted.nr);
-        if posted.flags != 0 && posted.is_multi() {
-            entry.ret.store(0);
-        }
+        posted.copy(entry, |posted| {
+            if posted.is_multi() {
+                entry.ret.store(0);
+            }
+        });
         true
     }
 
     /// What stands in an entry once more, as nobody may ask who has judged it.
     pub(crate) fn taken_again(&self, index: u32) -> Posted {
         let mut posted = Posted::none();
-        posted.copy(self.entry(index));
+        posted.copy(self.entry(index), |_| {});
         posted
     }
 

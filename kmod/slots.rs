@@ -15,6 +15,7 @@ use crate::{
 };
 use kernel::{
     alloc::KVVec,
+    bindings,
     prelude::*, //
 };
 
@@ -43,6 +44,10 @@ pub(crate) struct Run {
     pub(crate) index: u16,
     /// The next one in the same hands works on the same file, which it is to have from this one.
     pub(crate) leads: bool,
+    /// The file that it is to have from the one before it, if any. Its reference is that of the first of the row.
+    pub(crate) row: *mut bindings::file,
+    /// Nothing was to be seen to but the call when it was taken; see [`Run::is_plain`].
+    pub(crate) plain: bool,
     pub(crate) posted: Posted,
     /// Its call, if it names one.
     pub(crate) call: Option<&'static Call>,
@@ -60,6 +65,8 @@ impl Run {
         Self {
             index: 0,
             leads: false,
+            row: core::ptr::null_mut(),
+            plain: false,
             posted: Posted::none(),
             call: None,
             held: None,
@@ -203,11 +210,16 @@ impl Slots {
         slot.place(place);
         run.index = index;
         run.leads = false;
+        run.row = core::ptr::null_mut();
         run.posted = slot.posted;
         run.call = slot.call;
         run.held = slot.held.take();
         run.file = core::mem::take(&mut slot.file);
         run.taken = core::mem::take(&mut slot.taken);
+        run.plain = run.posted.flags == 0
+            && run.call.is_some()
+            && run.held.is_none()
+            && run.file.is_nothing();
         true
     }
 

@@ -305,6 +305,12 @@ impl State {
         self.take_drain()
     }
 
+    /// Whether a drain item is queued, which runs when those that do sleep.
+    #[inline(always)]
+    pub(crate) fn has_successor(&self) -> bool {
+        self.pending > 0
+    }
+
     /// A drain item to queue, unless one is queued already.
     #[inline(always)]
     fn take_drain(&mut self) -> Option<Arc<Drain>> {

@@ -273,12 +273,11 @@ mod state {
         assert!(fill(&mut page, &mut grip) && grip.has_more() && !hand.is_closed());
         assert_eq!(page.state.sub_head(), HANDFUL as u32);
         assert!(grip.run(0).is_none());
-        for (at, index) in [2, 3].into_iter().enumerate() {
-            assert!(matches!(grip.begin(), Begun::At(place) if place == at));
-            assert!(grip.run(at).is_some_and(|run| run.index == index));
-            assert!(grip.pair(at).is_none());
-        }
-        assert!(grip.pair(0).is_some() && hand.begun() == 2);
+        let begun = grip.begin_run().map(|(at, run)| (at, run.index));
+        assert_eq!(begun, Some((0, 2)));
+        assert!(matches!(grip.begin(), Begun::At(1)));
+        assert!(grip.run(1).is_some_and(|run| run.index == 3) && grip.run(2).is_none());
+        assert_eq!(hand.begun(), 2);
         let mut index = 4;
         // SAFETY: There is no lock, and nobody else.
         unsafe {
@@ -297,6 +296,51 @@ mod state {
         assert_eq!(page.next_w(), None);
         assert_eq!(page.state.begin_t(0).map(|run| run.index), Some(0));
         assert_eq!(page.state.begin_t(0).map(|run| run.index), Some(1));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_over_is_told_once_by_whom_it_is_left_to() -> Result {
+        let mut page = Page::new()?;
+        for index in [7, 8, 9] {
+            page.post(index, NOP, 0, 0);
+        }
+        let hand = KBox::new(Hand::new(), GFP_KERNEL)?;
+        // SAFETY: There is no other.
+        let mut grip = unsafe { hand.grip() };
+        assert!(fill(&mut page, &mut grip));
+        let told = |other: bool| {
+            let mut told = [0; 3];
+            let mut places = told.iter_mut();
+            let mut tell = |index| {
+                if let Some(place) = places.next() {
+                    *place = index;
+                }
+            };
+            // SAFETY: There is no lock, and nobody else.
+            unsafe {
+                match other {
+                    true => hand.tell::<true>(&mut tell),
+                    false => hand.tell::<false>(&mut tell),
+                }
+            }
+            told
+        };
+        assert!(matches!(grip.begin(), Begun::At(0)));
+        assert_eq!(told(true), [0; 3]);
+        hand.end(0);
+        // Who has it may not have given a file back yet.
+        assert_eq!(told(true), [0; 3]);
+        assert!(matches!(grip.begin(), Begun::At(1)));
+        assert_eq!(told(true), [7, 0, 0]);
+        assert_eq!(told(true), [0; 3]);
+        hand.end(1);
+        assert_eq!(told(false), [8, 0, 0]);
+        assert_eq!(told(true), [0; 3]);
+        // Of what is told by other means nobody tells.
+        assert!(matches!(grip.begin(), Begun::At(2)));
+        hand.pass_over(2);
+        assert_eq!((told(false), told(true)), ([0; 3], [0; 3]));
         Ok(())
     }
 

@@ -22,7 +22,6 @@ use crate::{
     },
     execute::Site,
     hand::{
-        Begun,
         Grip,
         Hand, //
     },
@@ -478,10 +477,7 @@ impl Context {
         let start = jiffies.load();
         let me = kernel::current!();
         while self.may_begin(me) {
-            let Begun::At(at) = grip.begin() else {
-                return;
-            };
-            let Some(run) = grip.run(at) else {
+            let Some((_, run)) = grip.begin_run() else {
                 return;
             };
             match self.execute_t(run, me, guise) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Entries that a page worker or a system call thread has taken and not begun: it sleeps in the one before.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use libflexsc::sys as abi;
@@ -17,6 +19,8 @@ use crate::userfault::Slow;
 pub fn add(list: &mut Vec<Behaviour>) {
     let mut one = |name, run| list.push(Behaviour { name, run });
     one("what_a_sleeping_page_worker_has_in_hand_goes_on", worker);
+    one("what_a_sleeping_page_worker_has_done_is_told", done_before);
+    one("a_lone_page_worker_tells_of_each", done_alone);
     one("a_lone_page_worker_keeps_nothing_from_its_caller", lone);
     one(
         "what_no_page_worker_is_left_for_its_caller_executes",
@@ -55,6 +59,56 @@ fn worker(_: &mut Place) -> Result<(), String> {
     }
     let counters = poster.context.counters();
     ensure(counters.entries_w > 0, "nothing was executed in lane W")
+}
+
+/// Those that it has ended before it sleeps, of a row and others, though it has not told of them.
+fn done_before(_: &mut Place) -> Result<(), String> {
+    const BYTES: [u8; 8] = [0; 8];
+    let sink = File::create("sink").map_err(|why| format!("sink: {why}"))?;
+    let write = [sink.as_raw_fd() as u64, BYTES.as_ptr() as u64, 8];
+    let mut poster = Poster::new(Mode::Lanes)?;
+    for round in 0..ROUNDS {
+        let slow = slow()?;
+        // What sleeps is of the row, too, every other time.
+        let sleeps = match round % 2 {
+            0 => (libc::SYS_getrandom, sleeps(&slow)),
+            _ => (libc::SYS_write, [write[0], slow.address(), 8]),
+        };
+        let calls = [
+            (NOP, &[][..]),
+            (libc::SYS_write, &write),
+            (libc::SYS_write, &write),
+            (sleeps.0, &sleeps.1),
+        ];
+        let all = poster.post_all(&calls)?;
+        let done = take(&mut poster, 3)?;
+        ensure(!done.contains_key(&all[3]), "the last did not sleep")?;
+        for &index in &all[1..3] {
+            expect("a write", result_of(&done, index)?, 8)?;
+        }
+        slow.release(0).map_err(|why| why.to_string())?;
+        expect("the last", result_of(&take(&mut poster, 1)?, all[3])?, 8)?;
+    }
+    Ok(())
+}
+
+/// There is no page worker that would tell in its stead when it sleeps.
+fn done_alone(_: &mut Place) -> Result<(), String> {
+    let mut request = setup_request(abi::MIN_ENTRIES);
+    request.drains = 1;
+    let context = open_device().and_then(|device| Context::new(device, request));
+    let mut poster = Poster::with(context.map_err(|why| why.to_string())?, Mode::Lanes);
+    for _ in 0..ROUNDS {
+        let slow = slow()?;
+        let sleeps = sleeps(&slow);
+        let calls = [(NOP, &[][..]), (NOP, &[]), (libc::SYS_getrandom, &sleeps)];
+        let all = poster.post_all(&calls)?;
+        let done = take(&mut poster, 2)?;
+        ensure(!done.contains_key(&all[2]), "the last did not sleep")?;
+        slow.release(0).map_err(|why| why.to_string())?;
+        expect("the last", result_of(&take(&mut poster, 1)?, all[2])?, 8)?;
+    }
+    Ok(())
 }
 
 /// There is no page worker that would take it back.
