@@ -7,6 +7,8 @@ const LINE: usize = 8;
 const TOUCHED: usize = 256;
 /// Lines that are filled over and over: half of them in each unit, all together a level-one cache.
 const FILLED: usize = 512;
+/// Bytes of a record that is made.
+const RECORD: usize = 32;
 /// Lines among which a chase goes from one to the other: a level-two cache.
 const CHASED: usize = 4096;
 
@@ -25,6 +27,8 @@ pub(crate) enum Kind {
     Fill,
     /// Reads in each line which one is next, in an order that no prefetcher knows.
     Chase,
+    /// Makes a record of 32 bytes, the decimal digits of a number, as a program does that writes a log.
+    Make,
 }
 
 impl UserWork {
@@ -32,6 +36,7 @@ impl UserWork {
         let memory = match kind {
             Kind::Fill => vec![0; FILLED * LINE],
             Kind::Chase => chain(CHASED),
+            Kind::Make => vec![0; RECORD / size_of::<usize>()],
         };
         Self {
             memory,
@@ -54,6 +59,18 @@ impl UserWork {
             Kind::Chase => {
                 for _ in 0..TOUCHED {
                     line = self.memory[line * LINE];
+                }
+            }
+            Kind::Make => {
+                line = line.wrapping_add(1);
+                let mut rest = line;
+                for word in self.memory.iter_mut().rev() {
+                    let mut digits = [0; size_of::<usize>()];
+                    for digit in digits.iter_mut().rev() {
+                        *digit = b"0123456789"[rest % 10];
+                        rest /= 10;
+                    }
+                    *word = usize::from_ne_bytes(digits);
                 }
             }
         }
@@ -93,6 +110,18 @@ mod tests {
             line = memory[line * LINE];
         }
         assert_eq!(line, 0);
+    }
+
+    #[test]
+    fn a_record_has_the_digits_of_its_number() {
+        let mut work = UserWork::new(Kind::Make);
+        (0..1234).for_each(|_| work.unit());
+        let bytes: Vec<u8> = work
+            .memory
+            .iter()
+            .flat_map(|word| word.to_ne_bytes())
+            .collect();
+        assert_eq!(bytes, format!("{:032}", 1234).as_bytes());
     }
 
     #[test]

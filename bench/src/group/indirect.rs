@@ -42,11 +42,12 @@ impl Unit {
 
 const FILL: Option<work::Kind> = Some(work::Kind::Fill);
 const CHASE: Option<work::Kind> = Some(work::Kind::Chase);
+const MAKE: Option<work::Kind> = Some(work::Kind::Make);
 const WRITE: Option<&str> = Some("write-null");
 const PREAD: Option<&str> = Some("pread");
 
 /// Those without work or without a call come before those that are held against them.
-const UNITS: [Unit; 8] = [
+const UNITS: [Unit; 10] = [
     Unit::new("fill", FILL, None, "256 cache lines written, no call"),
     Unit::new(
         "chase",
@@ -54,6 +55,7 @@ const UNITS: [Unit; 8] = [
         None,
         "256 steps of a pointer chase through 256 KiB, no call",
     ),
+    Unit::new("make", MAKE, None, "32 bytes of digits made, no call"),
     Unit::new(
         "only-write",
         None,
@@ -68,6 +70,7 @@ const UNITS: [Unit; 8] = [
     ),
     Unit::new("fill-write", FILL, WRITE, "the write, then the lines"),
     Unit::new("chase-write", CHASE, WRITE, "the write, then the chase"),
+    Unit::new("make-write", MAKE, WRITE, "the write, then the digits"),
     Unit::new("fill-pread", FILL, PREAD, "the pread, then the lines"),
     Unit::new("chase-pread", CHASE, PREAD, "the pread, then the chase"),
 ];
