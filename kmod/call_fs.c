@@ -294,14 +294,14 @@ void flexsc_name_put(struct flexsc_name *name)
  * flexsc_filename_get - a name as look-ups take it
  * @name: the name, which must outlive it
  *
- * No allocation, since the look-ups do not keep it. Audit does, for a task whose call it has
- * decided to record, which nobody changes until that returns: then it is a copy.
+ * No allocation, since the look-ups do not keep it. Audit does, and may decide to in their
+ * midst, when a security module logs: for a task that it has a record of it is a copy.
  *
  * Return: for flexsc_filename_put(), or an ERR_PTR.
  */
 struct filename *flexsc_filename_get(struct flexsc_name *name)
 {
-	return audit_dummy_context() ? &name->own : getname_kernel(name->own.name);
+	return audit_context() ? getname_kernel(name->own.name) : &name->own;
 }
 
 /**

@@ -161,7 +161,15 @@ impl Context {
         while turns > 0 || mutant!("caller_bound") {
             turns = turns.saturating_sub(1);
             flexsc_cond_resched();
-            let pulled = self.state().pull_for_caller(&self.source(), &mut handful);
+            let source = self.source();
+            let mut state = self.state();
+            let pulled = state.pull_for_caller(&source, &mut handful);
+            // Who is to tell in their stead is only queued, and may not come to run.
+            let awaited = self.tell_for_others(&state);
+            drop(state);
+            if awaited {
+                self.wake_waiters();
+            }
             let Some(count) = pulled else {
                 return;
             };

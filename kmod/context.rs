@@ -558,15 +558,15 @@ impl Context {
     /// # Safety
     ///
     /// As for [`Hand::tell`], but that the completions need not be locked.
-    pub(crate) unsafe fn publish_hand<const OTHER: bool>(&self, hand: &Hand) -> bool {
-        if hand.untold::<OTHER>().is_empty() {
+    pub(crate) unsafe fn publish_hand(&self, hand: &Hand) -> bool {
+        if hand.untold().is_empty() {
             return false;
         }
         let mut tail = self.completions.lock();
         let start = *tail;
         // SAFETY: As the caller promises, and under the lock of the completions.
         unsafe {
-            hand.tell::<OTHER>(|index| {
+            hand.tell(|index| {
                 self.shared.complete(*tail, u32::from(index));
                 *tail = tail.wrapping_add(1);
             });
@@ -587,7 +587,7 @@ impl Context {
     /// Only by who has the grip of `hand`.
     pub(crate) unsafe fn publish_before(&self, hand: &Hand, at: usize) -> bool {
         // SAFETY: As the caller promises.
-        let awaited = unsafe { self.publish_hand::<false>(hand) };
+        let awaited = unsafe { self.publish_hand(hand) };
         let tail = self.completions.lock();
         hand.pass_over(at);
         drop(tail);

@@ -318,22 +318,17 @@ impl Context {
                     continue;
                 }
             };
-            let leads = run.leads;
-            if !leads {
-                run.taken.release();
+            let tells = ret > SHORT || !worker.has_successor;
+            if run.leads {
+                next = self.end_leader(grip, at, ret, tells, worker, goes_on());
+                continue;
             }
-            self.write_outcome(run.index, run.posted.nr, 0, ret, Counter::EntriesW);
+            self.end_hand_w(run, ret);
             hand.end(at);
-            next = if leads {
-                self.lead_on(grip, at, worker, goes_on())
-            } else if goes_on() {
-                grip.begin_run()
-            } else {
-                None
-            };
-            if ret > SHORT || !worker.has_successor {
+            if tells {
                 self.tell_w(hand);
             }
+            next = if goes_on() { grip.begin_run() } else { None };
         }
         worker.is_back = true;
         self.tell_w(hand);
@@ -367,29 +362,46 @@ impl Context {
         self.complete(run.index, run.posted.nr, 0, ret, Counter::EntriesW);
     }
 
-    /// The entry at `at`, which leads the next one, was executed: that has the file before this gives it back, whoever executes it. If it
-    /// is by the same worker, as it is if that `goes_on`, what is known of the file is known. Returns the next one if it was
-    /// begun.
+    /// The same of one in hand, of which the application is told later.
     #[inline(always)]
-    fn lead_on<'a>(
+    fn end_hand_w(&self, run: &mut Run, ret: i64) {
+        run.taken.release();
+        self.write_outcome(run.index, run.posted.nr, 0, ret, Counter::EntriesW);
+    }
+
+    /// Ends the entry at `at`, which returned `ret` and leads the next one: that has the file before this is over, whoever executes
+    /// it. If it is by the same worker, as it is if that `goes_on`, what is known of the file is known. Returns the next one
+    /// if it was begun.
+    #[inline(always)]
+    fn end_leader<'a>(
         &self,
         grip: &'a mut Grip<'_>,
         at: usize,
+        ret: i64,
+        tells: bool,
         worker: &mut Worker<'_>,
         goes_on: bool,
     ) -> Option<(usize, &'a mut Run)> {
+        let hand = grip.hand();
         if !goes_on || !matches!(grip.begin(), Begun::At(_)) {
             self.leave_led();
-            grip.run(at)?.taken.release();
+            self.end_hand_w(grip.run(at)?, ret);
+            hand.end(at);
             return None;
         }
         // SAFETY: The second was just begun, and the first before it.
         let (run, next) = unsafe { grip.pair(at) };
-        if !mutant!("row_pass") {
+        if mutant!("row_pass") {
+            run.taken.release();
+        } else {
             next.taken.inherit(&mut run.taken);
             if let Some(worn) = &mut worker.worn {
                 worn.site.same_file();
             }
+        }
+        self.write_outcome(run.index, run.posted.nr, 0, ret, Counter::EntriesW);
+        if hand.end_late(at) || tells {
+            self.tell_w(hand);
         }
         Some((at.wrapping_add(1), next))
     }
@@ -440,19 +452,19 @@ impl Context {
     #[inline(always)]
     fn tell_w(&self, hand: &Hand) {
         // SAFETY: Only the worker, which has the grip, calls this.
-        if unsafe { self.publish_hand::<false>(hand) } {
+        if unsafe { self.publish_hand(hand) } {
             self.wake_waiters();
         }
     }
 
     /// The same in the stead of all page workers, who may sleep, by who has taken back what they had in hand. True if somebody
     /// has to be woken.
-    fn tell_for_others(&self, state: &SpinLockGuard<'_, State>) -> bool {
+    pub(crate) fn tell_for_others(&self, state: &SpinLockGuard<'_, State>) -> bool {
         let mut awaited = false;
         if !mutant!("told_successor") {
             state.tell_for_w(|hand| {
-                // SAFETY: Under the lock of the state, and what was not begun was taken back.
-                awaited |= unsafe { self.publish_hand::<true>(hand) };
+                // SAFETY: Under the lock of the state.
+                awaited |= unsafe { self.publish_hand(hand) };
             });
         }
         awaited

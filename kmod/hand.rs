@@ -35,6 +35,8 @@ const BEGUN: u32 = 0xff;
 const THERE: u32 = 8;
 /// Who has it is interrupted for the sake of the entry that it began last, and begins no other before it has seen that.
 const STOP: u32 = 1 << 16;
+/// Somebody has looked for what is over since it was filled.
+const LOOKED: u32 = 1 << 17;
 
 /// The entries that somebody has in hand.
 ///
@@ -48,7 +50,7 @@ const STOP: u32 = 1 << 16;
 /// - The file of an entry's row is valid until it is begun: the one before it, which is to pass the file on, gives that back only
 ///   when this one has been begun, or the lock has been taken since it was found taken back.
 /// - The first `over` of those begun are over, and their results written; only the grip says so. The application was told of the
-///   first `told`, which are changed under the lock of the completions.
+///   first `told`. Both are none when it is filled; `told` is changed under the lock of the completions else.
 pub(crate) struct Hand {
     word: Once<u32>,
     over: Once<u32>,
@@ -122,6 +124,17 @@ impl Hand {
         self.over.store_release((at as u32).wrapping_add(1));
     }
 
+    /// The same of one behind which the next one was begun already. True if somebody has looked meanwhile, perhaps too early to
+    /// find it; who looks from now on does.
+    #[inline(always)]
+    pub(crate) fn end_late(&self, at: usize) -> bool {
+        // INVARIANT: As above.
+        // CAST: `HANDFUL` is small.
+        self.over.store_full((at as u32).wrapping_add(1));
+        // Either this sees the mark of `look`, or who has made it sees the above.
+        self.word.load() & LOOKED != 0
+    }
+
     /// The entry at `at` is over or elsewhere, and the application is told of it by other means; it was told of those
     /// before. Only by who has the grip, under the lock of the completions.
     pub(crate) fn pass_over(&self, at: usize) {
@@ -130,17 +143,22 @@ impl Hand {
         self.end(at);
     }
 
-    /// What is over and was not told of. `OTHER` than who has the grip take back what was not begun before they ask, and leave
-    /// to it the last one that was begun if that is over: it is awake, will give back the file of that, and tells by itself.
-    #[inline(always)]
-    pub(crate) fn untold<const OTHER: bool>(&self) -> Range<usize> {
-        // Before `over`: whoever sees one begun sees what was over before.
-        let begun = begun(self.word.load_acquire());
-        // CAST: Both are at most `HANDFUL`.
-        let (told, mut over) = (self.told.load() as usize, self.over.load_acquire() as usize);
-        if OTHER && over >= begun {
-            over = begun.saturating_sub(1);
+    /// To be called before others than who has the grip look for what is over; they take back what was not begun before that, so that
+    /// what is over later is told by who has it.
+    pub(crate) fn look(&self) {
+        loop {
+            let word = self.word.load();
+            if begun(word) == 0 || self.word.exchange(word, word | LOOKED) {
+                return;
+            }
         }
+    }
+
+    /// What is over and was not told of.
+    #[inline(always)]
+    pub(crate) fn untold(&self) -> Range<usize> {
+        // CAST: Both are at most `HANDFUL`.
+        let (told, over) = (self.told.load() as usize, self.over.load_acquire() as usize);
         told..over
     }
 
@@ -148,9 +166,9 @@ impl Hand {
     ///
     /// # Safety
     ///
-    /// Only by who has the grip, or, if `OTHER`, under the lock of the context's state; and under the lock of the completions.
-    pub(crate) unsafe fn tell<const OTHER: bool>(&self, mut tell: impl FnMut(u16)) {
-        let untold = self.untold::<OTHER>();
+    /// Only by who has the grip, or under the lock of the context's state; and under the lock of the completions.
+    pub(crate) unsafe fn tell(&self, mut tell: impl FnMut(u16)) {
+        let untold = self.untold();
         // SAFETY: As the caller promises, nobody writes them.
         let indices = unsafe { &*self.indices.get() };
         for &index in indices.get(untold.clone()).unwrap_or(&[]) {
@@ -396,6 +414,7 @@ impl State {
     /// taken back, so that none begins more before it tells by itself.
     pub(crate) fn tell_for_w(&self, mut tell: impl FnMut(&Hand)) {
         for drain in self.running.iter() {
+            drain.hand().look();
             tell(drain.hand());
         }
     }

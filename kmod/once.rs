@@ -102,6 +102,14 @@ impl Once<u32> {
             .is_ok()
     }
 
+    /// `smp_store_mb()`: what is read after it is not older than what others read before they see it.
+    #[inline(always)]
+    pub(crate) fn store_full(&self, value: u32) {
+        // SAFETY: As in `exchange_acquire`.
+        let word = unsafe { AtomicU32::from_ptr(self.0.get()) };
+        word.swap(value, Ordering::SeqCst);
+    }
+
     /// `cmpxchg_acquire()`: whether this made `old` into `new`.
     #[inline(always)]
     pub(crate) fn exchange_acquire(&self, old: u32, new: u32) -> bool {

@@ -44,7 +44,7 @@ pub(crate) struct Run {
     pub(crate) index: u16,
     /// The next one in the same hands works on the same file, which it is to have from this one.
     pub(crate) leads: bool,
-    /// The file that it is to have from the one before it, if any. Its reference is that of the first of the row.
+    /// The file that it is to have from the one before it, if any. Whichever of the row was begun last has the reference.
     pub(crate) row: *mut bindings::file,
     /// Nothing was to be seen to but the call when it was taken; see [`Run::is_plain`].
     pub(crate) plain: bool,

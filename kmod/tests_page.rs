@@ -309,38 +309,36 @@ mod state {
         // SAFETY: There is no other.
         let mut grip = unsafe { hand.grip() };
         assert!(fill(&mut page, &mut grip));
-        let told = |other: bool| {
+        let told = || {
             let mut told = [0; 3];
             let mut places = told.iter_mut();
-            let mut tell = |index| {
-                if let Some(place) = places.next() {
-                    *place = index;
-                }
-            };
             // SAFETY: There is no lock, and nobody else.
             unsafe {
-                match other {
-                    true => hand.tell::<true>(&mut tell),
-                    false => hand.tell::<false>(&mut tell),
-                }
+                hand.tell(|index| {
+                    if let Some(place) = places.next() {
+                        *place = index;
+                    }
+                });
             }
             told
         };
+        hand.look();
         assert!(matches!(grip.begin(), Begun::At(0)));
-        assert_eq!(told(true), [0; 3]);
-        hand.end(0);
-        // Who has it may not have given a file back yet.
-        assert_eq!(told(true), [0; 3]);
+        assert_eq!(told(), [0; 3]);
         assert!(matches!(grip.begin(), Begun::At(1)));
-        assert_eq!(told(true), [7, 0, 0]);
-        assert_eq!(told(true), [0; 3]);
-        hand.end(1);
-        assert_eq!(told(false), [8, 0, 0]);
-        assert_eq!(told(true), [0; 3]);
-        // Of what is told by other means nobody tells.
+        // Nobody has looked since one was begun.
+        assert!(!hand.end_late(0));
+        assert_eq!(told(), [7, 0, 0]);
+        assert_eq!(told(), [0; 3]);
         assert!(matches!(grip.begin(), Begun::At(2)));
+        hand.look();
+        assert_eq!(told(), [0; 3]);
+        // Who has looked may not come again.
+        assert!(hand.end_late(1));
+        assert_eq!(told(), [8, 0, 0]);
+        // Of what is told by other means nobody tells.
         hand.pass_over(2);
-        assert_eq!((told(false), told(true)), ([0; 3], [0; 3]));
+        assert_eq!(told(), [0; 3]);
         Ok(())
     }
 
