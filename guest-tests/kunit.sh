@@ -14,7 +14,7 @@ if [ -d /sys/module/flexsc ] && ! rmmod flexsc; then
 fi
 # Others load the module without them.
 suites=/sys/module/kunit/parameters/filter_glob
-[ ! -e $suites ] || echo '*' >$suites
+[ ! -e $suites ] || printf '*' >$suites
 marker="kunit begins at $(cat /proc/uptime)"
 echo "flexsc-test: $marker" >/dev/kmsg
 if ! insmod "${FLEXSC_KO:-/run/flexsc/job/flexsc.ko}"; then
