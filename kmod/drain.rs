@@ -128,8 +128,8 @@ enum Step {
     Done,
 }
 
-/// The application is told with others of the end of a call that returns no more than this, which took about as long as it
-/// takes to tell. Of longer ones it may have something to do meanwhile.
+/// The application is told with others of the end of a call that returns no more than this, a page. Of more it may have something to
+/// make while the next ones are executed, and to tell of each costs little beside the call.
 const SHORT: i64 = 4096;
 
 /// A page worker, and whom it has become.
@@ -147,7 +147,7 @@ struct Worker<'a> {
 
 /// For whom a page worker executes, and as whom.
 struct Worn<'a> {
-    /// The task that has the process's fd table.
+    /// [`Worker::table`], which there was when this was put on: no entry has to ask for it again.
     table: &'a Task,
     site: Site<'a>,
     adoption: Adoption,

@@ -2,8 +2,8 @@
 
 //! What a context knows of its entries and of those who run them.
 //!
-//! All of it is behind one spinlock, [`Context::state`](crate::context::Context), the
-//! innermost lock of the module. While it is held nothing sleeps, and of the kernel's locks those
+//! All of it is behind one spinlock, [`Context::state`](crate::context::Context), inside which
+//! of the module's others only that of the completions is taken. While it is held nothing sleeps, and of the kernel's locks those
 //! are taken that a wake-up of a thread and the start of a timer take; see the lock order there.
 
 use crate::{
